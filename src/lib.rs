@@ -1,0 +1,6 @@
+//! Agora: a spot exchange, chat and short links on supervised, event-sourced actors.
+//!
+//! Layers, each knowing only those after it: `http` → `actors` → `persistence` → `domain`.
+
+pub mod domain;
+pub mod persistence;

@@ -1,0 +1,3 @@
+//! Stores: one file per store or table family; no rules here.
+
+pub mod log;
