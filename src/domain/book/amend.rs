@@ -1,0 +1,117 @@
+//! Changing a live limit order.
+//!
+//! A smaller size keeps the order's place in its queue; a larger size or another price puts it at
+//! the end of the queue of its level. A change that would trade at once is refused: cancel and
+//! place again says that better, and a feed's readers could not follow an order that both rests
+//! and takes under one id.
+
+use super::Book;
+use crate::domain::entry::Amend;
+use crate::domain::event::{Change, ChangeReason, Event};
+use crate::domain::market::MarketState;
+use crate::domain::money::{Amount, Price, Size};
+use crate::domain::order::Reject;
+
+impl Book {
+    pub(super) fn amend(&mut self, amend: &Amend, out: &mut Vec<Event>) {
+        match self.checked_change(amend) {
+            Err(reason) => out.push(Event::Refused { ticket: amend.ticket, account: amend.account, reason }),
+            Ok((price, remaining)) => self.change(amend, price, remaining, out),
+        }
+    }
+
+    /// The price and rest that the order would have.
+    fn checked_change(&self, amend: &Amend) -> Result<(Price, Size), Reject> {
+        match self.config.state {
+            MarketState::Halted => return Err(Reject::MarketHalted),
+            MarketState::CancelOnly => return Err(Reject::CancelOnly),
+            MarketState::Online | MarketState::PostOnly | MarketState::LimitOnly => {}
+        }
+        let hot = match self.slab.find(amend.order) {
+            Some(hot) if hot.account == amend.account => *hot,
+            Some(_) => return Err(Reject::OrderNotFound),
+            None if (1..=self.orders).contains(&amend.order.number) => return Err(Reject::OrderDone),
+            None => return Err(Reject::OrderNotFound),
+        };
+        let live = self.slab.live(amend.order.slot);
+        if hot.is_market() || hot.is_immediate() {
+            return Err(Reject::BadAmend);
+        }
+        let price = amend.price.unwrap_or(hot.price);
+        if price.0 == 0 || price > Price::MAX {
+            return Err(Reject::PriceOutOfRange);
+        }
+        let total = amend.size.unwrap_or(live.cold.size);
+        let gone = live.cold.size - hot.remaining;
+        if total <= gone || (price == hot.price && total == live.cold.size) {
+            return Err(Reject::BadAmend);
+        }
+        self.check_size(total)?;
+        self.check_notional(self.scale.quote(price, total))?;
+        if !self.is_inside_band(price, self.config.band) {
+            return Err(Reject::PriceOutsideBand);
+        }
+        if amend.extra_hold.is_negative() {
+            return Err(Reject::HoldTooSmall);
+        }
+        let remaining = total - gone;
+        let mut changed = live;
+        changed.hot.price = price;
+        if hot.hold + amend.extra_hold < self.required_hold(&changed, remaining)
+            && price_or_size_grew(&live.hot, price, remaining)
+        {
+            return Err(Reject::HoldTooSmall);
+        }
+        if !hot.is_sleeping() && price != hot.price && self.would_take(hot.side(), price) {
+            return Err(Reject::AmendWouldTake);
+        }
+        Ok((price, remaining))
+    }
+
+    fn change(&mut self, amend: &Amend, price: Price, remaining: Size, out: &mut Vec<Event>) {
+        let slot = amend.order.slot;
+        let mut live = self.slab.live(slot);
+        let old = live.hot;
+        live.hot.price = price;
+        let new_hold = (old.hold + amend.extra_hold).min(self.required_hold(&live, remaining));
+        let keeps_place = price == old.price && remaining < old.remaining;
+        if !old.is_sleeping() && !keeps_place {
+            let (ladder, slab) = self.ladder(old.side());
+            ladder.unlink(ladder.key(old.price), slot, slab);
+        }
+        let hot = self.slab.hot(slot);
+        hot.price = price;
+        hot.remaining = remaining;
+        hot.hold = new_hold;
+        let gone = live.cold.size - old.remaining;
+        self.slab.cold_mut(slot).size = gone + remaining;
+        if !old.is_sleeping() && !keeps_place {
+            let (ladder, slab) = self.ladder(old.side());
+            ladder.push(ladder.key(price), slot, slab);
+        }
+        self.emit(
+            out,
+            Event::Changed(Change {
+                id: amend.order,
+                ticket: amend.ticket,
+                account: old.account,
+                side: old.side(),
+                reason: ChangeReason::Amended,
+                price: Some(old.price),
+                new_price: if price == old.price { None } else { Some(price) },
+                old_size: old.remaining,
+                new_size: remaining,
+                new_total: Some(gone + remaining),
+                old_funds: None,
+                new_funds: None,
+                hold_delta: new_hold - old.hold,
+            }),
+        );
+        debug_assert!(new_hold >= Amount::ZERO);
+    }
+}
+
+/// Whether the change needs a hold of its own; a mere reduction is always covered.
+fn price_or_size_grew(old: &super::slab::Hot, price: Price, remaining: Size) -> bool {
+    price != old.price || remaining > old.remaining
+}

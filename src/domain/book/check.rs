@@ -1,0 +1,221 @@
+//! What an order must satisfy before it is taken in. [`Reject`]'s order of variants is the order
+//! of these checks.
+
+use super::Book;
+use crate::domain::entry::Amend;
+use crate::domain::ids::AccountId;
+use crate::domain::market::MarketState;
+use crate::domain::money::{Amount, MAX_AMOUNT, MILLION, Ppm, Price, Size};
+use crate::domain::order::{Kind, NewOrder, Reject, Side, TimeInForce, Trigger};
+use crate::domain::time::Timestamp;
+
+impl Book {
+    /// Everything that can be said about a new order without looking at the other side of the book.
+    /// Asked at admission, so that no hold is taken in vain, and again by `apply`.
+    ///
+    /// # Errors
+    /// The first [`Reject`] that applies.
+    pub fn check(&self, order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
+        match self.config.state {
+            MarketState::Halted => return Err(Reject::MarketHalted),
+            MarketState::CancelOnly => return Err(Reject::CancelOnly),
+            MarketState::Online | MarketState::PostOnly | MarketState::LimitOnly => {}
+        }
+        check_form(order, at)?;
+        let post_only = match order.kind {
+            Kind::Market { .. } if self.config.state == MarketState::LimitOnly => return Err(Reject::LimitOnly),
+            Kind::Market { .. } => false,
+            Kind::Limit { post_only, .. } => post_only,
+        };
+        if self.config.state == MarketState::PostOnly && !post_only {
+            return Err(Reject::PostOnlyMode);
+        }
+        self.check_limits(order)?;
+        if self.is_full(order.account) {
+            return Err(Reject::TooManyOpenOrders);
+        }
+        Ok(())
+    }
+
+    /// Whether the user has as many live orders as the market allows.
+    fn is_full(&self, account: AccountId) -> bool {
+        let limit = self.config.max_open_orders;
+        limit != 0 && self.users.get(&account).is_some_and(|orders| orders.count >= limit)
+    }
+
+    fn check_limits(&self, order: &NewOrder) -> Result<(), Reject> {
+        let config = &self.config;
+        if !order.size.is_zero() {
+            self.check_size(order.size)?;
+        }
+        let notional = match order.kind {
+            Kind::Limit { price, .. } => Some(self.scale.quote(price, order.size)),
+            Kind::Market { funds } => funds,
+        };
+        if let Some(notional) = notional {
+            self.check_notional(notional)?;
+        }
+        let limit = match order.kind {
+            Kind::Limit { price, .. } => Some(price),
+            Kind::Market { .. } => None,
+        };
+        for price in limit.into_iter().chain(order.stop.map(|stop| stop.price)) {
+            if !self.is_inside_band(price, config.band) {
+                return Err(Reject::PriceOutsideBand);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_size(&self, size: Size) -> Result<(), Reject> {
+        if size < self.config.min_size {
+            return Err(Reject::SizeTooSmall);
+        }
+        if size > self.config.max_size {
+            return Err(Reject::SizeTooLarge);
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_notional(&self, notional: Amount) -> Result<(), Reject> {
+        if notional < self.config.min_funds {
+            return Err(Reject::FundsTooSmall);
+        }
+        if notional > self.config.max_funds || notional > MAX_AMOUNT {
+            return Err(Reject::FundsTooLarge);
+        }
+        Ok(())
+    }
+
+    /// Whether a price lies within the band around the last trade, or around the configured
+    /// reference before any.
+    pub(super) fn is_inside_band(&self, price: Price, band: Ppm) -> bool {
+        let reference = self.last_price.unwrap_or(self.config.reference_price);
+        if band.0 == 0 || reference.0 == 0 {
+            return true;
+        }
+        let (price, reference) = (i128::from(price.0), i128::from(reference.0));
+        (price - reference).abs() * MILLION <= reference * i128::from(band.0)
+    }
+
+    /// What depends on the other side of the book, and on the hold that came with the order.
+    pub(super) fn check_taking(&self, order: &NewOrder) -> Result<(), Reject> {
+        match order.kind {
+            Kind::Limit { price, post_only, .. } => {
+                let needed = self.hold_for(order.side, price, order.size, order.maker_fee.max(order.taker_fee));
+                if order.hold < needed {
+                    return Err(Reject::HoldTooSmall);
+                }
+                if post_only && order.stop.is_none() && self.would_take(order.side, price) {
+                    return Err(Reject::PostOnlyWouldTake);
+                }
+            }
+            Kind::Market { funds } => {
+                let too_small = match (order.side, funds) {
+                    (Side::Sell, _) => order.hold < self.scale.base(order.size),
+                    (Side::Buy, Some(funds)) => order.size.is_zero() && order.hold < funds,
+                    (Side::Buy, None) => false,
+                };
+                if too_small {
+                    return Err(Reject::HoldTooSmall);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What must be reserved for a limit order: quote with the worse fee for a buy, base for a sell.
+    pub fn hold_for(&self, side: Side, price: Price, size: Size, worst_fee: Ppm) -> Amount {
+        match side {
+            Side::Sell => self.scale.base(size),
+            Side::Buy => {
+                let quote = self.scale.quote(price, size);
+                quote + quote.share_rounded_up(worst_fee)
+            }
+        }
+    }
+
+    /// Whether a limit order at this price would trade at once.
+    pub(super) fn would_take(&self, side: Side, price: Price) -> bool {
+        match side {
+            Side::Buy => self.asks.best_price().is_some_and(|ask| ask <= price),
+            Side::Sell => self.bids.best_price().is_some_and(|bid| bid >= price),
+        }
+    }
+
+    /// What a market buy of `size` would cost now at most, fees included, if the book stayed as it
+    /// is; counts only what is there to be had.
+    pub fn cost_of(&self, size: Size, fee: Ppm) -> Amount {
+        let mut left = size;
+        let mut cost = Amount::ZERO;
+        for resting in self.resting(Side::Sell) {
+            if left.is_zero() {
+                break;
+            }
+            let part = left.min(resting.remaining);
+            let quote = self.scale.quote(resting.price, part);
+            cost += quote + quote.share_rounded_up(fee);
+            left = left - part;
+        }
+        cost
+    }
+
+    /// What must be reserved in addition before a live order is changed like this; zero when it
+    /// needs less than it has, or when the change will be refused anyway.
+    pub fn extra_hold_for(&self, amend: &Amend) -> Amount {
+        let Some(hot) = self.slab.find(amend.order) else { return Amount::ZERO };
+        if hot.account != amend.account || hot.is_market() {
+            return Amount::ZERO;
+        }
+        let mut live = self.slab.live(amend.order.slot);
+        let filled = live.cold.size.0.saturating_sub(live.hot.remaining.0);
+        let total = amend.size.unwrap_or(live.cold.size);
+        let remaining = Size(total.0.saturating_sub(filled).min(Size::MAX.0));
+        live.hot.price = amend.price.unwrap_or(live.hot.price).min(Price::MAX);
+        (self.required_hold(&live, remaining) - live.hot.hold).max(Amount::ZERO)
+    }
+}
+
+/// Whether the order makes sense in any market.
+fn check_form(order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
+    let in_range = |price: Price| (1..=Price::MAX.0).contains(&price.0);
+    if let Kind::Limit { price, .. } = order.kind {
+        if !in_range(price) {
+            return Err(Reject::PriceOutOfRange);
+        }
+    }
+    let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) }) && order.side == Side::Buy;
+    if order.size > Size::MAX || (order.size.is_zero() && !by_funds) {
+        let market_buy = matches!(order.kind, Kind::Market { .. }) && order.side == Side::Buy;
+        return Err(if market_buy && order.size.is_zero() { Reject::FundsRequired } else { Reject::SizeRequired });
+    }
+    if let Kind::Market { funds: Some(funds) } = order.kind {
+        if order.side == Side::Sell {
+            return Err(Reject::FundsNotAllowed);
+        }
+        if funds <= Amount::ZERO || funds > MAX_AMOUNT {
+            return Err(Reject::FundsRequired);
+        }
+    }
+    if order.hold.is_negative() || order.hold > MAX_AMOUNT {
+        return Err(Reject::FundsTooLarge);
+    }
+    if let Kind::Limit { time_in_force, post_only, .. } = order.kind {
+        let immediate = matches!(time_in_force, TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill);
+        if post_only && immediate {
+            return Err(Reject::PostOnlyCannotRest);
+        }
+    }
+    if let Some(stop) = order.stop {
+        let pair = matches!((order.side, stop.trigger), (Side::Sell, Trigger::Loss) | (Side::Buy, Trigger::Entry));
+        if !pair || !in_range(stop.price) {
+            return Err(Reject::BadStop);
+        }
+    }
+    if let Kind::Limit { time_in_force: TimeInForce::GoodTillTime(expires_at), .. } = order.kind {
+        if expires_at <= at {
+            return Err(Reject::AlreadyExpired);
+        }
+    }
+    Ok(())
+}

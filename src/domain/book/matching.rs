@@ -1,0 +1,297 @@
+//! How an incoming order meets the book.
+
+use super::slab::Live;
+use super::stops::Range;
+use super::{Book, self_trade_change};
+use crate::domain::event::{Done, DoneReason, Event, Fill};
+use crate::domain::ids::{OrderId, Ticket, TradeId};
+use crate::domain::money::{Amount, Price, Size};
+use crate::domain::order::{SelfTrade, Side};
+
+/// What ended the matching of an incoming order.
+enum Stopped {
+    /// Nothing is left of it, or its funds are spent.
+    Filled,
+    /// Nothing on the other side suits it.
+    NoMatch,
+    /// It met an order of its own user that ends it.
+    SelfTrade,
+}
+
+impl Book {
+    /// Lets an order take what it can, then rests, ends or forgets it. It is not in the slab now;
+    /// its slot is the vacant one. `awoken` says that it is a stop whose acceptance is long past.
+    pub(super) fn execute(&mut self, mut taker: Live, awoken: bool, range: &mut Range, out: &mut Vec<Event>) {
+        if taker.hot.is_fill_or_kill() && !self.can_fill(&taker) {
+            return self.finish(&taker, DoneReason::FillOrKill, out);
+        }
+        // A post-only order that slept as a stop is checked when it wakes.
+        if awoken && taker.hot.is_post_only() && self.would_take(taker.hot.side(), taker.hot.price) {
+            return self.finish(&taker, DoneReason::NoLiquidity, out);
+        }
+        match self.take(&mut taker, range, out) {
+            Stopped::Filled => self.finish(&taker, DoneReason::Filled, out),
+            Stopped::SelfTrade => self.finish(&taker, DoneReason::SelfTrade, out),
+            Stopped::NoMatch if taker.hot.is_immediate() => self.finish(&taker, DoneReason::NoLiquidity, out),
+            Stopped::NoMatch => {
+                self.keep(&taker);
+                let (ladder, slab) = self.ladder(taker.hot.side());
+                ladder.push(ladder.key(taker.hot.price), taker.slot, slab);
+                self.emit(out, Event::Opened(taker.opened()));
+            }
+        }
+    }
+
+    /// Ends an incoming order that never rested.
+    fn finish(&mut self, taker: &Live, reason: DoneReason, out: &mut Vec<Event>) {
+        self.emit(
+            out,
+            Event::Done(Done {
+                id: taker.id(),
+                ticket: Ticket(0),
+                account: taker.hot.account,
+                side: taker.hot.side(),
+                price: taker.hot.limit(),
+                remaining: taker.hot.remaining,
+                reason,
+                released: taker.hot.hold,
+                rested: false,
+                slept: false,
+            }),
+        );
+    }
+
+    fn take(&mut self, taker: &mut Live, range: &mut Range, out: &mut Vec<Event>) -> Stopped {
+        let maker_side = taker.hot.side().opposite();
+        loop {
+            if taker.is_sized() && taker.hot.remaining.is_zero() {
+                return Stopped::Filled;
+            }
+            let (ladder, slab) = self.ladder(maker_side);
+            let Some((key, slot)) = ladder.front() else { return Stopped::NoMatch };
+            let price = ladder.price(key);
+            if let Some(limit) = taker.hot.limit() {
+                let crosses = match maker_side {
+                    Side::Sell => price <= limit,
+                    Side::Buy => price >= limit,
+                };
+                if !crosses {
+                    return Stopped::NoMatch;
+                }
+            }
+            let maker = *slab.peek(slot);
+            if maker.account == taker.hot.account {
+                if let Some(stopped) = self.self_trade(taker, slot, price, out) {
+                    return stopped;
+                }
+                continue;
+            }
+            let wanted = self.affordable(taker, price);
+            if wanted.is_zero() {
+                // Its funds do not buy one more lot: spent if it bought anything at all.
+                return if taker.cold.filled.is_zero() { Stopped::NoMatch } else { Stopped::Filled };
+            }
+            self.fill(taker, slot, key, wanted.min(maker.remaining), out);
+            range.include(Some(price));
+        }
+    }
+
+    /// How much of the incoming order its size and funds allow at this price.
+    fn affordable(&self, taker: &Live, price: Price) -> Size {
+        if taker.hot.is_market() && taker.hot.side() == Side::Buy {
+            let lots = self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee);
+            if taker.is_sized() { lots.min(taker.hot.remaining) } else { lots }
+        } else {
+            taker.hot.remaining
+        }
+    }
+
+    /// Trades `size` with the oldest order of the best level.
+    fn fill(&mut self, taker: &mut Live, slot: u32, key: u64, size: Size, out: &mut Vec<Event>) {
+        let maker = *self.slab.peek(slot);
+        let price = maker.price;
+        let quote = self.scale.quote(price, size);
+        let base = self.scale.base(size);
+        self.trades += 1;
+
+        let maker_side = maker.side();
+        let left = maker.remaining - size;
+        let cold = self.slab.cold_mut(slot);
+        let mut maker_fee = quote.share_rounded_up(cold.maker_fee);
+        let mut taker_fee = quote.share_rounded_up(taker.cold.taker_fee);
+        // Many small fills, each rounded up, could cost a buy more than was held for it: its fee is
+        // capped by what its hold has beyond the price of what is left.
+        let (maker_spent, taker_spent) = match maker_side {
+            Side::Buy => {
+                maker_fee = maker_fee.min(maker.hold - self.scale.quote(price, maker.remaining));
+                (quote + maker_fee, base)
+            }
+            Side::Sell => {
+                let reserved = match taker.hot.limit() {
+                    Some(limit) => self.scale.quote(limit, taker.hot.remaining - size),
+                    None => Amount::ZERO,
+                };
+                taker_fee = taker_fee.min(taker.hot.hold - quote - reserved);
+                (base, quote + taker_fee)
+            }
+        };
+        cold.filled = cold.filled + size;
+        cold.executed += quote;
+        cold.fees += maker_fee;
+        let hot = self.slab.hot(slot);
+        hot.remaining = left;
+        hot.hold -= maker_spent;
+
+        taker.cold.filled = taker.cold.filled + size;
+        taker.cold.executed += quote;
+        taker.cold.fees += taker_fee;
+        taker.hot.hold -= taker_spent;
+        if taker.is_sized() {
+            taker.hot.remaining = taker.hot.remaining - size;
+        }
+
+        let fill = Fill {
+            trade: TradeId(self.trades),
+            maker: OrderId { number: maker.number, slot },
+            taker: taker.id(),
+            maker_account: maker.account,
+            taker_account: taker.hot.account,
+            maker_side,
+            price,
+            size,
+            base,
+            quote,
+            maker_fee,
+            taker_fee,
+        };
+        self.last_price = Some(price);
+        for value in [maker.number, taker.hot.number, price.0, size.0] {
+            self.digest = (self.digest ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
+        }
+        self.emit(out, Event::Filled(fill));
+        if left.is_zero() {
+            let released = maker.hold - maker_spent;
+            let (ladder, slab) = self.ladder(maker_side);
+            ladder.unlink(key, slot, slab);
+            self.forget(slot);
+            self.slab.keep_vacant(taker.slot);
+            self.emit(
+                out,
+                Event::Done(Done {
+                    id: fill.maker,
+                    ticket: Ticket(0),
+                    account: maker.account,
+                    side: maker_side,
+                    price: Some(price),
+                    remaining: Size::ZERO,
+                    reason: DoneReason::Filled,
+                    released,
+                    rested: true,
+                    slept: false,
+                }),
+            );
+        }
+    }
+
+    /// Applies the incoming order's rule to a resting order of the same user. `Some` ends the
+    /// incoming order.
+    fn self_trade(&mut self, taker: &mut Live, slot: u32, price: Price, out: &mut Vec<Event>) -> Option<Stopped> {
+        match taker.hot.self_trade() {
+            SelfTrade::CancelOldest => {
+                self.end_own(taker, slot, out);
+                None
+            }
+            SelfTrade::CancelNewest => Some(Stopped::SelfTrade),
+            SelfTrade::CancelBoth => {
+                self.end_own(taker, slot, out);
+                Some(Stopped::SelfTrade)
+            }
+            SelfTrade::DecrementAndCancel => self.decrement(taker, slot, price, out),
+        }
+    }
+
+    fn end_own(&mut self, taker: &Live, slot: u32, out: &mut Vec<Event>) {
+        self.end(slot, Ticket(0), DoneReason::SelfTrade, out);
+        self.slab.keep_vacant(taker.slot);
+    }
+
+    /// The smaller of the two is canceled, the larger reduced by its size; equal ones both end.
+    fn decrement(&mut self, taker: &mut Live, slot: u32, price: Price, out: &mut Vec<Event>) -> Option<Stopped> {
+        let resting = self.slab.peek(slot).remaining;
+        if !taker.is_sized() {
+            return self.decrement_funds(taker, slot, price, resting, out);
+        }
+        if taker.hot.remaining < resting {
+            self.reduce(slot, resting - taker.hot.remaining, out);
+            return Some(Stopped::SelfTrade);
+        }
+        let left = taker.hot.remaining - resting;
+        self.end_own(taker, slot, out);
+        if left.is_zero() {
+            return Some(Stopped::SelfTrade);
+        }
+        // A market buy keeps its funds; a limit order and a sell need less for a smaller rest.
+        let keeps_hold = taker.hot.is_market() && taker.hot.side() == Side::Buy;
+        let new_hold = if keeps_hold { taker.hot.hold } else { taker.hot.hold.min(self.required_hold(taker, left)) };
+        let change = self_trade_change(taker, left, new_hold - taker.hot.hold);
+        taker.hot.remaining = left;
+        taker.hot.hold = new_hold;
+        self.emit(out, Event::Changed(change));
+        None
+    }
+
+    /// The same for a market buy by funds alone: what the resting order would have cost is its size.
+    fn decrement_funds(
+        &mut self,
+        taker: &mut Live,
+        slot: u32,
+        price: Price,
+        resting: Size,
+        out: &mut Vec<Event>,
+    ) -> Option<Stopped> {
+        let lots = self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee);
+        if lots < resting {
+            if !lots.is_zero() {
+                self.reduce(slot, resting - lots, out);
+            }
+            return Some(Stopped::SelfTrade);
+        }
+        self.end_own(taker, slot, out);
+        let quote = self.scale.quote(price, resting);
+        let cost = quote + quote.share_rounded_up(taker.cold.taker_fee);
+        let funds = taker.hot.hold;
+        let mut change = self_trade_change(taker, Size::ZERO, -cost);
+        change.old_funds = Some(funds);
+        change.new_funds = Some(funds - cost);
+        taker.hot.hold = funds - cost;
+        self.emit(out, Event::Changed(change));
+        if taker.hot.hold.is_zero() { Some(Stopped::SelfTrade) } else { None }
+    }
+
+    /// Whether a fill-or-kill order finds all it wants from others within its limit. Meeting an own
+    /// order that would reduce or end it means that it cannot be filled whole.
+    fn can_fill(&self, taker: &Live) -> bool {
+        let maker_side = taker.hot.side().opposite();
+        let mut left = taker.hot.remaining;
+        for resting in self.resting(maker_side) {
+            if left.is_zero() {
+                break;
+            }
+            let crosses = match maker_side {
+                Side::Sell => resting.price <= taker.hot.price,
+                Side::Buy => resting.price >= taker.hot.price,
+            };
+            if !crosses {
+                return false;
+            }
+            if self.slab.peek(resting.id.slot).account == taker.hot.account {
+                if taker.hot.self_trade() == SelfTrade::CancelOldest {
+                    continue;
+                }
+                return false;
+            }
+            left = Size(left.0.saturating_sub(resting.remaining.0));
+        }
+        left.is_zero()
+    }
+}

@@ -1,0 +1,448 @@
+//! One market's order book: price-time priority, one deterministic [`Book::apply`].
+//!
+//! Invariants: the book is never crossed after an entry; every live order is in exactly one of a
+//! level's queue or the sleeping stops, and in its user's list; an order's hold always covers what
+//! is left of it; the feed sequence rises by one for each public event and by nothing else.
+//!
+//! In the steady state no entry allocates: slots, pages, event buffer and lists are used again.
+
+mod amend;
+mod check;
+mod ladder;
+mod matching;
+mod slab;
+mod stops;
+
+use super::entry::MarketEntry;
+use super::event::{Change, ChangeReason, Done, DoneReason, Event};
+use super::ids::{AccountId, OrderId, Ticket};
+use super::invariant::broken;
+use super::market::{MarketConfig, Scale};
+use super::money::{Amount, Price, Size};
+use super::order::{NewOrder, OrderRecord, Reject, Side};
+use super::time::Timestamp;
+use ladder::Ladder;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use slab::{Hot, Live, NIL, Slab};
+use std::collections::BTreeSet;
+use stops::Stops;
+
+/// The live orders of one user in this market.
+#[derive(Clone, Copy, Debug)]
+struct UserOrders {
+    /// The newest; the rest follow by `user_next`.
+    head: u32,
+    count: u32,
+}
+
+/// The order book of one market.
+#[derive(Clone, Debug)]
+pub struct Book {
+    config: MarketConfig,
+    scale: Scale,
+    slab: Slab,
+    bids: Ladder,
+    asks: Ladder,
+    users: FxHashMap<AccountId, UserOrders>,
+    expiries: BTreeSet<(Timestamp, u64, u32)>,
+    stops: Stops,
+    /// The number of the newest accepted order.
+    orders: u64,
+    /// The number of the newest trade.
+    trades: u64,
+    last_price: Option<Price>,
+    feed_sequence: u64,
+    digest: u64,
+}
+
+/// A row of the book: one resting order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resting {
+    /// Its price.
+    pub price: Price,
+    /// What is left of it.
+    pub remaining: Size,
+    /// Its id.
+    pub id: OrderId,
+}
+
+impl Book {
+    /// An empty book. `scale` comes from [`MarketConfig::validate`].
+    pub fn new(config: MarketConfig, scale: Scale) -> Book {
+        Book {
+            config,
+            scale,
+            slab: Slab::default(),
+            bids: Ladder::new(Side::Buy),
+            asks: Ladder::new(Side::Sell),
+            users: FxHashMap::default(),
+            expiries: BTreeSet::new(),
+            stops: Stops::default(),
+            orders: 0,
+            trades: 0,
+            last_price: None,
+            feed_sequence: 0,
+            digest: 0,
+        }
+    }
+
+    /// Applies one entry that was committed at `at` and appends what it produced to `out`.
+    /// The same entries give the same events, ids and state on every node.
+    pub fn apply(&mut self, at: Timestamp, entry: &MarketEntry, out: &mut Vec<Event>) {
+        self.expire(at, out);
+        match entry {
+            MarketEntry::Place(order) => self.place(at, order, out),
+            MarketEntry::Cancel { ticket, account, order } => self.cancel(*ticket, *account, *order, out),
+            MarketEntry::CancelAll { ticket, account, side } => self.cancel_all(*ticket, *account, *side, out),
+            MarketEntry::Amend(amend) => self.amend(amend, out),
+            MarketEntry::Configure(config) => self.configure(config, out),
+            MarketEntry::Tick => {}
+        }
+    }
+
+    fn place(&mut self, at: Timestamp, order: &NewOrder, out: &mut Vec<Event>) {
+        if let Err(reason) = self.check(order, at).and_then(|()| self.check_taking(order)) {
+            out.push(Event::Rejected { ticket: order.ticket, account: order.account, reason });
+            return;
+        }
+        self.orders += 1;
+        let live = Live::new(self.orders, self.slab.vacant(), order, at);
+        self.emit(out, Event::Accepted(live.id(), *order));
+        let before = self.last_price;
+        let mut range = stops::Range::default();
+        if live.hot.is_sleeping() {
+            self.keep(&live);
+            self.stops.insert(&live);
+            // A stop whose price the market has reached already wakes at once.
+            range.include(before);
+        } else {
+            self.execute(live, false, &mut range, out);
+        }
+        self.wake_stops(&mut range, out);
+    }
+
+    /// Puts an order that goes on living into slab, user list and expiries.
+    fn keep(&mut self, live: &Live) {
+        self.slab.insert(live);
+        let account = live.hot.account;
+        let orders = self.users.entry(account).or_insert(UserOrders { head: NIL, count: 0 });
+        let head = orders.head;
+        orders.head = live.slot;
+        orders.count += 1;
+        if head != NIL {
+            self.slab.hot(head).user_prev = live.slot;
+        }
+        let hot = self.slab.hot(live.slot);
+        hot.user_prev = NIL;
+        hot.user_next = head;
+        if live.hot.expires() {
+            self.expiries.insert((live.cold.expires_at, live.hot.number, live.slot));
+        }
+    }
+
+    /// Takes an order that is over out of slab, user list and expiries. Its level or stop is the
+    /// caller's business.
+    fn forget(&mut self, slot: u32) {
+        let Hot { user_prev, user_next, account, number, .. } = *self.slab.peek(slot);
+        if self.slab.peek(slot).expires() {
+            let expires_at = self.slab.cold_mut(slot).expires_at;
+            self.expiries.remove(&(expires_at, number, slot));
+        }
+        if user_next != NIL {
+            self.slab.hot(user_next).user_prev = user_prev;
+        }
+        if user_prev != NIL {
+            self.slab.hot(user_prev).user_next = user_next;
+        }
+        match self.users.get_mut(&account) {
+            Some(orders) if orders.count == 1 => {
+                self.users.remove(&account);
+            }
+            Some(orders) => {
+                orders.count -= 1;
+                if user_prev == NIL {
+                    orders.head = user_next;
+                }
+            }
+            None => broken("a live order must be in its user's list"),
+        }
+        self.slab.remove(slot);
+    }
+
+    fn ladder(&mut self, side: Side) -> (&mut Ladder, &mut Slab) {
+        match side {
+            Side::Buy => (&mut self.bids, &mut self.slab),
+            Side::Sell => (&mut self.asks, &mut self.slab),
+        }
+    }
+
+    /// Ends a live order wherever it is: resting or sleeping.
+    fn end(&mut self, slot: u32, ticket: Ticket, reason: DoneReason, out: &mut Vec<Event>) {
+        let hot = *self.slab.peek(slot);
+        let slept = hot.is_sleeping();
+        if slept {
+            let live = self.slab.live(slot);
+            self.stops.remove(&live);
+        } else {
+            let (ladder, slab) = self.ladder(hot.side());
+            ladder.unlink(ladder.key(hot.price), slot, slab);
+        }
+        self.forget(slot);
+        self.emit(
+            out,
+            Event::Done(Done {
+                id: OrderId { number: hot.number, slot },
+                ticket,
+                account: hot.account,
+                side: hot.side(),
+                price: hot.limit(),
+                remaining: hot.remaining,
+                reason,
+                released: hot.hold,
+                rested: !slept,
+                slept,
+            }),
+        );
+    }
+
+    fn cancel(&mut self, ticket: Ticket, account: AccountId, id: OrderId, out: &mut Vec<Event>) {
+        match self.slab.find(id) {
+            Some(hot) if hot.account == account => self.end(id.slot, ticket, DoneReason::Canceled, out),
+            // Another user's order is answered as if it did not exist.
+            Some(_) => out.push(Event::Refused { ticket, account, reason: Reject::OrderNotFound }),
+            None => {
+                let known = (1..=self.orders).contains(&id.number);
+                let reason = if known { Reject::OrderDone } else { Reject::OrderNotFound };
+                out.push(Event::Refused { ticket, account, reason });
+            }
+        }
+    }
+
+    fn cancel_all(&mut self, ticket: Ticket, account: AccountId, side: Option<Side>, out: &mut Vec<Event>) {
+        let mut slot = self.users.get(&account).map_or(NIL, |orders| orders.head);
+        while slot != NIL {
+            let hot = *self.slab.peek(slot);
+            if side.is_none_or(|side| side == hot.side()) {
+                self.end(slot, ticket, DoneReason::Canceled, out);
+            }
+            slot = hot.user_next;
+        }
+    }
+
+    fn expire(&mut self, at: Timestamp, out: &mut Vec<Event>) {
+        while let Some((expires_at, _, slot)) = self.expiries.first().copied() {
+            if expires_at > at {
+                break;
+            }
+            self.end(slot, Ticket(0), DoneReason::Expired, out);
+        }
+    }
+
+    fn configure(&mut self, config: &MarketConfig, out: &mut Vec<Event>) {
+        // Steps and currencies give the amounts of live orders their meaning, so they never change.
+        let old = &self.config;
+        let same = (config.id, config.base, config.quote, config.tick, config.lot)
+            == (old.id, old.base, old.quote, old.tick, old.lot);
+        if same && config.symbol == old.symbol {
+            self.config = config.clone();
+            self.emit(out, Event::Configured(Box::new(config.clone())));
+        }
+    }
+
+    #[inline]
+    fn emit(&mut self, out: &mut Vec<Event>, event: Event) {
+        self.feed_sequence += u64::from(event.is_public());
+        out.push(event);
+    }
+
+    /// The least hold that covers `size` of a limit order: what it costs at its limit with the
+    /// worse fee for a buy, the base itself for a sell.
+    fn required_hold(&self, live: &Live, size: Size) -> Amount {
+        match live.hot.side() {
+            Side::Sell => self.scale.base(size),
+            Side::Buy => {
+                let quote = self.scale.quote(live.hot.price, size);
+                quote + quote.share_rounded_up(live.cold.maker_fee.max(live.cold.taker_fee))
+            }
+        }
+    }
+
+    /// Reduces a resting order and releases what its smaller rest does not need.
+    fn reduce(&mut self, slot: u32, new_size: Size, out: &mut Vec<Event>) {
+        let live = self.slab.live(slot);
+        let required = self.required_hold(&live, new_size);
+        let new_hold = live.hot.hold.min(required);
+        let hot = self.slab.hot(slot);
+        hot.remaining = new_size;
+        hot.hold = new_hold;
+        let change = self_trade_change(&live, new_size, new_hold - live.hot.hold);
+        self.emit(out, Event::Changed(change));
+    }
+
+    /// The market's rules.
+    pub fn config(&self) -> &MarketConfig {
+        &self.config
+    }
+
+    /// The market's factors for exact amounts.
+    pub fn scale(&self) -> Scale {
+        self.scale
+    }
+
+    /// The sequence of the newest public event.
+    pub fn feed_sequence(&self) -> u64 {
+        self.feed_sequence
+    }
+
+    /// The price of the newest trade.
+    pub fn last_price(&self) -> Option<Price> {
+        self.last_price
+    }
+
+    /// How many orders were accepted so far: the number of the newest.
+    pub fn accepted_orders(&self) -> u64 {
+        self.orders
+    }
+
+    /// A digest of all fills so far (maker, taker, price, size), in their order.
+    pub fn fill_digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The best price of a side.
+    pub fn best(&self, side: Side) -> Option<Price> {
+        match side {
+            Side::Buy => self.bids.best_price(),
+            Side::Sell => self.asks.best_price(),
+        }
+    }
+
+    /// How many orders live: resting and sleeping.
+    pub fn live_orders(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// Bytes kept for each live order, the levels' pages aside.
+    pub const BYTES_PER_ORDER: usize = Slab::BYTES_PER_ORDER;
+
+    /// A live order.
+    pub fn order(&self, id: OrderId) -> Option<OrderRecord> {
+        self.slab.find(id).map(|_| self.slab.live(id.slot).record())
+    }
+
+    /// The live orders of a user, newest first.
+    pub fn orders_of(&self, account: AccountId) -> impl Iterator<Item = OrderRecord> + '_ {
+        let mut slot = self.users.get(&account).map_or(NIL, |orders| orders.head);
+        std::iter::from_fn(move || {
+            if slot == NIL {
+                return None;
+            }
+            let live = self.slab.live(slot);
+            slot = live.hot.user_next;
+            Some(live.record())
+        })
+    }
+
+    /// All live orders, in slot order.
+    pub fn all_orders(&self) -> impl Iterator<Item = OrderRecord> + '_ {
+        self.slab.slots().map(|slot| self.slab.live(slot).record())
+    }
+
+    /// The resting orders of a side, best price first and oldest first within a price.
+    pub fn resting(&self, side: Side) -> impl Iterator<Item = Resting> + '_ {
+        let ladder = match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        };
+        ladder.levels().flat_map(move |(key, head)| {
+            let price = ladder.price(key);
+            let mut slot = head;
+            std::iter::from_fn(move || {
+                if slot == NIL {
+                    return None;
+                }
+                let hot = self.slab.peek(slot);
+                let id = OrderId { number: hot.number, slot };
+                slot = hot.next;
+                Some(Resting { price, remaining: hot.remaining, id })
+            })
+        })
+    }
+}
+
+/// A change of an order that met one of its own user.
+fn self_trade_change(live: &Live, new_size: Size, hold_delta: Amount) -> Change {
+    Change {
+        id: live.id(),
+        ticket: Ticket(0),
+        account: live.hot.account,
+        side: live.hot.side(),
+        reason: ChangeReason::SelfTrade,
+        price: live.hot.limit(),
+        new_price: None,
+        old_size: live.hot.remaining,
+        new_size,
+        new_total: None,
+        old_funds: None,
+        new_funds: None,
+        hold_delta,
+    }
+}
+
+/// The book as snapshots hold it. User lists, expiries and stops follow from the slots.
+#[derive(Deserialize)]
+struct Image {
+    config: MarketConfig,
+    scale: Scale,
+    slab: Slab,
+    bids: Ladder,
+    asks: Ladder,
+    orders: u64,
+    trades: u64,
+    last_price: Option<Price>,
+    feed_sequence: u64,
+    digest: u64,
+}
+
+impl Serialize for Book {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut image = serializer.serialize_struct("Image", 10)?;
+        image.serialize_field("config", &self.config)?;
+        image.serialize_field("scale", &self.scale)?;
+        image.serialize_field("slab", &self.slab)?;
+        image.serialize_field("bids", &self.bids)?;
+        image.serialize_field("asks", &self.asks)?;
+        image.serialize_field("orders", &self.orders)?;
+        image.serialize_field("trades", &self.trades)?;
+        image.serialize_field("last_price", &self.last_price)?;
+        image.serialize_field("feed_sequence", &self.feed_sequence)?;
+        image.serialize_field("digest", &self.digest)?;
+        image.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Book {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Book, D::Error> {
+        let Image { config, scale, slab, bids, asks, orders, trades, last_price, feed_sequence, digest } =
+            Image::deserialize(deserializer)?;
+        let mut book =
+            Book { slab, bids, asks, orders, trades, last_price, feed_sequence, digest, ..Book::new(config, scale) };
+        for slot in book.slab.slots() {
+            let live = book.slab.live(slot);
+            let user = book.users.entry(live.hot.account).or_insert(UserOrders { head: NIL, count: 0 });
+            user.count += 1;
+            if live.hot.user_prev == NIL {
+                user.head = slot;
+            }
+            if live.hot.expires() {
+                book.expiries.insert((live.cold.expires_at, live.hot.number, slot));
+            }
+            if live.hot.is_sleeping() {
+                book.stops.insert(&live);
+            }
+        }
+        Ok(book)
+    }
+}

@@ -1,0 +1,528 @@
+//! Entries as bytes.
+//!
+//! Each entry is `kind: u8, length: u16 LE, fields`; the length covers the fields alone. Numbers are
+//! LEB128 varints (signed ones zigzag), ids of 128 bits are 16 bytes LE, options are a byte 0 or 1
+//! before the value, text is a varint length and UTF-8. The layout is part of the batch format
+//! version ([`super::batch::FORMAT_VERSION`]); golden files hold it.
+
+use super::entry::{Amend, LedgerEntry, MarketEntry, Movement};
+use super::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
+use super::market::{Currency, MarketConfig, MarketState, Step};
+use super::money::{Amount, Ppm, Price, Size};
+use super::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
+use super::time::Timestamp;
+use thiserror::Error;
+
+/// Why bytes are not an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum CodecError {
+    /// The bytes end inside a field.
+    #[error("the entry ends early")]
+    Truncated,
+    /// A kind that this stream does not have.
+    #[error("there is no entry of kind {0}")]
+    UnknownKind(u8),
+    /// A field holds a value that it cannot have.
+    #[error("an entry has a bad {0}")]
+    BadField(&'static str),
+    /// Bytes are left over inside the entry.
+    #[error("an entry is longer than its fields")]
+    TrailingBytes,
+}
+
+/// An entry that can stand in a stream.
+pub trait Coded: Sized {
+    /// Appends the entry to `out`.
+    fn encode(&self, out: &mut Vec<u8>);
+
+    /// Reads one entry of this kind with these fields.
+    ///
+    /// # Errors
+    /// [`CodecError`] when they are not exactly one entry.
+    fn decode_fields(kind: u8, fields: &mut Reader<'_>) -> Result<Self, CodecError>;
+}
+
+/// Reads entries from a batch's payload, one after the other.
+#[derive(Clone, Debug)]
+pub struct Entries<'a, E> {
+    bytes: &'a [u8],
+    kind: std::marker::PhantomData<E>,
+}
+
+impl<'a, E: Coded> Entries<'a, E> {
+    /// The entries in `payload`.
+    pub fn new(payload: &'a [u8]) -> Self {
+        Entries { bytes: payload, kind: std::marker::PhantomData }
+    }
+}
+
+impl<E: Coded> Iterator for Entries<'_, E> {
+    type Item = Result<E, CodecError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.bytes.is_empty() {
+            return None;
+        }
+        let decoded = decode_one(self.bytes);
+        self.bytes = match &decoded {
+            Ok((_, rest)) => rest,
+            Err(_) => &[],
+        };
+        Some(decoded.map(|(entry, _)| entry))
+    }
+}
+
+fn decode_one<E: Coded>(bytes: &[u8]) -> Result<(E, &[u8]), CodecError> {
+    let (&[kind, low, high], rest) = bytes.split_first_chunk::<3>().ok_or(CodecError::Truncated)?;
+    let length = usize::from(u16::from_le_bytes([low, high]));
+    let (fields, rest) = rest.split_at_checked(length).ok_or(CodecError::Truncated)?;
+    let mut reader = Reader(fields);
+    let entry = E::decode_fields(kind, &mut reader)?;
+    if reader.0.is_empty() { Ok((entry, rest)) } else { Err(CodecError::TrailingBytes) }
+}
+
+/// Appends one entry: `fields` writes what follows kind and length.
+fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Writer<'_>)) {
+    out.extend_from_slice(&[kind, 0, 0]);
+    let start = out.len();
+    fields(&mut Writer(out));
+    // The longest entry is a market's configuration, well under a kilobyte.
+    let length = (out.len() - start) as u16;
+    if let Some(place) = out.get_mut(start - 2..start) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
+}
+
+struct Writer<'a>(&'a mut Vec<u8>);
+
+impl Writer<'_> {
+    fn byte(&mut self, value: u8) {
+        self.0.push(value);
+    }
+
+    fn bool(&mut self, value: bool) {
+        self.byte(u8::from(value));
+    }
+
+    fn uint(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.0.push(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.0.push(value as u8);
+    }
+
+    fn amount(&mut self, Amount(value): Amount) {
+        let mut rest = ((value << 1) ^ (value >> 127)) as u128;
+        while rest >= 0x80 {
+            self.0.push(rest as u8 | 0x80);
+            rest >>= 7;
+        }
+        self.0.push(rest as u8);
+    }
+
+    fn wide(&mut self, value: u128) {
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    fn text(&mut self, value: &str) {
+        self.uint(value.len() as u64);
+        self.0.extend_from_slice(value.as_bytes());
+    }
+
+    fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+        self.bool(value.is_some());
+        if let Some(value) = value {
+            write(self, value);
+        }
+    }
+
+    fn order_id(&mut self, id: OrderId) {
+        self.uint(id.number);
+        self.uint(u64::from(id.slot));
+    }
+
+    fn time(&mut self, at: Timestamp) {
+        self.amount(Amount(i128::from(at.0)));
+    }
+}
+
+/// Reads fields one after the other; every read checks what is left.
+#[derive(Debug)]
+pub struct Reader<'a>(&'a [u8]);
+
+impl Reader<'_> {
+    fn byte(&mut self) -> Result<u8, CodecError> {
+        let (&first, rest) = self.0.split_first().ok_or(CodecError::Truncated)?;
+        self.0 = rest;
+        Ok(first)
+    }
+
+    fn bool(&mut self) -> Result<bool, CodecError> {
+        match self.byte()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(CodecError::BadField("flag")),
+        }
+    }
+
+    fn varint(&mut self, bits: u32) -> Result<u128, CodecError> {
+        let mut value: u128 = 0;
+        let mut shift = 0;
+        loop {
+            let byte = self.byte()?;
+            let part = u128::from(byte & 0x7f);
+            if shift >= bits || (bits - shift < 7 && part >> (bits - shift) != 0) {
+                return Err(CodecError::BadField("number"));
+            }
+            value |= part << shift;
+            if byte & 0x80 == 0 {
+                // Exactly one text for each number: a padded one was written by somebody else.
+                return if byte == 0 && shift > 0 { Err(CodecError::BadField("number")) } else { Ok(value) };
+            }
+            shift += 7;
+        }
+    }
+
+    fn uint(&mut self) -> Result<u64, CodecError> {
+        self.varint(64).map(|value| value as u64)
+    }
+
+    fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, CodecError> {
+        T::try_from(self.uint()?).map_err(|_| CodecError::BadField(what))
+    }
+
+    fn amount(&mut self) -> Result<Amount, CodecError> {
+        let zigzag = self.varint(128)?;
+        Ok(Amount((zigzag >> 1) as i128 ^ -((zigzag & 1) as i128)))
+    }
+
+    fn wide(&mut self) -> Result<u128, CodecError> {
+        let (bytes, rest) = self.0.split_first_chunk::<16>().ok_or(CodecError::Truncated)?;
+        self.0 = rest;
+        Ok(u128::from_le_bytes(*bytes))
+    }
+
+    fn text(&mut self) -> Result<String, CodecError> {
+        let length: usize = self.small("text length")?;
+        let (bytes, rest) = self.0.split_at_checked(length).ok_or(CodecError::Truncated)?;
+        self.0 = rest;
+        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| CodecError::BadField("text"))
+    }
+
+    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, CodecError>) -> Result<Option<T>, CodecError> {
+        if self.bool()? { read(self).map(Some) } else { Ok(None) }
+    }
+
+    fn order_id(&mut self) -> Result<OrderId, CodecError> {
+        Ok(OrderId { number: self.uint()?, slot: self.small("slot")? })
+    }
+
+    fn time(&mut self) -> Result<Timestamp, CodecError> {
+        i64::try_from(self.amount()?.0).map(Timestamp).map_err(|_| CodecError::BadField("time"))
+    }
+
+    fn account(&mut self) -> Result<AccountId, CodecError> {
+        self.small("account").map(AccountId)
+    }
+
+    fn ticket(&mut self) -> Result<Ticket, CodecError> {
+        self.uint().map(Ticket)
+    }
+}
+
+mod kind {
+    pub(super) const PLACE: u8 = 1;
+    pub(super) const CANCEL: u8 = 2;
+    pub(super) const CANCEL_ALL: u8 = 3;
+    pub(super) const AMEND: u8 = 4;
+    pub(super) const CONFIGURE: u8 = 5;
+    pub(super) const TICK: u8 = 6;
+    pub(super) const LIST_CURRENCY: u8 = 32;
+    pub(super) const LIST_MARKET: u8 = 33;
+    pub(super) const OPEN_ACCOUNT: u8 = 34;
+    pub(super) const DEPOSIT: u8 = 35;
+    pub(super) const WITHDRAW: u8 = 36;
+    pub(super) const TRANSFER: u8 = 37;
+    pub(super) const SET_FROZEN: u8 = 38;
+}
+
+impl Coded for MarketEntry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            MarketEntry::Place(order) => frame(out, kind::PLACE, |w| write_order(w, order)),
+            MarketEntry::Cancel { ticket, account, order } => frame(out, kind::CANCEL, |w| {
+                w.uint(ticket.0);
+                w.uint(u64::from(account.0));
+                w.order_id(*order);
+            }),
+            MarketEntry::CancelAll { ticket, account, side } => frame(out, kind::CANCEL_ALL, |w| {
+                w.uint(ticket.0);
+                w.uint(u64::from(account.0));
+                w.option(*side, |w, side| w.byte(side_code(side)));
+            }),
+            MarketEntry::Amend(amend) => frame(out, kind::AMEND, |w| {
+                w.uint(amend.ticket.0);
+                w.uint(u64::from(amend.account.0));
+                w.order_id(amend.order);
+                w.option(amend.price, |w, price| w.uint(price.0));
+                w.option(amend.size, |w, size| w.uint(size.0));
+                w.amount(amend.extra_hold);
+            }),
+            MarketEntry::Configure(config) => frame(out, kind::CONFIGURE, |w| write_market(w, config)),
+            MarketEntry::Tick => frame(out, kind::TICK, |_| {}),
+        }
+    }
+
+    fn decode_fields(kind: u8, r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(match kind {
+            kind::PLACE => MarketEntry::Place(read_order(r)?),
+            kind::CANCEL => MarketEntry::Cancel { ticket: r.ticket()?, account: r.account()?, order: r.order_id()? },
+            kind::CANCEL_ALL => {
+                MarketEntry::CancelAll { ticket: r.ticket()?, account: r.account()?, side: r.option(read_side)? }
+            }
+            kind::AMEND => MarketEntry::Amend(Amend {
+                ticket: r.ticket()?,
+                account: r.account()?,
+                order: r.order_id()?,
+                price: r.option(|r| r.uint().map(Price))?,
+                size: r.option(|r| r.uint().map(Size))?,
+                extra_hold: r.amount()?,
+            }),
+            kind::CONFIGURE => MarketEntry::Configure(Box::new(read_market(r)?)),
+            kind::TICK => MarketEntry::Tick,
+            other => return Err(CodecError::UnknownKind(other)),
+        })
+    }
+}
+
+impl Coded for LedgerEntry {
+    fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            LedgerEntry::ListCurrency(currency) => frame(out, kind::LIST_CURRENCY, |w| {
+                w.uint(u64::from(currency.id.0));
+                w.text(&currency.code);
+                w.text(&currency.name);
+                w.byte(currency.decimals);
+                w.bool(currency.fiat);
+            }),
+            LedgerEntry::ListMarket(config) => frame(out, kind::LIST_MARKET, |w| write_market(w, config)),
+            LedgerEntry::OpenAccount { ticket, account } => frame(out, kind::OPEN_ACCOUNT, |w| {
+                w.uint(ticket.0);
+                w.uint(u64::from(account.0));
+            }),
+            LedgerEntry::Deposit(movement) => frame(out, kind::DEPOSIT, |w| write_movement(w, movement)),
+            LedgerEntry::Withdraw(movement) => frame(out, kind::WITHDRAW, |w| write_movement(w, movement)),
+            LedgerEntry::Transfer { movement, to } => frame(out, kind::TRANSFER, |w| {
+                write_movement(w, movement);
+                w.uint(u64::from(to.0));
+            }),
+            LedgerEntry::SetFrozen { ticket, account, frozen } => frame(out, kind::SET_FROZEN, |w| {
+                w.uint(ticket.0);
+                w.uint(u64::from(account.0));
+                w.bool(*frozen);
+            }),
+        }
+    }
+
+    fn decode_fields(kind: u8, r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        Ok(match kind {
+            kind::LIST_CURRENCY => LedgerEntry::ListCurrency(Box::new(Currency {
+                id: CurrencyId(r.small("currency")?),
+                code: r.text()?,
+                name: r.text()?,
+                decimals: r.byte()?,
+                fiat: r.bool()?,
+            })),
+            kind::LIST_MARKET => LedgerEntry::ListMarket(Box::new(read_market(r)?)),
+            kind::OPEN_ACCOUNT => LedgerEntry::OpenAccount { ticket: r.ticket()?, account: r.account()? },
+            kind::DEPOSIT => LedgerEntry::Deposit(read_movement(r)?),
+            kind::WITHDRAW => LedgerEntry::Withdraw(read_movement(r)?),
+            kind::TRANSFER => LedgerEntry::Transfer { movement: read_movement(r)?, to: r.account()? },
+            kind::SET_FROZEN => {
+                LedgerEntry::SetFrozen { ticket: r.ticket()?, account: r.account()?, frozen: r.bool()? }
+            }
+            other => return Err(CodecError::UnknownKind(other)),
+        })
+    }
+}
+
+fn side_code(side: Side) -> u8 {
+    match side {
+        Side::Buy => 0,
+        Side::Sell => 1,
+    }
+}
+
+fn read_side(r: &mut Reader<'_>) -> Result<Side, CodecError> {
+    Ok(if r.bool()? { Side::Sell } else { Side::Buy })
+}
+
+/// Flags of an order, one byte: bit 0 sell, 1 market, 2 post-only, 3 stop, 4 entry (of a stop),
+/// 5 client id, 6 and 7 the self-trade rule.
+fn write_order(w: &mut Writer<'_>, order: &NewOrder) {
+    let (market, post_only) = match order.kind {
+        Kind::Market { .. } => (1, 0),
+        Kind::Limit { post_only, .. } => (0, u8::from(post_only)),
+    };
+    let entry = u8::from(order.stop.is_some_and(|stop| stop.trigger == Trigger::Entry));
+    let rule = match order.self_trade {
+        SelfTrade::DecrementAndCancel => 0,
+        SelfTrade::CancelOldest => 1,
+        SelfTrade::CancelNewest => 2,
+        SelfTrade::CancelBoth => 3,
+    };
+    w.byte(
+        side_code(order.side)
+            | market << 1
+            | post_only << 2
+            | u8::from(order.stop.is_some()) << 3
+            | entry << 4
+            | u8::from(order.client_id.is_some()) << 5
+            | rule << 6,
+    );
+    w.uint(order.ticket.0);
+    w.uint(u64::from(order.account.0));
+    w.uint(order.size.0);
+    w.amount(order.hold);
+    w.uint(u64::from(order.maker_fee.0));
+    w.uint(u64::from(order.taker_fee.0));
+    match order.kind {
+        Kind::Limit { price, time_in_force, .. } => {
+            w.uint(price.0);
+            match time_in_force {
+                TimeInForce::GoodTillCanceled => w.byte(0),
+                TimeInForce::GoodTillTime(at) => {
+                    w.byte(1);
+                    w.time(at);
+                }
+                TimeInForce::ImmediateOrCancel => w.byte(2),
+                TimeInForce::FillOrKill => w.byte(3),
+            }
+        }
+        Kind::Market { funds } => w.option(funds, Writer::amount),
+    }
+    if let Some(stop) = order.stop {
+        w.uint(stop.price.0);
+    }
+    if let Some(ClientOrderId(id)) = order.client_id {
+        w.wide(id);
+    }
+}
+
+fn read_order(r: &mut Reader<'_>) -> Result<NewOrder, CodecError> {
+    let flags = r.byte()?;
+    let has = |bit: u8| flags >> bit & 1 == 1;
+    let ticket = r.ticket()?;
+    let account = r.account()?;
+    let size = Size(r.uint()?);
+    let hold = r.amount()?;
+    let maker_fee = Ppm(r.small("fee")?);
+    let taker_fee = Ppm(r.small("fee")?);
+    let kind = if has(1) {
+        if has(2) {
+            return Err(CodecError::BadField("flags"));
+        }
+        Kind::Market { funds: r.option(Reader::amount)? }
+    } else {
+        let price = Price(r.uint()?);
+        let time_in_force = match r.byte()? {
+            0 => TimeInForce::GoodTillCanceled,
+            1 => TimeInForce::GoodTillTime(r.time()?),
+            2 => TimeInForce::ImmediateOrCancel,
+            3 => TimeInForce::FillOrKill,
+            _ => return Err(CodecError::BadField("time in force")),
+        };
+        Kind::Limit { price, time_in_force, post_only: has(2) }
+    };
+    let stop = match (has(3), has(4)) {
+        (true, entry) => {
+            let trigger = if entry { Trigger::Entry } else { Trigger::Loss };
+            Some(Stop { trigger, price: Price(r.uint()?) })
+        }
+        (false, false) => None,
+        (false, true) => return Err(CodecError::BadField("flags")),
+    };
+    let client_id = if has(5) { Some(ClientOrderId(r.wide()?)) } else { None };
+    let self_trade = match flags >> 6 {
+        0 => SelfTrade::DecrementAndCancel,
+        1 => SelfTrade::CancelOldest,
+        2 => SelfTrade::CancelNewest,
+        _ => SelfTrade::CancelBoth,
+    };
+    let side = if has(0) { Side::Sell } else { Side::Buy };
+    Ok(NewOrder { ticket, account, client_id, side, kind, size, stop, self_trade, maker_fee, taker_fee, hold })
+}
+
+fn write_movement(w: &mut Writer<'_>, movement: &Movement) {
+    w.uint(movement.ticket.0);
+    w.uint(u64::from(movement.account.0));
+    w.uint(u64::from(movement.currency.0));
+    w.amount(movement.amount);
+    w.wide(movement.transfer);
+}
+
+fn read_movement(r: &mut Reader<'_>) -> Result<Movement, CodecError> {
+    Ok(Movement {
+        ticket: r.ticket()?,
+        account: r.account()?,
+        currency: CurrencyId(r.small("currency")?),
+        amount: r.amount()?,
+        transfer: r.wide()?,
+    })
+}
+
+fn write_market(w: &mut Writer<'_>, config: &MarketConfig) {
+    w.uint(u64::from(config.id.0));
+    w.text(&config.symbol);
+    w.uint(u64::from(config.base.0));
+    w.uint(u64::from(config.quote.0));
+    for step in [config.tick, config.lot] {
+        w.uint(step.units);
+        w.byte(step.decimals);
+    }
+    for number in [u64::from(config.maker_fee.0), u64::from(config.taker_fee.0), config.min_size.0, config.max_size.0] {
+        w.uint(number);
+    }
+    w.amount(config.min_funds);
+    w.amount(config.max_funds);
+    for number in [u64::from(config.band.0), config.reference_price.0, u64::from(config.max_open_orders)] {
+        w.uint(number);
+    }
+    w.byte(match config.state {
+        MarketState::Online => 0,
+        MarketState::PostOnly => 1,
+        MarketState::LimitOnly => 2,
+        MarketState::CancelOnly => 3,
+        MarketState::Halted => 4,
+    });
+}
+
+fn read_market(r: &mut Reader<'_>) -> Result<MarketConfig, CodecError> {
+    let step = |r: &mut Reader<'_>| Ok(Step { units: r.uint()?, decimals: r.byte()? });
+    Ok(MarketConfig {
+        id: MarketId(r.small("market")?),
+        symbol: r.text()?,
+        base: CurrencyId(r.small("currency")?),
+        quote: CurrencyId(r.small("currency")?),
+        tick: step(r)?,
+        lot: step(r)?,
+        maker_fee: Ppm(r.small("fee")?),
+        taker_fee: Ppm(r.small("fee")?),
+        min_size: Size(r.uint()?),
+        max_size: Size(r.uint()?),
+        min_funds: r.amount()?,
+        max_funds: r.amount()?,
+        band: Ppm(r.small("band")?),
+        reference_price: Price(r.uint()?),
+        max_open_orders: r.small("limit")?,
+        state: match r.byte()? {
+            0 => MarketState::Online,
+            1 => MarketState::PostOnly,
+            2 => MarketState::LimitOnly,
+            3 => MarketState::CancelOnly,
+            4 => MarketState::Halted,
+            _ => return Err(CodecError::BadField("market state")),
+        },
+    })
+}

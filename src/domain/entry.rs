@@ -1,0 +1,133 @@
+//! Commands as they were admitted: what stands in the log.
+
+use super::ids::{AccountId, CurrencyId, OrderId, Ticket};
+use super::market::{Currency, MarketConfig};
+use super::money::{Amount, Price, Size};
+use super::order::{NewOrder, Side};
+
+/// One entry of a market's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MarketEntry {
+    /// A new order.
+    Place(NewOrder),
+    /// One order is to be canceled.
+    Cancel {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Whose order it must be.
+        account: AccountId,
+        /// Which.
+        order: OrderId,
+    },
+    /// All live orders of one user in this market are to be canceled.
+    CancelAll {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Whose orders.
+        account: AccountId,
+        /// Only this side, if given.
+        side: Option<Side>,
+    },
+    /// A live limit order gets another price or size.
+    Amend(Amend),
+    /// The market's rules from now on.
+    Configure(Box<MarketConfig>),
+    /// Time passes; orders whose time has come are canceled.
+    Tick,
+}
+
+/// A change of a live limit order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Amend {
+    /// Ties it to its pending hold and its caller.
+    pub ticket: Ticket,
+    /// Whose order it must be.
+    pub account: AccountId,
+    /// Which.
+    pub order: OrderId,
+    /// The new price, if it changes.
+    pub price: Option<Price>,
+    /// The new whole size, filled part included, if it changes.
+    pub size: Option<Size>,
+    /// What was reserved in addition to the order's present hold.
+    pub extra_hold: Amount,
+}
+
+/// The id that whoever moves money gives the movement; a UUID as 128 bits.
+pub type TransferId = u128;
+
+/// One entry of the ledger's stream. Admission has checked that the balances suffice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LedgerEntry {
+    /// A currency joins the venue's list, at the next free place.
+    ListCurrency(Box<Currency>),
+    /// A market joins the venue's list, at the next free place; its stream begins here.
+    ListMarket(Box<MarketConfig>),
+    /// A user gets an account. Repeats change nothing.
+    OpenAccount {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Which account.
+        account: AccountId,
+    },
+    /// Money comes in from outside.
+    Deposit(Movement),
+    /// Money goes out.
+    Withdraw(Movement),
+    /// Money goes from one user to another.
+    Transfer {
+        /// The movement, seen from the payer.
+        movement: Movement,
+        /// Who receives.
+        to: AccountId,
+    },
+    /// An account may not trade or withdraw, or may again.
+    SetFrozen {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Which account.
+        account: AccountId,
+        /// From now on.
+        frozen: bool,
+    },
+}
+
+/// An amount of one currency that enters or leaves an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Movement {
+    /// Ties it to its pending hold and its caller.
+    pub ticket: Ticket,
+    /// Whose account.
+    pub account: AccountId,
+    /// Which currency.
+    pub currency: CurrencyId,
+    /// How much; positive.
+    pub amount: Amount,
+    /// The movement's own id: a repeat of it changes nothing.
+    pub transfer: TransferId,
+}
+
+impl MarketEntry {
+    /// Who waits for its outcome.
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            MarketEntry::Place(order) => order.ticket,
+            MarketEntry::Cancel { ticket, .. } | MarketEntry::CancelAll { ticket, .. } => *ticket,
+            MarketEntry::Amend(amend) => amend.ticket,
+            MarketEntry::Configure(_) | MarketEntry::Tick => Ticket(0),
+        }
+    }
+}
+
+impl LedgerEntry {
+    /// Who waits for its outcome.
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            LedgerEntry::OpenAccount { ticket, .. } | LedgerEntry::SetFrozen { ticket, .. } => *ticket,
+            LedgerEntry::Deposit(movement)
+            | LedgerEntry::Withdraw(movement)
+            | LedgerEntry::Transfer { movement, .. } => movement.ticket,
+            LedgerEntry::ListCurrency(_) | LedgerEntry::ListMarket(_) => Ticket(0),
+        }
+    }
+}

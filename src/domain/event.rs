@@ -1,0 +1,225 @@
+//! Outcomes of a market: what an apply produced. They carry enough to fold without asking anybody.
+//!
+//! Events for which [`Event::is_public`] holds raise the market's feed sequence by exactly one each.
+
+use super::ids::{AccountId, OrderId, Ticket, TradeId};
+use super::market::MarketConfig;
+use super::money::{Amount, Price, Size};
+use super::order::{NewOrder, Reject, Side};
+use serde::{Deserialize, Serialize};
+
+/// One outcome of a market.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// An order was taken in; its hold is reserved. Public unless it is a stop that sleeps.
+    Accepted(OrderId, NewOrder),
+    /// An order was refused; nothing else happened.
+    Rejected {
+        /// The admission it belongs to.
+        ticket: Ticket,
+        /// Who asked.
+        account: AccountId,
+        /// Why.
+        reason: Reject,
+    },
+    /// A cancel or an amend was refused.
+    Refused {
+        /// The admission it belongs to.
+        ticket: Ticket,
+        /// Who asked.
+        account: AccountId,
+        /// Why.
+        reason: Reject,
+    },
+    /// What is left of an order now rests in the book.
+    Opened(Opened),
+    /// Two orders met.
+    Filled(Fill),
+    /// A live order was reduced or amended.
+    Changed(Change),
+    /// A stop woke and entered the market.
+    Triggered(Triggered),
+    /// An order is over; what was left of its hold is released.
+    Done(Done),
+    /// The market's rules changed.
+    Configured(Box<MarketConfig>),
+}
+
+/// An order that rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// The order.
+    pub id: OrderId,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Bid or ask.
+    pub side: Side,
+    /// Where it rests.
+    pub price: Price,
+    /// What rests.
+    pub remaining: Size,
+}
+
+/// A trade between a resting and an incoming order, at the maker's price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fill {
+    /// The trade's number in its market.
+    pub trade: TradeId,
+    /// The resting order.
+    pub maker: OrderId,
+    /// The incoming order.
+    pub taker: OrderId,
+    /// Whose the resting order is.
+    pub maker_account: AccountId,
+    /// Whose the incoming order is.
+    pub taker_account: AccountId,
+    /// The resting order's side.
+    pub maker_side: Side,
+    /// Ticks.
+    pub price: Price,
+    /// Lots.
+    pub size: Size,
+    /// The same size in base atoms.
+    pub base: Amount,
+    /// Price × size, in quote atoms.
+    pub quote: Amount,
+    /// What the maker pays, in quote atoms.
+    pub maker_fee: Amount,
+    /// What the taker pays, in quote atoms.
+    pub taker_fee: Amount,
+}
+
+impl Fill {
+    /// Who buys.
+    pub fn buyer(&self) -> (AccountId, OrderId, Amount) {
+        match self.maker_side {
+            Side::Buy => (self.maker_account, self.maker, self.maker_fee),
+            Side::Sell => (self.taker_account, self.taker, self.taker_fee),
+        }
+    }
+
+    /// Who sells.
+    pub fn seller(&self) -> (AccountId, OrderId, Amount) {
+        match self.maker_side {
+            Side::Buy => (self.taker_account, self.taker, self.taker_fee),
+            Side::Sell => (self.maker_account, self.maker, self.maker_fee),
+        }
+    }
+}
+
+/// Why a live order changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeReason {
+    /// It met an order of its own user.
+    SelfTrade,
+    /// Its owner asked.
+    Amended,
+}
+
+/// A live order with another size, funds or price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The order.
+    pub id: OrderId,
+    /// The admission that asked, for an amend.
+    pub ticket: Ticket,
+    /// Whose it is.
+    pub account: AccountId,
+    /// Its side.
+    pub side: Side,
+    /// Why.
+    pub reason: ChangeReason,
+    /// Its price before; absent for market orders.
+    pub price: Option<Price>,
+    /// Its price from now on, when that changed.
+    pub new_price: Option<Price>,
+    /// What was left before.
+    pub old_size: Size,
+    /// What is left now.
+    pub new_size: Size,
+    /// The whole size from now on, filled part included, when its owner changed it.
+    pub new_total: Option<Size>,
+    /// What was left to spend before, for a market buy by funds.
+    pub old_funds: Option<Amount>,
+    /// What is left to spend now.
+    pub new_funds: Option<Amount>,
+    /// How its hold changes.
+    pub hold_delta: Amount,
+}
+
+/// A stop that woke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Triggered {
+    /// The order.
+    pub id: OrderId,
+    /// Whose it is.
+    pub account: AccountId,
+}
+
+/// Why an order is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum DoneReason {
+    /// Nothing is left to fill; or a market buy has spent what it could.
+    Filled,
+    /// Its owner canceled it.
+    Canceled,
+    /// Its time had come.
+    Expired,
+    /// It takes only at once, and there was nothing more to take.
+    NoLiquidity,
+    /// It could not be filled whole.
+    FillOrKill,
+    /// It met an order of its own user.
+    SelfTrade,
+}
+
+impl DoneReason {
+    /// The word of the wire: only `filled` and `canceled` are known there.
+    pub fn wire(self) -> &'static str {
+        match self {
+            DoneReason::Filled => "filled",
+            DoneReason::Canceled
+            | DoneReason::Expired
+            | DoneReason::NoLiquidity
+            | DoneReason::FillOrKill
+            | DoneReason::SelfTrade => "canceled",
+        }
+    }
+}
+
+/// An order that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Done {
+    /// The order.
+    pub id: OrderId,
+    /// The admission that asked for it, for a cancel.
+    pub ticket: Ticket,
+    /// Whose it was.
+    pub account: AccountId,
+    /// Its side.
+    pub side: Side,
+    /// Its limit price; absent for market orders.
+    pub price: Option<Price>,
+    /// What was never filled.
+    pub remaining: Size,
+    /// Why.
+    pub reason: DoneReason,
+    /// What was left of its hold: base for a sell, quote for a buy.
+    pub released: Amount,
+    /// Whether it rested in the book until now.
+    pub rested: bool,
+    /// Whether it was a stop that never woke; then the public never hears of it.
+    pub slept: bool,
+}
+
+impl Event {
+    /// Whether the public feed shows it, so that it raises the feed sequence.
+    pub fn is_public(&self) -> bool {
+        match self {
+            Event::Accepted(_, order) => order.stop.is_none(),
+            Event::Opened(_) | Event::Filled(_) | Event::Changed(_) | Event::Triggered(_) => true,
+            Event::Done(done) => !done.slept,
+            Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => false,
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Currencies and markets: what may be traded, in which steps, at which fees.
+//!
+//! A market is valid only if tick × lot is a whole number of quote atoms, so that every fill has an
+//! exact quote amount.
+
+use super::ids::{CurrencyId, MarketId};
+use super::money::{Amount, MAX_AMOUNT, MAX_UNITS, Ppm, Price, Size};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Something that can be held: its smallest unit is the atom, 10^-`decimals` of a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Currency {
+    /// Its place in the venue's list.
+    pub id: CurrencyId,
+    /// 2 to 10 upper-case letters and digits: `BTC`.
+    pub code: String,
+    /// For people: `Bitcoin`.
+    pub name: String,
+    /// Decimals of an atom, at most 18.
+    pub decimals: u8,
+    /// Whether it is money of a state (shown with two decimals) rather than a crypto currency.
+    pub fiat: bool,
+}
+
+/// Which orders a market takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum MarketState {
+    /// All.
+    #[default]
+    Online,
+    /// Only orders that cannot take.
+    PostOnly,
+    /// No market orders.
+    LimitOnly,
+    /// No new orders; open ones may be canceled.
+    CancelOnly,
+    /// Neither new orders nor cancels by users.
+    Halted,
+}
+
+/// A step as a decimal: `units` × 10^-`decimals`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Step {
+    /// How many of the last decimal; at least 1.
+    pub units: u64,
+    /// How many decimals.
+    pub decimals: u8,
+}
+
+/// A market's rules. Changes come as entries of the market's own stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketConfig {
+    /// Its place in the venue's list.
+    pub id: MarketId,
+    /// `BASE-QUOTE`, exactly one dash.
+    pub symbol: String,
+    /// What is traded.
+    pub base: CurrencyId,
+    /// What it is paid with; fees are charged in it.
+    pub quote: CurrencyId,
+    /// The price step, in whole units of quote per whole unit of base.
+    pub tick: Step,
+    /// The size step, in whole units of base.
+    pub lot: Step,
+    /// Fee of the resting side.
+    pub maker_fee: Ppm,
+    /// Fee of the incoming side.
+    pub taker_fee: Ppm,
+    /// The least size of an order, in lots.
+    pub min_size: Size,
+    /// The greatest size of an order, in lots.
+    pub max_size: Size,
+    /// The least price × size of an order, in quote atoms.
+    pub min_funds: Amount,
+    /// The greatest price × size of an order, in quote atoms.
+    pub max_funds: Amount,
+    /// How far a limit price may lie from the reference price; 0 means no band.
+    pub band: Ppm,
+    /// The reference price of the band until there is a trade; 0 means none.
+    pub reference_price: Price,
+    /// How many live orders one user may have here; 0 means no limit.
+    pub max_open_orders: u32,
+    /// Which orders it takes.
+    pub state: MarketState,
+}
+
+/// Why a currency or market cannot be listed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ConfigError {
+    /// The code or symbol has the wrong form.
+    #[error("{0:?} is not a valid code")]
+    BadCode(String),
+    /// More than 18 decimals.
+    #[error("a currency has at most 18 decimals, not {0}")]
+    TooManyDecimals(u8),
+    /// Base and quote are the same, or one is not listed.
+    #[error("a market needs two different listed currencies")]
+    BadCurrencies,
+    /// tick × lot is not a whole number of quote atoms, or is zero.
+    #[error("tick × lot must be a whole number of the quote currency's smallest units")]
+    InexactTick,
+    /// The lot is finer than an atom of the base currency.
+    #[error("the lot must be a whole number of the base currency's smallest units")]
+    InexactLot,
+    /// Fees above 10 %.
+    #[error("a fee of {0} parts per million is above the limit of 100000")]
+    FeeTooHigh(u32),
+    /// Limits that contradict each other or exceed what can be held.
+    #[error("the limit {0} is out of range")]
+    BadLimit(&'static str),
+}
+
+/// The highest fee a market may have: 10 %.
+pub const MAX_FEE: Ppm = Ppm(100_000);
+
+impl Currency {
+    /// Checks the form of the code and the number of decimals.
+    ///
+    /// # Errors
+    /// [`ConfigError::BadCode`], [`ConfigError::TooManyDecimals`].
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let fits = (2..=10).contains(&self.code.len())
+            && self.code.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+        if !fits || self.name.is_empty() || self.name.len() > 64 {
+            return Err(ConfigError::BadCode(self.code.clone()));
+        }
+        if self.decimals > 18 {
+            return Err(ConfigError::TooManyDecimals(self.decimals));
+        }
+        Ok(())
+    }
+}
+
+/// The factors that turn ticks and lots into atoms. Small and `Copy`: the book carries them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Scale {
+    /// Quote atoms of one tick × one lot.
+    pub quote_per_tick_lot: u64,
+    /// Base atoms of one lot.
+    pub base_per_lot: u64,
+}
+
+impl Scale {
+    /// The exact quote amount of `size` lots at `price` ticks each.
+    #[inline]
+    pub fn quote(self, price: Price, size: Size) -> Amount {
+        // MAX_UNITS bounds price and size to 48 bits each and validation the factor, so this fits.
+        Amount(i128::from(price.0) * i128::from(size.0) * i128::from(self.quote_per_tick_lot))
+    }
+
+    /// The exact base amount of `size` lots.
+    #[inline]
+    pub fn base(self, size: Size) -> Amount {
+        Amount(i128::from(size.0) * i128::from(self.base_per_lot))
+    }
+
+    /// How many lots `funds` buy at `price`, their fee included.
+    pub fn lots_for(self, funds: Amount, price: Price, fee: Ppm) -> Size {
+        if funds.0 <= 0 || price.0 == 0 {
+            return Size::ZERO;
+        }
+        let per_lot = i128::from(price.0) * i128::from(self.quote_per_tick_lot);
+        let lots = funds.net_of_fee(fee).0.div_euclid(per_lot.max(1));
+        Size(u64::try_from(lots).unwrap_or(MAX_UNITS).min(MAX_UNITS))
+    }
+}
+
+impl MarketConfig {
+    /// Checks every rule and gives the factors for exact amounts.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first rule that is broken.
+    pub fn validate(&self, base: &Currency, quote: &Currency) -> Result<Scale, ConfigError> {
+        if base.id != self.base || quote.id != self.quote || self.base == self.quote {
+            return Err(ConfigError::BadCurrencies);
+        }
+        if self.symbol != format!("{}-{}", base.code, quote.code) {
+            return Err(ConfigError::BadCode(self.symbol.clone()));
+        }
+        let scale = self.scale(base.decimals, quote.decimals)?;
+        for fee in [self.maker_fee, self.taker_fee] {
+            if fee > MAX_FEE {
+                return Err(ConfigError::FeeTooHigh(fee.0));
+            }
+        }
+        if self.min_size.is_zero() || self.min_size > self.max_size || self.max_size > Size::MAX {
+            return Err(ConfigError::BadLimit("min_size or max_size"));
+        }
+        if self.min_funds.is_negative() || self.min_funds > self.max_funds || self.max_funds > MAX_AMOUNT {
+            return Err(ConfigError::BadLimit("min_funds or max_funds"));
+        }
+        if self.band.0 >= 1_000_000 || self.reference_price > Price::MAX {
+            return Err(ConfigError::BadLimit("band or reference_price"));
+        }
+        Ok(scale)
+    }
+
+    /// tick × lot as a whole number of quote atoms, and the lot as a whole number of base atoms.
+    fn scale(&self, base_decimals: u8, quote_decimals: u8) -> Result<Scale, ConfigError> {
+        let whole = |units: u128, finer: i32| -> Option<u64> {
+            let power = 10u128.checked_pow(finer.unsigned_abs())?;
+            let value = if finer >= 0 {
+                units.checked_mul(power)?
+            } else if units % power == 0 {
+                units / power
+            } else {
+                return None;
+            };
+            u64::try_from(value).ok().filter(|v| *v > 0 && *v <= 1 << 30)
+        };
+        let steps = u128::from(self.tick.units) * u128::from(self.lot.units);
+        let finer = i32::from(quote_decimals) - i32::from(self.tick.decimals) - i32::from(self.lot.decimals);
+        let quote_per_tick_lot = whole(steps, finer).ok_or(ConfigError::InexactTick)?;
+        let finer = i32::from(base_decimals) - i32::from(self.lot.decimals);
+        let base_per_lot = whole(u128::from(self.lot.units), finer).ok_or(ConfigError::InexactLot)?;
+        Ok(Scale { quote_per_tick_lot, base_per_lot })
+    }
+
+    /// The worse of the two fees: what a buy's hold must cover.
+    pub fn worst_fee(&self) -> Ppm {
+        self.maker_fee.max(self.taker_fee)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn currency(id: u16, code: &str, decimals: u8) -> Currency {
+        Currency { id: CurrencyId(id), code: code.into(), name: code.into(), decimals, fiat: false }
+    }
+
+    fn market(tick: Step, lot: Step) -> MarketConfig {
+        MarketConfig {
+            id: MarketId(0),
+            symbol: "BTC-USDT".into(),
+            base: CurrencyId(0),
+            quote: CurrencyId(1),
+            tick,
+            lot,
+            maker_fee: Ppm(1000),
+            taker_fee: Ppm(2000),
+            min_size: Size(1),
+            max_size: Size(1_000_000),
+            min_funds: Amount(1),
+            max_funds: Amount(1 << 80),
+            band: Ppm(0),
+            reference_price: Price(0),
+            max_open_orders: 0,
+            state: MarketState::Online,
+        }
+    }
+
+    #[test]
+    fn a_market_without_exact_fills_is_refused() {
+        let (btc, usdt) = (currency(0, "BTC", 8), currency(1, "USDT", 8));
+        let cent = Step { units: 1, decimals: 2 };
+        let micro = Step { units: 1, decimals: 6 };
+        let scale = market(cent, micro).validate(&btc, &usdt);
+        assert_eq!(scale, Ok(Scale { quote_per_tick_lot: 1, base_per_lot: 100 }));
+        let finer = Step { units: 1, decimals: 7 };
+        assert_eq!(market(cent, finer).validate(&btc, &usdt), Err(ConfigError::InexactTick));
+        let ten = Step { units: 10, decimals: 7 };
+        assert_eq!(market(cent, ten).validate(&btc, &usdt), scale);
+        let below_atom = Step { units: 1, decimals: 9 };
+        assert_eq!(
+            market(Step { units: 10, decimals: 0 }, below_atom).validate(&btc, &usdt),
+            Err(ConfigError::InexactLot)
+        );
+        assert_eq!(market(Step { units: 0, decimals: 2 }, micro).validate(&btc, &usdt), Err(ConfigError::InexactTick));
+    }
+
+    #[test]
+    fn limits_are_checked() {
+        let (btc, usdt) = (currency(0, "BTC", 8), currency(1, "USDT", 8));
+        let good = || market(Step { units: 1, decimals: 2 }, Step { units: 1, decimals: 6 });
+        let refused = |change: fn(&mut MarketConfig), error: ConfigError| {
+            let mut config = good();
+            change(&mut config);
+            assert_eq!(config.validate(&btc, &usdt), Err(error));
+        };
+        refused(|m| m.taker_fee = Ppm(100_001), ConfigError::FeeTooHigh(100_001));
+        refused(|m| m.min_size = Size(0), ConfigError::BadLimit("min_size or max_size"));
+        refused(|m| m.max_size = Size(MAX_UNITS + 1), ConfigError::BadLimit("min_size or max_size"));
+        refused(|m| m.max_funds = Amount(0), ConfigError::BadLimit("min_funds or max_funds"));
+        refused(|m| m.band = Ppm(1_000_000), ConfigError::BadLimit("band or reference_price"));
+        refused(|m| m.symbol = "BTC/USDT".into(), ConfigError::BadCode("BTC/USDT".into()));
+        refused(|m| m.quote = CurrencyId(0), ConfigError::BadCurrencies);
+    }
+}
