@@ -4,15 +4,13 @@
 //! is admitted when `available − pending ≥ need`; when its entry is applied the posting becomes
 //! real and the pending hold goes. A new epoch drops what older epochs left behind.
 
+use super::client_ids::ClientIds;
 use super::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use super::ledger::Ledger;
 use super::money::Amount;
 use super::order::Reject;
 use rustc_hash::FxHashMap;
-use std::collections::{HashMap, VecDeque};
-
-/// How many of the newest client order ids are remembered here; older ones are in the database.
-pub const REMEMBERED_CLIENT_IDS: usize = 200_000;
+use std::collections::HashSet;
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
@@ -32,15 +30,13 @@ pub enum Known {
     Order(MarketId, OrderId),
 }
 
-/// Pending holds and the newest client order ids.
+/// Pending holds, and the client order ids that are on their way.
 #[derive(Debug, Default)]
 pub struct Admission {
     pending: FxHashMap<(StreamId, Ticket), Pending>,
     sums: FxHashMap<(AccountId, CurrencyId), Amount>,
-    /// Keys come from clients, so this map keeps the standard library's keyed hash.
-    client_ids: HashMap<(AccountId, ClientOrderId), Known>,
-    newest: VecDeque<(AccountId, ClientOrderId)>,
-    forgotten: bool,
+    /// Keys come from clients, so this set keeps the standard library's keyed hash.
+    in_flight: HashSet<(AccountId, ClientOrderId)>,
 }
 
 /// What is to be admitted.
@@ -76,10 +72,15 @@ impl Admission {
     ///
     /// # Errors
     /// [`Refusal`]; nothing is kept then.
-    pub fn admit(&mut self, ledger: &Ledger, request: Request) -> Result<(), Refusal> {
+    pub fn admit(&mut self, ledger: &Ledger, client_ids: &ClientIds, request: Request) -> Result<(), Refusal> {
         let Request { stream, ticket, epoch, account, currency, amount, client_id } = request;
-        if let Some(known) = client_id.and_then(|id| self.client_ids.get(&(account, id))) {
-            return Err(Refusal::Repeat(*known));
+        if let Some(id) = client_id {
+            if let Some((market, order)) = client_ids.get(account, id) {
+                return Err(Refusal::Repeat(Known::Order(market, order)));
+            }
+            if self.in_flight.contains(&(account, id)) {
+                return Err(Refusal::Repeat(Known::InFlight));
+            }
         }
         if !ledger.is_open(account) {
             return Err(Refusal::Reject(Reject::UnknownAccount));
@@ -93,7 +94,7 @@ impl Admission {
         }
         *self.sums.entry((account, currency)).or_default() += amount;
         if let Some(id) = client_id {
-            self.client_ids.insert((account, id), Known::InFlight);
+            self.in_flight.insert((account, id));
         }
         self.pending.insert((stream, ticket), Pending { epoch, account, currency, amount, client_id });
         Ok(())
@@ -116,39 +117,8 @@ impl Admission {
             }
         }
         if let Some(id) = pending.client_id {
-            let key = (pending.account, id);
-            if self.client_ids.get(&key) == Some(&Known::InFlight) {
-                self.client_ids.remove(&key);
-            }
+            self.in_flight.remove(&(pending.account, id));
         }
-    }
-
-    /// An order with a client id was accepted; its id is taken from now on.
-    pub fn remember(&mut self, account: AccountId, id: ClientOrderId, market: MarketId, order: OrderId) {
-        if self.client_ids.insert((account, id), Known::Order(market, order)).is_none_or(|old| old == Known::InFlight) {
-            self.newest.push_back((account, id));
-        }
-        if self.newest.len() > REMEMBERED_CLIENT_IDS {
-            if let Some(oldest) = self.newest.pop_front() {
-                self.client_ids.remove(&oldest);
-                self.forgotten = true;
-            }
-        }
-    }
-
-    /// The order behind a client id, as far as is remembered.
-    pub fn known(&self, account: AccountId, id: ClientOrderId) -> Option<Known> {
-        self.client_ids.get(&(account, id)).copied()
-    }
-
-    /// Whether ids that are not remembered may still be taken: older ones are in the database.
-    pub fn has_forgotten(&self) -> bool {
-        self.forgotten
-    }
-
-    /// Says that ids older than the remembered ones exist (the state came from a snapshot).
-    pub fn set_forgotten(&mut self) {
-        self.forgotten = true;
     }
 
     /// Drops the pending holds that epochs before `epoch` left on `stream`; tells their tickets.
@@ -169,13 +139,5 @@ impl Admission {
     /// How many holds are pending.
     pub fn pending(&self) -> usize {
         self.pending.len()
-    }
-
-    /// The newest client ids with their orders, oldest first, for a snapshot.
-    pub fn remembered(&self) -> impl Iterator<Item = (AccountId, ClientOrderId, MarketId, OrderId)> + '_ {
-        self.newest.iter().filter_map(|(account, id)| match self.client_ids.get(&(*account, *id)) {
-            Some(Known::Order(market, order)) => Some((*account, *id, *market, *order)),
-            _ => None,
-        })
     }
 }

@@ -145,6 +145,8 @@ pub struct Change {
     pub new_funds: Option<Amount>,
     /// How its hold changes.
     pub hold_delta: Amount,
+    /// Whether it rests in the book; otherwise it is on its way there, or a stop that sleeps.
+    pub rests: bool,
 }
 
 /// A stop that woke.

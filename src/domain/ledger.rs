@@ -178,9 +178,10 @@ impl Ledger {
             }
         }
         // Few currencies move at once, so the sums are checked by looking again, without a map.
-        for posting in postings {
-            let sum: Amount = postings.iter().filter(|p| p.currency == posting.currency).map(Posting::amount).sum();
-            if !sum.is_zero() {
+        for (at, posting) in postings.iter().enumerate() {
+            let same = |other: &&Posting| other.currency == posting.currency;
+            let seen = postings.iter().take(at).any(|other| same(&other));
+            if !seen && !postings.iter().filter(same).map(Posting::amount).sum::<Amount>().is_zero() {
                 broken("postings that do not add up to zero");
             }
         }

@@ -105,6 +105,7 @@ impl Book {
                 old_funds: None,
                 new_funds: None,
                 hold_delta: new_hold - old.hold,
+                rests: !old.is_sleeping(),
             }),
         );
         debug_assert!(new_hold >= Amount::ZERO);

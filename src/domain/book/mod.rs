@@ -277,7 +277,7 @@ impl Book {
         hot.remaining = new_size;
         hot.hold = new_hold;
         let change = self_trade_change(&live, new_size, new_hold - live.hot.hold);
-        self.emit(out, Event::Changed(change));
+        self.emit(out, Event::Changed(Change { rests: true, ..change }));
     }
 
     /// The market's rules.
@@ -371,7 +371,7 @@ impl Book {
     }
 }
 
-/// A change of an order that met one of its own user.
+/// A change of an incoming order that met one of its own user.
 fn self_trade_change(live: &Live, new_size: Size, hold_delta: Amount) -> Change {
     Change {
         id: live.id(),
@@ -387,6 +387,7 @@ fn self_trade_change(live: &Live, new_size: Size, hold_delta: Amount) -> Change 
         old_funds: None,
         new_funds: None,
         hold_delta,
+        rests: false,
     }
 }
 

@@ -1,0 +1,306 @@
+//! What the public sees of a market: price levels, last trades, candles and statistics.
+//!
+//! A fold of the market's outcomes, and nothing else: the same outcomes give the same data.
+
+use super::candle::{GRANULARITIES, Series};
+use super::event::{Change, Done, Event, Fill, Opened};
+use super::ids::TradeId;
+use super::invariant::broken;
+use super::money::{Price, Size};
+use super::order::Side;
+use super::time::{DAY, HOUR, MINUTE, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many of the newest trades are kept in memory.
+pub const KEPT_TRADES: usize = 1_000;
+
+/// How many candles of each of [`GRANULARITIES`] are kept in memory: enough for the latest 300 of
+/// each, for a rolling day in minutes and for 30 days in hours.
+const KEPT_CANDLES: [u32; 7] = [600, 1_500, 310, 310, 750, 310, 310];
+
+/// One price level.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Level {
+    /// Lots resting there.
+    pub size: Size,
+    /// Orders resting there.
+    pub orders: u32,
+}
+
+/// A trade as the public sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trade {
+    /// Its number.
+    pub id: TradeId,
+    /// When.
+    pub at: Timestamp,
+    /// Ticks.
+    pub price: Price,
+    /// Lots.
+    pub size: Size,
+    /// The side of the resting order.
+    pub maker_side: Side,
+}
+
+/// Statistics of the rolling day and 30 days before a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Stats {
+    /// The price when the day began: the last before it, or else the first in it.
+    pub open: Price,
+    /// The highest price of the day.
+    pub high: Price,
+    /// The lowest price of the day.
+    pub low: Price,
+    /// The last price ever.
+    pub last: Price,
+    /// Lots of the day.
+    pub volume: u64,
+    /// Lots of the 30 days.
+    pub volume_30d: u64,
+}
+
+/// Everything the public may ask about one market.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MarketData {
+    bids: BTreeMap<Price, Level>,
+    asks: BTreeMap<Price, Level>,
+    trades: VecDeque<Trade>,
+    series: Vec<Series>,
+    feed_sequence: u64,
+}
+
+impl Default for MarketData {
+    fn default() -> MarketData {
+        let series = GRANULARITIES.iter().zip(KEPT_CANDLES).map(|(width, kept)| Series::new(*width, kept)).collect();
+        MarketData { bids: BTreeMap::new(), asks: BTreeMap::new(), trades: VecDeque::new(), series, feed_sequence: 0 }
+    }
+}
+
+impl MarketData {
+    /// Folds one outcome in; `changed` hears of each level that has another size now.
+    pub fn fold(&mut self, at: Timestamp, event: &Event, mut changed: impl FnMut(Side, Price, Size)) {
+        self.feed_sequence += u64::from(event.is_public());
+        match event {
+            Event::Opened(Opened { side, price, remaining, .. }) => {
+                changed(*side, *price, self.grow(*side, *price, *remaining));
+            }
+            Event::Filled(fill) => {
+                changed(fill.maker_side, fill.price, self.shrink(fill.maker_side, fill.price, fill.size, false));
+                self.count(at, fill);
+            }
+            Event::Changed(Change { side, price: Some(price), new_price, old_size, new_size, rests: true, .. }) => {
+                changed(*side, *price, self.shrink(*side, *price, *old_size, true));
+                let price = new_price.unwrap_or(*price);
+                changed(*side, price, self.grow(*side, price, *new_size));
+            }
+            Event::Done(Done { side, price: Some(price), remaining, rested: true, .. }) => {
+                let size = self.shrink(*side, *price, *remaining, true);
+                if !remaining.is_zero() {
+                    changed(*side, *price, size);
+                }
+            }
+            Event::Accepted(..)
+            | Event::Rejected { .. }
+            | Event::Refused { .. }
+            | Event::Changed(_)
+            | Event::Triggered(_)
+            | Event::Done(_)
+            | Event::Configured(_) => {}
+        }
+    }
+
+    fn side_mut(&mut self, side: Side) -> &mut BTreeMap<Price, Level> {
+        match side {
+            Side::Buy => &mut self.bids,
+            Side::Sell => &mut self.asks,
+        }
+    }
+
+    fn grow(&mut self, side: Side, price: Price, size: Size) -> Size {
+        let level = self.side_mut(side).entry(price).or_default();
+        level.size = level.size + size;
+        level.orders += 1;
+        level.size
+    }
+
+    fn shrink(&mut self, side: Side, price: Price, size: Size, one_order_less: bool) -> Size {
+        let levels = self.side_mut(side);
+        let Some(level) = levels.get_mut(&price) else { broken("an order must rest on a level") };
+        level.size = level.size - size;
+        level.orders -= u32::from(one_order_less);
+        let left = level.size;
+        if level.orders == 0 {
+            levels.remove(&price);
+        }
+        left
+    }
+
+    fn count(&mut self, at: Timestamp, fill: &Fill) {
+        if self.trades.len() >= KEPT_TRADES {
+            self.trades.pop_front();
+        }
+        let (price, size) = (fill.price, fill.size);
+        self.trades.push_back(Trade { id: fill.trade, at, price, size, maker_side: fill.maker_side });
+        for series in &mut self.series {
+            series.add(at, price, size);
+        }
+    }
+
+    /// The levels of a side, best first.
+    pub fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (Price, Level)> + '_> {
+        match side {
+            Side::Buy => Box::new(self.bids.iter().rev().map(|(price, level)| (*price, *level))),
+            Side::Sell => Box::new(self.asks.iter().map(|(price, level)| (*price, *level))),
+        }
+    }
+
+    /// The best level of a side.
+    pub fn best(&self, side: Side) -> Option<(Price, Level)> {
+        let best = match side {
+            Side::Buy => self.bids.last_key_value(),
+            Side::Sell => self.asks.first_key_value(),
+        };
+        best.map(|(price, level)| (*price, *level))
+    }
+
+    /// The newest trades, newest first; at most [`KEPT_TRADES`].
+    pub fn trades(&self) -> impl Iterator<Item = &Trade> {
+        self.trades.iter().rev()
+    }
+
+    /// The newest trade.
+    pub fn last_trade(&self) -> Option<&Trade> {
+        self.trades.back()
+    }
+
+    /// The candles of a width in seconds, if it is one of [`GRANULARITIES`].
+    pub fn series(&self, granularity: u32) -> Option<&Series> {
+        self.series.iter().find(|series| series.granularity() == granularity)
+    }
+
+    /// The candles of all widths.
+    pub fn all_series(&self) -> &[Series] {
+        &self.series
+    }
+
+    /// The sequence of the newest public event folded in.
+    pub fn feed_sequence(&self) -> u64 {
+        self.feed_sequence
+    }
+
+    /// The statistics of the day and 30 days before `now`, to the minute and the hour.
+    /// `None` before the first trade.
+    pub fn stats(&self, now: Timestamp) -> Option<Stats> {
+        let last = self.last_trade()?.price;
+        let mut stats = Stats { open: last, high: last, low: last, last, volume: 0, volume_30d: 0 };
+        let day = (now + -DAY).bucket(MINUTE);
+        let mut inside = false;
+        for candle in self.series(60)?.iter() {
+            if candle.start < day {
+                // The last price before the day is the one at which it began.
+                stats.open = candle.close;
+                break;
+            }
+            if !inside {
+                (stats.high, stats.low) = (candle.high, candle.low);
+                inside = true;
+            }
+            stats.high = stats.high.max(candle.high);
+            stats.low = stats.low.min(candle.low);
+            stats.open = candle.open;
+            stats.volume = stats.volume.saturating_add(candle.volume.0);
+        }
+        let month = (now + -30 * DAY).bucket(HOUR);
+        for candle in self.series(3_600)?.iter().take_while(|candle| candle.start >= month) {
+            stats.volume_30d = stats.volume_30d.saturating_add(candle.volume.0);
+        }
+        Some(stats)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{AccountId, OrderId};
+    use crate::domain::money::Amount;
+    use crate::domain::time::SECOND;
+
+    fn fill(trade: u64, price: u64, size: u64) -> Event {
+        Event::Filled(Fill {
+            trade: TradeId(trade),
+            maker: OrderId::default(),
+            taker: OrderId::default(),
+            maker_account: AccountId(2),
+            taker_account: AccountId(3),
+            maker_side: Side::Sell,
+            price: Price(price),
+            size: Size(size),
+            base: Amount(0),
+            quote: Amount(0),
+            maker_fee: Amount(0),
+            taker_fee: Amount(0),
+        })
+    }
+
+    fn opened(price: u64, size: u64) -> Event {
+        Event::Opened(Opened {
+            id: OrderId::default(),
+            account: AccountId(2),
+            side: Side::Sell,
+            price: Price(price),
+            remaining: Size(size),
+        })
+    }
+
+    fn traded(at: &[(i64, u64, u64)]) -> MarketData {
+        let mut data = MarketData::default();
+        for (n, (seconds, price, size)) in at.iter().enumerate() {
+            let at = Timestamp(seconds * SECOND);
+            data.fold(at, &opened(*price, *size + 1), |_, _, _| {});
+            data.fold(at, &fill(n as u64 + 1, *price, *size), |_, _, _| {});
+        }
+        data
+    }
+
+    #[test]
+    fn the_day_rolls_and_begins_at_the_price_before_it() {
+        let day = 86_400;
+        let data = traded(&[(100, 50, 1), (day, 90, 2), (day + 60, 70, 3), (day + 3_600, 80, 4)]);
+        let at = |seconds: i64| data.stats(Timestamp(seconds * SECOND)).unwrap();
+        let all = at(day + 3_600);
+        assert_eq!((all.open, all.high, all.low, all.last), (Price(50), Price(90), Price(70), Price(80)));
+        assert_eq!((all.volume, all.volume_30d), (9, 10));
+        let later = at(2 * day + 3_600);
+        assert_eq!((later.open, later.high, later.low, later.volume), (Price(70), Price(80), Price(80), 4));
+        let quiet = at(5 * day);
+        assert_eq!((quiet.open, quiet.high, quiet.low, quiet.last), (Price(80), Price(80), Price(80), Price(80)));
+        assert_eq!((quiet.volume, quiet.volume_30d), (0, 10));
+        assert_eq!(at(40 * day).volume_30d, 0);
+        assert_eq!(MarketData::default().stats(Timestamp(0)), None);
+    }
+
+    #[test]
+    fn candles_hold_the_trades_of_their_bucket() {
+        let data = traded(&[(59, 10, 1), (60, 20, 2), (61, 5, 3), (119, 7, 4), (300, 9, 5)]);
+        let minutes: Vec<_> = data.series(60).unwrap().iter().copied().collect();
+        assert_eq!(minutes.len(), 3);
+        let second = minutes[1];
+        assert_eq!(second.start, Timestamp(60 * SECOND));
+        assert_eq!((second.open, second.high, second.low, second.close), (Price(20), Price(20), Price(5), Price(7)));
+        assert_eq!((second.volume, second.trades), (Size(9), 3));
+        assert!(data.series(61).is_none());
+    }
+
+    #[test]
+    fn levels_follow_orders() {
+        let mut data = MarketData::default();
+        let mut seen = Vec::new();
+        for event in [opened(10, 5), opened(10, 2), fill(1, 10, 3)] {
+            data.fold(Timestamp(0), &event, |side, price, size| seen.push((side, price.0, size.0)));
+        }
+        assert_eq!(seen, [(Side::Sell, 10, 5), (Side::Sell, 10, 7), (Side::Sell, 10, 4)]);
+        assert_eq!(data.best(Side::Sell), Some((Price(10), Level { size: Size(4), orders: 2 })));
+        assert_eq!(data.feed_sequence(), 3);
+    }
+}

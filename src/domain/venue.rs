@@ -1,0 +1,198 @@
+//! The whole venue as one state machine: ledger, books and market data, fed with batches in log
+//! order. Recovery, the projector, `agora verify` and simulations use it; live actors own its parts.
+
+use super::batch::Batch;
+use super::book::Book;
+use super::ids::{CurrencyId, MarketId, StreamId};
+use super::ledger::{Ledger, LedgerOutcome};
+use super::market_data::MarketData;
+use super::money::Amount;
+use super::posting::Posting;
+use super::replica::{LedgerOutcomes, LedgerReplica, MarketOutcomes, MarketReplica, ReplicaError};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// One market's part of the venue.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Market {
+    /// Its book and its place in its stream.
+    pub replica: MarketReplica,
+    /// What the public sees of it.
+    pub data: MarketData,
+}
+
+/// Everything that follows from the trading streams.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Venue {
+    /// Balances, client ids and the catalogue.
+    pub ledger: LedgerReplica,
+    /// The markets, by their place in the catalogue.
+    pub markets: Vec<Market>,
+}
+
+/// Why the venue cannot go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum VenueError {
+    /// A batch cannot be applied.
+    #[error("stream {0}: {1}")]
+    Replica(StreamId, ReplicaError),
+    /// A batch belongs to a market that was never listed.
+    #[error("a batch of market {0:?}, which is not listed")]
+    UnknownMarket(MarketId),
+}
+
+/// Hears what each batch does, in log order.
+pub trait Observer {
+    /// A posting was made. The ledger shows the balance after it.
+    fn posted(&mut self, _ledger: &Ledger, _posting: &Posting) {}
+    /// A market's batch was applied, its postings included.
+    fn market(&mut self, _outcomes: &MarketOutcomes, _market: &Market) {}
+    /// A batch of the ledger's stream was applied.
+    fn ledger(&mut self, _outcomes: &LedgerOutcomes, _ledger: &Ledger) {}
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+impl Venue {
+    /// Applies the next batch of the log. Streams that are not trading streams change nothing.
+    ///
+    /// # Errors
+    /// [`VenueError`] when the batch cannot be applied.
+    pub fn apply(&mut self, batch: &Batch, observer: &mut impl Observer) -> Result<(), VenueError> {
+        match batch.stream {
+            StreamId::Ledger => {
+                let read = self.ledger.read(batch).map_err(|error| VenueError::Replica(batch.stream, error))?;
+                if let Some(outcomes) = read {
+                    self.list(&outcomes);
+                    observer.ledger(&outcomes, &self.ledger.ledger);
+                }
+            }
+            StreamId::Market(id) => {
+                let market = self.markets.get_mut(usize::from(id.0)).ok_or(VenueError::UnknownMarket(id))?;
+                let read = market.replica.read(batch).map_err(|error| VenueError::Replica(batch.stream, error))?;
+                if let Some(outcomes) = read {
+                    for event in &outcomes.events {
+                        market.data.fold(outcomes.at, event, |_, _, _| {});
+                    }
+                    self.ledger.add(&outcomes, |ledger, posting| observer.posted(ledger, posting));
+                    observer.market(&outcomes, market);
+                }
+            }
+            StreamId::Chat(_) => {}
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, outcomes: &LedgerOutcomes) {
+        for (_, outcome, _) in &outcomes.entries {
+            if let LedgerOutcome::MarketListed(config, scale) = outcome {
+                let replica = MarketReplica::new(Book::new((**config).clone(), *scale));
+                self.markets.push(Market { replica, data: MarketData::default() });
+            }
+        }
+    }
+
+    /// A hash of everything that must be equal on every node that applied the same batches: books,
+    /// market data, balances, catalogue.
+    pub fn hash(&self) -> StateHash {
+        let mut hasher = Hasher(blake3::Hasher::new());
+        for market in &self.markets {
+            hasher.add(&(&market.replica, &market.data));
+        }
+        hasher.add(&(&self.ledger.ledger, &self.ledger.stream, &self.ledger.markets));
+        StateHash(*hasher.0.finalize().as_bytes())
+    }
+
+    /// The first rule of the ledger that does not hold, if any: sums that are not zero, holds that
+    /// differ from those of the live orders. Linear in accounts and orders: for audits.
+    pub fn audit(&self) -> Result<(), String> {
+        let ledger = &self.ledger.ledger;
+        for currency in ledger.currencies() {
+            let total = ledger.total(currency.id);
+            if !total.is_zero() {
+                return Err(format!("the {} balances add up to {} atoms instead of 0", currency.code, total.0));
+            }
+        }
+        let mut holds = std::collections::BTreeMap::<_, Amount>::new();
+        for market in &self.markets {
+            let config = market.replica.book.config();
+            let pair = super::posting::Pair { base: config.base, quote: config.quote };
+            for order in market.replica.book.all_orders() {
+                *holds.entry((order.account, pair.held(order.side))).or_default() += order.hold;
+            }
+            self.audit_market(market)?;
+        }
+        for (account, balances) in ledger.balances() {
+            for (index, balance) in balances.iter().enumerate() {
+                let expected = holds.remove(&(account, CurrencyId(index as u16))).unwrap_or_default();
+                if balance.hold != expected {
+                    let (has, needs) = (balance.hold.0, expected.0);
+                    return Err(format!(
+                        "account {} holds {has} atoms of currency {index}, its orders need {needs}",
+                        account.0
+                    ));
+                }
+            }
+        }
+        match holds.iter().find(|(_, amount)| !amount.is_zero()) {
+            Some(((account, _), _)) => Err(format!("account {} has orders without a hold", account.0)),
+            None => Ok(()),
+        }
+    }
+
+    fn audit_market(&self, market: &Market) -> Result<(), String> {
+        use super::order::Side;
+        let book = &market.replica.book;
+        let symbol = &book.config().symbol;
+        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) {
+            if bid >= ask {
+                return Err(format!("the book of {symbol} is crossed: bid {} and ask {} ticks", bid.0, ask.0));
+            }
+        }
+        if market.data.feed_sequence() != book.feed_sequence() {
+            return Err(format!("the market data of {symbol} is at another feed sequence than its book"));
+        }
+        for side in [Side::Buy, Side::Sell] {
+            let mut levels = Vec::<(u64, u64, u32)>::new();
+            for resting in book.resting(side) {
+                match levels.last_mut() {
+                    Some((price, size, orders)) if *price == resting.price.0 => {
+                        *size += resting.remaining.0;
+                        *orders += 1;
+                    }
+                    _ => levels.push((resting.price.0, resting.remaining.0, 1)),
+                }
+            }
+            let folded = market.data.levels(side).map(|(price, level)| (price.0, level.size.0, level.orders));
+            if !folded.eq(levels) {
+                return Err(format!("the price levels of {symbol} differ from its book"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A hash of state, 32 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateHash(pub [u8; 32]);
+
+impl std::fmt::Display for StateHash {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+struct Hasher(blake3::Hasher);
+
+impl Hasher {
+    fn add(&mut self, part: &impl Serialize) {
+        // Writing to a hasher cannot fail, and every part can be serialised.
+        if postcard::to_io(part, &mut self.0).is_err() {
+            super::invariant::broken("a state that cannot be hashed");
+        }
+    }
+}
