@@ -31,7 +31,7 @@ use tokio::sync::Notify;
 use super::supervision::{
     Answer, Budget, Handle, Lifeline, Refused, StartError, Unreachable,
     mailbox::{Door, Level, Mailbox},
-    runner::{Ending, Report, Seat, Signals, Terms, launch, millis_since},
+    runner::{Ending, Passivation, Report, Seat, Signals, Terms, launch, millis_since},
 };
 
 #[cfg(test)]
@@ -283,7 +283,11 @@ where
 
     /// The keys whose actors are active now.
     pub fn keys(&self) -> Vec<K> {
-        self.inner.shards.iter().flat_map(|shard| shard.places.lock().present.keys().cloned().collect::<Vec<_>>()).collect()
+        self.inner
+            .shards
+            .iter()
+            .flat_map(|shard| shard.places.lock().present.keys().cloned().collect::<Vec<_>>())
+            .collect()
     }
 
     /// What was counted so far.
@@ -360,7 +364,7 @@ where
             after_crash: Door::Closed,
             own_capacity: self.settings.mailbox,
             ready_by_hand: false,
-            passivation: Some((A::may_passivate as fn(&A) -> bool, self.epoch)),
+            passivation: Some(Passivation { willing: A::may_passivate, epoch: self.epoch }),
         };
         let path = format!("{}/{key:?}", self.name);
         let of = key.clone();
@@ -389,7 +393,12 @@ where
             Ending::Crashed(reason) | Ending::Faulted(reason) => {
                 self.crashes.fetch_add(1, Ordering::Relaxed);
                 places.crashed.entry(key.clone()).or_default().push_back(Instant::now());
-                tracing::error!(directory = self.name, ?key, reason, "an actor crashed, the next use makes a fresh one");
+                tracing::error!(
+                    directory = self.name,
+                    ?key,
+                    reason,
+                    "an actor crashed, the next use makes a fresh one"
+                );
             }
         }
     }

@@ -20,13 +20,13 @@ use actix::{Actor, ArbiterHandle, Context};
 use tokio::sync::{oneshot, watch};
 
 use super::supervision::{
-    ChildSpec, Handle, Lifeline, Settings, Shutdown, State, Tree, Unreachable,
+    ChildSpec, Failure, Handle, Lifeline, Settings, Shutdown, State, Tree, Unreachable,
     child::Child as _,
-    overseer::{Adopt, Halt, Overseer, Revive, Roster},
+    overseer::{Overseer, Roster},
+    requests::{Adopt, Halt, Revive},
     runner::{Ending, Report},
     tree::Kind,
 };
-pub use crate::actors::supervision::overseer::Failure;
 
 /// Requests to a supervisor that may wait.
 const REQUESTS: usize = 1_024;

@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 
 use super::{
     mailbox::{Door, Handle, Level, Mailbox},
-    overseer::Shutdown,
     policy::{Budget, Exhausted, Watch},
+    requests::Shutdown,
     runner::{Lifeline, Reporter, Seat, Signals, StartError, Terms, launch},
     tree::{Kind, Node},
 };

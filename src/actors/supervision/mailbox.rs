@@ -148,8 +148,7 @@ impl<A: Actor> Mailbox<A> {
     /// was lost: a sender either got in before, or has its message given back.
     pub(crate) fn close_if_idle(&self, reader: u64) -> bool {
         let mut queue = self.queue.lock();
-        let idle =
-            queue.reader == reader && queue.messages.is_empty() && self.awaited.load(Ordering::Acquire) == 0;
+        let idle = queue.reader == reader && queue.messages.is_empty() && self.awaited.load(Ordering::Acquire) == 0;
         if idle {
             queue.door = Door::Closed;
         }

@@ -8,7 +8,8 @@
 //! - `runner`: the task that polls one incarnation of the actor and catches its panics. It takes messages out of the
 //!   mailbox, answers the heartbeat, and reports exactly once how the incarnation ended, whatever happens to it.
 //! - `child`: what a supervisor has to know to start, watch and stop one child.
-//! - `overseer`: the actor that makes the decisions of one node of the tree.
+//! - `overseer`: the actor that makes the decisions of one node of the tree; `entry` is its book-keeping on a child,
+//!   `requests` what it is asked.
 //! - `tree`: the picture of it all, for the dashboard and the metrics.
 //!
 //! Invariants: of one place at most one incarnation takes messages; a message is handled at most once; a caller is
@@ -16,18 +17,20 @@
 //! takes no further message and its later end is ignored.
 
 pub(crate) mod child;
+pub(crate) mod entry;
 pub(crate) mod mailbox;
 pub(crate) mod overseer;
 pub mod panics;
 pub mod policy;
+pub(crate) mod requests;
 pub(crate) mod runner;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 pub mod tree;
 
 pub use child::ChildSpec;
 pub use mailbox::{Answer, Handle, Port, Refused, Unreachable};
-pub use overseer::Shutdown;
 pub use policy::{Backoff, Budget, Exhausted, Settings, Strategy, Watch};
+pub use requests::{Failure, Shutdown};
 pub use runner::{Lifeline, StartError};
 pub use tree::{Crash, Kind, NodeView, State, Tree, TreeEvent};

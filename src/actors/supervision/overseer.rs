@@ -9,167 +9,24 @@
 //! takes them. It gives up whatever still runs and starts them all again, in order and with fresh budgets.
 
 use std::{
-    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use actix::{
-    Actor, ActorContext, AsyncContext, Context, Handler, Message, ResponseFuture,
-};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::{
-    child::Child,
+    entry::{Entry, Is, Want, answer},
     policy::{Exhausted, Settings, Strategy},
+    requests::{Adopt, Failure, Halt, Notice, Revive, Shutdown},
     runner::{Ending, Lifeline, Report},
     tree::State,
 };
 
 /// What an actor is given beyond its deadline before a planned stop gives it up: it has been told, and has to unwind.
 const LAST_GRACE: Duration = Duration::from_secs(1);
-
-/// Sent before a planned stop to children that want it; the supervisor waits for the answer, within the deadline.
-#[derive(Clone, Copy, Debug, Message, PartialEq, Eq)]
-#[rtype(result = "()")]
-pub struct Shutdown {
-    /// False if the child is to be started again, because a sibling that it depends on crashed.
-    pub for_good: bool,
-}
-
-/// Why a child could not be started, or a request about it not be fulfilled.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
-    /// Another child has that name.
-    #[error("there is already a child named {0}")]
-    NameTaken(String),
-    /// No child has that name.
-    #[error("there is no child named {0}")]
-    Unknown(String),
-    /// The child will not run: its budget is exhausted, it faulted, or it finished before it was ready.
-    #[error("{name} is down: {reason}")]
-    Down {
-        /// Its name.
-        name: String,
-        /// What its last crash, or the one that made its supervisor give up, said.
-        reason: String,
-    },
-    /// The supervisor itself is gone or going.
-    #[error("the supervisor is stopped")]
-    SupervisorGone,
-}
-
-pub(crate) type Waiter = oneshot::Sender<Result<(), Failure>>;
-
-/// Adds a child; answered when it is ready for the first time.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Adopt {
-    pub(crate) child: Box<dyn Child>,
-    pub(crate) ready: Waiter,
-}
-
-/// Stops one child for good; answered when it has ended.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Halt {
-    pub(crate) name: String,
-    pub(crate) forget: bool,
-    pub(crate) done: Waiter,
-}
-
-/// Starts a child again that is stopped or faulted, or restarts a running one; answered when it is ready.
-#[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Revive {
-    pub(crate) name: String,
-    pub(crate) ready: Waiter,
-}
-
-#[derive(Message)]
-#[rtype(result = "()")]
-struct Notice {
-    child: u64,
-    incarnation: u64,
-    report: Report,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Want {
-    Up,
-    /// Down now, and up again when all that are recycled are down.
-    Recycle,
-    Down,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Is {
-    Down,
-    Starting,
-    Up,
-    Stopping,
-}
-
-struct Entry {
-    id: u64,
-    child: Box<dyn Child>,
-    want: Want,
-    is: Is,
-    incarnation: u64,
-    begun_at: Instant,
-    /// It crashed, and the wait before its next start is not over.
-    waiting: bool,
-    crashes: VecDeque<Instant>,
-    /// The last heartbeat asked of the present incarnation, and the moment from which its answer is due.
-    beat: Option<(u64, Instant)>,
-    beats: u64,
-    ready: Vec<Waiter>,
-    ended: Vec<Waiter>,
-    forget: bool,
-}
-
-impl Entry {
-    fn name(&self) -> &str {
-        &self.child.node().name
-    }
-
-    fn refuse(&mut self, reason: &str) {
-        let failure = Failure::Down { name: self.name().to_owned(), reason: reason.to_owned() };
-        answer(&mut self.ready, &Err(failure));
-    }
-
-    /// Asks for a sign of life, whose answer is due from `since` on.
-    fn ask(&mut self, since: Instant) {
-        self.beats += 1;
-        self.beat = Some((self.beats, since));
-        self.child.ask(self.beats);
-    }
-
-    fn give_up(&mut self) {
-        let deaf = self.beat.is_some_and(|(beat, _)| !self.child.arbiter_has_answered(beat));
-        self.child.abandon(deaf);
-        self.is = Is::Down;
-        self.beat = None;
-        // Whatever the abandoned one still reports is about an incarnation that is not the present one.
-        self.incarnation += 1;
-    }
-}
-
-fn answer(waiters: &mut Vec<Waiter>, result: &Result<(), Failure>) {
-    for waiter in waiters.drain(..) {
-        // Whoever asked may have gone; that is its right.
-        let _ = waiter.send(result.clone());
-    }
-}
-
-impl Drop for Entry {
-    /// Nobody will start this child again, so nobody shall wait for it; and it must not go on without a supervisor.
-    fn drop(&mut self) {
-        self.child.abandon(false);
-        self.child.close();
-    }
-}
 
 /// The children between two incarnations of their overseer.
 #[derive(Default)]
@@ -182,7 +39,9 @@ enum Phase {
     Opening,
     Open,
     Failing(String),
-    Closing { for_good: bool },
+    Closing {
+        for_good: bool,
+    },
 }
 
 pub(crate) struct Overseer {
@@ -523,21 +382,7 @@ impl Handler<Adopt> for Overseer {
             let _ = ready.send(Err(Failure::SupervisorGone));
             return;
         }
-        self.entries.push(Entry {
-            id: self.next_id,
-            child,
-            want: Want::Up,
-            is: Is::Down,
-            incarnation: 0,
-            begun_at: Instant::now(),
-            waiting: false,
-            crashes: VecDeque::new(),
-            beat: None,
-            beats: 0,
-            ready: vec![ready],
-            ended: Vec::new(),
-            forget: false,
-        });
+        self.entries.push(Entry::new(self.next_id, child, ready));
         self.next_id += 1;
         self.keep_watch(self.entries.len() - 1, ctx);
         self.settle(ctx);

@@ -120,8 +120,7 @@ mod tests {
     #[test]
     fn the_wait_doubles_up_to_its_bound() {
         let backoff = Backoff::default();
-        let waits: Vec<u128> =
-            [1, 2, 3, 4, 7, 8, 9, 1_000_000].iter().map(|&n| backoff.delay(n).as_millis()).collect();
+        let waits: Vec<u128> = [1, 2, 3, 4, 7, 8, 9, 1_000_000].iter().map(|&n| backoff.delay(n).as_millis()).collect();
         assert_eq!(waits, [20, 40, 80, 160, 1_280, 2_000, 2_000, 2_000]);
         let at_once = Backoff { first: Duration::ZERO, ..backoff };
         assert_eq!(at_once.delay(1_000), Duration::ZERO);

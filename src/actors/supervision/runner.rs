@@ -210,9 +210,24 @@ pub(crate) struct Terms<A> {
     pub(crate) own_capacity: usize,
     /// `Ready` is reported by the actor and not at the first turn.
     pub(crate) ready_by_hand: bool,
-    /// Whether an idle actor may be passivated now, and the clock that says when it was last used.
-    pub(crate) passivation: Option<(fn(&A) -> bool, Instant)>,
+    /// How it is passivated, if at all.
+    pub(crate) passivation: Option<Passivation<A>>,
 }
+
+pub(crate) struct Passivation<A> {
+    /// Whether an idle actor may go now.
+    pub(crate) willing: fn(&A) -> bool,
+    /// From when on the milliseconds are counted that say when the actor was last used.
+    pub(crate) epoch: Instant,
+}
+
+impl<A> Clone for Passivation<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A> Copy for Passivation<A> {}
 
 impl<A> Clone for Terms<A> {
     fn clone(&self) -> Self {
@@ -373,7 +388,9 @@ impl<A: Actor<Context = Context<A>>> Intake<A> {
     fn may_leave(&self, actor: &A) -> bool {
         let asked = self.signals.take(LEAVE);
         match self.terms.passivation {
-            Some((willing, _)) if asked => willing(actor) && self.mailbox.close_if_idle(self.lifeline.incarnation()),
+            Some(Passivation { willing, .. }) if asked => {
+                willing(actor) && self.mailbox.close_if_idle(self.lifeline.incarnation())
+            }
             _ => false,
         }
     }
@@ -421,7 +438,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Intake<A> {
                 Taken::Stale => ctx.terminate(),
             }
         }
-        if let (Some((_, epoch)), true) = (intake.terms.passivation, handled > 0) {
+        if let (Some(Passivation { epoch, .. }), true) = (intake.terms.passivation, handled > 0) {
             intake.mailbox.touch(millis_since(epoch));
         }
         Poll::Pending

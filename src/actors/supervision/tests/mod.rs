@@ -1,5 +1,7 @@
 //! Real actors, real panics, real threads. Waits have an end only so that a failure does not hang.
 
+#![allow(clippy::unwrap_used)]
+
 mod escalation;
 mod restart;
 mod stopping;
@@ -20,16 +22,16 @@ use actix::{
 use parking_lot::Mutex;
 
 use super::*;
-use crate::actors::supervisor::{Failure, Supervisor};
+use crate::actors::supervisor::Supervisor;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The result, unless it takes so long that the test would seem to hang.
-pub(super) async fn soon<T>(future: impl Future<Output = T>) -> T {
+pub(in crate::actors) async fn soon<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("still waiting after a minute")
 }
 
-pub(super) async fn until(condition: impl Fn() -> bool) {
+pub(in crate::actors) async fn until(condition: impl Fn() -> bool) {
     soon(async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -94,13 +96,26 @@ enum Do {
     Fail,
     Fault,
     Finish,
-    /// Blocks the thread until the gate has an entry.
-    Block(Gate),
     /// Takes no more messages, without blocking the thread.
     WaitForEver,
 }
 
-pub(super) type Gate = Arc<AtomicUsize>;
+type Gate = Arc<AtomicUsize>;
+
+/// Blocks the thread until the gate is no longer zero.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Block(Gate);
+
+impl Handler<Block> for Probe {
+    type Result = ();
+
+    fn handle(&mut self, Block(gate): Block, _: &mut Self::Context) {
+        while gate.load(Ordering::Acquire) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
 
 impl Handler<Add> for Probe {
     type Result = u64;
@@ -134,11 +149,6 @@ impl Handler<Do> for Probe {
                 self.lifeline.finish();
                 ctx.stop();
             }
-            Do::Block(gate) => {
-                while gate.load(Ordering::Acquire) == 0 {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-            }
             Do::WaitForEver => ctx.wait(std::future::pending().into_actor(self)),
         }
         Box::pin(async {}.into_actor(self))
@@ -165,8 +175,22 @@ fn lenient() -> Settings {
     Settings::default().budget(1_000_000, PATIENCE).backoff(Duration::ZERO, 1, Duration::ZERO)
 }
 
-fn root(settings: Settings) -> Supervisor {
+/// Records the places of panics, and keeps the panics that the tests cause out of their output.
+pub(in crate::actors) fn quiet_panics() {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    ONCE.call_once(|| {
+        let loud = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if !std::thread::current().name().is_some_and(|name| name.starts_with("actix-rt")) {
+                loud(info);
+            }
+        }));
+    });
     super::panics::install();
+}
+
+fn root(settings: Settings) -> Supervisor {
+    quiet_panics();
     Supervisor::root("root", settings, &Arbiter::current())
 }
 

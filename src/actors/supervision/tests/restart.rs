@@ -30,7 +30,6 @@ async fn a_thousand_panics_in_a_row_and_every_later_message_is_answered() {
     let (diary, arbiter) = (Diary::default(), Arbiter::new());
     let root = root(lenient());
     let child = soon(root.start(probe("child", &arbiter.handle(), &diary))).await.unwrap();
-    std::panic::set_hook(Box::new(|_| {}));
     for _ in 0..1_000 {
         soon(async {
             while child.try_send(Do::Panic).is_err() {
@@ -40,7 +39,7 @@ async fn a_thousand_panics_in_a_row_and_every_later_message_is_answered() {
         .await;
         // Whether this one is queued before the panic (and lost) or after it, the one after that is answered.
         let _ = soon(child.send(Add(1))).await;
-        assert_eq!(add(&child, 0).await % 2, 0, "the state is that of a fresh actor");
+        assert!(add(&child, 0).await <= 1, "the state is that of a fresh actor");
     }
     assert_eq!(state_of(&root, "root/child", State::Running).await.crashes, 1_000);
     soon(root.shutdown()).await;
@@ -55,7 +54,7 @@ async fn a_start_that_fails_is_tried_again() {
         let attempt = counter.fetch_add(1, Ordering::AcqRel);
         assert_eq!(lifeline.incarnation(), attempt as u64 + 1);
         match attempt {
-            0 => Err(StartError::failed("no connection")),
+            0 => return Err(StartError::failed("no connection")),
             1 => panic!("panic in the factory"),
             2 => assert!(lifeline.last_crash().unwrap().contains("panic in the factory")),
             _ => assert!(lifeline.last_crash().unwrap().contains("panic in started")),
@@ -102,17 +101,18 @@ async fn the_wait_before_a_restart_grows() {
 #[actix_rt::test]
 async fn while_it_is_down_it_refuses_unless_it_keeps_its_queue() {
     let (diary, arbiter) = (Diary::default(), Arbiter::new());
-    let wait = Duration::from_millis(300);
+    let wait = Duration::from_secs(1);
     let root = root(lenient().backoff(wait, 1, wait));
     let plain = soon(root.start(probe("plain", &arbiter.handle(), &diary))).await.unwrap();
     let kept = soon(root.start(probe("kept", &arbiter.handle(), &diary).keep_queue())).await.unwrap();
 
     // Both actors are busy, so that everything is queued before the panic.
     let gate = Gate::default();
-    let busy = (plain.send(Do::Block(gate.clone())), kept.send(Do::Block(gate.clone())));
+    let busy = (plain.send(Block(gate.clone())), kept.send(Block(gate.clone())));
     let panics = (plain.send(Do::Panic), kept.send(Do::Panic));
     let behind = (plain.send(Add(1)), kept.send(Add(1)));
-    assert_eq!((plain.depth() + kept.depth()), 6 - 1, "one of them is being handled by their thread");
+    // The thread that they share is blocked by the first of the six.
+    until(|| plain.depth() + kept.depth() == 5).await;
     gate.store(1, Ordering::Release);
     assert_eq!((soon(busy.0).await, soon(busy.1).await), (Ok(()), Ok(())));
     assert_eq!((soon(panics.0).await, soon(panics.1).await), (Err(Unreachable::Lost), Err(Unreachable::Lost)));
@@ -130,7 +130,7 @@ async fn the_mailbox_is_bounded_and_its_depth_is_exact() {
     let root = root(lenient());
     let child = soon(root.start(probe("child", &arbiter.handle(), &diary).mailbox(3))).await.unwrap();
     let gate = Gate::default();
-    let busy = child.send(Do::Block(gate.clone()));
+    let busy = child.send(Block(gate.clone()));
     until(|| child.depth() == 0).await;
     let port = child.port::<Add>();
     let waiting: Vec<_> = (0..3).map(|_| port.send(Add(1))).collect();
@@ -149,35 +149,31 @@ async fn the_mailbox_is_bounded_and_its_depth_is_exact() {
 }
 
 #[actix_rt::test]
-async fn many_threads_send_through_restarts_and_each_message_is_handled_at_most_once() {
+async fn with_a_kept_queue_a_panic_costs_its_own_message_and_no_other() {
     let arbiter = Arbiter::new();
-    let diary = Diary::default();
     let root = root(lenient());
-    let child = soon(root.start(probe("child", &arbiter.handle(), &diary).keep_queue())).await.unwrap();
-    std::panic::set_hook(Box::new(|_| {}));
+    let spec = probe("child", &arbiter.handle(), &Diary::default()).keep_queue().mailbox(100_000);
+    let child = soon(root.start(spec)).await.unwrap();
     let senders: Vec<_> = (0..4)
-        .map(|thread| {
+        .map(|_| {
             let child = child.clone();
             std::thread::spawn(move || {
-                let (mut answered, mut refused) = (0, 0);
-                for n in 0..2_000 {
-                    let crash = thread == 0 && n % 100 == 0;
-                    let sent = if crash { child.try_send(Do::Panic) } else { child.try_send(Add(1)) };
-                    match sent {
-                        Ok(()) => answered += u64::from(!crash),
-                        Err(Unreachable::Full) => refused += 1,
-                        Err(other) => panic!("refused: {other}"),
+                let send = |n: u32| {
+                    if n.is_multiple_of(100) {
+                        child.try_send(Do::Panic).unwrap();
                     }
-                }
-                (answered, refused)
+                    child.send(Add(1))
+                };
+                (0..2_000).map(send).collect::<Vec<_>>()
             })
         })
         .collect();
-    let finished = senders.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>();
-    let sent: u64 = finished.iter().map(|(answered, _)| answered).sum();
-    // The total of the last incarnation is at most what was accepted: nothing was handled twice.
-    assert!(soon(child.send(Add(0))).await.unwrap() <= sent);
-    assert_eq!(add(&child, 0).await, add(&child, 0).await);
-    assert_eq!(state_of(&root, "root/child", State::Running).await.mailbox_depth, 0);
+    for sender in senders {
+        for answer in sender.join().unwrap() {
+            assert!(soon(answer).await.is_ok());
+        }
+    }
+    assert_eq!(child.depth(), 0);
+    assert_eq!(state_of(&root, "root/child", State::Running).await.crashes, 80);
     soon(root.shutdown()).await;
 }

@@ -60,7 +60,7 @@ async fn a_blocked_actor_is_replaced_on_another_thread() {
     assert_eq!(add(&child, 5).await, 5);
     diary.take();
     let gate = Gate::default();
-    let stuck = child.send(Do::Block(gate.clone()));
+    let stuck = child.send(Block(gate.clone()));
     until(|| child.depth() == 0).await;
     let behind = child.send(Add(1));
     until(|| root.tree().node("root/child").unwrap().crashes == 1).await;
@@ -102,7 +102,7 @@ async fn an_actor_that_will_not_stop_is_given_up() {
     let spec = probe("child", &arbiter.handle(), &diary).graceful().stop_within(Duration::from_millis(20));
     let child = soon(root.start(spec)).await.unwrap();
     let gate = Gate::default();
-    let stuck = child.send(Do::Block(gate.clone()));
+    let stuck = child.send(Block(gate.clone()));
     until(|| child.depth() == 0).await;
     soon(root.shutdown()).await;
     assert_eq!(root.tree().node("root/child").unwrap().state, State::Stopped);
