@@ -1,6 +1,7 @@
 //! The picture of the tree: what runs where, in which state, how full, how often restarted and why.
 //!
-//! Reading it takes no actor's time: supervisors write their changes into the nodes, readers copy them out. Every
+//! Reading it takes no actor's time: supervisors write their changes into the nodes when they hear of them (so a
+//! moment after the actor knows), readers copy them out. Every
 //! change is also sent to whoever listens; a listener that is too slow misses changes and should take a snapshot.
 
 use std::{

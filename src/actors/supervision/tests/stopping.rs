@@ -75,8 +75,7 @@ async fn a_blocked_actor_is_replaced_on_another_thread() {
     until(|| diary.0.lock().len() == 1).await;
     assert_eq!(diary.take(), ["child gone"]);
     assert_eq!(add(&child, 1).await, 4);
-    let view = root.tree().node("root/child").unwrap();
-    assert_eq!((view.state, view.crashes), (State::Running, 1));
+    assert_eq!(state_of(&root, "root/child", State::Running).await.crashes, 1);
     soon(root.shutdown()).await;
 }
 
