@@ -2,5 +2,6 @@
 //!
 //! Layers, each knowing only those after it: `http` → `actors` → `persistence` → `domain`.
 
+pub mod actors;
 pub mod domain;
 pub mod persistence;
