@@ -11,6 +11,9 @@
 //! directory, and the actor behind it comes and goes. A [`Handle`](supervision::Handle) is therefore a stable name
 //! that never has to be looked up again.
 
+pub mod account;
 pub mod directory;
+pub mod event_log;
 pub mod supervision;
 pub mod supervisor;
+pub mod trading;

@@ -17,6 +17,7 @@
 use std::sync::Arc;
 
 use actix::{Actor, ArbiterHandle, Context};
+use parking_lot::Mutex;
 use tokio::sync::{oneshot, watch};
 
 use super::supervision::{
@@ -86,10 +87,20 @@ impl Supervisor {
     /// Adds a child after those that are there and waits until it is ready for the first time, through as many
     /// attempts as its budget allows. The child is kept from then on, also if nobody waits.
     pub async fn start<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> Result<Handle<A>, Failure> {
+        self.start_as(spec, &Mutex::new(None)).await
+    }
+
+    /// The same, for a child that must know its own handle: it is put into `place` before the first start.
+    pub async fn start_as<A: Actor<Context = Context<A>>>(
+        &self,
+        spec: ChildSpec<A>,
+        place: &Mutex<Option<Handle<A>>>,
+    ) -> Result<Handle<A>, Failure> {
         let (name, kind) = (spec.name.clone(), spec.kind);
         let settled = spec.settle(|level| self.tree.add(Some(&self.path), &name, kind, level));
         let Some(kept) = settled else { return Err(Failure::NameTaken(name)) };
         let handle = kept.handle();
+        *place.lock() = Some(handle.clone());
         let node = kept.node().path.clone();
         let (ready, is_ready) = oneshot::channel();
         if self.overseer.offer(Adopt { child: Box::new(kept), ready }).is_err() {

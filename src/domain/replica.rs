@@ -11,6 +11,7 @@ use super::entry::{LedgerEntry, MarketEntry};
 use super::event::Event;
 use super::ids::{Epoch, MarketId, Sequence, Ticket};
 use super::ledger::{Ledger, LedgerOutcome};
+use super::order::OrderRecord;
 use super::posting::{Pair, Posting};
 use super::stream::{Gap, StreamState, Verdict};
 use super::time::Timestamp;
@@ -57,6 +58,8 @@ pub struct MarketOutcomes {
     pub entries: Vec<EntryEnd>,
     /// All events, in order.
     pub events: Vec<Event>,
+    /// The records of the orders that ended, if the book keeps them.
+    pub ended: Vec<OrderRecord>,
     /// Whether the batch was the marker of a new epoch; then it has no entries.
     pub marker: bool,
 }
@@ -127,12 +130,14 @@ impl MarketReplica {
             feed_before: self.book.feed_sequence(),
             entries: Vec::with_capacity(decoded.len()),
             events: Vec::with_capacity(decoded.len() * 2),
+            ended: Vec::new(),
             marker,
         };
         for entry in &decoded {
             self.book.apply(batch.at, entry, &mut outcomes.events);
             outcomes.entries.push(EntryEnd { ticket: entry.ticket(), end: outcomes.events.len() as u32 });
         }
+        outcomes.ended = self.book.take_ended();
         Ok(Some(outcomes))
     }
 }

@@ -28,6 +28,8 @@ pub struct Venue {
     pub ledger: LedgerReplica,
     /// The markets, by their place in the catalogue.
     pub markets: Vec<Market>,
+    #[serde(skip)]
+    keeps_ended: bool,
 }
 
 /// Why the venue cannot go on.
@@ -43,8 +45,8 @@ pub enum VenueError {
 
 /// Hears what each batch does, in log order.
 pub trait Observer {
-    /// A posting was made. The ledger shows the balance after it.
-    fn posted(&mut self, _ledger: &Ledger, _posting: &Posting) {}
+    /// A posting of a market's batch was made. The ledger shows the balance after it.
+    fn posted(&mut self, _outcomes: &MarketOutcomes, _ledger: &Ledger, _posting: &Posting) {}
     /// A market's batch was applied, its postings included.
     fn market(&mut self, _outcomes: &MarketOutcomes, _market: &Market) {}
     /// A batch of the ledger's stream was applied.
@@ -58,6 +60,14 @@ pub struct Silent;
 impl Observer for Silent {}
 
 impl Venue {
+    /// Makes the outcomes of all markets carry the records of orders that end.
+    pub fn keep_ended(&mut self) {
+        self.keeps_ended = true;
+        for market in &mut self.markets {
+            market.replica.book.keep_ended();
+        }
+    }
+
     /// Applies the next batch of the log. Streams that are not trading streams change nothing.
     ///
     /// # Errors
@@ -78,7 +88,7 @@ impl Venue {
                     for event in &outcomes.events {
                         market.data.fold(outcomes.at, event, |_, _, _| {});
                     }
-                    self.ledger.add(&outcomes, |ledger, posting| observer.posted(ledger, posting));
+                    self.ledger.add(&outcomes, |ledger, posting| observer.posted(&outcomes, ledger, posting));
                     observer.market(&outcomes, market);
                 }
             }
@@ -90,7 +100,10 @@ impl Venue {
     fn list(&mut self, outcomes: &LedgerOutcomes) {
         for (_, outcome, _) in &outcomes.entries {
             if let LedgerOutcome::MarketListed(config, scale) = outcome {
-                let replica = MarketReplica::new(Book::new((**config).clone(), *scale));
+                let mut replica = MarketReplica::new(Book::new((**config).clone(), *scale));
+                if self.keeps_ended {
+                    replica.book.keep_ended();
+                }
                 self.markets.push(Market { replica, data: MarketData::default() });
             }
         }

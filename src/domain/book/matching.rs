@@ -44,6 +44,7 @@ impl Book {
 
     /// Ends an incoming order that never rested.
     fn finish(&mut self, taker: &Live, reason: DoneReason, out: &mut Vec<Event>) {
+        self.note_end(taker, reason);
         self.emit(
             out,
             Event::Done(Done {
@@ -171,6 +172,9 @@ impl Book {
         self.emit(out, Event::Filled(fill));
         if left.is_zero() {
             let released = maker.hold - maker_spent;
+            if self.ended.is_some() {
+                self.note_end(&self.slab.live(slot), DoneReason::Filled);
+            }
             let (ladder, slab) = self.ladder(maker_side);
             ladder.unlink(key, slot, slab);
             self.forget(slot);

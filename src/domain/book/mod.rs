@@ -19,7 +19,7 @@ use super::ids::{AccountId, OrderId, Ticket};
 use super::invariant::broken;
 use super::market::{MarketConfig, Scale};
 use super::money::{Amount, Price, Size};
-use super::order::{NewOrder, OrderRecord, Reject, Side};
+use super::order::{NewOrder, OrderRecord, Reject, Side, Status};
 use super::time::Timestamp;
 use ladder::Ladder;
 use rustc_hash::FxHashMap;
@@ -54,6 +54,10 @@ pub struct Book {
     last_price: Option<Price>,
     feed_sequence: u64,
     digest: u64,
+    /// The time of the entry that is being applied.
+    now: Timestamp,
+    /// The records of orders that ended, for whoever asked for them; no part of the state.
+    ended: Option<Vec<OrderRecord>>,
 }
 
 /// A row of the book: one resting order.
@@ -84,12 +88,32 @@ impl Book {
             last_price: None,
             feed_sequence: 0,
             digest: 0,
+            now: Timestamp::ZERO,
+            ended: None,
+        }
+    }
+
+    /// Keeps the records of orders that end, until [`Book::take_ended`] fetches them. Off at first.
+    pub fn keep_ended(&mut self) {
+        self.ended.get_or_insert_default();
+    }
+
+    /// The records of the orders that ended since the last call, in that order.
+    pub fn take_ended(&mut self) -> Vec<OrderRecord> {
+        self.ended.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    fn note_end(&mut self, live: &Live, reason: DoneReason) {
+        if let Some(ended) = &mut self.ended {
+            let status = Status::Done(reason, self.now);
+            ended.push(OrderRecord { status, hold: Amount::ZERO, ..live.record() });
         }
     }
 
     /// Applies one entry that was committed at `at` and appends what it produced to `out`.
     /// The same entries give the same events, ids and state on every node.
     pub fn apply(&mut self, at: Timestamp, entry: &MarketEntry, out: &mut Vec<Event>) {
+        self.now = at;
         self.expire(at, out);
         match entry {
             MarketEntry::Place(order) => self.place(at, order, out),
@@ -181,6 +205,9 @@ impl Book {
     fn end(&mut self, slot: u32, ticket: Ticket, reason: DoneReason, out: &mut Vec<Event>) {
         let hot = *self.slab.peek(slot);
         let slept = hot.is_sleeping();
+        if self.ended.is_some() {
+            self.note_end(&self.slab.live(slot), reason);
+        }
         if slept {
             let live = self.slab.live(slot);
             self.stops.remove(&live);

@@ -1,0 +1,350 @@
+//! The event log as an actor: proposals in, committed batches out, in order.
+//!
+//! Owns what is queued for each stream and the one proposal that is on its way. Everything that is
+//! queued when the engine is free goes into one proposal and one flush, over all streams. Invariants:
+//! at most one proposal is under way; a batch number is used up only when its batch was written;
+//! what an older epoch queued is dropped when its stream begins a new one.
+
+use super::supervision::{Handle, Lifeline, Port};
+use crate::domain::batch::{Batch, MAX_PAYLOAD};
+use crate::domain::ids::{Epoch, StreamId};
+use crate::domain::time::Timestamp;
+use crate::persistence::log::{AppendError, Committed, LogEngine, Proposal, Report};
+use actix::prelude::*;
+use bytes::Bytes;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// The most bytes that wait for one stream; beyond it proposals are refused.
+const MAX_QUEUED: usize = MAX_PAYLOAD / 2;
+
+/// What a stream's owner hears from the log, in order.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub enum FromLog {
+    /// A batch of the stream is durable and final.
+    Committed(Arc<Batch>),
+    /// What was queued was not written and never will be; it may be proposed again.
+    NotWritten {
+        /// The batch as it would have been.
+        batch: Arc<Batch>,
+        /// Why.
+        error: AppendError,
+    },
+}
+
+/// Queues encoded entries for a stream. Answered by [`FromLog`] to the stream's owner.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), NotQueued>")]
+pub struct Propose {
+    /// The stream.
+    pub stream: StreamId,
+    /// The epoch in which the entries were admitted.
+    pub epoch: Epoch,
+    /// The entries, encoded.
+    pub entries: Vec<u8>,
+    /// How many.
+    pub count: u32,
+}
+
+/// Why entries were not queued; nothing was kept of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotQueued {
+    /// The stream has begun a newer epoch.
+    #[error("a newer epoch has begun")]
+    Stale,
+    /// Too much waits already.
+    #[error("the log is overloaded")]
+    Full,
+}
+
+/// Begins a new epoch of a stream and names its owner. The marker is on its way when this is
+/// answered; the owner admits once it reads it back.
+#[derive(Debug, Message)]
+#[rtype(result = "Epoch")]
+pub struct Begin {
+    /// The stream.
+    pub stream: StreamId,
+    /// Who hears of its batches from now on.
+    pub owner: Port<FromLog>,
+}
+
+/// A report of the engine.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct EngineReport(pub Report);
+
+/// Figures that operators watch, shared with the metrics.
+#[derive(Debug, Default)]
+pub struct LogMeter {
+    /// Proposals that were committed.
+    pub flushes: AtomicU64,
+    /// Entries that were committed.
+    pub entries: AtomicU64,
+    /// Proposals that were refused.
+    pub refused: AtomicU64,
+    /// Nanoseconds from proposal to commit, summed.
+    pub flush_nanos: AtomicU64,
+    /// The position of the newest committed batch.
+    pub position: AtomicU64,
+    /// Whether the last proposal was refused.
+    pub degraded: std::sync::atomic::AtomicBool,
+}
+
+/// The source of epoch numbers; outlives the actor, so that numbers only grow.
+#[derive(Debug)]
+pub struct Epochs {
+    counter: AtomicU64,
+    node: u16,
+}
+
+impl Epochs {
+    /// Numbers above `newest`, for this node.
+    pub fn above(newest: Epoch, node: u16) -> Epochs {
+        Epochs { counter: AtomicU64::new(newest.counter), node }
+    }
+
+    fn next(&self) -> Epoch {
+        Epoch { counter: self.counter.fetch_add(1, Ordering::Relaxed) + 1, node: self.node }
+    }
+}
+
+struct Stream {
+    epoch: Epoch,
+    /// The number of the newest batch that was proposed.
+    number: u64,
+    marker_due: bool,
+    queued: Vec<u8>,
+    count: u32,
+    owner: Port<FromLog>,
+}
+
+struct UnderWay {
+    id: u64,
+    since: Instant,
+    batches: Vec<Arc<Batch>>,
+}
+
+/// The actor. See the module's documentation.
+pub struct EventLog {
+    engine: Arc<dyn LogEngine + Sync>,
+    epochs: Arc<Epochs>,
+    meter: Arc<LogMeter>,
+    streams: BTreeMap<StreamId, Stream>,
+    under_way: Option<UnderWay>,
+    proposals: u64,
+    newest: Timestamp,
+    committed: Vec<Port<Advanced>>,
+    lifeline: Lifeline,
+}
+
+/// Tells followers that there is more to read.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Advanced;
+
+/// Adds a follower that is told of every commit.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Follow(pub Port<Advanced>);
+
+impl EventLog {
+    /// A log over this engine, whose sink must forward its reports here as [`EngineReport`].
+    /// `newest` is the time of the last batch in the log; time never runs backwards in it.
+    pub fn new(
+        engine: Arc<dyn LogEngine + Sync>,
+        epochs: Arc<Epochs>,
+        meter: Arc<LogMeter>,
+        newest: Timestamp,
+        lifeline: Lifeline,
+    ) -> EventLog {
+        EventLog {
+            engine,
+            epochs,
+            meter,
+            streams: BTreeMap::new(),
+            under_way: None,
+            proposals: 0,
+            newest,
+            committed: Vec::new(),
+            lifeline,
+        }
+    }
+
+    fn flush(&mut self) {
+        if self.under_way.is_some() || self.streams.values().all(|s| s.count == 0 && !s.marker_due) {
+            return;
+        }
+        self.newest = now().max(self.newest);
+        let mut batches = Vec::new();
+        for (id, stream) in &mut self.streams {
+            let mut batch = |stream: &mut Stream, count, payload| {
+                stream.number += 1;
+                let (epoch, number) = (stream.epoch, stream.number);
+                batches.push(Batch { stream: *id, epoch, number, at: self.newest, count, payload });
+            };
+            if stream.marker_due {
+                stream.marker_due = false;
+                batch(stream, 0, Bytes::new());
+            }
+            if stream.count > 0 {
+                let count = std::mem::take(&mut stream.count);
+                let room = stream.queued.len();
+                let payload = std::mem::replace(&mut stream.queued, Vec::with_capacity(room));
+                batch(stream, count, Bytes::from(payload));
+            }
+        }
+        self.proposals += 1;
+        let shared = batches.iter().cloned().map(Arc::new).collect();
+        let id = self.proposals;
+        match self.engine.propose(Proposal { id, batches }) {
+            Ok(()) => self.under_way = Some(UnderWay { id, since: Instant::now(), batches: shared }),
+            // One proposal at a time never fills the engine's queue, unless the engine is gone.
+            Err(busy) => {
+                self.under_way = Some(UnderWay { id, since: Instant::now(), batches: shared });
+                self.refused(id, AppendError::Unavailable(busy.to_string()));
+            }
+        }
+    }
+
+    fn committed(&mut self, proposal: Option<u64>, batches: Vec<Committed>) {
+        if let Some(under_way) = self.under_way.take_if(|under_way| Some(under_way.id) == proposal) {
+            let nanos = u64::try_from(under_way.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            self.meter.flush_nanos.fetch_add(nanos, Ordering::Relaxed);
+            self.meter.flushes.fetch_add(1, Ordering::Relaxed);
+            self.meter.degraded.store(false, Ordering::Relaxed);
+        }
+        // The next group is on its way to the disk while this one is applied.
+        self.flush();
+        for Committed { position, batch } in batches {
+            self.meter.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
+            self.meter.position.store(position.0, Ordering::Relaxed);
+            self.tell(batch.stream, FromLog::Committed(batch));
+        }
+        for follower in &self.committed {
+            // A follower that has its mailbox full knows already that there is more.
+            let _ = follower.try_send(Advanced);
+        }
+    }
+
+    fn refused(&mut self, proposal: u64, error: AppendError) {
+        let Some(under_way) = self.under_way.take_if(|under_way| under_way.id == proposal) else { return };
+        tracing::warn!(%error, "the log refused a proposal");
+        self.meter.refused.fetch_add(1, Ordering::Relaxed);
+        self.meter.degraded.store(true, Ordering::Relaxed);
+        for batch in under_way.batches.into_iter().rev() {
+            let Some(stream) = self.streams.get_mut(&batch.stream) else { continue };
+            if stream.epoch == batch.epoch {
+                stream.number = batch.number - 1;
+                // A marker must come before anything else of its epoch, so it is tried again.
+                stream.marker_due |= batch.count == 0;
+            }
+            if batch.count > 0 {
+                self.tell(batch.stream, FromLog::NotWritten { batch, error: error.clone() });
+            }
+        }
+    }
+
+    fn tell(&mut self, stream: StreamId, message: FromLog) {
+        let Some(owner) = self.streams.get(&stream).map(|stream| &stream.owner) else { return };
+        if let Err(why) = owner.try_send(message) {
+            // The owner rebuilds itself from the log, so nothing is lost; but it must notice.
+            tracing::error!(%stream, %why, "a stream's owner did not take a batch");
+        }
+    }
+}
+
+/// The wall clock. Only here does time enter the log.
+fn now() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+impl Actor for EventLog {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        // Refused proposals (a full disk) are tried again even when nobody else comes along.
+        ctx.run_interval(Duration::from_millis(200), |log, _| log.flush());
+    }
+}
+
+impl Handler<Begin> for EventLog {
+    type Result = MessageResult<Begin>;
+
+    fn handle(&mut self, Begin { stream, owner }: Begin, _: &mut Self::Context) -> Self::Result {
+        let epoch = self.epochs.next();
+        let begun = Stream { epoch, number: 0, marker_due: true, queued: Vec::new(), count: 0, owner };
+        self.streams.insert(stream, begun);
+        self.flush();
+        MessageResult(epoch)
+    }
+}
+
+impl Handler<Propose> for EventLog {
+    type Result = Result<(), NotQueued>;
+
+    fn handle(&mut self, proposal: Propose, _: &mut Self::Context) -> Self::Result {
+        let stream = self.streams.get_mut(&proposal.stream).ok_or(NotQueued::Stale)?;
+        if stream.epoch != proposal.epoch {
+            return Err(NotQueued::Stale);
+        }
+        if stream.queued.len() + proposal.entries.len() > MAX_QUEUED {
+            return Err(NotQueued::Full);
+        }
+        stream.queued.extend_from_slice(&proposal.entries);
+        stream.count += proposal.count;
+        self.flush();
+        Ok(())
+    }
+}
+
+impl Handler<EngineReport> for EventLog {
+    type Result = ();
+
+    fn handle(&mut self, EngineReport(report): EngineReport, ctx: &mut Self::Context) {
+        match report {
+            Report::Committed { proposal, batches } => self.committed(proposal, batches),
+            Report::Refused { proposal, error } => self.refused(proposal, error),
+            Report::Failed { error } => {
+                self.lifeline.fault(format!("the log has failed and needs a restart of the program: {error}"));
+                ctx.stop();
+            }
+        }
+    }
+}
+
+impl Handler<Follow> for EventLog {
+    type Result = ();
+
+    fn handle(&mut self, Follow(follower): Follow, _: &mut Self::Context) {
+        self.committed.push(follower);
+    }
+}
+
+/// Where the engine's reports go until the actor exists, and from then on to it.
+#[derive(Clone, Debug, Default)]
+pub struct ReportLine(Arc<parking_lot::Mutex<Option<Handle<EventLog>>>>);
+
+impl ReportLine {
+    /// Connects the line to the actor.
+    pub fn connect(&self, log: Handle<EventLog>) {
+        *self.0.lock() = Some(log);
+    }
+
+    /// Forwards a report; the engine's thread waits while the mailbox is full.
+    pub fn forward(&self, report: Report) {
+        let mut message = EngineReport(report);
+        loop {
+            let Some(log) = self.0.lock().clone() else { return };
+            match log.offer(message) {
+                Ok(()) => return,
+                Err(refused) if refused.why == super::supervision::Unreachable::Closed => return,
+                Err(refused) => message = refused.message,
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}

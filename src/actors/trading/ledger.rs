@@ -1,0 +1,381 @@
+//! The ledger as an actor: balances, and the holds of what is on its way through the log.
+//!
+//! Invariants: balances change only by applying committed batches and the outcomes of committed
+//! batches; nothing is admitted while a stream may still bring entries whose holds are not pending
+//! here (after a restart, every market must first have begun a new epoch).
+
+use super::order_book::{Admitted, OrderBook, Refence, Reply};
+use super::recovery::Recovery;
+use super::tickets::next_ticket;
+use super::{Refused, Unavailable};
+use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
+use crate::actors::supervision::{Handle, Lifeline};
+use crate::domain::admission::{Admission, Refusal, Request};
+use crate::domain::batch::Batch;
+use crate::domain::client_ids::ClientIds;
+use crate::domain::codec::{Coded, Entries};
+use crate::domain::entry::{LedgerEntry, Movement};
+use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
+use crate::domain::ledger::{Balance, Ignored, LedgerOutcome, needs};
+use crate::domain::money::Amount;
+use crate::domain::order::{NewOrder, OrderRecord};
+use crate::domain::replica::{LedgerReplica, MarketOutcomes};
+use actix::prelude::*;
+use rustc_hash::FxHashMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// What an order needs: at least so much, and up to so much if it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Without this much the order is refused.
+    pub least: Amount,
+    /// More than this is never reserved.
+    pub most: Amount,
+}
+
+impl Need {
+    /// Neither more nor less.
+    pub fn exactly(amount: Amount) -> Need {
+        Need { least: amount, most: amount }
+    }
+}
+
+/// Asks for an order's hold; the book goes on with [`Admitted`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    /// What the order needs at least.
+    pub request: Request,
+    /// What it may get at most.
+    pub most: Amount,
+    /// The order; its hold is filled in here.
+    pub order: NewOrder,
+    /// Who waits.
+    pub reply: Reply<OrderRecord>,
+    /// Who goes on.
+    pub book: Handle<OrderBook>,
+}
+
+/// What a market's batch did.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct AddOutcomes(pub Arc<MarketOutcomes>);
+
+/// Entries of these tickets will never be applied; their holds go.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Void {
+    /// The stream they were meant for.
+    pub stream: StreamId,
+    /// Their tickets.
+    pub tickets: Vec<Ticket>,
+}
+
+/// A command for the ledger's own stream.
+#[derive(Clone, Debug)]
+pub enum LedgerCommand {
+    /// Opens an account; a repeat is fine.
+    OpenAccount(AccountId),
+    /// Brings money in. The ticket is filled in here.
+    Deposit(Movement),
+    /// Takes money out.
+    Withdraw(Movement),
+    /// Moves money to another user.
+    Transfer(Movement, AccountId),
+    /// Freezes or unfreezes an account.
+    SetFrozen(AccountId, bool),
+}
+
+/// Asks for a command to be committed and applied.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Execute {
+    /// The command.
+    pub command: LedgerCommand,
+    /// Answered with what it did.
+    pub reply: Reply<LedgerOutcome>,
+}
+
+/// Asks for all balances of a user, by currency.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Vec<Balance>>")]
+pub struct GetBalances(pub AccountId);
+
+/// Asks for the order behind a client id.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "ClientIdAnswer")]
+pub struct FindClientId(pub AccountId, pub ClientOrderId);
+
+/// What is known about a client id in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientIdAnswer {
+    /// The order behind it.
+    pub order: Option<(MarketId, OrderId)>,
+    /// Whether the database may know more.
+    pub ask_database: bool,
+}
+
+/// Tells the ledger of a book, so that it can ask for a new epoch.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Attach(pub MarketId, pub Handle<OrderBook>);
+
+/// What the actor is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The log.
+    pub log: Handle<EventLog>,
+    /// Where the state comes from.
+    pub recovery: Arc<Recovery>,
+    /// The books, as they are attached; outlives the actor.
+    pub books: Arc<parking_lot::Mutex<std::collections::BTreeMap<MarketId, Handle<OrderBook>>>>,
+}
+
+/// The actor. See the module's documentation.
+pub struct LedgerActor {
+    parts: Parts,
+    lifeline: Lifeline,
+    this: Arc<parking_lot::Mutex<Option<Handle<LedgerActor>>>>,
+    replica: Option<LedgerReplica>,
+    admission: Admission,
+    epoch: Epoch,
+    active: bool,
+    /// Markets whose new epoch has not been seen yet.
+    unfenced: BTreeSet<MarketId>,
+    waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
+}
+
+impl LedgerActor {
+    /// A ledger that will recover itself when it starts.
+    pub fn new(parts: Parts, this: Arc<parking_lot::Mutex<Option<Handle<LedgerActor>>>>, lifeline: Lifeline) -> Self {
+        LedgerActor {
+            parts,
+            lifeline,
+            this,
+            replica: None,
+            admission: Admission::default(),
+            epoch: Epoch::default(),
+            active: false,
+            unfenced: BTreeSet::new(),
+            waiting: FxHashMap::default(),
+        }
+    }
+
+    fn ready(&self) -> Option<&LedgerReplica> {
+        self.replica.as_ref().filter(|_| self.active && self.unfenced.is_empty())
+    }
+
+    fn committed(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
+        let Some(replica) = &mut self.replica else { return };
+        let outcomes = match replica.read(batch) {
+            Ok(Some(outcomes)) => outcomes,
+            Ok(None) => return,
+            Err(error) => {
+                self.lifeline.fail(format!("batch {} of epoch {}: {error}", batch.number, batch.epoch));
+                return ctx.stop();
+            }
+        };
+        if outcomes.epoch != self.epoch {
+            return;
+        }
+        self.active |= outcomes.marker;
+        for (ticket, outcome, _) in outcomes.entries {
+            self.admission.settle(StreamId::Ledger, ticket);
+            if let Some(reply) = self.waiting.remove(&ticket) {
+                let _ = reply.send(Ok(outcome));
+            }
+        }
+    }
+
+    fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
+        let Some(replica) = self.replica.as_ref().filter(|_| self.active && self.unfenced.is_empty()) else {
+            return drop(reply.send(Err(Refused::Unavailable(Unavailable::Starting))));
+        };
+        let ticket = next_ticket();
+        let entry = match command {
+            LedgerCommand::OpenAccount(account) => LedgerEntry::OpenAccount { ticket, account },
+            LedgerCommand::SetFrozen(account, frozen) => LedgerEntry::SetFrozen { ticket, account, frozen },
+            LedgerCommand::Deposit(movement) => LedgerEntry::Deposit(Movement { ticket, ..movement }),
+            LedgerCommand::Withdraw(movement) => LedgerEntry::Withdraw(Movement { ticket, ..movement }),
+            LedgerCommand::Transfer(movement, to) => {
+                LedgerEntry::Transfer { movement: Movement { ticket, ..movement }, to }
+            }
+        };
+        if let LedgerEntry::Deposit(m) | LedgerEntry::Withdraw(m) | LedgerEntry::Transfer { movement: m, .. } = &entry {
+            if replica.ledger.knows_transfer(m.transfer) {
+                return drop(reply.send(Ok(LedgerOutcome::Ignored(Ignored::Repeat))));
+            }
+        }
+        if let Some((ticket, account, currency, amount)) = needs(&entry) {
+            let (stream, epoch) = (StreamId::Ledger, self.epoch);
+            let request = Request { stream, ticket, epoch, account, currency, amount, client_id: None };
+            if let Err(Refusal::Reject(reason)) = self.admission.admit(&replica.ledger, &replica.client_ids, request) {
+                return drop(reply.send(Err(Refused::Reject(reason))));
+            }
+        }
+        let mut entries = Vec::new();
+        entry.encode(&mut entries);
+        let proposal = Propose { stream: StreamId::Ledger, epoch: self.epoch, entries, count: 1 };
+        match self.parts.log.try_send(proposal) {
+            Ok(()) => {
+                self.waiting.insert(ticket, reply);
+            }
+            Err(_) => {
+                self.admission.settle(StreamId::Ledger, ticket);
+                let _ = reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
+            }
+        }
+    }
+}
+
+impl Actor for LedgerActor {
+    type Context = Context<Self>;
+
+    /// Begins an epoch and then reads what is in the log, so that nothing is missed between.
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(this) = self.this.lock().clone() else {
+            self.lifeline.fail("the ledger has no name yet");
+            return ctx.stop();
+        };
+        let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
+        let recovery = self.parts.recovery.clone();
+        let work = async move {
+            let epoch = begun.await.map_err(|why| why.to_string())?;
+            Ok::<_, String>((epoch, recovery.ledger().await?))
+        };
+        ctx.wait(work.into_actor(self).map(|begun, ledger, ctx| match begun {
+            Ok((epoch, replica)) => {
+                ledger.epoch = epoch;
+                ledger.replica = Some(replica);
+                // Books that admitted against the ledger that died may have entries on their way.
+                for (market, book) in ledger.parts.books.lock().iter() {
+                    ledger.unfenced.insert(*market);
+                    if let Err(why) = book.try_send(Refence) {
+                        tracing::warn!(market = market.0, %why, "a book could not be asked for a new epoch");
+                    }
+                }
+            }
+            Err(reason) => {
+                ledger.lifeline.fail(reason);
+                ctx.stop();
+            }
+        }));
+    }
+}
+
+impl Handler<FromLog> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, message: FromLog, ctx: &mut Self::Context) {
+        match message {
+            FromLog::Committed(batch) => self.committed(&batch, ctx),
+            FromLog::NotWritten { batch, .. } => {
+                for entry in Entries::<LedgerEntry>::new(&batch.payload).flatten() {
+                    self.admission.settle(StreamId::Ledger, entry.ticket());
+                    if let Some(reply) = self.waiting.remove(&entry.ticket()) {
+                        let _ = reply.send(Err(Refused::Unavailable(Unavailable::LogRefused)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Handler<AddOutcomes> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, AddOutcomes(outcomes): AddOutcomes, ctx: &mut Self::Context) {
+        let Some(replica) = &mut self.replica else { return };
+        let stream = StreamId::Market(outcomes.market);
+        let known = replica.markets.get(usize::from(outcomes.market.0)).copied().unwrap_or_default();
+        if outcomes.first > known.next() {
+            self.lifeline.fail(format!("outcomes of {stream} before entry {} are missing", outcomes.first.0));
+            return ctx.stop();
+        }
+        replica.add(&outcomes, |_, _| {});
+        if outcomes.marker {
+            self.admission.drop_older(stream, outcomes.epoch);
+            if outcomes.epoch > self.epoch {
+                self.unfenced.remove(&outcomes.market);
+            }
+        }
+        for entry in &outcomes.entries {
+            self.admission.settle(stream, entry.ticket);
+        }
+    }
+}
+
+impl Handler<Admit> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, admit: Admit, _: &mut Self::Context) {
+        let Admit { mut request, most, mut order, reply, book } = admit;
+        let Some(replica) = self.ready() else {
+            return drop(reply.send(Err(Refused::Unavailable(Unavailable::Starting))));
+        };
+        let spendable = self.admission.spendable(&replica.ledger, request.account, request.currency);
+        request.amount = request.amount.max(most.min(spendable));
+        let Some(replica) = &self.replica else { return };
+        match self.admission.admit(&replica.ledger, &replica.client_ids, request) {
+            Ok(()) => {
+                order.hold = request.amount;
+                if let Err(refused) = book.offer(Admitted { order, epoch: request.epoch, reply }) {
+                    self.admission.settle(request.stream, request.ticket);
+                    let _ = refused.message.reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
+                }
+            }
+            Err(Refusal::Reject(reason)) => drop(reply.send(Err(Refused::Reject(reason)))),
+            Err(Refusal::Repeat(known)) => drop(reply.send(Err(Refused::Repeat(known)))),
+        }
+    }
+}
+
+impl Handler<Void> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, Void { stream, tickets }: Void, _: &mut Self::Context) {
+        for ticket in tickets {
+            self.admission.settle(stream, ticket);
+        }
+    }
+}
+
+impl Handler<Execute> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, Execute { command, reply }: Execute, _: &mut Self::Context) {
+        self.execute(command, reply);
+    }
+}
+
+impl Handler<Attach> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, Attach(market, book): Attach, _: &mut Self::Context) {
+        self.parts.books.lock().insert(market, book);
+    }
+}
+
+impl Handler<GetBalances> for LedgerActor {
+    type Result = MessageResult<GetBalances>;
+
+    fn handle(&mut self, GetBalances(account): GetBalances, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.replica.as_ref().filter(|replica| replica.ledger.is_open(account)).map(|replica| {
+            let currencies = replica.ledger.currencies().len() as u16;
+            (0..currencies).map(|index| replica.ledger.balance(account, CurrencyId(index))).collect()
+        }))
+    }
+}
+
+impl Handler<FindClientId> for LedgerActor {
+    type Result = MessageResult<FindClientId>;
+
+    fn handle(&mut self, FindClientId(account, id): FindClientId, _: &mut Self::Context) -> Self::Result {
+        let ids: Option<&ClientIds> = self.replica.as_ref().map(|replica| &replica.client_ids);
+        MessageResult(ClientIdAnswer {
+            order: ids.and_then(|ids| ids.get(account, id)),
+            ask_database: ids.is_none_or(ClientIds::has_forgotten),
+        })
+    }
+}

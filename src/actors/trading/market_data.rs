@@ -1,0 +1,329 @@
+//! What the public sees of one market, as an actor: answers questions and feeds subscribers.
+//!
+//! Invariants: outcomes are folded in stream order without a hole (a hole restarts the actor, which
+//! rebuilds itself from the log); a subscriber gets its first answer and every change after it, in
+//! order. A subscriber that does not keep up loses its place and is told so by its dropped port.
+
+use super::recovery::Recovery;
+use crate::actors::account::{AccountActor, UserEvents};
+use crate::actors::directory::Directory;
+use crate::actors::supervision::Lifeline;
+use crate::domain::candle::Candle;
+use crate::domain::event::{Event, Fill};
+use crate::domain::ids::{AccountId, MarketId, Sequence};
+use crate::domain::market_data::{Level, MarketData, Stats, Trade};
+use crate::domain::money::{Price, Size};
+use crate::domain::order::Side;
+use crate::domain::replica::MarketOutcomes;
+use crate::domain::time::Timestamp;
+use actix::prelude::*;
+use bytestring::ByteString;
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+/// What a market's batch did, for the public.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Publish(pub Arc<MarketOutcomes>);
+
+/// The changes of one batch, as subscribers get them. Texts are made at most once, by whoever needs
+/// them first.
+#[derive(Debug)]
+pub struct Update {
+    /// The market.
+    pub market: MarketId,
+    /// The time of the batch.
+    pub at: Timestamp,
+    /// The newest public event contained.
+    pub sequence: u64,
+    /// Levels that have another size now.
+    pub levels: Vec<(Side, Price, Size)>,
+    /// Trades with their public sequence.
+    pub fills: Vec<(u64, Fill)>,
+    /// The ticker after the last trade, when there was one.
+    pub ticker: Option<Ticker>,
+    /// The message of the level2 channel.
+    pub level2_text: OnceLock<ByteString>,
+    /// The messages of the matches channel.
+    pub matches_text: OnceLock<Vec<ByteString>>,
+    /// The message of the ticker channel.
+    pub ticker_text: OnceLock<ByteString>,
+}
+
+/// The last trade with the best prices and statistics after it.
+#[derive(Clone, Copy, Debug)]
+pub struct Ticker {
+    /// The newest public event contained.
+    pub sequence: u64,
+    /// The last trade.
+    pub trade: Trade,
+    /// The best bid.
+    pub bid: Option<(Price, Level)>,
+    /// The best ask.
+    pub ask: Option<(Price, Level)>,
+    /// Rolling statistics.
+    pub stats: Stats,
+}
+
+/// Delivers an update to a subscriber.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Updated(pub Arc<Update>);
+
+/// Asks for everything from now on; answered with the state that the first update follows.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Picture>")]
+pub struct Subscribe(pub Recipient<Updated>);
+
+/// Ends a subscription.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Unsubscribe(pub Recipient<Updated>);
+
+/// Asks for the state.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Picture>")]
+pub struct GetPicture {
+    /// How many levels of each side at most.
+    pub levels: usize,
+}
+
+/// The market at one sequence.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The newest public event contained.
+    pub sequence: u64,
+    /// Bids, best first.
+    pub bids: Vec<(Price, Level)>,
+    /// Asks, best first.
+    pub asks: Vec<(Price, Level)>,
+    /// The ticker, if there was a trade.
+    pub ticker: Option<Ticker>,
+}
+
+/// Asks for the newest trades, newest first.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<Trade>")]
+pub struct GetTrades(pub usize);
+
+/// Asks for candles of a width in seconds, newest first. The flag says whether older ones exist
+/// only in the database.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<(Vec<Candle>, bool)>")]
+pub struct GetCandles {
+    /// Seconds.
+    pub granularity: u32,
+    /// The first bucket start.
+    pub from: Timestamp,
+    /// The last bucket start.
+    pub to: Timestamp,
+}
+
+/// What the actor is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Which market.
+    pub market: MarketId,
+    /// Where the state comes from.
+    pub recovery: Arc<Recovery>,
+    /// The users with open private feeds.
+    pub accounts: Directory<AccountId, AccountActor>,
+}
+
+/// The actor. See the module's documentation.
+pub struct MarketDataActor {
+    parts: Parts,
+    lifeline: Lifeline,
+    data: Option<MarketData>,
+    applied: Sequence,
+    subscribers: Vec<Recipient<Updated>>,
+}
+
+impl MarketDataActor {
+    /// Market data that will recover itself when it starts.
+    pub fn new(parts: Parts, lifeline: Lifeline) -> MarketDataActor {
+        MarketDataActor { parts, lifeline, data: None, applied: Sequence::default(), subscribers: Vec::new() }
+    }
+
+    fn picture(&self, levels: usize) -> Option<Picture> {
+        let data = self.data.as_ref()?;
+        Some(Picture {
+            sequence: data.feed_sequence(),
+            bids: data.levels(Side::Buy).take(levels).collect(),
+            asks: data.levels(Side::Sell).take(levels).collect(),
+            ticker: ticker(data, wall_clock()),
+        })
+    }
+
+    /// Hands the events of users with open private feeds to their account actors.
+    fn route(&self, outcomes: &Arc<MarketOutcomes>) {
+        if self.parts.accounts.stats().active == 0 {
+            return;
+        }
+        let mut parties = BTreeSet::new();
+        for event in &outcomes.events {
+            parties_of(event, |account| {
+                parties.insert(account);
+            });
+        }
+        for account in parties {
+            if let Some(actor) = self.parts.accounts.peek(&account) {
+                // An account actor with a full mailbox has sessions that do not read; they are cut there.
+                let _ = actor.try_send(UserEvents(outcomes.clone()));
+            }
+        }
+    }
+}
+
+/// The users that an event concerns.
+pub fn parties_of(event: &Event, mut party: impl FnMut(AccountId)) {
+    match event {
+        Event::Accepted(_, order) => party(order.account),
+        Event::Opened(opened) => party(opened.account),
+        Event::Filled(fill) => {
+            party(fill.maker_account);
+            party(fill.taker_account);
+        }
+        Event::Changed(change) => party(change.account),
+        Event::Triggered(triggered) => party(triggered.account),
+        Event::Done(done) => party(done.account),
+        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => {}
+    }
+}
+
+/// The present time, for statistics that roll with the clock.
+pub fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+fn ticker(data: &MarketData, now: Timestamp) -> Option<Ticker> {
+    Some(Ticker {
+        sequence: data.feed_sequence(),
+        trade: *data.last_trade()?,
+        bid: data.best(Side::Buy),
+        ask: data.best(Side::Sell),
+        stats: data.stats(now)?,
+    })
+}
+
+impl Actor for MarketDataActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let work = self.parts.recovery.clone().data(self.parts.market);
+        ctx.wait(work.into_actor(self).map(|recovered, actor, ctx| match recovered {
+            Ok((applied, data)) => {
+                actor.applied = applied;
+                actor.data = Some(data);
+            }
+            Err(reason) => {
+                actor.lifeline.fail(reason);
+                ctx.stop();
+            }
+        }));
+    }
+}
+
+impl Handler<Publish> for MarketDataActor {
+    type Result = ();
+
+    fn handle(&mut self, Publish(outcomes): Publish, ctx: &mut Self::Context) {
+        let Some(data) = &mut self.data else { return };
+        if outcomes.first > self.applied.next() {
+            self.lifeline.fail(format!("outcomes before entry {} are missing", outcomes.first.0));
+            return ctx.stop();
+        }
+        if outcomes.last() <= self.applied {
+            return;
+        }
+        self.applied = outcomes.last();
+        let mut levels = Vec::new();
+        let mut fills = Vec::new();
+        for (sequence, event) in outcomes.numbered() {
+            data.fold(outcomes.at, event, |side, price, size| levels.push((side, price, size)));
+            if let Event::Filled(fill) = event {
+                fills.push((sequence, *fill));
+            }
+        }
+        self.route(&outcomes);
+        if self.subscribers.is_empty() || (levels.is_empty() && fills.is_empty()) {
+            return;
+        }
+        let Some(data) = &self.data else { return };
+        let update = Arc::new(Update {
+            market: self.parts.market,
+            at: outcomes.at,
+            sequence: data.feed_sequence(),
+            levels: newest_of_each(levels),
+            ticker: if fills.is_empty() { None } else { ticker(data, outcomes.at) },
+            fills,
+            level2_text: OnceLock::new(),
+            matches_text: OnceLock::new(),
+            ticker_text: OnceLock::new(),
+        });
+        // Full or gone: the session notices the missing updates by its dropped place and closes.
+        self.subscribers.retain(|subscriber| subscriber.try_send(Updated(update.clone())).is_ok());
+    }
+}
+
+/// Of several changes of one level in a batch, the last counts.
+fn newest_of_each(mut levels: Vec<(Side, Price, Size)>) -> Vec<(Side, Price, Size)> {
+    if levels.len() > 1 {
+        levels.reverse();
+        let mut seen = BTreeSet::new();
+        levels.retain(|(side, price, _)| seen.insert((*side, *price)));
+        levels.reverse();
+    }
+    levels
+}
+
+impl Handler<Subscribe> for MarketDataActor {
+    type Result = MessageResult<Subscribe>;
+
+    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) -> Self::Result {
+        self.subscribers.retain(|other| *other != subscriber && other.connected());
+        let picture = self.picture(usize::MAX);
+        if picture.is_some() {
+            self.subscribers.push(subscriber);
+        }
+        MessageResult(picture)
+    }
+}
+
+impl Handler<Unsubscribe> for MarketDataActor {
+    type Result = ();
+
+    fn handle(&mut self, Unsubscribe(subscriber): Unsubscribe, _: &mut Self::Context) {
+        self.subscribers.retain(|other| *other != subscriber);
+    }
+}
+
+impl Handler<GetPicture> for MarketDataActor {
+    type Result = MessageResult<GetPicture>;
+
+    fn handle(&mut self, GetPicture { levels }: GetPicture, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.picture(levels))
+    }
+}
+
+impl Handler<GetTrades> for MarketDataActor {
+    type Result = MessageResult<GetTrades>;
+
+    fn handle(&mut self, GetTrades(limit): GetTrades, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.data.iter().flat_map(MarketData::trades).take(limit).copied().collect())
+    }
+}
+
+impl Handler<GetCandles> for MarketDataActor {
+    type Result = MessageResult<GetCandles>;
+
+    fn handle(&mut self, GetCandles { granularity, from, to }: GetCandles, _: &mut Self::Context) -> Self::Result {
+        let series = self.data.as_ref().and_then(|data| data.series(granularity));
+        MessageResult(series.map(|series| {
+            let inside = |candle: &&Candle| (from..=to).contains(&candle.start);
+            let older = series.complete_since().is_some_and(|since| from < since);
+            (series.iter().filter(inside).copied().collect(), older)
+        }))
+    }
+}

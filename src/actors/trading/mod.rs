@@ -1,0 +1,278 @@
+//! Trading: the actors of the exchange, and the one handle through which everything else uses them.
+//!
+//! ```text
+//! trading (rest for one)
+//! ├── event log
+//! └── venue (one for one)
+//!     ├── ledger
+//!     ├── market data «BTC-USDT» …
+//!     └── order book «BTC-USDT» …
+//! ```
+//! When the event log dies, everything after it begins new epochs; anything else heals alone.
+
+pub mod ledger;
+pub mod market_data;
+pub mod order_book;
+//pub mod projector;
+mod recent;
+pub mod recovery;
+mod start;
+mod tickets;
+
+pub use start::{Foundation, start};
+
+use super::account::AccountActor;
+use super::directory::Directory;
+use super::event_log::EventLog;
+use super::supervision::{Answer, Handle, Unreachable};
+use crate::domain::admission::Known;
+use crate::domain::entry::Movement;
+use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId};
+use crate::domain::ledger::{Balance, LedgerOutcome};
+use crate::domain::market::{Currency, MarketConfig, Scale};
+use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
+use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
+use market_data::MarketDataActor;
+use order_book::{Cancel, CancelAll, GetOrder, OrderBook, Place};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// How long a caller waits for its outcome before it is told that it is unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why a command has no outcome of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// A rule says no; nothing has changed.
+    #[error(transparent)]
+    Reject(#[from] Reject),
+    /// The client order id is taken.
+    #[error("the client order id is taken")]
+    Repeat(Known),
+    /// It cannot be done now.
+    #[error(transparent)]
+    Unavailable(#[from] Unavailable),
+}
+
+/// Why a command cannot be done now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum Unavailable {
+    /// The market or the ledger is starting or recovering.
+    #[error("trading is starting, please retry")]
+    Starting,
+    /// Too much is on its way already.
+    #[error("too many requests are waiting, please retry")]
+    Overloaded,
+    /// The log could not be written (its disk is full, its broker is away). Nothing has changed.
+    #[error("the log cannot be written at the moment, please retry")]
+    LogRefused,
+    /// It may or may not have happened.
+    #[error("the outcome is unknown, please retry with the same client order id")]
+    OutcomeUnknown,
+}
+
+impl Unavailable {
+    /// The stable code that clients may rely on.
+    pub fn code(self) -> &'static str {
+        match self {
+            Unavailable::Starting => "starting",
+            Unavailable::Overloaded => "overloaded",
+            Unavailable::LogRefused => "log_unavailable",
+            Unavailable::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+}
+
+impl From<Unreachable> for Unavailable {
+    fn from(why: Unreachable) -> Unavailable {
+        match why {
+            Unreachable::Full => Unavailable::Overloaded,
+            Unreachable::Restarting | Unreachable::Closed => Unavailable::Starting,
+            Unreachable::Lost | Unreachable::Late => Unavailable::OutcomeUnknown,
+        }
+    }
+}
+
+/// One market, as everything outside sees it.
+#[derive(Clone, Debug)]
+pub struct Market {
+    /// Its place in the list.
+    pub id: MarketId,
+    /// Its rules.
+    pub config: MarketConfig,
+    /// Its factors for exact amounts.
+    pub scale: Scale,
+    /// What is traded.
+    pub base: Currency,
+    /// What it is paid with.
+    pub quote: Currency,
+    /// Its book.
+    pub book: Handle<OrderBook>,
+    /// Its data.
+    pub data: Handle<MarketDataActor>,
+}
+
+/// The exchange. Clones are the same one.
+#[derive(Clone, Debug)]
+pub struct Trading {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    currencies: Vec<Currency>,
+    markets: Vec<Arc<Market>>,
+    log: Handle<EventLog>,
+    ledger: Handle<LedgerActor>,
+    accounts: Directory<AccountId, AccountActor>,
+}
+
+impl Trading {
+    /// All currencies, in the order of their listing.
+    pub fn currencies(&self) -> &[Currency] {
+        &self.inner.currencies
+    }
+
+    /// A currency by its code.
+    pub fn currency(&self, code: &str) -> Option<&Currency> {
+        self.inner.currencies.iter().find(|currency| currency.code == code)
+    }
+
+    /// All markets, in the order of their listing.
+    pub fn markets(&self) -> &[Arc<Market>] {
+        &self.inner.markets
+    }
+
+    /// A market by its symbol.
+    pub fn market(&self, symbol: &str) -> Option<&Arc<Market>> {
+        self.inner.markets.iter().find(|market| market.config.symbol == symbol)
+    }
+
+    /// A market by its place.
+    pub fn market_by_id(&self, id: MarketId) -> Option<&Arc<Market>> {
+        self.inner.markets.get(usize::from(id.0))
+    }
+
+    /// The users with open private feeds.
+    pub fn accounts(&self) -> &Directory<AccountId, AccountActor> {
+        &self.inner.accounts
+    }
+
+    /// The event log, for those who follow it.
+    pub fn log(&self) -> &Handle<EventLog> {
+        &self.inner.log
+    }
+
+    /// Places an order; its record comes back once the outcome is known and durable.
+    ///
+    /// # Errors
+    /// [`Refused`]; after [`Unavailable::OutcomeUnknown`] a retry with the same client id is safe.
+    pub async fn place(&self, market: &Market, order: NewOrder) -> Result<OrderRecord, Refused> {
+        let mut patience = 50;
+        loop {
+            let outcome = ask(|reply| market.book.try_send(Place { order, reply })).await;
+            match outcome {
+                // The first order with this client id is still on its way; its outcome is the answer.
+                Err(Refused::Repeat(Known::InFlight)) if patience > 0 => patience -= 1,
+                other => return other,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Cancels one order.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn cancel(&self, market: &Market, account: AccountId, order: OrderId) -> Result<OrderId, Refused> {
+        ask(|reply| market.book.try_send(Cancel { account, order, reply })).await
+    }
+
+    /// Cancels all orders of a user in a market.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn cancel_all(
+        &self,
+        market: &Market,
+        account: AccountId,
+        side: Option<Side>,
+    ) -> Result<Vec<OrderId>, Refused> {
+        ask(|reply| market.book.try_send(CancelAll { account, side, reply })).await
+    }
+
+    /// An order that lives, or ended a short while ago.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the book does not answer.
+    pub async fn order(&self, market: &Market, id: OrderId) -> Result<Option<OrderRecord>, Unavailable> {
+        within(market.book.send(GetOrder(id))).await
+    }
+
+    /// All balances of a user, by currency; `None` when there is no such account.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the ledger does not answer.
+    pub async fn balances(&self, account: AccountId) -> Result<Option<Vec<Balance>>, Unavailable> {
+        within(self.inner.ledger.send(GetBalances(account))).await
+    }
+
+    /// The order behind a client id, as far as memory knows.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the ledger does not answer.
+    pub async fn find_client_id(&self, account: AccountId, id: ClientOrderId) -> Result<ClientIdAnswer, Unavailable> {
+        within(self.inner.ledger.send(FindClientId(account, id))).await
+    }
+
+    /// Opens a user's account; a repeat is fine.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn open_account(&self, account: AccountId) -> Result<(), Refused> {
+        self.execute(LedgerCommand::OpenAccount(account)).await.map(drop)
+    }
+
+    /// Brings money into an account. A repeat of the transfer id changes nothing.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn deposit(
+        &self,
+        account: AccountId,
+        currency: CurrencyId,
+        amount: crate::domain::money::Amount,
+        transfer: u128,
+    ) -> Result<LedgerOutcome, Refused> {
+        let ticket = crate::domain::ids::Ticket(0);
+        self.execute(LedgerCommand::Deposit(Movement { ticket, account, currency, amount, transfer })).await
+    }
+
+    /// Commits and applies a command of the ledger's stream.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn execute(&self, command: LedgerCommand) -> Result<LedgerOutcome, Refused> {
+        ask(|reply| self.inner.ledger.try_send(Execute { command, reply })).await
+    }
+}
+
+async fn ask<T>(send: impl FnOnce(order_book::Reply<T>) -> Result<(), Unreachable>) -> Result<T, Refused> {
+    let (reply, outcome) = oneshot::channel();
+    send(reply).map_err(Unavailable::from)?;
+    match tokio::time::timeout(PATIENCE, outcome).await {
+        Ok(Ok(outcome)) => outcome,
+        // The actor died before it answered, or the log takes too long: it may have happened.
+        Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown.into()),
+    }
+}
+
+async fn within<R>(answer: Answer<R>) -> Result<R, Unavailable> {
+    answer.within(PATIENCE).await.map_err(|why| match why {
+        // Nothing was asked to change, so nothing is unknown.
+        Unreachable::Full | Unreachable::Late => Unavailable::Overloaded,
+        Unreachable::Restarting | Unreachable::Closed | Unreachable::Lost => Unavailable::Starting,
+    })
+}

@@ -1,0 +1,135 @@
+//! Snapshots of the whole venue: one file each, named by the log position that it contains.
+//!
+//! File layout: 8 bytes `AGORASNP`, format version u32 LE, position u64 LE, state hash 32 bytes,
+//! BLAKE3 of the body 32 bytes, body (postcard of [`Venue`]). Written to a temporary name, flushed,
+//! then renamed, so that a file under its final name is complete.
+
+use crate::domain::venue::{StateHash, Venue};
+use crate::persistence::log::Position;
+use std::fs::{self, File};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+const MAGIC: &[u8; 8] = b"AGORASNP";
+const VERSION: u32 = 1;
+const HEADER: usize = 8 + 4 + 8 + 32 + 32;
+
+/// How many snapshots are kept.
+const KEPT: usize = 3;
+
+/// A folder of snapshots.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    folder: PathBuf,
+}
+
+/// A snapshot that was read and checked.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The last batch that is contained.
+    pub position: Position,
+    /// The state.
+    pub venue: Venue,
+}
+
+/// Why a snapshot file is of no use.
+#[derive(Debug, Error)]
+pub enum SnapshotError {
+    /// The operating system refused.
+    #[error("{0}: {1}")]
+    Io(PathBuf, io::Error),
+    /// The content is not what was written.
+    #[error("{0} is damaged: {1}")]
+    Damaged(PathBuf, &'static str),
+}
+
+impl Snapshots {
+    /// Snapshots in this folder, which is made when it is not there.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn open(folder: impl Into<PathBuf>) -> Result<Snapshots, SnapshotError> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder).map_err(|error| SnapshotError::Io(folder.clone(), error))?;
+        Ok(Snapshots { folder })
+    }
+
+    /// The same folder for reading alone; it need not exist.
+    pub fn read_only(folder: impl Into<PathBuf>) -> Snapshots {
+        Snapshots { folder: folder.into() }
+    }
+
+    /// Writes a snapshot and removes all but the newest few. Returns the hash that it carries.
+    ///
+    /// # Errors
+    /// When it cannot be written; older ones stay then.
+    pub fn save(&self, position: Position, venue: &Venue) -> Result<StateHash, SnapshotError> {
+        let path = self.folder.join(format!("{:020}.snap", position.0));
+        let io = |error| SnapshotError::Io(path.clone(), error);
+        let body = postcard::to_stdvec(venue).map_err(|_| SnapshotError::Damaged(path.clone(), "not serialisable"))?;
+        let hash = venue.hash();
+        let mut header = Vec::with_capacity(HEADER);
+        header.extend_from_slice(MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&position.0.to_le_bytes());
+        header.extend_from_slice(&hash.0);
+        header.extend_from_slice(blake3::hash(&body).as_bytes());
+        let temporary = path.with_extension("tmp");
+        let mut file = File::create(&temporary).map_err(io)?;
+        file.write_all(&header).and_then(|()| file.write_all(&body)).and_then(|()| file.sync_all()).map_err(io)?;
+        fs::rename(&temporary, &path).map_err(io)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        for (_, old) in self.files().into_iter().skip(KEPT) {
+            if let Err(error) = fs::remove_file(&old) {
+                tracing::warn!(file = %old.display(), %error, "an old snapshot could not be removed");
+            }
+        }
+        Ok(hash)
+    }
+
+    /// The newest valid snapshot at or before `limit`; damaged ones are reported and skipped.
+    pub fn newest(&self, limit: Position) -> Option<Loaded> {
+        let usable = self.files().into_iter().filter(|(position, _)| *position <= limit);
+        for (position, path) in usable {
+            match load(&path) {
+                Ok(venue) => return Some(Loaded { position, venue }),
+                Err(error) => tracing::error!(%error, "a snapshot is skipped"),
+            }
+        }
+        None
+    }
+
+    /// The snapshots, newest first.
+    pub fn files(&self) -> Vec<(Position, PathBuf)> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "snap"))
+            .filter_map(|path| Some((Position(path.file_stem()?.to_str()?.parse().ok()?), path)))
+            .collect();
+        files.sort_by(|a, b| b.cmp(a));
+        files
+    }
+}
+
+/// Reads one file and checks everything that can be checked.
+fn load(path: &Path) -> Result<Venue, SnapshotError> {
+    let damaged = |reason| SnapshotError::Damaged(path.to_owned(), reason);
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .map_err(|error| SnapshotError::Io(path.to_owned(), error))?;
+    let (header, body) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("it is too short"))?;
+    if !header.starts_with(MAGIC) || header.get(8..12) != Some(VERSION.to_le_bytes().as_slice()) {
+        return Err(damaged("it has another format"));
+    }
+    if header.get(52..84) != Some(blake3::hash(body).as_bytes().as_slice()) {
+        return Err(damaged("its checksum does not match"));
+    }
+    let venue: Venue = postcard::from_bytes(body).map_err(|_| damaged("it cannot be read"))?;
+    if header.get(20..52) != Some(venue.hash().0.as_slice()) {
+        return Err(damaged("its state has another hash than it says"));
+    }
+    Ok(venue)
+}
