@@ -1,4 +1,10 @@
 //! Stores: one file per store or table family; no rules here.
 
+pub mod candles;
+pub mod db;
+pub mod fills;
 pub mod log;
+pub mod orders;
+pub mod projection;
+pub mod schema;
 pub mod snapshots;
