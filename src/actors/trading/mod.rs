@@ -13,7 +13,7 @@
 pub mod ledger;
 pub mod market_data;
 pub mod order_book;
-//pub mod projector;
+pub mod projector;
 mod recent;
 pub mod recovery;
 mod start;

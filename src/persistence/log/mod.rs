@@ -7,6 +7,10 @@
 //!
 //! Every engine passes the same conformance suite (`conformance.rs`).
 
+pub mod conformance;
+pub mod embedded;
+pub mod faulty;
+
 use crate::domain::batch::{Batch, BatchError};
 use std::fmt;
 use std::path::PathBuf;
@@ -66,6 +70,12 @@ pub enum AppendError {
     /// The medium failed in a way that leaves its content unknown.
     #[error("the log cannot be written: {0}")]
     Io(String),
+    /// A batch is larger than any engine takes. Proposing it again cannot help.
+    #[error("a batch of {bytes} bytes is larger than the log takes")]
+    TooLarge {
+        /// Bytes of its payload.
+        bytes: usize,
+    },
 }
 
 /// Why a log could not be opened or read.

@@ -1,0 +1,323 @@
+//! The projector: follows the log at its own pace and keeps database, snapshots and archive.
+//!
+//! It applies the log to a venue of its own rather than receiving outcomes: a database that is away
+//! for long then costs neither memory nor speed anywhere else, and snapshots are taken from this
+//! copy while trading goes on. It lives alone on its arbiter, so it may block.
+//!
+//! Invariants: `position` is the last batch applied to `venue`; rows of batches up to `written` are
+//! in the database, in one transaction with that watermark; a snapshot is never ahead of it.
+
+use super::recovery::{RecoveryError, catch_up};
+use crate::actors::event_log::Advanced;
+use crate::actors::supervision::{Lifeline, Shutdown};
+use crate::domain::event::Event;
+use crate::domain::ids::{AccountId, OrderId, Sequence, StreamId};
+use crate::domain::ledger::{Ledger, LedgerOutcome};
+use crate::domain::money::Amount;
+use crate::domain::posting::{Posting, PostingKind};
+use crate::domain::replica::{LedgerOutcomes, MarketOutcomes};
+use crate::domain::venue::{Market, Observer, Venue};
+use crate::persistence::db::Database;
+use crate::persistence::fills::FillRow;
+use crate::persistence::log::embedded::SealedSegment;
+use crate::persistence::log::{LogReader, Position};
+use crate::persistence::projection::{self, Changes, LedgerRow};
+use crate::persistence::snapshots::Snapshots;
+use actix::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How many batches are applied before their rows are written.
+const BATCHES_AT_ONCE: usize = 2_000;
+
+/// A snapshot is taken after this long, if anything has changed.
+const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
+
+/// Commits are gathered for this long, so that a busy market costs few transactions.
+const GATHER: Duration = Duration::from_millis(50);
+
+/// What the projector works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The log.
+    pub reader: Arc<dyn LogReader>,
+    /// The database.
+    pub database: Database,
+    /// The snapshots.
+    pub snapshots: Snapshots,
+    /// Segments of the log that will not change any more.
+    pub sealed: Arc<dyn Fn() -> Vec<SealedSegment> + Send + Sync>,
+    /// How far the database is, for readers and metrics.
+    pub written: Arc<AtomicU64>,
+}
+
+/// A venue with the changes that wait for the database.
+pub struct Follower {
+    parts: Parts,
+    venue: Venue,
+    position: Position,
+    snapshot: Position,
+    snapshot_at: Instant,
+    changes: Changes,
+}
+
+impl Follower {
+    /// Starts from the newest snapshot that the database has caught up with, else from the log's
+    /// beginning.
+    ///
+    /// # Errors
+    /// When the database cannot say how far it is.
+    pub fn new(parts: Parts) -> Result<Follower, crate::persistence::db::DbError> {
+        let written = projection::position(&parts.database)?;
+        parts.written.store(written.0, Ordering::Relaxed);
+        let loaded = parts.snapshots.newest(written);
+        let (mut venue, position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
+        venue.keep_ended();
+        let changes = Changes::default();
+        Ok(Follower { parts, venue, position, snapshot: position, snapshot_at: Instant::now(), changes })
+    }
+
+    /// Applies and writes everything up to the log's present end.
+    ///
+    /// # Errors
+    /// When the log cannot be applied: a bug or damage. A database that is away is no error; the
+    /// rows wait, and nothing further is read meanwhile.
+    pub fn advance(&mut self) -> Result<(), RecoveryError> {
+        loop {
+            if !self.write() {
+                return Ok(());
+            }
+            let before = self.position;
+            let mut collector = Collector { changes: &mut self.changes };
+            let reader = self.parts.reader.clone();
+            self.position = catch_up(&mut self.venue, reader.as_ref(), before, BATCHES_AT_ONCE, &mut collector)?;
+            if self.position == before {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes what waits; false when the database is away.
+    fn write(&mut self) -> bool {
+        if self.position.0 <= self.parts.written.load(Ordering::Relaxed) {
+            self.changes = Changes::default();
+            return true;
+        }
+        match projection::write(&self.parts.database, &self.changes, self.position) {
+            Ok(()) => {
+                self.parts.written.store(self.position.0, Ordering::Relaxed);
+                self.changes = Changes::default();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, rows = self.changes.rows(), "the database does not take rows; they wait");
+                false
+            }
+        }
+    }
+
+    /// Takes a snapshot if there is something new in it, and archives what can be.
+    pub fn keep(&mut self) {
+        let written = Position(self.parts.written.load(Ordering::Relaxed));
+        if self.position > self.snapshot && self.position <= written {
+            match self.parts.snapshots.save(self.position, &self.venue) {
+                Ok(hash) => {
+                    tracing::info!(position = self.position.0, %hash, "snapshot taken");
+                    self.snapshot = self.position;
+                }
+                Err(error) => tracing::error!(%error, "no snapshot could be taken"),
+            }
+        }
+        self.snapshot_at = Instant::now();
+        self.archive(written);
+    }
+
+    fn archive(&self, written: Position) {
+        let archived = match projection::archived(&self.parts.database) {
+            Ok(archived) => archived,
+            Err(error) => return tracing::warn!(%error, "the archive cannot be read"),
+        };
+        for segment in (self.parts.sealed)().into_iter().filter(|s| s.first > archived && s.last <= written) {
+            let stored = std::fs::read(&segment.path).map_err(|error| error.to_string()).and_then(|content| {
+                projection::archive(&self.parts.database, segment.first, segment.last, &content)
+                    .map_err(|error| error.to_string())
+            });
+            match stored {
+                Ok(()) => tracing::info!(segment = %segment.path.display(), "segment archived"),
+                Err(error) => return tracing::warn!(error, "a segment could not be archived"),
+            }
+        }
+    }
+
+    /// The venue at `position`.
+    pub fn venue(&self) -> &Venue {
+        &self.venue
+    }
+
+    /// The last batch applied.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+}
+
+/// Turns outcomes into rows.
+struct Collector<'a> {
+    changes: &'a mut Changes,
+}
+
+impl Collector<'_> {
+    fn ledger_row(&mut self, row: LedgerRow) {
+        if row.account != AccountId::OUTSIDE {
+            self.changes.ledger.push(row);
+        }
+    }
+}
+
+impl Observer for Collector<'_> {
+    fn posted(&mut self, outcomes: &MarketOutcomes, ledger: &Ledger, posting: &Posting) {
+        let kind = match posting.kind {
+            PostingKind::Match => "match",
+            PostingKind::Fee => "fee",
+            PostingKind::Hold | PostingKind::Transfer => return,
+        };
+        self.ledger_row(LedgerRow {
+            account: posting.account,
+            currency: posting.currency,
+            amount: posting.amount(),
+            balance: ledger.balance(posting.account, posting.currency).total(),
+            kind,
+            order: Some((outcomes.market, posting.order, posting.trade.0)),
+            transfer: None,
+            at: outcomes.at,
+        });
+    }
+
+    fn market(&mut self, outcomes: &MarketOutcomes, market: &Market) {
+        let id = outcomes.market;
+        let mut touched = BTreeSet::<OrderId>::new();
+        let mut traded = false;
+        for (feed_sequence, event) in outcomes.numbered() {
+            match event {
+                Event::Accepted(order, _) => drop(touched.insert(*order)),
+                Event::Filled(fill) => {
+                    traded = true;
+                    touched.insert(fill.maker);
+                    self.changes.fills.push(FillRow { market: id, at: outcomes.at, feed_sequence, fill: *fill });
+                }
+                Event::Changed(change) => drop(touched.insert(change.id)),
+                Event::Triggered(triggered) => drop(touched.insert(triggered.id)),
+                Event::Opened(_) | Event::Done(_) | Event::Configured(_) => {}
+                Event::Rejected { .. } | Event::Refused { .. } => {}
+            }
+        }
+        for order in touched {
+            if let Some(record) = market.replica.book.order(order) {
+                self.changes.orders.insert((id, order.number), (id, record));
+            }
+        }
+        for record in &outcomes.ended {
+            self.changes.orders.insert((id, record.id.number), (id, *record));
+        }
+        if traded {
+            for series in market.data.all_series() {
+                if let Some(candle) = series.newest() {
+                    self.changes.candles.insert((id, series.granularity(), candle.start), *candle);
+                }
+            }
+        }
+        self.changes.streams.insert(StreamId::Market(id), outcomes.last());
+    }
+
+    fn ledger(&mut self, outcomes: &LedgerOutcomes, ledger: &Ledger) {
+        // The ledger shows the balances after the whole batch, so rows are made from the last to the first.
+        let mut after = BTreeMap::new();
+        let mut rows = Vec::new();
+        let mut end = outcomes.postings.len();
+        for (index, (_, outcome, _)) in outcomes.entries.iter().enumerate().rev() {
+            let start = index.checked_sub(1).and_then(|i| outcomes.entries.get(i)).map_or(0, |(.., end)| *end as usize);
+            let transfer = match outcome {
+                LedgerOutcome::Moved(_, movement) => Some(movement.transfer),
+                _ => None,
+            };
+            for posting in outcomes.postings.get(start..end).unwrap_or_default().iter().rev() {
+                let key = (posting.account, posting.currency);
+                let balance: &mut Amount = after.entry(key).or_insert_with(|| ledger.balance(key.0, key.1).total());
+                rows.push(LedgerRow {
+                    account: posting.account,
+                    currency: posting.currency,
+                    amount: posting.amount(),
+                    balance: *balance,
+                    kind: "transfer",
+                    order: None,
+                    transfer,
+                    at: outcomes.at,
+                });
+                *balance -= posting.amount();
+            }
+            end = start;
+        }
+        for row in rows.into_iter().rev() {
+            self.ledger_row(row);
+        }
+        let last = outcomes.first.0 + outcomes.entries.len() as u64 - 1;
+        self.changes.streams.insert(StreamId::Ledger, Sequence(last));
+    }
+}
+
+/// The actor. See the module's documentation.
+pub struct Projector {
+    follower: Follower,
+    due: bool,
+    lifeline: Lifeline,
+}
+
+impl Projector {
+    /// A projector that goes on where this follower stands.
+    pub fn new(follower: Follower, lifeline: Lifeline) -> Projector {
+        Projector { follower, due: true, lifeline }
+    }
+
+    fn advance(&mut self, ctx: &mut Context<Self>) {
+        self.due = false;
+        if let Err(error) = self.follower.advance() {
+            self.lifeline.fail(error);
+            ctx.stop();
+        }
+    }
+}
+
+impl Actor for Projector {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(GATHER, |projector, ctx| {
+            if projector.due {
+                projector.advance(ctx);
+            }
+            if projector.follower.snapshot_at.elapsed() >= SNAPSHOT_EVERY {
+                projector.follower.keep();
+            }
+        });
+        // Rows that the database did not take are tried again even when nothing new comes.
+        ctx.run_interval(Duration::from_secs(1), |projector, _| projector.due = true);
+    }
+}
+
+impl Handler<Advanced> for Projector {
+    type Result = ();
+
+    fn handle(&mut self, _: Advanced, _: &mut Self::Context) {
+        self.due = true;
+    }
+}
+
+impl Handler<Shutdown> for Projector {
+    type Result = ();
+
+    fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        self.advance(ctx);
+        self.follower.keep();
+    }
+}

@@ -1,0 +1,135 @@
+//! Every error that leaves the program over HTTP: a status, a message for people, a stable code.
+
+use crate::actors::trading::{Refused, Unavailable};
+use crate::auth::AuthError;
+use crate::domain::order::Reject;
+use crate::persistence::db::DbError;
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, ResponseError};
+use serde::Serialize;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Seconds after which an overloaded or recovering server is worth another try.
+const RETRY_AFTER_S: u32 = 1;
+
+/// An error answer: `{"message": …, "code": …}`.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    status: StatusCode,
+    message: Cow<'static, str>,
+    code: &'static str,
+    retry_after_s: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Body<'a> {
+    message: &'a str,
+    code: &'a str,
+}
+
+impl ApiError {
+    /// An error with this status, message and code.
+    pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> ApiError {
+        let retry_after_s = if status == StatusCode::SERVICE_UNAVAILABLE { Some(RETRY_AFTER_S) } else { None };
+        ApiError { status, message: message.into(), code, retry_after_s }
+    }
+
+    /// 400.
+    pub fn bad_request(code: &'static str, message: impl Into<Cow<'static, str>>) -> ApiError {
+        ApiError::new(StatusCode::BAD_REQUEST, code, message)
+    }
+
+    /// 404 with the dialect's text.
+    pub fn not_found() -> ApiError {
+        ApiError::new(StatusCode::NOT_FOUND, "not_found", "NotFound")
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status);
+        if let Some(seconds) = self.retry_after_s {
+            response.insert_header(("Retry-After", seconds.to_string()));
+        }
+        response.json(Body { message: &self.message, code: self.code })
+    }
+}
+
+impl From<Reject> for ApiError {
+    fn from(reject: Reject) -> ApiError {
+        let status = match reject {
+            Reject::OrderNotFound => StatusCode::NOT_FOUND,
+            Reject::AccountFrozen | Reject::UnknownAccount => StatusCode::FORBIDDEN,
+            Reject::MarketHalted
+            | Reject::CancelOnly
+            | Reject::PriceOutOfRange
+            | Reject::SizeRequired
+            | Reject::FundsRequired
+            | Reject::FundsNotAllowed
+            | Reject::PostOnlyCannotRest
+            | Reject::BadStop
+            | Reject::AlreadyExpired
+            | Reject::LimitOnly
+            | Reject::PostOnlyMode
+            | Reject::SizeTooSmall
+            | Reject::SizeTooLarge
+            | Reject::FundsTooSmall
+            | Reject::FundsTooLarge
+            | Reject::PriceOutsideBand
+            | Reject::TooManyOpenOrders
+            | Reject::InsufficientFunds
+            | Reject::HoldTooSmall
+            | Reject::PostOnlyWouldTake
+            | Reject::OrderDone
+            | Reject::BadAmend
+            | Reject::AmendWouldTake => StatusCode::BAD_REQUEST,
+        };
+        ApiError::new(status, reject.code(), reject.to_string())
+    }
+}
+
+impl From<Unavailable> for ApiError {
+    fn from(why: Unavailable) -> ApiError {
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, why.code(), why.to_string())
+    }
+}
+
+impl From<Refused> for ApiError {
+    fn from(refused: Refused) -> ApiError {
+        match refused {
+            Refused::Reject(reject) => reject.into(),
+            Refused::Unavailable(why) => why.into(),
+            // The same order is on its way still: asking again a little later gives its outcome.
+            Refused::Repeat(_) => Unavailable::OutcomeUnknown.into(),
+        }
+    }
+}
+
+impl From<AuthError> for ApiError {
+    fn from(error: AuthError) -> ApiError {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut answer = ApiError::new(status, error.code(), error.to_string());
+        if let AuthError::TooManyAttempts { retry_after_s } = error {
+            answer.retry_after_s = Some(retry_after_s);
+        }
+        answer
+    }
+}
+
+impl From<DbError> for ApiError {
+    fn from(error: DbError) -> ApiError {
+        tracing::error!(%error, "a query failed");
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", "history is out of reach, please retry")
+    }
+}

@@ -1,0 +1,99 @@
+//! A user's balances, fees and demo deposits.
+
+use crate::domain::ids::CurrencyId;
+use crate::domain::ledger::Balance;
+use crate::domain::market::Currency;
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::http::{AppState, ids, wire};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+#[derive(Serialize)]
+struct AccountView<'a> {
+    id: Uuid,
+    currency: &'a str,
+    balance: String,
+    hold: String,
+    available: String,
+    profile_id: Uuid,
+    trading_enabled: bool,
+}
+
+fn view<'a>(user: &CurrentUser, currency: &'a Currency, balance: Balance) -> AccountView<'a> {
+    AccountView {
+        id: ids::balance(user.0.user, currency.id),
+        currency: &currency.code,
+        balance: wire::amount(balance.total(), currency),
+        hold: wire::amount(balance.hold, currency),
+        available: wire::amount(balance.available, currency),
+        profile_id: ids::profile(user.0.user),
+        trading_enabled: true,
+    }
+}
+
+/// `GET /accounts`: one for each currency, also the empty ones.
+pub async fn list(state: web::Data<AppState>, user: CurrentUser) -> Answer {
+    let balances = state.trading.balances(user.0.user).await?.ok_or_else(ApiError::not_found)?;
+    let of = |id: CurrencyId| balances.get(usize::from(id.0)).copied().unwrap_or_default();
+    let views: Vec<_> = state.trading.currencies().iter().map(|c| view(&user, c, of(c.id))).collect();
+    Ok(HttpResponse::Ok().json(views))
+}
+
+/// `GET /accounts/{id}`.
+pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
+    let parsed = Uuid::try_parse(&id).ok().and_then(ids::parse_balance);
+    let (account, currency) = parsed.ok_or_else(ApiError::not_found)?;
+    if account != user.0.user {
+        return Err(ApiError::not_found());
+    }
+    let balances = state.trading.balances(account).await?.ok_or_else(ApiError::not_found)?;
+    let balance = balances.get(usize::from(currency.0)).ok_or_else(ApiError::not_found)?;
+    let currency = state.trading.currencies().get(usize::from(currency.0)).ok_or_else(ApiError::not_found)?;
+    Ok(HttpResponse::Ok().json(view(&user, currency, *balance)))
+}
+
+/// `GET /fees`: the rates that new orders get.
+pub async fn fees(state: web::Data<AppState>, _user: CurrentUser) -> Answer {
+    let market = state.trading.markets().first().ok_or_else(ApiError::not_found)?;
+    let (maker, taker) = (wire::rate(market.config.maker_fee), wire::rate(market.config.taker_fee));
+    Ok(HttpResponse::Ok().json(json!({"maker_fee_rate": maker, "taker_fee_rate": taker, "usd_volume": null})))
+}
+
+/// The body of a demo deposit.
+#[derive(Debug, Deserialize)]
+pub struct DemoDeposit<'a> {
+    currency: String,
+    #[serde(borrow)]
+    amount: &'a RawValue,
+    id: Option<Uuid>,
+}
+
+/// `POST /deposits/demo`: play money, where the server gives it out. A repeated `id` changes nothing.
+pub async fn demo_deposit(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
+    if !state.demo_funds {
+        let message = "this server gives no demo funds";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "no_demo_funds", message));
+    }
+    let invalid = |error| ApiError::bad_request("invalid_body", format!("the body is not a deposit: {error}"));
+    let body: DemoDeposit<'_> = serde_json::from_slice(&body).map_err(invalid)?;
+    let currency = state.trading.currency(&body.currency);
+    let currency = currency.ok_or_else(|| ApiError::bad_request("unknown_currency", "there is no such currency"))?;
+    let amount = wire::parse_amount(body.amount, currency, "amount")?;
+    let most = 10i128.pow(u32::from(currency.decimals)) * 1_000_000;
+    if amount.0 > most {
+        return Err(ApiError::bad_request("too_large", "at most 1000000 at once"));
+    }
+    let id = body.id.unwrap_or_else(Uuid::new_v4);
+    // The user's number goes into the id, so that nobody can spend another user's ids.
+    let transfer = id.as_u128() ^ u128::from(user.0.user.0) << 64;
+    state.trading.deposit(user.0.user, currency.id, amount, transfer).await?;
+    let text = wire::amount(amount, currency);
+    Ok(HttpResponse::Ok().json(json!({"id": id, "currency": currency.code, "amount": text})))
+}

@@ -1,0 +1,238 @@
+//! What everybody may ask: time, currencies, products, books, trades, candles, statistics.
+
+use super::page::{self, PageQuery};
+use super::views::{CurrencyView, ProductView, side};
+use crate::actors::trading::market_data::{GetCandles, GetPicture, GetTrades, Ticker, wall_clock};
+use crate::actors::trading::order_book::GetFullBook;
+use crate::actors::trading::{Market, Unavailable};
+use crate::domain::book::Resting;
+use crate::domain::candle::{Candle, GRANULARITIES};
+use crate::domain::market_data::{KEPT_TRADES, Level, Trade};
+use crate::domain::money::Price;
+use crate::domain::time::{SECOND, Timestamp};
+use crate::http::error::ApiError;
+use crate::http::{AppState, ids, wire};
+use crate::persistence::{candles, fills};
+use actix_web::{HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// The most buckets of one candle request.
+const MAX_BUCKETS: i64 = 300;
+
+fn market<'a>(state: &'a AppState, symbol: &str) -> Result<&'a Arc<Market>, ApiError> {
+    state.trading.market(symbol).ok_or_else(ApiError::not_found)
+}
+
+/// `GET /time`.
+pub async fn time() -> HttpResponse {
+    let now = wall_clock();
+    let millis = now.0.div_euclid(1_000);
+    let epoch = crate::domain::money::Decimal { units: i128::from(millis), decimals: 3 }.to_string();
+    let body = format!(r#"{{"iso":"{}","epoch":{epoch}}}"#, wire::time(Timestamp(millis * 1_000)));
+    HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body)
+}
+
+/// `GET /currencies`.
+pub async fn currencies(state: web::Data<AppState>) -> HttpResponse {
+    HttpResponse::Ok().json(state.trading.currencies().iter().map(CurrencyView::new).collect::<Vec<_>>())
+}
+
+/// `GET /currencies/{id}`.
+pub async fn currency(state: web::Data<AppState>, code: web::Path<String>) -> Answer {
+    let currency = state.trading.currency(&code).ok_or_else(ApiError::not_found)?;
+    Ok(HttpResponse::Ok().json(CurrencyView::new(currency)))
+}
+
+/// `GET /products`.
+pub async fn products(state: web::Data<AppState>) -> HttpResponse {
+    HttpResponse::Ok().json(state.trading.markets().iter().map(|market| ProductView::new(market)).collect::<Vec<_>>())
+}
+
+/// `GET /products/{id}`.
+pub async fn product(state: web::Data<AppState>, symbol: web::Path<String>) -> Answer {
+    Ok(HttpResponse::Ok().json(ProductView::new(market(&state, &symbol)?)))
+}
+
+/// The query of a book.
+#[derive(Debug, Deserialize)]
+pub struct BookQuery {
+    level: Option<u8>,
+}
+
+/// `GET /products/{id}/book`.
+pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, query: web::Query<BookQuery>) -> Answer {
+    let market = market(&state, &symbol)?;
+    let config = &market.config;
+    let (sequence, bids, asks) = match query.level.unwrap_or(1) {
+        level @ (1 | 2) => {
+            let levels = if level == 1 { 1 } else { usize::MAX };
+            let picture = market.data.send(GetPicture { levels }).await.map_err(Unavailable::from)?;
+            let picture = picture.ok_or(Unavailable::Starting)?;
+            let row = |(price, level): (Price, Level)| {
+                json!([wire::price(price, config), wire::size(level.size, config), level.orders])
+            };
+            let rows = |levels: Vec<(Price, Level)>| levels.into_iter().map(row).collect::<Vec<_>>();
+            (picture.sequence, rows(picture.bids), rows(picture.asks))
+        }
+        3 => {
+            let full = market.book.send(GetFullBook).await.map_err(Unavailable::from)?;
+            let row = |order: &Resting| {
+                let id = ids::order(market.id, order.id);
+                json!([wire::price(order.price, config), wire::size(order.remaining, config), id])
+            };
+            (full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect())
+        }
+        _ => return Err(ApiError::bad_request("invalid_level", "level must be 1, 2 or 3")),
+    };
+    Ok(HttpResponse::Ok().json(json!({
+        "bids": bids, "asks": asks, "sequence": sequence,
+        "auction_mode": false, "auction": null, "time": wire::time(wall_clock()),
+    })))
+}
+
+async fn picture_ticker(market: &Market) -> Result<Option<Ticker>, ApiError> {
+    let picture = market.data.send(GetPicture { levels: 0 }).await.map_err(Unavailable::from)?;
+    Ok(picture.ok_or(Unavailable::Starting)?.ticker)
+}
+
+/// `GET /products/{id}/ticker`.
+pub async fn ticker(state: web::Data<AppState>, symbol: web::Path<String>) -> Answer {
+    let market = market(&state, &symbol)?;
+    let config = &market.config;
+    let ticker = picture_ticker(market).await?.ok_or_else(ApiError::not_found)?;
+    let best = |level: Option<(Price, Level)>| level.map_or("0".into(), |(price, _)| wire::price(price, config));
+    Ok(HttpResponse::Ok().json(json!({
+        "trade_id": ticker.trade.id.0,
+        "price": wire::price(ticker.trade.price, config),
+        "size": wire::size(ticker.trade.size, config),
+        "bid": best(ticker.bid),
+        "ask": best(ticker.ask),
+        "volume": wire::steps(ticker.stats.volume, config.lot),
+        "time": wire::time(ticker.trade.at),
+    })))
+}
+
+/// `GET /products/{id}/stats`.
+pub async fn stats(state: web::Data<AppState>, symbol: web::Path<String>) -> Answer {
+    let market = market(&state, &symbol)?;
+    let config = &market.config;
+    let stats = picture_ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+    Ok(HttpResponse::Ok().json(json!({
+        "open": wire::price(stats.open, config),
+        "high": wire::price(stats.high, config),
+        "low": wire::price(stats.low, config),
+        "last": wire::price(stats.last, config),
+        "volume": wire::steps(stats.volume, config.lot),
+        "volume_30day": wire::steps(stats.volume_30d, config.lot),
+    })))
+}
+
+/// `GET /products/{id}/trades`.
+pub async fn trades(state: web::Data<AppState>, symbol: web::Path<String>, page: web::Query<PageQuery>) -> Answer {
+    let market = market(&state, &symbol)?;
+    let (limit, (older, newer)) = (page.limit()?, page.numbers()?);
+    let inside = |id: u64| older.is_none_or(|older| id < older) && newer.is_none_or(|newer| id > newer);
+    let mut found = BTreeMap::<u64, Trade>::new();
+    let newest = market.data.send(GetTrades(KEPT_TRADES)).await.map_err(Unavailable::from)?;
+    let oldest_in_memory = newest.last().map_or(u64::MAX, |trade| trade.id.0);
+    found.extend(newest.into_iter().filter(|trade| inside(trade.id.0)).map(|trade| (trade.id.0, trade)));
+    if found.len() < limit && oldest_in_memory > 1 && oldest_in_memory != u64::MAX {
+        let id = market.id;
+        let below = older.unwrap_or(u64::MAX).min(oldest_in_memory);
+        for row in state.query(move |c| fills::trades(c, id, Some(below), newer, limit as i64)).await? {
+            let fill = row.fill;
+            let trade = Trade { id: fill.trade, at: row.at, price: fill.price, size: fill.size, maker_side: fill.maker_side };
+            found.insert(fill.trade.0, trade);
+        }
+    }
+    let page: Vec<_> = found.into_values().rev().take(limit).collect();
+    let view = |trade: &Trade| {
+        json!({
+            "trade_id": trade.id.0,
+            "side": side(trade.maker_side),
+            "price": wire::price(trade.price, &market.config),
+            "size": wire::size(trade.size, &market.config),
+            "time": wire::time(trade.at),
+        })
+    };
+    let ends = page.first().zip(page.last()).map(|(a, b)| (a.id.0.to_string(), b.id.0.to_string()));
+    Ok(page::answer(&page.iter().map(view).collect::<Vec<_>>(), ends))
+}
+
+/// The query of candles.
+#[derive(Debug, Deserialize)]
+pub struct CandlesQuery {
+    granularity: Option<u32>,
+    start: Option<String>,
+    end: Option<String>,
+}
+
+fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
+    let invalid = || ApiError::bad_request("invalid_time", "start and end must be ISO 8601 times");
+    if let Ok(seconds) = text.parse::<i64>() {
+        return Ok(Timestamp(seconds.checked_mul(SECOND).ok_or_else(invalid)?));
+    }
+    // A plus sign in a query means a space; an offset arrives that way when it was not escaped.
+    let text = text.replace(' ', "+");
+    if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        return Ok(Timestamp(at.as_microsecond()));
+    }
+    let day: jiff::civil::Date = text.parse().map_err(|_| invalid())?;
+    let midnight = format!("{day}T00:00:00Z").parse::<jiff::Timestamp>().map_err(|_| invalid())?;
+    Ok(Timestamp(midnight.as_microsecond()))
+}
+
+/// `GET /products/{id}/candles`.
+pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, query: web::Query<CandlesQuery>) -> Answer {
+    let market = market(&state, &symbol)?;
+    let granularity = query.granularity.unwrap_or(60);
+    if !GRANULARITIES.contains(&granularity) {
+        return Err(ApiError::bad_request("unsupported_granularity", "Unsupported granularity"));
+    }
+    let width = i64::from(granularity) * SECOND;
+    let start = query.start.as_deref().filter(|text| !text.is_empty()).map(parse_time).transpose()?;
+    let end = query.end.as_deref().filter(|text| !text.is_empty()).map(parse_time).transpose()?;
+    let (from, to) = match (start, end) {
+        (Some(start), Some(end)) => (start, end),
+        (Some(start), None) => (start, start + width * (MAX_BUCKETS - 1)),
+        (None, _) => {
+            let newest = wall_clock().bucket(width);
+            (newest + -width * (MAX_BUCKETS - 1), newest)
+        }
+    };
+    // Clients ask for 300 buckets with both edges, so 301 may begin in the range.
+    if to - from > width * (MAX_BUCKETS + 1) {
+        let message = format!("the range holds more than {MAX_BUCKETS} candles");
+        return Err(ApiError::bad_request("range_too_long", message));
+    }
+    let from = if from.bucket(width) < from { from.bucket(width) + width } else { from };
+    let asked = GetCandles { granularity, from, to };
+    let answer = market.data.send(asked).await.map_err(Unavailable::from)?;
+    let (newest, older_exist) = answer.ok_or(Unavailable::Starting)?;
+    let mut found: BTreeMap<Timestamp, Candle> = BTreeMap::new();
+    if older_exist {
+        let id = market.id;
+        let rows = state.query(move |c| candles::range(c, id, granularity, from, to, MAX_BUCKETS + 1)).await?;
+        found.extend(rows.into_iter().map(|candle| (candle.start, candle)));
+    }
+    found.extend(newest.into_iter().map(|candle| (candle.start, candle)));
+    // Cells are JSON numbers, printed from exact decimals rather than through floats.
+    let config = &market.config;
+    let rows: Vec<String> = found
+        .values()
+        .rev()
+        .map(|candle| {
+            let [low, high, open, close] =
+                [candle.low, candle.high, candle.open, candle.close].map(|price| wire::price(price, config));
+            let volume = wire::size(candle.volume, config);
+            format!("[{},{low},{high},{open},{close},{volume}]", candle.start.seconds())
+        })
+        .collect();
+    let body = format!("[{}]", rows.join(","));
+    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
+}

@@ -1,0 +1,9 @@
+//! The native API, in the shapes of the Coinbase Exchange dialect.
+
+pub mod accounts;
+pub mod auth;
+pub mod markets;
+pub mod new_order;
+pub mod orders;
+pub mod page;
+pub mod views;

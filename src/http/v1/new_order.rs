@@ -1,0 +1,149 @@
+//! The body of `POST /orders`: read strictly, exactly, and by literal text.
+
+use crate::actors::trading::Market;
+use crate::actors::trading::market_data::wall_clock;
+use crate::domain::ids::{AccountId, ClientOrderId, Ticket};
+use crate::domain::money::{Amount, Ppm, Size};
+use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
+use crate::domain::time::{DAY, HOUR, MINUTE};
+use crate::http::error::ApiError;
+use crate::http::wire;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// The fields as they come; `null` is the same as absent, unknown ones are ignored.
+#[derive(Debug, Deserialize)]
+pub struct NewOrderBody<'a> {
+    r#type: Option<String>,
+    side: Option<String>,
+    /// The market's symbol.
+    pub product_id: Option<String>,
+    #[serde(borrow)]
+    price: Option<&'a RawValue>,
+    #[serde(borrow)]
+    size: Option<&'a RawValue>,
+    #[serde(borrow)]
+    funds: Option<&'a RawValue>,
+    time_in_force: Option<String>,
+    cancel_after: Option<String>,
+    post_only: Option<bool>,
+    stop: Option<String>,
+    #[serde(borrow)]
+    stop_price: Option<&'a RawValue>,
+    stp: Option<String>,
+    client_oid: Option<String>,
+}
+
+impl<'a> NewOrderBody<'a> {
+    /// Reads the JSON text.
+    ///
+    /// # Errors
+    /// 400 when it is not a JSON object of these fields.
+    pub fn parse(body: &'a [u8]) -> Result<NewOrderBody<'a>, ApiError> {
+        serde_json::from_slice(body)
+            .map_err(|error| ApiError::bad_request("invalid_body", format!("the body is not a valid order: {error}")))
+    }
+
+    /// The order that it asks for in this market.
+    ///
+    /// # Errors
+    /// 400 that names the first field that is wrong.
+    pub fn into_order(self, account: AccountId, market: &Market) -> Result<NewOrder, ApiError> {
+        let config = &market.config;
+        let side = match self.side.as_deref() {
+            Some("buy") => Side::Buy,
+            Some("sell") => Side::Sell,
+            _ => return Err(ApiError::bad_request("invalid_side", "side must be buy or sell")),
+        };
+        let size = self.size.map(|raw| wire::parse_size(raw, config)).transpose()?;
+        let kind = match self.r#type.as_deref().unwrap_or("limit") {
+            "limit" => self.limit(market)?,
+            "market" => self.market(market)?,
+            other => {
+                let shown: String = other.chars().take(32).collect();
+                return Err(ApiError::bad_request("invalid_order_type", format!("Invalid order_type {shown}")));
+            }
+        };
+        let stop = self.stop(side, market)?;
+        let self_trade = match self.stp.as_deref() {
+            None | Some("dc") => SelfTrade::DecrementAndCancel,
+            Some("co") => SelfTrade::CancelOldest,
+            Some("cn") => SelfTrade::CancelNewest,
+            Some("cb") => SelfTrade::CancelBoth,
+            Some(_) => return Err(ApiError::bad_request("invalid_stp", "stp must be dc, co, cn or cb")),
+        };
+        Ok(NewOrder {
+            ticket: Ticket(0),
+            account,
+            client_id: self.client_oid.as_deref().map(parse_client_id).transpose()?,
+            side,
+            kind,
+            size: size.unwrap_or(Size::ZERO),
+            stop,
+            self_trade,
+            maker_fee: Ppm(0),
+            taker_fee: Ppm(0),
+            hold: Amount::ZERO,
+        })
+    }
+
+    fn limit(&self, market: &Market) -> Result<Kind, ApiError> {
+        let price = self.price.ok_or_else(|| ApiError::bad_request("price_required", "price is required"))?;
+        let price = wire::parse_price(price, &market.config, "price")?;
+        if self.funds.is_some() {
+            return Err(ApiError::bad_request("funds_not_allowed", "funds are for market orders"));
+        }
+        let lifetime = match self.cancel_after.as_deref() {
+            None => None,
+            Some("min") => Some(MINUTE),
+            Some("hour") => Some(HOUR),
+            Some("day") => Some(DAY),
+            Some(_) => return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day")),
+        };
+        let time_in_force = match (self.time_in_force.as_deref().unwrap_or("GTC"), lifetime) {
+            ("GTC", None) => TimeInForce::GoodTillCanceled,
+            ("GTT", Some(lifetime)) => TimeInForce::GoodTillTime(wall_clock() + lifetime),
+            ("IOC", None) => TimeInForce::ImmediateOrCancel,
+            ("FOK", None) => TimeInForce::FillOrKill,
+            ("GTC" | "GTT" | "IOC" | "FOK", _) => {
+                return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after goes with GTT, and GTT needs it"));
+            }
+            _ => {
+                let message = "time_in_force must be GTC, GTT, IOC or FOK";
+                return Err(ApiError::bad_request("invalid_time_in_force", message));
+            }
+        };
+        Ok(Kind::Limit { price, time_in_force, post_only: self.post_only.unwrap_or(false) })
+    }
+
+    fn market(&self, market: &Market) -> Result<Kind, ApiError> {
+        if self.post_only == Some(true) {
+            return Err(ApiError::bad_request("post_only_cannot_rest", "a market order cannot be post only"));
+        }
+        let funds = self.funds.map(|raw| wire::parse_amount(raw, &market.quote, "funds")).transpose()?;
+        Ok(Kind::Market { funds })
+    }
+
+    fn stop(&self, side: Side, market: &Market) -> Result<Option<Stop>, ApiError> {
+        let price = self.stop_price.map(|raw| wire::parse_price(raw, &market.config, "stop_price")).transpose()?;
+        let trigger = match (self.stop.as_deref(), side) {
+            (Some("loss"), _) | (None, Side::Sell) => Trigger::Loss,
+            (Some("entry"), _) | (None, Side::Buy) => Trigger::Entry,
+            (Some(_), _) => return Err(ApiError::bad_request("bad_stop", "stop must be loss or entry")),
+        };
+        match (price, &self.stop) {
+            (Some(price), _) => Ok(Some(Stop { trigger, price })),
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(ApiError::bad_request("bad_stop", "stop needs a stop_price")),
+        }
+    }
+}
+
+/// A client's id of an order: a UUID.
+///
+/// # Errors
+/// 400.
+pub fn parse_client_id(text: &str) -> Result<ClientOrderId, ApiError> {
+    let invalid = |_| ApiError::bad_request("invalid_client_oid", "client_oid must be a UUID");
+    uuid::Uuid::try_parse(text).map(|id| ClientOrderId(id.as_u128())).map_err(invalid)
+}
