@@ -1,0 +1,115 @@
+//! No space: by the log's own limit, and on a file system that is really full.
+
+use super::*;
+use crate::persistence::log::AppendError;
+use std::io::Write;
+use std::process::Command;
+
+fn is_refused(report: &Report) -> bool {
+    matches!(report, Report::Refused { error: AppendError::DiskFull, .. })
+}
+
+/// Writes until the log is full; returns how many batches it took.
+fn fill(log: &Log, mut number: u64, bytes: usize) -> u64 {
+    while !is_refused(&log.write(vec![numbered(number, bytes)])) {
+        number += 1;
+        assert!(number < 100_000, "the log never fills");
+    }
+    number - 1
+}
+
+#[test]
+fn the_limit_refuses_and_pruning_heals() {
+    for ahead_bytes in [0, 1 << 20] {
+        let folder = tempfile::tempdir().unwrap();
+        let options =
+            Options { ahead_bytes, max_bytes: Some(20_000), segment_bytes: 4000, ..Options::new(folder.path()) };
+        let log = Log::open(options.clone()).unwrap();
+        let taken = fill(&log, 1, 100);
+        let bytes: u64 =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert!((15_000..=20_000).contains(&bytes), "{bytes} bytes");
+        // A smaller one may still fit, and refusing changes nothing.
+        assert!(is_refused(&log.write(vec![numbered(9, 5000)])));
+        assert_eq!(log.engine.end(), Position(taken));
+        log.engine.prune(log.engine.sealed_segments()[1].last).unwrap();
+        let oldest = log.engine.sealed_segments()[0].first.0;
+        let more = fill(&log, taken + 1, 100);
+        assert!(more > taken);
+        drop(log);
+        let log = Log::open(options).unwrap();
+        assert_eq!(log.opened.torn, None);
+        assert_eq!(numbers(&*log.engine.reader(), oldest - 1).unwrap(), (oldest..=more).collect::<Vec<_>>());
+    }
+}
+
+/// One proposal of a write that is beyond the limit does not take the others with it.
+#[test]
+fn only_what_does_not_fit_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Log::open(Options { max_bytes: Some(2000), ..Options::new(folder.path()) }).unwrap();
+    for (id, bytes) in [(1, 100), (2, 5000), (3, 100)] {
+        log.engine.propose(Proposal { id, batches: vec![numbered(id, bytes)] }).unwrap();
+    }
+    let outcomes: Vec<bool> = log.reports.iter().take(3).map(|report| is_refused(&report)).collect();
+    assert_eq!(outcomes, [false, true, false]);
+    assert_eq!(numbers(&*log.engine.reader(), 0).unwrap(), [1, 3]);
+}
+
+/// The part that runs on the full file system, in a process of its own.
+const FOLDER: &str = "AGORA_TEST_SMALL_DISK";
+
+/// A real ENOSPC: this test starts itself again with a tmpfs of one megabyte, mounted in namespaces
+/// of its own so that no right is needed. Where the system does not allow that, it says so.
+#[test]
+fn a_disk_that_is_really_full_refuses_and_heals() {
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return on_a_small_disk(Path::new(&folder));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let in_namespace = |script: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]).arg(script).arg("sh");
+        command.arg(folder.path()).arg(std::env::current_exe().unwrap()).env(FOLDER, folder.path());
+        command.output()
+    };
+    let mount = r#"mount -t tmpfs -o size=1m tmpfs "$1""#;
+    if !in_namespace(mount).is_ok_and(|output| output.status.success()) {
+        let _ = writeln!(std::io::stderr(), "no small disk can be mounted here: not tested on a really full one");
+        return;
+    }
+    let name = "persistence::log::embedded::tests::space::a_disk_that_is_really_full_refuses_and_heals";
+    let output = in_namespace(&format!(r#"{mount} && exec "$2" --exact {name} --nocapture"#)).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn on_a_small_disk(folder: &Path) {
+    let ballast = folder.join("ballast");
+    for (round, (ahead_bytes, segment_bytes)) in
+        [(0, 1 << 30), (1 << 20, 1 << 30), (0, 100_000), (1 << 20, 30_000)].into_iter().enumerate()
+    {
+        let options = Options { ahead_bytes, segment_bytes, ..Options::new(folder.join(round.to_string())) };
+        let log = Log::open(options.clone()).unwrap();
+        std::fs::write(&ballast, vec![1; 400_000]).unwrap();
+        let full = fill(&log, 1, 700);
+        assert!(full > 100, "only {full} batches fit");
+        assert!(is_refused(&log.write(vec![numbered(1, 700), numbered(2, 300_000)])));
+        // Nothing of what was refused is in the file, and it heals by itself.
+        assert_eq!(verify(&options.folder).unwrap().opened.end, Position(full));
+        assert_eq!(verify(&options.folder).unwrap().opened.torn, None);
+        std::fs::remove_file(&ballast).unwrap();
+        let more = fill(&log, full + 1, 700);
+        assert!(more > full + 100, "only {} more fit", more - full);
+        drop(log);
+        let opened = Log::open(options.clone()).unwrap();
+        assert_eq!(opened.opened.torn, None);
+        assert_eq!(numbers(&*opened.engine.reader(), 0).unwrap(), (1..=more).collect::<Vec<_>>());
+        drop(opened);
+        std::fs::remove_dir_all(&options.folder).unwrap();
+    }
+}
