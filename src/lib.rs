@@ -3,5 +3,6 @@
 //! Layers, each knowing only those after it: `http` → `actors` → `persistence` → `domain`.
 
 pub mod actors;
+pub mod bench;
 pub mod domain;
 pub mod persistence;

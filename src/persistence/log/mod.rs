@@ -50,12 +50,25 @@ pub struct Committed {
 pub enum Report {
     /// These batches are durable and final, in log order. `proposal` is the id of the proposal
     /// they came from, when it was ours.
-    Committed { proposal: Option<u64>, batches: Vec<Committed> },
+    Committed {
+        /// Whose batches they are.
+        proposal: Option<u64>,
+        /// In log order; empty for an empty proposal.
+        batches: Vec<Committed>,
+    },
     /// Nothing of this proposal is in the log or ever will be; it may be proposed again.
-    Refused { proposal: u64, error: AppendError },
+    Refused {
+        /// The proposal that was not written.
+        proposal: u64,
+        /// Why.
+        error: AppendError,
+    },
     /// The engine cannot tell what is on its medium any more and has stopped. Whoever owns it must
     /// stop too: a restart reads what is really there.
-    Failed { error: AppendError },
+    Failed {
+        /// What the medium said.
+        error: AppendError,
+    },
 }
 
 /// Why a proposal was not written.
@@ -86,13 +99,32 @@ pub enum LogError {
     Locked(PathBuf),
     /// Something other than a torn tail is wrong. Nothing was changed.
     #[error("the log is damaged in {file} at byte {offset} (frame {frame}): {reason}")]
-    Damaged { file: PathBuf, offset: u64, frame: u64, reason: String },
+    Damaged {
+        /// The segment file.
+        file: PathBuf,
+        /// Where in the file the bad frame begins, in bytes.
+        offset: u64,
+        /// The number of the frame that must stand there.
+        frame: u64,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The asked position lies behind the oldest frame that is still there.
     #[error("the log begins after position {oldest}; {asked} was asked for")]
-    Pruned { asked: Position, oldest: Position },
+    Pruned {
+        /// Where reading was to begin.
+        asked: Position,
+        /// Where it can begin.
+        oldest: Position,
+    },
     /// The operating system refused.
     #[error("{what}: {source}")]
-    Io { what: String, source: std::io::Error },
+    Io {
+        /// What could not be done.
+        what: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// A batch inside an intact frame cannot be read.
     #[error("the batch at position {0} cannot be read: {1}")]
     Batch(Position, BatchError),

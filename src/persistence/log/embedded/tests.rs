@@ -1,6 +1,8 @@
 //! The embedded engine: conformance, opening, reading, pruning; damage, golden files and full disks
 //! have files of their own.
 
+#![allow(clippy::unwrap_used)]
+
 mod damage;
 mod golden;
 mod space;

@@ -1,5 +1,7 @@
 //! The faults do what they promise, and without them the engine is an engine like any other.
 
+#![allow(clippy::unwrap_used)]
+
 use super::super::conformance::{self, Subject, batch};
 use super::*;
 use crate::domain::batch::Batch;

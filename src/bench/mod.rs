@@ -1,0 +1,4 @@
+//! Load generators: programs that measure a part against a limit taken in the same run, and report
+//! ratios.
+
+pub mod log;
