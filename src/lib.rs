@@ -4,4 +4,5 @@
 
 pub mod actors;
 pub mod domain;
+pub mod http;
 pub mod persistence;
