@@ -17,6 +17,7 @@ const NPM_SETTINGS: &str = ".npmrc";
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
+    // For those who work on the server alone and do not want to wait for npm.
     println!("cargo:rerun-if-env-changed=AGORA_SKIP_WEB");
     let source = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("web");
     for input in INPUTS.iter().chain([&NPM_SETTINGS]) {
@@ -34,6 +35,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         for line in problem.lines() {
             println!("cargo:warning=web app: {line}");
         }
+        // Cargo runs this again only when an input changes, and an installed npm is none.
+        println!(
+            "cargo:warning=web app: a placeholder page takes its place; `touch build.rs` and build again to retry"
+        );
         remove_dir(&embedded)?;
         fs::create_dir_all(&embedded)?;
         fs::write(embedded.join("index.html"), placeholder(&problem))?;
@@ -45,7 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn build(source: &Path, work: &Path, embedded: &Path) -> Result<(), String> {
     let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
     if Command::new(npm).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        return Err("npm was not found. Install Node.js 20.19 or later (it brings npm) and build again.".to_string());
+        return Err("npm was not found. Install Node.js 20.19 or later (it brings npm).".to_string());
     }
     refresh_sources(source, work).map_err(|error| format!("The sources of the web app cannot be copied: {error}"))?;
 
@@ -118,7 +123,8 @@ fn placeholder(problem: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width\">\n<title>Agora without its web app</title>\n<h1>Agora is running, but without \
          its web app</h1>\n<p>This program was built without the web app, for this reason:</p>\n<pre>{escaped}</pre>\n\
-         <p>To get it, install Node.js 20.19 or later with npm, then build Agora again with <code>cargo build</code>. \
-         The programming interface at <code>/v1</code> works as it is.</p>\n</html>\n"
+         <p>To get it, install Node.js 20.19 or later with npm, then build Agora again: \
+         <code>touch build.rs &amp;&amp; cargo build --release</code>. The programming interface at <code>/v1</code> \
+         works as it is.</p>\n</html>\n"
     )
 }
