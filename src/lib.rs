@@ -5,4 +5,5 @@
 pub mod actors;
 pub mod bench;
 pub mod domain;
+pub mod http;
 pub mod persistence;

@@ -1,0 +1,3 @@
+//! Wire in, command out: what the program says over HTTP.
+
+pub mod assets;

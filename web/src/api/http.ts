@@ -1,0 +1,108 @@
+/** The REST side of the server: one function per question the app asks. */
+import type {
+  Account,
+  Candle,
+  Fees,
+  Fill,
+  NewOrder,
+  Order,
+  Product,
+  Session,
+  Stats,
+  Trade,
+  User,
+} from "./types";
+
+/** A refusal or failure, with the text that the server gave for it. Status 0: the server was not reached. */
+export class ApiError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly code?: string,
+  ) {
+    super(message);
+    this.name = "ApiError";
+  }
+}
+
+let token: string | null = null;
+let onUnauthorized: (() => void) | null = null;
+
+/** Sets the token that private requests carry; null for none. */
+export function useToken(next: string | null): void {
+  token = next;
+}
+
+/** Called whenever the server does not accept the token any more. */
+export function whenUnauthorized(handler: () => void): void {
+  onUnauthorized = handler;
+}
+
+async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+  const headers: Record<string, string> = { accept: "application/json" };
+  const sent = token;
+  if (sent) headers.authorization = `Bearer ${sent}`;
+  if (body !== undefined) headers["content-type"] = "application/json";
+  const init: RequestInit = { method, headers, cache: "no-store" };
+  if (body !== undefined) init.body = JSON.stringify(body);
+
+  let response: Response;
+  try {
+    response = await fetch(`/v1${path}`, init);
+  } catch {
+    throw new ApiError(0, "The server cannot be reached. Check your connection and try again.");
+  }
+  const text = await response.text();
+  let answer: unknown = null;
+  try {
+    answer = text === "" ? null : JSON.parse(text);
+  } catch {
+    if (response.ok) throw new ApiError(response.status, "The server sent an answer that cannot be read.");
+  }
+  if (response.ok) return answer as T;
+  const fault = (answer ?? {}) as { message?: unknown; code?: unknown };
+  // A late answer to an older session must not end the present one.
+  if (response.status === 401 && sent && sent === token) onUnauthorized?.();
+  throw new ApiError(
+    response.status,
+    typeof fault.message === "string" ? fault.message : `The server answered with status ${response.status}.`,
+    typeof fault.code === "string" ? fault.code : undefined,
+  );
+}
+
+const id = encodeURIComponent;
+
+export const api = {
+  signUp: (email: string, password: string) => request<Session>("POST", "/auth/sign-up", { email, password }),
+  signIn: (email: string, password: string) => request<Session>("POST", "/auth/sign-in", { email, password }),
+  signOut: () => request<unknown>("POST", "/auth/sign-out"),
+  me: () => request<User>("GET", "/auth/me"),
+
+  products: () => request<Product[]>("GET", "/products"),
+  stats: (product: string) => request<Stats>("GET", `/products/${id(product)}/stats`),
+  trades: (product: string, limit: number) =>
+    request<Trade[]>("GET", `/products/${id(product)}/trades?limit=${limit}`),
+  /** The latest candles, or with `before` (seconds) the 300 that end there. Newest first. */
+  candles: (product: string, granularity: number, before?: number) => {
+    const range =
+      before === undefined
+        ? ""
+        : `&start=${isoSeconds(before - 299 * granularity)}&end=${isoSeconds(before)}`;
+    return request<Candle[]>("GET", `/products/${id(product)}/candles?granularity=${granularity}${range}`);
+  },
+
+  accounts: () => request<Account[]>("GET", "/accounts"),
+  fees: () => request<Fees>("GET", "/fees"),
+  openOrders: () => request<Order[]>("GET", "/orders?status=open&status=pending&status=active"),
+  fills: (product: string) => request<Fill[]>("GET", `/fills?product_id=${id(product)}&limit=100`),
+  place: (order: NewOrder) => request<Order>("POST", "/orders", order),
+  cancel: (order: string) => request<string>("DELETE", `/orders/${id(order)}`),
+  cancelAll: (product?: string) =>
+    request<string[]>("DELETE", product ? `/orders?product_id=${id(product)}` : "/orders"),
+  demoDeposit: (currency: string, amount: string) =>
+    request<unknown>("POST", "/deposits/demo", { currency, amount }),
+};
+
+function isoSeconds(seconds: number): string {
+  return id(new Date(seconds * 1000).toISOString());
+}

@@ -1,0 +1,128 @@
+/** What the server sends. Decimals are strings in plain notation and stay strings until they are computed with. */
+
+export type Side = "buy" | "sell";
+
+export interface Product {
+  id: string;
+  base_currency: string;
+  quote_currency: string;
+  base_increment: string;
+  quote_increment: string;
+  min_market_funds?: string;
+  display_name?: string;
+  status: string;
+  status_message?: string | null;
+  post_only?: boolean;
+  limit_only?: boolean;
+  cancel_only?: boolean;
+  trading_disabled?: boolean;
+}
+
+export interface Stats {
+  open: string;
+  high: string;
+  low: string;
+  last: string;
+  volume: string;
+}
+
+export interface Trade {
+  trade_id: number;
+  /** The side of the resting order: "sell" means that the taker bought. */
+  side: Side;
+  price: string;
+  size: string;
+  time: string;
+}
+
+/** `[time, low, high, open, close, volume]`, time in seconds, newest first in a list. */
+export type Candle = [number, number, number, number, number, number];
+
+export interface Account {
+  id: string;
+  currency: string;
+  balance: string;
+  hold: string;
+  available: string;
+}
+
+export interface Order {
+  id: string;
+  product_id: string;
+  side: Side;
+  type: "limit" | "market";
+  price?: string;
+  size?: string;
+  funds?: string;
+  stop_price?: string;
+  time_in_force?: string;
+  post_only?: boolean;
+  status: string;
+  reject_reason?: string;
+  filled_size?: string;
+  executed_value?: string;
+  created_at: string;
+}
+
+export interface Fill {
+  trade_id: number;
+  product_id: string;
+  order_id: string;
+  liquidity: "M" | "T";
+  price: string;
+  size: string;
+  fee: string;
+  /** The side of the user who asks. */
+  side: Side;
+  created_at: string;
+}
+
+export interface Fees {
+  maker_fee_rate: string;
+  taker_fee_rate: string;
+}
+
+export interface User {
+  id: string;
+  email: string;
+  role?: string;
+}
+
+export interface Session {
+  user: User;
+  access_token: string;
+  expires_at?: string | number;
+}
+
+/** The body of `POST /v1/orders`. */
+export interface NewOrder {
+  product_id: string;
+  side: Side;
+  type: "limit" | "market";
+  price?: string;
+  size?: string;
+  funds?: string;
+  time_in_force?: "GTC" | "GTT" | "IOC" | "FOK";
+  cancel_after?: "min" | "hour" | "day";
+  post_only?: boolean;
+  client_oid: string;
+}
+
+/** Messages of the feed that this app understands; others are ignored. */
+export type FeedMessage =
+  | { type: "snapshot"; product_id: string; bids: [string, string][]; asks: [string, string][] }
+  | { type: "l2update"; product_id: string; changes: [Side, string, string][] }
+  | ({ type: "match" | "last_match"; product_id: string; user_id?: string } & Trade)
+  | {
+      type: "ticker";
+      product_id: string;
+      price: string;
+      open_24h: string;
+      high_24h: string;
+      low_24h: string;
+      volume_24h: string;
+    }
+  | { type: "heartbeat"; product_id: string; last_trade_id: number }
+  | { type: "received" | "open" | "change" | "done" | "activate"; product_id: string; user_id?: string }
+  | { type: "subscriptions" }
+  | { type: "error"; message: string; reason: string };

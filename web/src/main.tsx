@@ -1,0 +1,15 @@
+import { render } from "preact";
+import { App } from "./app";
+import { startAccount } from "./state/account";
+import { startMarket } from "./state/market";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/shell.css";
+import "./styles/trade.css";
+import "./styles/ticket.css";
+
+startMarket();
+startAccount();
+
+const root = document.getElementById("app");
+if (root) render(<App />, root);

@@ -1,0 +1,20 @@
+/** The address bar as a signal, and the one way to change it. */
+import { signal } from "@preact/signals";
+
+export const path = signal(location.pathname);
+
+window.addEventListener("popstate", () => {
+  path.value = location.pathname;
+});
+
+export function navigate(to: string): void {
+  if (to === path.value) return;
+  history.pushState(null, "", to);
+  path.value = to;
+}
+
+/** The market named in `/trade/BTC-USDT`, or null. */
+export function marketInPath(pathname: string): string | null {
+  const match = /^\/trade\/([^/]+)\/?$/.exec(pathname);
+  return match?.[1] ? decodeURIComponent(match[1]).toUpperCase() : null;
+}

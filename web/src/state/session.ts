@@ -1,0 +1,84 @@
+/** Who is signed in. The session outlives a reload; the server has the last word on whether it is still valid. */
+import { computed, signal } from "@preact/signals";
+import { ApiError, api, useToken, whenUnauthorized } from "../api/http";
+import type { Session } from "../api/types";
+import { load, save } from "./storage";
+import { notify } from "./toasts";
+
+/** Credentials of a demo account that was made here; kept so that its owner can sign in again. */
+export interface DemoCredentials {
+  email: string;
+  password: string;
+}
+
+export const session = signal<Session | null>(load<Session>("session"));
+export const token = computed(() => session.value?.access_token ?? null);
+export const demoCredentials = signal<DemoCredentials | null>(load<DemoCredentials>("demo"));
+
+/** The signed-in account is the demo account of this browser. */
+export const isDemo = computed(
+  () => session.value !== null && session.value.user.email === demoCredentials.value?.email,
+);
+
+/** Which form of the sign-in dialog is open. */
+export const authDialog = signal<"sign-in" | "sign-up" | null>(null);
+
+useToken(token.value);
+whenUnauthorized(() => {
+  if (!session.value) return;
+  enter(null);
+  notify("plain", "You have been signed out", "Your session has ended. Sign in again to go on.");
+});
+
+function enter(next: Session | null): void {
+  // The token goes first: whoever reacts to the new session already asks with it.
+  useToken(next?.access_token ?? null);
+  save("session", next);
+  session.value = next;
+}
+
+export async function signIn(email: string, password: string): Promise<void> {
+  enter(await api.signIn(email, password));
+}
+
+export async function signUp(email: string, password: string): Promise<void> {
+  enter(await api.signUp(email, password));
+}
+
+/** Makes a throw-away account with a random name and password and signs in to it. */
+export async function startDemo(): Promise<void> {
+  const credentials = { email: `demo-${randomText(10)}@example.org`, password: randomText(20) };
+  const made = await api.signUp(credentials.email, credentials.password);
+  save("demo", credentials);
+  demoCredentials.value = credentials;
+  enter(made);
+}
+
+export async function signOut(): Promise<void> {
+  // The session is closed here at once; whether the server heard of it changes nothing for the user.
+  const ended = api.signOut();
+  enter(null);
+  try {
+    await ended;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+/** Asks the server whether the session still holds; a refusal signs out. */
+export async function verifySession(): Promise<void> {
+  if (!session.value) return;
+  try {
+    await api.me();
+  } catch (error) {
+    // Being offline ends no session: only a 401 does, and that was handled on the way here.
+    if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+const ALPHABET = "abcdefghijkmnpqrstuvwxyz23456789";
+
+function randomText(length: number): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(length));
+  return Array.from(bytes, (byte) => ALPHABET[byte % ALPHABET.length]).join("");
+}

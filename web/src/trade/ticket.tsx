@@ -1,0 +1,436 @@
+/** The order ticket. It informs about cost and fee, sends what was typed, and shows what the server says to it. */
+import { useComputed, useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { ApiError, api } from "../api/http";
+import type { NewOrder, Order, Product, Side } from "../api/types";
+import { Decimal, placesOf } from "../money/decimal";
+import { grouped } from "../money/format";
+import { available, fees, refreshSoon } from "../state/account";
+import { book, bookVersion, product } from "../state/market";
+import { authDialog, session } from "../state/session";
+import { notify } from "../state/toasts";
+import { DemoButton } from "../ui/demo-button";
+import { Tabs } from "../ui/tabs";
+import { affordable, beforeFee, settle, share } from "./estimate";
+import { NumberField } from "./number-field";
+import { picked } from "./selection";
+
+type Kind = "limit" | "market";
+type Unit = "base" | "quote";
+
+const KINDS = [
+  { id: "limit", name: "Limit" },
+  { id: "market", name: "Market" },
+] as const;
+
+const LIFETIMES = [
+  { id: "GTC", name: "Until canceled" },
+  { id: "GTT:min", name: "For a minute" },
+  { id: "GTT:hour", name: "For an hour" },
+  { id: "GTT:day", name: "For a day" },
+  { id: "IOC", name: "Immediate or cancel" },
+  { id: "FOK", name: "Fill or kill" },
+] as const;
+type Lifetime = (typeof LIFETIMES)[number]["id"];
+
+export function OrderTicket() {
+  const current = product.value;
+  return (
+    <section class="panel ticket-panel" id="order-ticket" aria-label="Order ticket" tabIndex={-1}>
+      {current ? <Ticket market={current} /> : null}
+    </section>
+  );
+}
+
+function Ticket({ market }: { market: Product }) {
+  const side = useSignal<Side>("buy");
+  const kind = useSignal<Kind>("limit");
+  const price = useSignal("");
+  const size = useSignal("");
+  const total = useSignal("");
+  const unit = useSignal<Unit>("quote");
+  const lifetime = useSignal<Lifetime>("GTC");
+  const postOnly = useSignal(false);
+  const error = useSignal<string | null>(null);
+  const busy = useSignal(false);
+
+  const base = market.base_currency;
+  const quote = market.quote_currency;
+  const tick = Decimal.from(market.quote_increment);
+  const lot = Decimal.from(market.base_increment);
+  const tickPlaces = placesOf(market.quote_increment);
+  const takerOnly = lifetime.value === "IOC" || lifetime.value === "FOK";
+  const passive = kind.value === "limit" && postOnly.value && !takerOnly;
+  const rateText = passive ? fees.value?.maker_fee_rate : fees.value?.taker_fee_rate;
+  const rate = Decimal.from(rateText);
+  const funds = available(side.value === "buy" ? quote : base);
+
+  const worth = (amount: Decimal, each: Decimal): string => amount.mul(each).toFixed(tickPlaces);
+  const setPrice = (text: string): void => {
+    price.value = text;
+    error.value = null;
+    const amount = Decimal.parse(size.value);
+    const each = Decimal.parse(text);
+    if (amount && each) total.value = worth(amount, each);
+  };
+  const setSize = (text: string): void => {
+    size.value = text;
+    error.value = null;
+    const amount = Decimal.parse(text);
+    const each = Decimal.parse(price.value);
+    total.value = amount && each ? worth(amount, each) : "";
+  };
+  const setTotal = (text: string): void => {
+    total.value = text;
+    error.value = null;
+    const spent = Decimal.parse(text);
+    const each = Decimal.parse(price.value);
+    if (spent && each?.isPositive()) size.value = spent.divFloor(each, lot.scale).floorTo(lot).toString();
+  };
+  const choose = (next: Side): void => {
+    side.value = next;
+    error.value = null;
+    if (kind.value === "market") {
+      unit.value = next === "buy" ? "quote" : "base";
+      size.value = "";
+    }
+  };
+
+  const take = (name: "Bid" | "Mid" | "Ask"): void => {
+    const bid = book.best("buy");
+    const ask = book.best("sell");
+    const middle = bid && ask ? bid.add(ask).mul(Decimal.of(5n, 1)).floorTo(tick) : null;
+    const found = { Bid: bid, Mid: middle, Ask: ask }[name];
+    if (found) setPrice(found.toFixed(tickPlaces));
+  };
+
+  const fill = (percent: number): void => {
+    const part = share(funds, percent);
+    if (kind.value === "market") {
+      unit.value = side.value === "buy" ? "quote" : "base";
+      size.value = part.floorTo(side.value === "buy" ? tick : lot).toString();
+      error.value = null;
+      return;
+    }
+    if (side.value === "sell") {
+      setSize(part.floorTo(lot).toString());
+      return;
+    }
+    if (!Decimal.from(price.value).isPositive()) take("Ask");
+    // The hold of an order covers the taker fee, whoever pays which fee in the end.
+    const worst = Decimal.from(fees.value?.taker_fee_rate);
+    setSize(affordable(part, Decimal.from(price.value), worst, lot).toString());
+  };
+
+  // A price clicked in the book comes in here, and the first price is the market's.
+  useEffect(
+    () =>
+      picked.subscribe((choice) => {
+        if (!choice) return;
+        picked.value = null;
+        kind.value = "limit";
+        setPrice(choice.price);
+      }),
+    [],
+  );
+  const hasBook = useComputed(() => bookVersion.value > 0 && book.best("buy") !== null);
+  useEffect(() => {
+    if (hasBook.value && price.peek() === "") take(side.peek() === "buy" ? "Bid" : "Ask");
+  }, [hasBook.value]);
+
+  const submit = async (event: SubmitEvent): Promise<void> => {
+    event.preventDefault();
+    error.value = null;
+    if (size.value === "" || (kind.value === "limit" && price.value === "")) {
+      error.value = kind.value === "limit" && price.value === "" ? "Enter a price." : "Enter an amount.";
+      return;
+    }
+    const order: NewOrder = {
+      product_id: market.id,
+      side: side.value,
+      type: kind.value,
+      client_oid: uuid(),
+    };
+    if (kind.value === "market") {
+      if (unit.value === "quote") order.funds = size.value;
+      else order.size = size.value;
+    } else {
+      order.price = price.value;
+      order.size = size.value;
+      const [force, after] = lifetime.value.split(":");
+      order.time_in_force = force as NonNullable<NewOrder["time_in_force"]>;
+      if (after) order.cancel_after = after as NonNullable<NewOrder["cancel_after"]>;
+      if (postOnly.value && !takerOnly) order.post_only = true;
+    }
+    busy.value = true;
+    try {
+      const placed = await api.place(order);
+      if (placed.status === "rejected") {
+        error.value = `The order was rejected: ${placed.reject_reason ?? "no reason given"}.`;
+      } else {
+        announce(placed, market);
+        size.value = "";
+        total.value = "";
+      }
+    } catch (failure) {
+      if (!(failure instanceof ApiError)) throw failure;
+      error.value = failure.message;
+    } finally {
+      busy.value = false;
+      refreshSoon();
+    }
+  };
+
+  return (
+    <form class="ticket" data-side={side.value} noValidate onSubmit={(event) => void submit(event)}>
+      <Tabs
+        label="Side"
+        class="sides"
+        tabs={[
+          { id: "buy", name: "Buy" },
+          { id: "sell", name: "Sell" },
+        ]}
+        selected={side.value}
+        onSelect={choose}
+      />
+      <div class="ticket-line">
+        <Tabs
+          label="Order type"
+          tabs={KINDS}
+          selected={kind.value}
+          onSelect={(next) => {
+            kind.value = next;
+            size.value = "";
+            total.value = "";
+            error.value = null;
+            unit.value = side.value === "buy" ? "quote" : "base";
+          }}
+        />
+        <span class="available">
+          <span class="muted">Available</span>{" "}
+          {session.value ? `${grouped(short(funds))} ${side.value === "buy" ? quote : base}` : "–"}
+        </span>
+      </div>
+
+      {kind.value === "limit" ? (
+        <>
+          <NumberField
+            id="ticket-price"
+            label="Price"
+            value={price.value}
+            onInput={setPrice}
+            step={tick}
+            unit={quote}
+          />
+          <div class="chips" role="group" aria-label="Take the price from the book">
+            {(["Bid", "Mid", "Ask"] as const).map((name) => (
+              <button key={name} type="button" onClick={() => take(name)}>
+                {name}
+              </button>
+            ))}
+          </div>
+          <NumberField
+            id="ticket-size"
+            label="Amount"
+            value={size.value}
+            onInput={setSize}
+            step={lot}
+            unit={base}
+          />
+        </>
+      ) : (
+        <>
+          <div class="market-note">
+            <span>Price</span>
+            <span>Best in the book</span>
+          </div>
+          <div class="chips" role="group" aria-label="Amount is given in">
+            {(["quote", "base"] as const).map((one) => (
+              <button
+                key={one}
+                type="button"
+                aria-pressed={unit.value === one}
+                onClick={() => {
+                  unit.value = one;
+                  size.value = "";
+                }}
+              >
+                In {one === "quote" ? quote : base}
+              </button>
+            ))}
+          </div>
+          <NumberField
+            id="ticket-size"
+            label={unit.value === "quote" ? (side.value === "buy" ? "Spend" : "Receive") : "Amount"}
+            value={size.value}
+            onInput={setSize}
+            step={unit.value === "quote" ? tick : lot}
+            unit={unit.value === "quote" ? quote : base}
+          />
+        </>
+      )}
+      <div class="chips" role="group" aria-label="Share of what is available">
+        {[25, 50, 75, 100].map((percent) => (
+          <button key={percent} type="button" disabled={!session.value} onClick={() => fill(percent)}>
+            {percent}%
+          </button>
+        ))}
+      </div>
+      {kind.value === "limit" ? (
+        <>
+          <NumberField
+            id="ticket-total"
+            label="Total"
+            value={total.value}
+            onInput={setTotal}
+            step={tick}
+            unit={quote}
+          />
+          <div class="ticket-line options">
+            <select
+              aria-label="Time in force"
+              value={lifetime.value}
+              onChange={(event) => {
+                lifetime.value = event.currentTarget.value as Lifetime;
+              }}
+            >
+              {LIFETIMES.map((one) => (
+                <option key={one.id} value={one.id}>
+                  {one.name}
+                </option>
+              ))}
+            </select>
+            <label class="check" title="Never take: refuse the order if it would trade at once">
+              <input
+                type="checkbox"
+                checked={postOnly.value && !takerOnly}
+                disabled={takerOnly}
+                onChange={(event) => {
+                  postOnly.value = event.currentTarget.checked;
+                }}
+              />
+              Post only
+            </label>
+          </div>
+        </>
+      ) : null}
+      <Estimate
+        side={side.value}
+        kind={kind.value}
+        unit={unit.value}
+        price={price.value}
+        size={size.value}
+        rate={rateText === undefined ? null : rate}
+        market={market}
+      />
+      {session.value ? (
+        <button type="submit" class={`button block submit ${side.value}`} disabled={busy.value}>
+          {busy.value ? "Sending…" : `${side.value === "buy" ? "Buy" : "Sell"} ${base}`}
+        </button>
+      ) : (
+        <div class="ticket-invite">
+          <DemoButton class="block" />
+          <p>
+            Play money, no email. Or{" "}
+            <button
+              type="button"
+              class="link"
+              onClick={() => {
+                authDialog.value = "sign-in";
+              }}
+            >
+              sign in
+            </button>
+            .
+          </p>
+        </div>
+      )}
+      <p class="form-error" role="alert" data-testid="ticket-error">
+        {error.value}
+      </p>
+    </form>
+  );
+}
+
+interface EstimateProps {
+  side: Side;
+  kind: Kind;
+  unit: Unit;
+  price: string;
+  size: string;
+  rate: Decimal | null;
+  market: Product;
+}
+
+/** Fee and sum of the order as it stands; for a market order what the book would give now. */
+function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps) {
+  const places = Math.max(2, placesOf(market.quote_increment));
+  const amount = Decimal.parse(size);
+  const feeRate = rate ?? Decimal.ZERO;
+  let quote: Decimal | null = null;
+  let note = "";
+  if (amount?.isPositive() && kind === "limit") {
+    quote = amount.mul(Decimal.from(price));
+  } else if (amount?.isPositive()) {
+    void bookVersion.value;
+    const found =
+      unit === "base"
+        ? book.sweep(side, { size: amount })
+        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, feeRate, places) : amount });
+    quote = found.quote;
+    if (!found.complete) note = "More than the book holds";
+    else if (found.size.isPositive()) {
+      note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, places))}`;
+    }
+  }
+  const sum = quote ? settle(side, quote, feeRate) : null;
+  const money = (value: Decimal | undefined): string =>
+    value ? `${grouped(value.toFixed(places))} ${market.quote_currency}` : "–";
+  return (
+    <dl class="estimate">
+      {kind === "market" && (
+        <div>
+          <dt>Estimate</dt>
+          <dd>{note || "–"}</dd>
+        </div>
+      )}
+      <div>
+        <dt>Fee{rate ? ` (${percent(rate)})` : ""}</dt>
+        <dd>{rate ? money(sum?.fee) : "–"}</dd>
+      </div>
+      <div>
+        <dt>{side === "buy" ? "You pay" : "You receive"}</dt>
+        <dd>
+          <strong>{money(sum?.total)}</strong>
+        </dd>
+      </div>
+    </dl>
+  );
+}
+
+/** A rate such as 0.0025 as "0.25%". */
+function percent(rate: Decimal): string {
+  return `${rate.mul(Decimal.of(100n, 0)).toString()}%`;
+}
+
+function short(amount: Decimal): string {
+  const places = amount.cmp(Decimal.from("1000")) >= 0 ? 2 : 6;
+  return amount.scale > places ? amount.toFixed(places) : amount.toString();
+}
+
+function announce(order: Order, market: Product): void {
+  const what = `${order.side === "buy" ? "Buy" : "Sell"} ${order.size ?? order.funds ?? ""} ${
+    order.size ? market.base_currency : market.quote_currency
+  }`;
+  const where = order.price ? `${what} at ${grouped(order.price)}` : `${what} at market`;
+  notify("good", "Order placed", where);
+}
+
+/** A random (version 4) UUID. `crypto.randomUUID` exists in secure contexts only; this works everywhere. */
+function uuid(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
+  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
+  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
+}
