@@ -3,7 +3,12 @@
 //! Layers, each knowing only those after it: `http` → `actors` → `persistence` → `domain`.
 
 pub mod actors;
+pub mod app;
+pub mod auth;
 pub mod bench;
+pub mod bots;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod http;
 pub mod persistence;

@@ -1,3 +1,116 @@
-//! Wire in, command out: what the program says over HTTP.
+//! Wire in, command out: parse, one call, map. No rules and no SQL here. The whole route table is
+//! on this page.
 
 pub mod assets;
+pub mod error;
+pub mod ids;
+pub mod ops;
+pub mod session;
+pub mod v1;
+pub mod wire;
+pub mod ws;
+
+use crate::actors::supervision::Tree;
+use crate::actors::trading::Trading;
+use crate::auth::Accounts;
+use crate::persistence::db::{Connection, Database};
+use actix_web::http::{Method, header};
+use actix_web::{HttpResponse, ResponseError, web};
+use error::ApiError;
+use std::sync::Arc;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct AppState {
+    /// The exchange.
+    pub trading: Trading,
+    /// Users and sessions.
+    pub accounts: Accounts,
+    /// History.
+    pub database: Database,
+    /// Whether new users get play money.
+    pub demo_funds: bool,
+    /// The supervision tree.
+    pub tree: Tree,
+    /// Figures for Prometheus.
+    pub metrics: Arc<ops::Metrics>,
+}
+
+impl AppState {
+    /// Runs a query where it may block.
+    ///
+    /// # Errors
+    /// 503 when the database is out of reach.
+    pub async fn query<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let database = self.database.clone();
+        let answer = web::block(move || database.read(query)).await;
+        let gone = |_| ApiError::from(crate::actors::trading::Unavailable::Overloaded);
+        Ok(answer.map_err(gone)??)
+    }
+}
+
+/// The largest body that is read.
+const MAX_BODY: usize = 64 * 1024;
+
+/// Every route of the native API.
+fn v1_routes(cfg: &mut web::ServiceConfig) {
+    use v1::{accounts, auth, markets, orders};
+    cfg.route("/time", web::get().to(markets::time))
+        .route("/currencies", web::get().to(markets::currencies))
+        .route("/currencies/{id}", web::get().to(markets::currency))
+        .route("/products", web::get().to(markets::products))
+        .route("/products/{id}", web::get().to(markets::product))
+        .route("/products/{id}/book", web::get().to(markets::book))
+        .route("/products/{id}/ticker", web::get().to(markets::ticker))
+        .route("/products/{id}/trades", web::get().to(markets::trades))
+        .route("/products/{id}/candles", web::get().to(markets::candles))
+        .route("/products/{id}/stats", web::get().to(markets::stats))
+        .route("/auth/sign-up", web::post().to(auth::sign_up))
+        .route("/auth/sign-in", web::post().to(auth::sign_in))
+        .route("/auth/sign-out", web::post().to(auth::sign_out))
+        .route("/auth/me", web::get().to(auth::me))
+        .route("/auth/jwks.json", web::get().to(auth::jwks))
+        .route("/users/self/verify", web::get().to(auth::verify))
+        .route("/accounts", web::get().to(accounts::list))
+        .route("/accounts/{id}", web::get().to(accounts::get))
+        .route("/fees", web::get().to(accounts::fees))
+        .route("/deposits/demo", web::post().to(accounts::demo_deposit))
+        .route("/orders", web::post().to(orders::place))
+        .route("/orders", web::get().to(orders::list))
+        .route("/orders", web::delete().to(orders::cancel_all))
+        .route("/orders/{id}", web::get().to(orders::get))
+        .route("/orders/{id}", web::delete().to(orders::cancel))
+        .route("/fills", web::get().to(orders::fills))
+        .route("/admin/tree", web::get().to(ops::tree))
+        .route("/feed", web::get().to(ws::feed::connect))
+        .default_service(web::to(unknown));
+}
+
+/// The routes of everything, and what stands around them.
+pub fn configure(cfg: &mut web::ServiceConfig) {
+    let bad_query = |_, _: &_| ApiError::bad_request("invalid_query", "the query cannot be read").into();
+    let bad_path = |_, _: &_| ApiError::not_found().into();
+    cfg.app_data(web::PayloadConfig::new(MAX_BODY))
+        .app_data(web::QueryConfig::default().error_handler(bad_query))
+        .app_data(web::PathConfig::default().error_handler(bad_path))
+        .service(web::scope("/v1").configure(v1_routes))
+        .route("/health/live", web::get().to(ops::live))
+        .route("/health/ready", web::get().to(ops::ready))
+        .route("/metrics", web::get().to(ops::metrics))
+        .configure(assets::configure);
+}
+
+/// What no route takes: preflight requests of browsers, wrong methods, unknown paths.
+async fn unknown(request: actix_web::HttpRequest) -> HttpResponse {
+    if request.method() == Method::OPTIONS {
+        return HttpResponse::Ok()
+            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "*, Authorization"))
+            .insert_header((header::ACCESS_CONTROL_MAX_AGE, "86400"))
+            .json(serde_json::json!({}));
+    }
+    ApiError::not_found().error_response()
+}

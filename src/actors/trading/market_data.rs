@@ -2,7 +2,7 @@
 //!
 //! Invariants: outcomes are folded in stream order without a hole (a hole restarts the actor, which
 //! rebuilds itself from the log); a subscriber gets its first answer and every change after it, in
-//! order. A subscriber that does not keep up loses its place and is told so by its dropped port.
+//! order. A subscriber that does not keep up loses its place and is told so.
 
 use super::recovery::Recovery;
 use crate::actors::account::{AccountActor, UserEvents};
@@ -65,10 +65,15 @@ pub struct Ticker {
     pub stats: Stats,
 }
 
-/// Delivers an update to a subscriber.
+/// Tells a subscriber what happened.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
-pub struct Updated(pub Arc<Update>);
+pub enum Updated {
+    /// The market changed.
+    Changes(Arc<Update>),
+    /// The subscriber did not keep up and has lost its place.
+    TooSlow,
+}
 
 /// Asks for everything from now on; answered with the state that the first update follows.
 #[derive(Debug, Message)]
@@ -262,8 +267,14 @@ impl Handler<Publish> for MarketDataActor {
             matches_text: OnceLock::new(),
             ticker_text: OnceLock::new(),
         });
-        // Full or gone: the session notices the missing updates by its dropped place and closes.
-        self.subscribers.retain(|subscriber| subscriber.try_send(Updated(update.clone())).is_ok());
+        self.subscribers.retain(|subscriber| {
+            let kept = subscriber.try_send(Updated::Changes(update.clone())).is_ok();
+            if !kept {
+                // The only message that may pass the bound: the last one that this subscriber gets.
+                subscriber.do_send(Updated::TooSlow);
+            }
+            kept
+        });
     }
 }
 

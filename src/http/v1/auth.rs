@@ -1,6 +1,6 @@
 //! Sign-up, sign-in, sign-out.
 
-use crate::auth::SignedIn;
+use crate::auth::{Secret, SignedIn};
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
@@ -23,9 +23,8 @@ fn credentials(body: &[u8]) -> Result<Credentials, ApiError> {
     serde_json::from_slice(body).map_err(|_| ApiError::bad_request("invalid_body", "the body needs email and password"))
 }
 
-fn user_agent(request: &HttpRequest) -> String {
-    let header = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-    header.unwrap_or_default().chars().take(200).collect()
+fn user_agent(request: &HttpRequest) -> Option<&str> {
+    request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok())
 }
 
 fn answer(signed_in: &SignedIn) -> Value {
@@ -55,7 +54,7 @@ async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
 /// `POST /auth/sign-up`.
 pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password } = credentials(&body)?;
-    let signed_in = state.accounts.sign_up(&email, password.into(), &user_agent(&request), state.demo_funds).await?;
+    let signed_in = state.accounts.sign_up(&email, Secret::new(password), state.demo_funds, user_agent(&request)).await?;
     welcome(&state, signed_in.user.id).await?;
     Ok(HttpResponse::Ok().json(answer(&signed_in)))
 }
@@ -63,7 +62,7 @@ pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web
 /// `POST /auth/sign-in`.
 pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password } = credentials(&body)?;
-    let signed_in = state.accounts.sign_in(&email, password.into(), &user_agent(&request)).await?;
+    let signed_in = state.accounts.sign_in(&email, Secret::new(password), user_agent(&request)).await?;
     // A sign-up that broke off half-way is completed here; otherwise these are repeats.
     if state.trading.balances(signed_in.user.id).await?.is_none() {
         welcome(&state, signed_in.user.id).await?;
@@ -90,5 +89,5 @@ pub async fn verify(user: CurrentUser) -> HttpResponse {
 
 /// The public keys that verify access tokens.
 pub async fn jwks(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().json(state.accounts.jwks())
+    HttpResponse::Ok().content_type("application/json; charset=utf-8").body(state.accounts.jwks().to_owned())
 }

@@ -1,0 +1,296 @@
+//! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
+
+use crate::actors::event_log::{Follow, LogMeter, ReportLine};
+use crate::actors::supervision::{ChildSpec, Settings as TreeSettings, StartError};
+use crate::actors::supervisor::Supervisor;
+use crate::actors::trading::projector::{self, Follower, Projector};
+use crate::actors::trading::recovery::Recovery;
+use crate::actors::trading::{self, Foundation, market_data::wall_clock};
+use crate::auth::{Accounts, Settings as AuthSettings};
+use crate::config::{self, ServeConfig};
+use crate::domain::batch::Batch;
+use crate::domain::codec::Coded;
+use crate::domain::entry::LedgerEntry;
+use crate::domain::ids::{Epoch, StreamId};
+use crate::domain::time::Timestamp;
+use crate::domain::venue::Venue;
+use crate::http::{self, AppState, ops};
+use crate::persistence::db::Database;
+use crate::persistence::log::embedded::{Embedded, Options};
+use crate::persistence::log::{LogEngine, Position, Proposal, Report};
+use crate::persistence::snapshots::Snapshots;
+use actix::Arbiter;
+use actix_web::{App, HttpServer, middleware, web};
+use anyhow::{Context, anyhow};
+use bytes::Bytes;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// This node's number; a single node is number 1.
+const NODE: u16 = 1;
+
+/// A running venue.
+pub struct Running {
+    /// Where it listens; tests ask for port 0.
+    pub address: std::net::SocketAddr,
+    server: actix_web::dev::Server,
+    root: Supervisor,
+    engine: Arc<Embedded>,
+}
+
+/// Opens everything under the data folder, recovers, and starts to serve.
+///
+/// # Errors
+/// When the folder is in use or damaged, or an address is taken.
+pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
+    crate::actors::supervision::panics::install();
+    let data = settings.data.clone();
+    std::fs::create_dir_all(&data).with_context(|| format!("the folder {} cannot be made", data.display()))?;
+
+    let reports = ReportLine::default();
+    let line = reports.clone();
+    let (genesis_report, genesis_done) = std::sync::mpsc::channel();
+    let mut options = Options::new(data.join("log"));
+    options.max_bytes = settings.log_max_bytes;
+    let sink = Box::new(move |report: Report| {
+        if let Report::Committed { proposal: Some(0), .. } | Report::Refused { proposal: 0, .. } = &report {
+            // Nobody waits for anything but the genesis; a gone receiver is no fault.
+            let _ = genesis_report.send(());
+        } else {
+            line.forward(report);
+        }
+    });
+    let (engine, opened) = Embedded::open(options, sink)?;
+    if let Some(torn) = &opened.torn {
+        tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
+            "the last write was torn and was cut off; none of it was ever acknowledged");
+    }
+    let engine = Arc::new(engine);
+    if opened.end == Position(0) {
+        genesis(engine.as_ref()).map_err(|error| anyhow!("the venue cannot be listed: {error}"))?;
+        genesis_done.recv_timeout(Duration::from_secs(30)).context("the log does not take the first batch")?;
+    }
+
+    let database = Database::open(&data.join("agora.db"))?;
+    let snapshots = Snapshots::open(data.join("snapshots"))?;
+    let written = Arc::new(AtomicU64::new(0));
+    let sealed = {
+        let engine = engine.clone();
+        Arc::new(move || engine.sealed_segments())
+    };
+    let reader = engine.reader();
+    let parts = projector::Parts {
+        reader: reader.clone(),
+        database: database.clone(),
+        snapshots: snapshots.clone(),
+        sealed,
+        written: written.clone(),
+    };
+    let mut follower = Follower::new(parts.clone())?;
+    follower.advance().context("the log cannot be replayed")?;
+    if follower.position() < engine.end() {
+        return Err(anyhow!("the database does not take the log's content; see the messages above"));
+    }
+    if written.load(Ordering::Relaxed) > engine.end().0 {
+        return Err(anyhow!("the log ends before what the database has seen; a part of the log is missing"));
+    }
+    let venue = follower.venue().clone();
+
+    let root = Supervisor::root("agora", TreeSettings::default(), &Arbiter::current());
+    let meter = Arc::new(LogMeter::default());
+    let (newest_epoch, newest_time) = newest(&venue, reader.as_ref(), engine.end())?;
+    let foundation = Foundation {
+        engine: engine.clone(),
+        reports,
+        meter: meter.clone(),
+        currencies: venue.ledger.ledger.currencies().to_vec(),
+        markets: venue.ledger.ledger.markets().to_vec(),
+        recovery: Arc::new(Recovery::new(reader, snapshots, venue)),
+        newest_epoch,
+        newest_time,
+        node: NODE,
+    };
+    let trading = trading::start(&root, foundation).await?;
+    start_projector(&root, parts, follower, &trading).await?;
+
+    let accounts = {
+        let (data, database) = (data.clone(), database.clone());
+        let start = move || Accounts::start(&data, database, AuthSettings::default(), Arc::new(wall_clock));
+        tokio::task::spawn_blocking(start).await??
+    };
+    let metrics = Arc::new(ops::Metrics::new(meter, written)?);
+    let demo_funds = settings.demo || settings.demo_funds;
+    let state = AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics };
+    let (server, address) = serve(settings, state)?;
+    Ok(Running { address, server, root, engine })
+}
+
+async fn start_projector(
+    root: &Supervisor,
+    parts: projector::Parts,
+    follower: Follower,
+    trading: &trading::Trading,
+) -> anyhow::Result<()> {
+    let mut first = Some(follower);
+    let spec = ChildSpec::new("projector", Arbiter::new().handle(), move |lifeline| {
+        let follower = match first.take() {
+            Some(follower) => follower,
+            None => Follower::new(parts.clone()).map_err(StartError::failed)?,
+        };
+        Ok(Projector::new(follower, lifeline))
+    });
+    let projector = root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30))).await?;
+    trading.log().send(Follow(projector.port())).await.map_err(|why| anyhow!("the log is down: {why}"))?;
+    Ok(())
+}
+
+fn serve(settings: &ServeConfig, state: AppState) -> anyhow::Result<(actix_web::dev::Server, std::net::SocketAddr)> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let state = web::Data::new(state);
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(state.clone())
+            .wrap(middleware::from_fn(ops::observe))
+            .wrap(middleware::NormalizePath::trim())
+            .configure(http::configure)
+    })
+    .workers(if settings.workers == 0 { cores } else { settings.workers })
+    .max_connections(settings.max_connections)
+    .client_request_timeout(Duration::from_secs(10))
+    .shutdown_timeout(2)
+    .tcp_nodelay(true)
+    .disable_signals()
+    .bind(settings.listen)
+    .with_context(|| format!("{} cannot be listened on", settings.listen))?;
+    let address = server.addrs().first().copied().ok_or_else(|| anyhow!("no address is bound"))?;
+    Ok((server.run(), address))
+}
+
+impl Running {
+    /// Serves until a signal comes or the tree gives up, then stops in order: refuse, flush,
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// When the tree gave up or the server failed; the process should end non-zero then.
+    pub async fn until_stopped(self) -> anyhow::Result<()> {
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        let handle = self.server.handle();
+        let mut served = std::pin::pin!(self.server);
+        let outcome = tokio::select! {
+            _ = terminate.recv() => Ok(()),
+            _ = tokio::signal::ctrl_c() => Ok(()),
+            reason = self.root.escalated() => Err(anyhow!("the supervision tree gave up: {reason}")),
+            ended = &mut served => ended.map_err(Into::into),
+        };
+        tracing::info!("stopping: no new requests, then flush and checkpoint");
+        let stopping = handle.stop(true);
+        tokio::select! {
+            () = stopping => {}
+            _ = &mut served => {}
+        }
+        self.root.shutdown().await;
+        tracing::info!(position = self.engine.end().0, "stopped");
+        outcome
+    }
+}
+
+/// Writes the first batch of a new venue: its currencies and markets.
+fn genesis(engine: &Embedded) -> Result<(), crate::persistence::log::Busy> {
+    let mut payload = Vec::new();
+    let mut count = 0;
+    for currency in config::currencies() {
+        LedgerEntry::ListCurrency(Box::new(currency)).encode(&mut payload);
+        count += 1;
+    }
+    for market in config::markets() {
+        LedgerEntry::ListMarket(Box::new(market)).encode(&mut payload);
+        count += 1;
+    }
+    let epoch = Epoch { counter: 1, node: NODE };
+    let payload = Bytes::from(payload);
+    let batch = Batch { stream: StreamId::Ledger, epoch, number: 1, at: wall_clock(), count, payload };
+    engine.propose(Proposal { id: 0, batches: vec![batch] })
+}
+
+/// The newest epoch of any stream and the time of the last batch.
+fn newest(
+    venue: &Venue,
+    reader: &dyn crate::persistence::log::LogReader,
+    end: Position,
+) -> anyhow::Result<(Epoch, Timestamp)> {
+    let markets = venue.markets.iter().map(|market| market.replica.stream.epoch);
+    let epoch = markets.chain([venue.ledger.stream.epoch]).max().unwrap_or_default();
+    let last = reader.read(Position(end.0.saturating_sub(1)))?.last().transpose()?;
+    Ok((epoch, last.map_or(Timestamp::ZERO, |committed| committed.batch.at)))
+}
+
+/// Replays the whole log and compares it with snapshots and database; used by `agora verify`.
+///
+/// # Errors
+/// The first divergence, in words.
+pub fn verify(data: &Path) -> anyhow::Result<String> {
+    use crate::domain::venue::Silent;
+    use crate::persistence::log::embedded;
+    let folder = data.join("log");
+    let verified = embedded::verify(&folder)?;
+    let log = embedded::ReadOnly::open(&folder)?.0;
+    let snapshots = Snapshots::read_only(data.join("snapshots"));
+    let mut marks: Vec<_> = snapshots.files().into_iter().map(|(position, _)| position).collect();
+    marks.sort();
+    let mut venue = Venue::default();
+    let mut compared = 0;
+    for committed in log.reader().read(Position(0))? {
+        let committed = committed?;
+        venue
+            .apply(&committed.batch, &mut Silent)
+            .map_err(|error| anyhow!("the batch at position {} cannot be applied: {error}", committed.position))?;
+        if marks.contains(&committed.position) {
+            if let Some(loaded) = snapshots.newest(committed.position).filter(|l| l.position == committed.position) {
+                let (replayed, stored) = (venue.hash(), loaded.venue.hash());
+                if replayed != stored {
+                    let position = committed.position;
+                    return Err(anyhow!("at position {position} the replay has hash {replayed}, the snapshot {stored}"));
+                }
+                compared += 1;
+            }
+        }
+    }
+    venue.audit().map_err(|reason| anyhow!("the replayed state breaks a rule: {reason}"))?;
+    let rows = compare_database(data, &venue)?;
+    Ok(format!(
+        "no divergence: {} batches in {} segments, {compared} snapshots and {rows} live orders agree, state {}",
+        log.end(),
+        verified.segments,
+        venue.hash()
+    ))
+}
+
+/// Every live order of the replay must be in the database as it is, as far as the rows have got.
+fn compare_database(data: &Path, venue: &Venue) -> anyhow::Result<usize> {
+    use crate::persistence::{orders, projection};
+    let path = data.join("agora.db");
+    if !path.exists() {
+        return Ok(0);
+    }
+    let database = Database::open(&path)?;
+    let end = projection::position(&database)?;
+    let log = crate::persistence::log::embedded::ReadOnly::open(&data.join("log"))?.0;
+    if end != log.end() {
+        return Ok(0);
+    }
+    let mut rows = 0;
+    for market in &venue.markets {
+        let id = market.replica.book.config().id;
+        for order in market.replica.book.all_orders() {
+            let number = order.id.number;
+            let row = database.read(|connection| orders::get(connection, id, number))?;
+            if row.as_ref() != Some(&order) {
+                return Err(anyhow!("order {number} of market {} differs: replay {order:?}, database {row:?}", id.0));
+            }
+            rows += 1;
+        }
+    }
+    Ok(rows)
+}

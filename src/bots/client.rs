@@ -1,0 +1,96 @@
+//! A small client of the public API.
+
+use anyhow::{Context, anyhow};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// A signed-in client.
+pub struct Client {
+    http: awc::Client,
+    base: String,
+    token: String,
+}
+
+impl Client {
+    /// Signs in, or up when the address is unknown.
+    ///
+    /// # Errors
+    /// When the server refuses both or cannot be reached.
+    pub async fn sign_in(url: &str, email: &str, password: &str) -> anyhow::Result<Client> {
+        let http = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
+        let mut client = Client { http, base: format!("{}/v1", url.trim_end_matches('/')), token: String::new() };
+        let body = json!({"email": email, "password": password});
+        let (status, mut answer) = client.send("POST", "/auth/sign-in", Some(&body)).await?;
+        if status == 401 {
+            (_, answer) = client.send("POST", "/auth/sign-up", Some(&body)).await?;
+        }
+        let token = answer["access_token"].as_str();
+        client.token = token.ok_or_else(|| anyhow!("sign-in failed: {}", answer["message"]))?.to_owned();
+        Ok(client)
+    }
+
+    async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
+        let method = awc::http::Method::from_bytes(method.as_bytes())?;
+        let mut request = self.http.request(method, format!("{}{path}", self.base));
+        if !self.token.is_empty() {
+            request = request.bearer_auth(&self.token);
+        }
+        let sent = match body {
+            Some(body) => request.send_json(body),
+            None => request.send(),
+        };
+        let mut response = sent.await.map_err(|error| anyhow!("{path}: {error}"))?;
+        let status = response.status().as_u16();
+        let bytes = response.body().limit(4 << 20).await.map_err(|error| anyhow!("{path}: {error}"))?;
+        let value = serde_json::from_slice(&bytes).with_context(|| format!("{path} answered no JSON"))?;
+        Ok((status, value))
+    }
+
+    /// A GET whose answer must be a success.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        match self.send("GET", path, None).await? {
+            (200, value) => Ok(value),
+            (status, value) => Err(anyhow!("{path} answered {status}: {}", value["message"])),
+        }
+    }
+
+    /// Places an order; the answer is the order, or the server's refusal as text.
+    ///
+    /// # Errors
+    /// When the session is over or the server cannot be reached.
+    pub async fn place(&self, order: &Value) -> anyhow::Result<Result<Value, String>> {
+        match self.send("POST", "/orders", Some(order)).await? {
+            (200, value) => Ok(Ok(value)),
+            (401, value) => Err(anyhow!("the session is over: {}", value["message"])),
+            (_, value) => Ok(Err(value["message"].as_str().unwrap_or_default().to_owned())),
+        }
+    }
+
+    /// Cancels an order; one that is done already is fine.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn cancel(&self, id: &str) -> anyhow::Result<()> {
+        self.send("DELETE", &format!("/orders/{id}"), None).await.map(drop)
+    }
+
+    /// Cancels everything.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn cancel_all(&self) -> anyhow::Result<()> {
+        self.send("DELETE", "/orders", None).await.map(drop)
+    }
+
+    /// Tops up play money, where the server gives it.
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn top_up(&self, currency: &str, amount: &str) -> anyhow::Result<()> {
+        let body = json!({"currency": currency, "amount": amount});
+        self.send("POST", "/deposits/demo", Some(&body)).await.map(drop)
+    }
+}

@@ -1,0 +1,132 @@
+//! The command line.
+
+use crate::app;
+use crate::bots;
+use crate::config::ServeConfig;
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A spot exchange, chat and short links on supervised, event-sourced actors.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves the venue; without any command this is `serve --demo`.
+    Serve(ServeConfig),
+    /// Tools for the administrator.
+    Admin {
+        #[command(subcommand)]
+        command: AdminCommand,
+    },
+    /// Replays the log and compares it with snapshots and database.
+    Verify {
+        /// The data folder.
+        #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
+        data: PathBuf,
+    },
+    /// Measures a part against a limit taken in the same run.
+    Bench {
+        #[command(subcommand)]
+        command: BenchCommand,
+    },
+    /// Trades by itself through the public API.
+    Bot {
+        #[command(subcommand)]
+        command: bots::BotCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum AdminCommand {
+    /// Makes an administrator. The password is read from AGORA_ADMIN_PASSWORD.
+    Create {
+        /// The e-mail address to sign in with.
+        email: String,
+        /// The data folder.
+        #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
+        data: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum BenchCommand {
+    /// The embedded log against a bare append and fdatasync loop.
+    Log,
+}
+
+/// Does what the command line says.
+///
+/// # Errors
+/// What went wrong, for the terminal.
+pub fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        None => serve(ServeConfig { demo: true, ..default_settings() }),
+        Some(Command::Serve(settings)) => serve(settings),
+        Some(Command::Verify { data }) => {
+            println!("{}", app::verify(&data)?);
+            Ok(())
+        }
+        Some(Command::Admin { command: AdminCommand::Create { email, data } }) => create_admin(&email, &data),
+        Some(Command::Bench { command: BenchCommand::Log }) => {
+            println!("{}", crate::bench::log::run(&crate::bench::log::Options::default())?);
+            Ok(())
+        }
+        Some(Command::Bot { command }) => {
+            telemetry(false);
+            actix_web::rt::System::new().block_on(bots::run(command))
+        }
+    }
+}
+
+/// The settings of `serve` as environment and defaults give them.
+fn default_settings() -> ServeConfig {
+    #[derive(Parser)]
+    struct Alone {
+        #[command(flatten)]
+        settings: ServeConfig,
+    }
+    Alone::parse_from(["agora"]).settings
+}
+
+fn telemetry(json: bool) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("AGORA_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second call finds the first one's subscriber in place, which is as good.
+    let _ = if json { builder.json().try_init() } else { builder.try_init() };
+}
+
+fn serve(settings: ServeConfig) -> anyhow::Result<()> {
+    telemetry(settings.json_logs);
+    actix_web::rt::System::new().block_on(async move {
+        let running = app::start(&settings).await?;
+        let address = running.address;
+        println!("Agora is running.");
+        println!("  page   http://{address}/");
+        println!("  API    http://{address}/v1  (feed ws://{address}/v1/feed)");
+        println!("  data   {}", settings.data.display());
+        if settings.demo || settings.demo_bots {
+            bots::spawn_demo(address);
+        }
+        running.until_stopped().await
+    })
+}
+
+fn create_admin(email: &str, data: &std::path::Path) -> anyhow::Result<()> {
+    use crate::auth::{Accounts, Secret, Settings};
+    let password = std::env::var("AGORA_ADMIN_PASSWORD")
+        .context("set AGORA_ADMIN_PASSWORD to the new administrator's password")?;
+    std::fs::create_dir_all(data)?;
+    let database = crate::persistence::db::Database::open(&data.join("agora.db"))?;
+    let clock = std::sync::Arc::new(crate::actors::trading::market_data::wall_clock);
+    let accounts = Accounts::start(data, database, Settings::default(), clock)?;
+    let created = actix_web::rt::System::new().block_on(accounts.create_admin(email, Secret::new(password)))?;
+    println!("{} is an administrator now", created.email);
+    Ok(())
+}

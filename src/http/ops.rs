@@ -1,0 +1,148 @@
+//! For operators: health, metrics, the supervision tree, and the middleware that counts requests.
+
+use super::AppState;
+use super::error::ApiError;
+use super::session::CurrentUser;
+use crate::actors::event_log::LogMeter;
+use crate::actors::supervision::State;
+use crate::persistence::users::Role;
+use actix_web::body::MessageBody;
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue};
+use actix_web::middleware::Next;
+use actix_web::{HttpResponse, web};
+use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+/// Figures for Prometheus.
+pub struct Metrics {
+    registry: Registry,
+    requests: HistogramVec,
+    mailbox_depth: IntGaugeVec,
+    restarts: IntGaugeVec,
+    log_position: IntGauge,
+    log_entries: IntGauge,
+    log_flushes: IntGauge,
+    log_flush_nanos: IntGauge,
+    log_refused: IntGauge,
+    projected: IntGauge,
+    log: Arc<LogMeter>,
+    written: Arc<AtomicU64>,
+}
+
+impl Metrics {
+    /// Figures of this log and of how far the projector has written.
+    ///
+    /// # Errors
+    /// When a name is registered twice, which is a bug.
+    pub fn new(log: Arc<LogMeter>, written: Arc<AtomicU64>) -> Result<Metrics, prometheus::Error> {
+        let registry = Registry::new();
+        let buckets = vec![0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+        let opts = HistogramOpts::new("agora_http_request_seconds", "time to answer requests").buckets(buckets);
+        let requests = HistogramVec::new(opts, &["method", "route", "status"])?;
+        let depth = Opts::new("agora_mailbox_depth", "messages that wait for an actor");
+        let mailbox_depth = IntGaugeVec::new(depth, &["actor"])?;
+        let restarts = IntGaugeVec::new(Opts::new("agora_actor_restarts", "restarts of an actor"), &["actor"])?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(mailbox_depth.clone()))?;
+        registry.register(Box::new(restarts.clone()))?;
+        let gauge = |name: &str, help: &str| -> Result<IntGauge, prometheus::Error> {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok(gauge)
+        };
+        Ok(Metrics {
+            log_position: gauge("agora_log_position", "the newest committed batch")?,
+            log_entries: gauge("agora_log_entries_total", "entries committed since the start")?,
+            log_flushes: gauge("agora_log_flushes_total", "proposals committed since the start")?,
+            log_flush_nanos: gauge("agora_log_flush_nanoseconds_total", "time from proposal to commit, summed")?,
+            log_refused: gauge("agora_log_refused_total", "proposals that the log refused")?,
+            projected: gauge("agora_projected_position", "the last batch whose rows are in the database")?,
+            requests,
+            mailbox_depth,
+            restarts,
+            registry,
+            log,
+            written,
+        })
+    }
+
+    fn refresh(&self, state: &AppState) {
+        let load = |counter: &AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+        self.log_position.set(load(&self.log.position));
+        self.log_entries.set(load(&self.log.entries));
+        self.log_flushes.set(load(&self.log.flushes));
+        self.log_flush_nanos.set(load(&self.log.flush_nanos));
+        self.log_refused.set(load(&self.log.refused));
+        self.projected.set(load(&self.written));
+        for node in state.tree.snapshot() {
+            self.mailbox_depth.with_label_values(&[&node.path]).set(node.mailbox_depth as i64);
+            self.restarts.with_label_values(&[&node.path]).set(node.restarts as i64);
+        }
+    }
+}
+
+/// Times every request, gives it a span, and lets browsers of any origin read the answer.
+///
+/// # Errors
+/// Those of the handlers.
+pub async fn observe(
+    request: ServiceRequest,
+    next: Next<impl MessageBody>,
+) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    let started = Instant::now();
+    let metrics = request.app_data::<web::Data<AppState>>().map(|state| state.metrics.clone());
+    let method = request.method().clone();
+    let mut response = next.call(request).await?;
+    let headers = response.headers_mut();
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("CB-BEFORE, CB-AFTER, Retry-After"));
+    if let Some(metrics) = metrics {
+        // The pattern, not the path: a label for each order would never end.
+        let route = response.request().match_pattern().unwrap_or_else(|| "other".into());
+        let status = response.status();
+        let labels = [method.as_str(), route.as_str(), status.as_str()];
+        metrics.requests.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
+    }
+    Ok(response)
+}
+
+/// `GET /health/live`: the process answers.
+pub async fn live() -> HttpResponse {
+    HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
+}
+
+/// `GET /health/ready`: every actor runs and the log takes entries.
+pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
+    let down: Vec<String> = state
+        .tree
+        .snapshot()
+        .into_iter()
+        .filter(|node| !matches!(node.state, State::Running))
+        .map(|node| node.path)
+        .collect();
+    let degraded = state.metrics.log.degraded.load(Ordering::Relaxed);
+    if down.is_empty() && !degraded {
+        return HttpResponse::Ok().json(serde_json::json!({"status": "ready"}));
+    }
+    let body = serde_json::json!({"status": "not ready", "down": down, "log_refuses": degraded});
+    HttpResponse::ServiceUnavailable().insert_header(("Retry-After", "1")).json(body)
+}
+
+/// `GET /metrics`: Prometheus text.
+pub async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+    state.metrics.refresh(&state);
+    let mut text = Vec::new();
+    let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics cannot be written");
+    TextEncoder::new().encode(&state.metrics.registry.gather(), &mut text).map_err(failed)?;
+    Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
+}
+
+/// `GET /admin/tree`: the supervision tree, for administrators.
+pub async fn tree(state: web::Data<AppState>, user: CurrentUser) -> Result<HttpResponse, ApiError> {
+    user.0.require(Role::Admin)?;
+    Ok(HttpResponse::Ok().json(state.tree.snapshot()))
+}
