@@ -251,7 +251,9 @@ pub fn verify(data: &Path) -> anyhow::Result<String> {
                 let (replayed, stored) = (venue.hash(), loaded.venue.hash());
                 if replayed != stored {
                     let position = committed.position;
-                    return Err(anyhow!("at position {position} the replay has hash {replayed}, the snapshot {stored}"));
+                    return Err(anyhow!(
+                        "at position {position} the replay has hash {replayed}, the snapshot {stored}"
+                    ));
                 }
                 compared += 1;
             }

@@ -55,24 +55,27 @@ pub fn currencies() -> Vec<Currency> {
 
 /// The markets that a new venue lists.
 pub fn markets() -> Vec<MarketConfig> {
-    let market = |index: u16, symbol: &str, base: u16, quote: u16, tick: u8, lot: u8, min_size: u64, min_funds: i128| MarketConfig {
-        id: MarketId(index),
-        symbol: symbol.into(),
-        base: CurrencyId(base),
-        quote: CurrencyId(quote),
-        tick: Step { units: 1, decimals: tick },
-        lot: Step { units: 1, decimals: lot },
-        maker_fee: Ppm(1_000),
-        taker_fee: Ppm(2_000),
-        min_size: Size(min_size),
-        max_size: Size(10u64.pow(u32::from(lot)) * 10_000),
-        min_funds: Amount(min_funds),
-        max_funds: Amount(MAX_AMOUNT.0.min(10i128.pow(8) * 1_000_000_000)),
-        band: Ppm(0),
-        reference_price: Price(0),
-        max_open_orders: 10_000,
-        state: MarketState::Online,
-    };
+    let market =
+        |index: u16, symbol: &str, base: u16, quote: u16, tick: u8, lot: u8, min_size: u64, min_funds: i128| {
+            MarketConfig {
+                id: MarketId(index),
+                symbol: symbol.into(),
+                base: CurrencyId(base),
+                quote: CurrencyId(quote),
+                tick: Step { units: 1, decimals: tick },
+                lot: Step { units: 1, decimals: lot },
+                maker_fee: Ppm(1_000),
+                taker_fee: Ppm(2_000),
+                min_size: Size(min_size),
+                max_size: Size(10u64.pow(u32::from(lot)) * 10_000),
+                min_funds: Amount(min_funds),
+                max_funds: Amount(MAX_AMOUNT.0.min(10i128.pow(8) * 1_000_000_000)),
+                band: Ppm(0),
+                reference_price: Price(0),
+                max_open_orders: 10_000,
+                state: MarketState::Online,
+            }
+        };
     vec![
         market(0, "BTC-USDT", 0, 2, 2, 6, 100, 100_000_000),
         market(1, "ETH-USDT", 1, 2, 2, 4, 10, 100_000_000),

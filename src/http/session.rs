@@ -22,9 +22,9 @@ impl FromRequest for CurrentUser {
 }
 
 fn authenticate(request: &HttpRequest) -> Result<CurrentUser, ApiError> {
-    let state = request
-        .app_data::<web::Data<AppState>>()
-        .ok_or_else(|| ApiError::new(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "not configured"))?;
+    let state = request.app_data::<web::Data<AppState>>().ok_or_else(|| {
+        ApiError::new(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "not configured")
+    })?;
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer(header.ok_or(AuthError::TokenMissing)?)?;
     Ok(CurrentUser(state.accounts.authenticate(token)?))

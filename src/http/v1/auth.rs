@@ -54,7 +54,8 @@ async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
 /// `POST /auth/sign-up`.
 pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password } = credentials(&body)?;
-    let signed_in = state.accounts.sign_up(&email, Secret::new(password), state.demo_funds, user_agent(&request)).await?;
+    let signed_in =
+        state.accounts.sign_up(&email, Secret::new(password), state.demo_funds, user_agent(&request)).await?;
     welcome(&state, signed_in.user.id).await?;
     Ok(HttpResponse::Ok().json(answer(&signed_in)))
 }

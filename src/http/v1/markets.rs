@@ -146,7 +146,8 @@ pub async fn trades(state: web::Data<AppState>, symbol: web::Path<String>, page:
         let below = older.unwrap_or(u64::MAX).min(oldest_in_memory);
         for row in state.query(move |c| fills::trades(c, id, Some(below), newer, limit as i64)).await? {
             let fill = row.fill;
-            let trade = Trade { id: fill.trade, at: row.at, price: fill.price, size: fill.size, maker_side: fill.maker_side };
+            let trade =
+                Trade { id: fill.trade, at: row.at, price: fill.price, size: fill.size, maker_side: fill.maker_side };
             found.insert(fill.trade.0, trade);
         }
     }

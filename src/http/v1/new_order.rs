@@ -98,7 +98,9 @@ impl<'a> NewOrderBody<'a> {
             Some("min") => Some(MINUTE),
             Some("hour") => Some(HOUR),
             Some("day") => Some(DAY),
-            Some(_) => return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day")),
+            Some(_) => {
+                return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day"));
+            }
         };
         let time_in_force = match (self.time_in_force.as_deref().unwrap_or("GTC"), lifetime) {
             ("GTC", None) => TimeInForce::GoodTillCanceled,
@@ -106,7 +108,10 @@ impl<'a> NewOrderBody<'a> {
             ("IOC", None) => TimeInForce::ImmediateOrCancel,
             ("FOK", None) => TimeInForce::FillOrKill,
             ("GTC" | "GTT" | "IOC" | "FOK", _) => {
-                return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after goes with GTT, and GTT needs it"));
+                return Err(ApiError::bad_request(
+                    "invalid_cancel_after",
+                    "cancel_after goes with GTT, and GTT needs it",
+                ));
             }
             _ => {
                 let message = "time_in_force must be GTC, GTT, IOC or FOK";

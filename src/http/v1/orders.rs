@@ -228,7 +228,8 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser, request: actix_
         let wanted = memory.live.into_iter().filter(|_| live).chain(memory.ended.into_iter().filter(|_| done));
         found.extend(wanted.map(|record| ((record.created_at, market.id, record.id.number), record)));
     }
-    let inside = |cursor: &Cursor| after.is_none_or(|after| *cursor < after) && before.is_none_or(|before| *cursor > before);
+    let inside =
+        |cursor: &Cursor| after.is_none_or(|after| *cursor < after) && before.is_none_or(|before| *cursor > before);
     let page: Vec<_> = found.into_iter().rev().filter(|(cursor, _)| inside(cursor)).take(limit).collect();
     let mut views = Vec::with_capacity(page.len());
     for ((_, market, _), record) in &page {
@@ -280,12 +281,8 @@ pub async fn fills(state: web::Data<AppState>, user: CurrentUser, query: web::Qu
     }
     let inside = |trade: u64| older.is_none_or(|older| trade < older) && newer.is_none_or(|newer| trade > newer);
     let of_order = |row: &FillRow| order.is_none_or(|(_, id)| row.fill.maker == id || row.fill.taker == id);
-    let page: Vec<FillRow> = found
-        .into_values()
-        .rev()
-        .filter(|row| inside(row.fill.trade.0) && of_order(row))
-        .take(limit)
-        .collect();
+    let page: Vec<FillRow> =
+        found.into_values().rev().filter(|row| inside(row.fill.trade.0) && of_order(row)).take(limit).collect();
     let views: Vec<_> = page.iter().filter_map(|row| FillView::new(&market, row, account)).collect();
     let ends = page.first().zip(page.last()).map(|(a, b)| (a.fill.trade.0.to_string(), b.fill.trade.0.to_string()));
     Ok(page::answer(&views, ends))

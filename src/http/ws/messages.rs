@@ -214,11 +214,8 @@ fn event_message(market: &Market, user: AccountId, sequence: u64, at: Timestamp,
             ],
         ),
         Event::Filled(fill) => {
-            let (role, rate) = if fill.taker_account == user {
-                ("taker", config.taker_fee)
-            } else {
-                ("maker", config.maker_fee)
-            };
+            let (role, rate) =
+                if fill.taker_account == user { ("taker", config.taker_fee) } else { ("maker", config.maker_fee) };
             let mut message = match_message(market, "match", sequence, at, fill);
             if let Value::Object(fields) = &mut message {
                 fields.insert(format!("{role}_user_id"), json!(ids::user(user)));
