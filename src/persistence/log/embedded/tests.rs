@@ -152,7 +152,7 @@ fn one_iterator_and_one_reader_can_go_on_when_the_log_has_grown() {
     drop(batches);
     seen.extend(numbers(&*reader, 39).unwrap());
     assert_eq!(seen, (1..=40).collect::<Vec<_>>());
-    assert_eq!(numbers(&*reader, 1000).unwrap(), []);
+    assert!(numbers(&*reader, 1000).unwrap().is_empty());
 }
 
 #[test]
