@@ -80,7 +80,7 @@ impl Metrics {
         self.projected.set(load(&self.written));
         for node in state.tree.snapshot() {
             self.mailbox_depth.with_label_values(&[&node.path]).set(node.mailbox_depth as i64);
-            self.restarts.with_label_values(&[&node.path]).set(i64::try_from(node.incarnation.saturating_sub(1)).unwrap_or(i64::MAX));
+            self.restarts.with_label_values(&[&node.path]).set(i64::try_from(node.crashes).unwrap_or(i64::MAX));
         }
     }
 }
