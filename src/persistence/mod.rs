@@ -7,4 +7,6 @@ pub mod log;
 pub mod orders;
 pub mod projection;
 pub mod schema;
+pub mod sessions;
 pub mod snapshots;
+pub mod users;

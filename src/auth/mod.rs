@@ -1,0 +1,32 @@
+//! Accounts of people: sign-up, sign-in, sessions and the tokens that prove them.
+//!
+//! A small service layer of its own between `http` and `persistence`: nothing here is a command of
+//! a stream, so there is no actor. The tables of users and sessions are the truth, not a projection.
+//!
+//! Invariants:
+//! - A password is seen only by [`passwords`] and is never stored, logged or shown.
+//! - Password hashing and database work run on bounded pools of their own ([`workers`]), never on a
+//!   thread that moves messages; a full queue is answered at once ([`AuthError::Overloaded`]).
+//! - A session's revocation is known in memory before the caller hears of it, and outlives a restart.
+//! - An unknown e-mail and a wrong password get the same answer for the same work.
+
+mod credentials;
+mod error;
+mod guard;
+mod keys;
+mod passwords;
+mod secret;
+mod service;
+pub mod signature;
+mod tokens;
+mod workers;
+
+#[cfg(test)]
+mod tests;
+
+pub use credentials::{Email, Weakness};
+pub use error::AuthError;
+pub use keys::{KeyError, SigningKey};
+pub use secret::Secret;
+pub use service::{Accounts, Clock, Settings, SignedIn, StartError};
+pub use tokens::{Caller, bearer};

@@ -1,0 +1,276 @@
+//! Accounts as a whole, on a real database, with a clock that the test moves.
+
+use super::*;
+use crate::domain::ids::AccountId;
+use crate::domain::time::{HOUR, MINUTE, SECOND, Timestamp};
+use crate::persistence::db::Database;
+use crate::persistence::users::Role;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use tempfile::TempDir;
+
+const START: Timestamp = Timestamp(1_800_000_000 * SECOND + 123_456);
+const PASSWORD: &str = "correct horse battery";
+
+struct Venue {
+    folder: TempDir,
+    time: Arc<AtomicI64>,
+}
+
+impl Venue {
+    fn new() -> Venue {
+        Venue { folder: tempfile::tempdir().unwrap(), time: Arc::new(AtomicI64::new(START.0)) }
+    }
+
+    fn start_with(&self, settings: Settings) -> Accounts {
+        let database = Database::open(&self.folder.path().join("agora.db")).unwrap();
+        let time = Arc::clone(&self.time);
+        let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
+        Accounts::start(self.folder.path(), database, settings, clock).unwrap()
+    }
+
+    fn start(&self) -> Accounts {
+        self.start_with(Settings::default())
+    }
+
+    fn wait(&self, micros: i64) {
+        self.time.fetch_add(micros, Ordering::SeqCst);
+    }
+}
+
+fn password() -> Secret {
+    Secret::new(PASSWORD)
+}
+
+async fn sign_up(accounts: &Accounts, email: &str) -> SignedIn {
+    accounts.sign_up(email, password(), false, None).await.unwrap()
+}
+
+#[actix_rt::test]
+async fn signing_up_in_and_out() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let first = accounts.sign_up(" Ada@Example.org", password(), true, Some("curl/8")).await.unwrap();
+    assert_eq!(first.user.id, AccountId::FIRST_USER);
+    assert_eq!((first.user.email.as_str(), first.user.role, first.user.demo), ("ada@example.org", Role::User, true));
+    assert_eq!((first.user.created_at, first.user.last_sign_in_at), (START, None));
+    assert_eq!(first.expires_at, (START + 12 * HOUR).bucket(SECOND));
+    let caller = accounts.authenticate(first.token.expose()).unwrap();
+    let expected =
+        Caller { user: first.user.id, session: first.session, role: Role::User, expires_at: first.expires_at };
+    assert_eq!(caller, expected);
+
+    venue.wait(MINUTE);
+    let second = accounts.sign_in("ADA@example.org ", password(), Some(&"x".repeat(999))).await.unwrap();
+    assert_eq!(second.user.last_sign_in_at, Some(START + MINUTE));
+    assert_eq!(accounts.user(first.user.id).await.unwrap(), second.user);
+    assert_eq!(accounts.user_by_email("ada@example.ORG").await.unwrap(), second.user);
+    let sessions = accounts.sessions(first.user.id).await.unwrap();
+    assert_eq!(sessions.iter().map(|s| s.id).collect::<Vec<_>>(), [second.session, first.session]);
+    assert_eq!((sessions[0].user_agent.len(), sessions[1].user_agent.as_str()), (256, "curl/8"));
+
+    accounts.sign_out(first.session).await.unwrap();
+    assert_eq!(accounts.authenticate(first.token.expose()), Err(AuthError::TokenRevoked));
+    assert!(accounts.authenticate(second.token.expose()).is_ok());
+    assert_eq!(accounts.sessions(first.user.id).await.unwrap().len(), 1);
+}
+
+#[actix_rt::test]
+async fn an_address_has_one_account_whatever_its_case() {
+    let accounts = Venue::new();
+    let accounts = accounts.start();
+    sign_up(&accounts, "ada@example.org").await;
+    for again in ["ada@example.org", "ADA@EXAMPLE.ORG", " Ada@example.org "] {
+        let refused = accounts.sign_up(again, password(), false, None).await.unwrap_err();
+        assert_eq!((refused.status(), refused.code()), (409, "email_taken"), "{again}");
+    }
+    // Both pass the first look before either is stored: the table decides.
+    let (one, other) = tokio::join!(
+        accounts.sign_up("bob@example.org", password(), false, None),
+        accounts.sign_up("Bob@example.org", password(), false, None)
+    );
+    let refused = if one.is_ok() { other.unwrap_err() } else { one.unwrap_err() };
+    assert_eq!(refused, AuthError::EmailTaken);
+}
+
+#[actix_rt::test]
+async fn unfit_input_is_refused_at_sign_up() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let refused = accounts.sign_up("ada", password(), false, None).await.unwrap_err();
+    assert_eq!((refused.status(), refused), (400, AuthError::InvalidEmail));
+    let refused = accounts.sign_up("ada@example.org", Secret::new("short"), false, None).await.unwrap_err();
+    assert_eq!((refused.status(), refused), (400, AuthError::WeakPassword(Weakness::TooShort)));
+    assert_eq!(accounts.user_by_email("ada@example.org").await, Err(AuthError::UnknownUser));
+}
+
+#[actix_rt::test]
+async fn a_wrong_password_and_an_unknown_address_look_alike_and_are_slowed_down() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    sign_up(&accounts, "ada@example.org").await;
+    for email in ["ada@example.org", "nobody@example.org"] {
+        for guess in ["wrong password", "short", &"long".repeat(99)].into_iter().cycle().take(10) {
+            let refused = accounts.sign_in(email, Secret::new(guess), None).await.unwrap_err();
+            assert_eq!((refused.status(), refused), (401, AuthError::WrongCredentials), "{email}");
+        }
+        let refused = accounts.sign_in(email, password(), None).await.unwrap_err();
+        assert_eq!((refused.status(), refused.retry_after_s()), (429, Some(1)), "{email}");
+    }
+    venue.wait(SECOND);
+    assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn a_session_ends_by_itself() {
+    let venue = Venue::new();
+    let accounts = venue.start_with(Settings { session_lifetime: HOUR, ..Settings::default() });
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    venue.wait(HOUR - SECOND);
+    assert!(accounts.authenticate(ada.token.expose()).is_ok());
+    venue.wait(SECOND);
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenExpired));
+    assert_eq!(accounts.sessions(ada.user.id).await.unwrap(), []);
+}
+
+#[actix_rt::test]
+async fn tokens_and_revocations_outlive_a_restart() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let (ada, bob) = (sign_up(&accounts, "ada@example.org").await, sign_up(&accounts, "bob@example.org").await);
+    accounts.sign_out(ada.session).await.unwrap();
+    let jwks = accounts.jwks().to_owned();
+    drop(accounts);
+
+    let accounts = venue.start();
+    assert_eq!(accounts.jwks(), jwks);
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+    assert_eq!(accounts.authenticate(bob.token.expose()).unwrap().user, bob.user.id);
+    assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+}
+
+#[actix_rt::test]
+async fn another_process_learns_of_a_sign_out() {
+    let venue = Venue::new();
+    let (here, there) = (venue.start(), venue.start());
+    let ada = sign_up(&here, "ada@example.org").await;
+    assert!(there.authenticate(ada.token.expose()).is_ok());
+    venue.wait(HOUR);
+    here.sign_out(ada.session).await.unwrap();
+    there.tend().await.unwrap();
+    assert_eq!(there.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+    // Tending again and again brings back nothing that was ended.
+    for accounts in [&here, &there] {
+        venue.wait(HOUR);
+        accounts.tend().await.unwrap();
+        accounts.tend().await.unwrap();
+        assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+    }
+}
+
+#[actix_rt::test]
+async fn the_last_use_is_stored_and_old_sessions_are_removed() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    venue.wait(HOUR);
+    accounts.authenticate(ada.token.expose()).unwrap();
+    accounts.tend().await.unwrap();
+    assert_eq!(accounts.sessions(ada.user.id).await.unwrap()[0].last_used, START + HOUR);
+    venue.wait(43 * 24 * HOUR);
+    accounts.tend().await.unwrap();
+    venue.time.store(START.0, Ordering::SeqCst);
+    assert_eq!(accounts.sessions(ada.user.id).await.unwrap(), []);
+}
+
+#[actix_rt::test]
+async fn a_new_role_ends_the_old_sessions() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let caller = accounts.authenticate(ada.token.expose()).unwrap();
+    assert_eq!(caller.require(Role::User), Ok(()));
+    assert_eq!(caller.require(Role::Admin), Err(AuthError::RoleTooLow { needed: Role::Admin }));
+
+    assert_eq!(accounts.set_role(ada.user.id, Role::Admin).await, Ok(vec![ada.session]));
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+    let again = accounts.sign_in("ada@example.org", password(), None).await.unwrap();
+    assert_eq!(accounts.authenticate(again.token.expose()).unwrap().require(Role::Admin), Ok(()));
+    assert_eq!(accounts.set_role(AccountId(99), Role::Admin).await, Err(AuthError::UnknownUser));
+
+    let admin = accounts.create_admin("root@example.org", password()).await.unwrap();
+    assert_eq!((admin.role, admin.demo), (Role::Admin, false));
+    assert_eq!(accounts.sessions(admin.id).await.unwrap(), []);
+    assert_eq!(accounts.create_admin("ROOT@example.org", password()).await, Err(AuthError::EmailTaken));
+    assert_eq!(accounts.sign_out_everywhere(again.user.id).await, Ok(vec![again.session]));
+    assert_eq!(accounts.authenticate(again.token.expose()), Err(AuthError::TokenRevoked));
+}
+
+#[actix_rt::test]
+async fn fifty_people_sign_up_at_once() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let emails: Vec<String> = (0..50).map(|n| format!("user{n}@example.org")).collect();
+    let all = futures_util::future::join_all(emails.iter().map(|email| sign_up(&accounts, email))).await;
+    let ids: BTreeSet<u32> = all.iter().map(|signed_in| signed_in.user.id.0).collect();
+    assert_eq!(ids, (2..52).collect());
+    for (signed_in, email) in all.iter().zip(&emails) {
+        assert_eq!(signed_in.user.email, *email);
+        assert_eq!(accounts.authenticate(signed_in.token.expose()).unwrap().user, signed_in.user.id);
+    }
+}
+
+#[actix_rt::test]
+async fn a_crowd_is_served_or_told_to_come_back() {
+    let venue = Venue::new();
+    let accounts = venue.start_with(Settings { password_queue: 1, ..Settings::default() });
+    sign_up(&accounts, "ada@example.org").await;
+    let emails: Vec<String> = (0..40).map(|n| format!("crowd{n}@example.org")).collect();
+    let sign_ups = emails.iter().map(|email| accounts.sign_up(email, password(), false, None));
+    let outcomes = futures_util::future::join_all(sign_ups).await;
+    assert!(outcomes.iter().any(Result::is_ok));
+    for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        assert_eq!((*refused, refused.status(), refused.retry_after_s()), (AuthError::Overloaded, 503, Some(2)));
+    }
+    // Being turned away for lack of room is no guess: the address is not blocked by it.
+    let sign_ins = (0..9).map(|_| accounts.sign_in("ada@example.org", password(), None));
+    for outcome in futures_util::future::join_all(sign_ins).await {
+        assert!(matches!(outcome, Ok(_) | Err(AuthError::Overloaded)), "{outcome:?}");
+    }
+    for _ in 0..20 {
+        assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+    }
+}
+
+#[actix_rt::test]
+async fn an_unreachable_store_is_a_failure_and_no_refusal() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let other = Database::open(&venue.folder.path().join("agora.db")).unwrap();
+    other
+        .write(|conn| {
+            use diesel::connection::SimpleConnection;
+            conn.batch_execute("ALTER TABLE sessions RENAME TO lost")
+        })
+        .unwrap();
+    let failed = accounts.sign_in("ada@example.org", password(), None).await.unwrap_err();
+    assert_eq!((failed.status(), failed), (503, AuthError::StoreUnavailable));
+    // A sign-out that cannot be stored still counts here, and the caller is told.
+    assert!(accounts.authenticate(ada.token.expose()).is_ok());
+    assert_eq!(accounts.sign_out(ada.session).await, Err(AuthError::StoreUnavailable));
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+}
+
+#[actix_rt::test]
+async fn no_debug_output_holds_a_secret() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let shown = format!("{:?} {:?} {:?} {:#?} {:?}", password(), ada, accounts, ada, Settings::default());
+    assert!(!shown.contains(PASSWORD) && !shown.contains(ada.token.expose()) && !shown.contains("argon2"), "{shown}");
+    assert!(ada.token.expose().split('.').all(|part| !shown.contains(part)), "{shown}");
+    let read: Secret = serde_json::from_str("\"hunter2hunter2\"").unwrap();
+    assert_eq!((read.expose(), format!("{read:?}").as_str()), ("hunter2hunter2", "Secret(hidden)"));
+}

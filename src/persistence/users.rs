@@ -1,0 +1,210 @@
+//! The table of users. It is the truth about them: write through
+//! [`Database::write_durably`](super::db::Database::write_durably).
+
+use super::db::Connection;
+use super::schema::users;
+use crate::domain::ids::AccountId;
+use crate::domain::time::Timestamp;
+use diesel::prelude::*;
+use diesel::result::Error;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a user may do; each role may all that those before it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Trades and chats.
+    User,
+    /// Looks into other accounts to help.
+    Support,
+    /// Keeps order in chat and links.
+    Moderator,
+    /// Runs the venue.
+    Admin,
+}
+
+impl Role {
+    const ALL: [Role; 4] = [Role::User, Role::Support, Role::Moderator, Role::Admin];
+
+    /// The role's name in the database, on the wire and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::User => "user",
+            Role::Support => "support",
+            Role::Moderator => "moderator",
+            Role::Admin => "admin",
+        }
+    }
+
+    /// The role of this name.
+    pub fn from_name(name: &str) -> Option<Role> {
+        Role::ALL.into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// A user, without what proves who it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct User {
+    /// The user's account in the ledger too; never given twice.
+    pub id: AccountId,
+    /// Trimmed and lower-cased.
+    pub email: String,
+    /// What the user may do.
+    pub role: Role,
+    /// Plays with money that is given away.
+    pub demo: bool,
+    /// When the account was made.
+    pub created_at: Timestamp,
+    /// The newest successful sign-in, a sign-up not counted.
+    pub last_sign_in_at: Option<Timestamp>,
+}
+
+/// A user with the stored form of the password, a PHC string. `Debug` hides the latter.
+#[derive(Clone)]
+pub struct Credentials {
+    /// Whose they are.
+    pub user: User,
+    /// The PHC string.
+    pub password_hash: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+    }
+}
+
+/// A user to be made. `Debug` hides the password's hash.
+pub struct NewUser<'a> {
+    /// Trimmed and lower-cased.
+    pub email: &'a str,
+    /// A PHC string.
+    pub password_hash: &'a str,
+    /// What the user may do.
+    pub role: Role,
+    /// Plays with money that is given away.
+    pub demo: bool,
+}
+
+impl fmt::Debug for NewUser<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewUser").field("email", &self.email).field("role", &self.role).finish_non_exhaustive()
+    }
+}
+
+type Row = (i64, String, String, String, bool, i64, Option<i64>);
+
+fn from_row((id, email, password_hash, role, demo, created_at, last): Row) -> QueryResult<Credentials> {
+    let id = u32::try_from(id).map_err(|error| Error::DeserializationError(Box::new(error)))?;
+    let role = Role::from_name(&role)
+        .ok_or_else(|| Error::DeserializationError(format!("user {id} has an unknown role").into()))?;
+    let last_sign_in_at = last.map(Timestamp);
+    let user = User { id: AccountId(id), email, role, demo, created_at: Timestamp(created_at), last_sign_in_at };
+    Ok(Credentials { user, password_hash })
+}
+
+/// Makes a user, with the next free id from 2 on.
+///
+/// # Errors
+/// A unique violation when the address is taken; whatever the database reports.
+pub fn create(conn: &mut Connection, new: &NewUser<'_>, now: Timestamp) -> QueryResult<User> {
+    diesel::insert_into(users::table)
+        .values((
+            users::email.eq(new.email),
+            users::password_hash.eq(new.password_hash),
+            users::role.eq(new.role.name()),
+            users::demo.eq(new.demo),
+            users::created_at.eq(now.0),
+        ))
+        .execute(conn)?;
+    by_email(conn, new.email)?.map(|credentials| credentials.user).ok_or(Error::NotFound)
+}
+
+/// The user with this address (trimmed and lower-cased) and the stored password.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn by_email(conn: &mut Connection, email: &str) -> QueryResult<Option<Credentials>> {
+    users::table.filter(users::email.eq(email)).first::<Row>(conn).optional()?.map(from_row).transpose()
+}
+
+/// The user with this id.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn by_id(conn: &mut Connection, id: AccountId) -> QueryResult<Option<User>> {
+    let row = users::table.find(i64::from(id.0)).first::<Row>(conn).optional()?;
+    Ok(row.map(from_row).transpose()?.map(|credentials| credentials.user))
+}
+
+/// Notes a sign-in.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn signed_in(conn: &mut Connection, id: AccountId, now: Timestamp) -> QueryResult<()> {
+    diesel::update(users::table.find(i64::from(id.0))).set(users::last_sign_in_at.eq(now.0)).execute(conn)?;
+    Ok(())
+}
+
+/// Changes a user's role; false when there is no such user.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn set_role(conn: &mut Connection, id: AccountId, role: Role) -> QueryResult<bool> {
+    let changed = diesel::update(users::table.find(i64::from(id.0))).set(users::role.eq(role.name())).execute(conn)?;
+    Ok(changed > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::db::{Database, DbError};
+
+    fn new(email: &str) -> NewUser<'_> {
+        NewUser { email, password_hash: "$argon2id$secret", role: Role::User, demo: true }
+    }
+
+    #[test]
+    fn ids_begin_at_two_and_are_never_given_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("agora.db")).unwrap();
+        let make = |email: &str| db.write_durably(|conn| create(conn, &new(email), Timestamp(5)));
+        assert_eq!(make("a@example.org").unwrap().id, AccountId::FIRST_USER);
+        assert_eq!(make("b@example.org").unwrap().id, AccountId(3));
+        assert!(matches!(make("b@example.org"), Err(DbError::Taken)));
+        db.write(|conn| diesel::delete(users::table.find(3)).execute(conn)).unwrap();
+        assert_eq!(make("b@example.org").unwrap().id, AccountId(4));
+        let user = db.read(|conn| by_id(conn, AccountId(4))).unwrap().unwrap();
+        let expected = User {
+            id: AccountId(4),
+            email: "b@example.org".into(),
+            role: Role::User,
+            demo: true,
+            created_at: Timestamp(5),
+            last_sign_in_at: None,
+        };
+        assert_eq!(user, expected);
+        assert_eq!(db.read(|conn| by_id(conn, AccountId(3))).unwrap(), None);
+    }
+
+    #[test]
+    fn roles_keep_their_names_and_order() {
+        for role in Role::ALL {
+            assert_eq!(Role::from_name(role.name()), Some(role));
+            assert_eq!(serde_json::to_value(role).unwrap(), role.name());
+        }
+        assert_eq!(Role::from_name("owner"), None);
+        assert!(Role::ALL.is_sorted());
+    }
+
+    #[test]
+    fn hashes_stay_hidden() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Database::open(&folder.path().join("agora.db")).unwrap();
+        db.write_durably(|conn| create(conn, &new("a@example.org"), Timestamp(5))).unwrap();
+        let credentials = db.read(|conn| by_email(conn, "a@example.org")).unwrap().unwrap();
+        assert_eq!(credentials.password_hash, "$argon2id$secret");
+        assert!(!format!("{credentials:?} {:?}", new("a@example.org")).contains("argon2"));
+    }
+}
