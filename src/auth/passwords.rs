@@ -144,6 +144,34 @@ mod tests {
     }
 
     #[actix_rt::test]
+    async fn a_full_queue_is_overload_and_a_panic_is_not_the_end() {
+        let passwords = Passwords::start(1).unwrap();
+        let (release, gate) = crossbeam_channel::bounded::<()>(0);
+        let (started, running) = crossbeam_channel::bounded::<()>(WORKERS);
+        let mut busy = Vec::new();
+        for _ in 0..WORKERS {
+            let (started, gate) = (started.clone(), gate.clone());
+            let mut job = Box::pin(passwords.workers.run(move || {
+                started.send(()).unwrap();
+                gate.recv().unwrap();
+            }));
+            assert!(futures_util::poll!(&mut job).is_pending());
+            running.recv().unwrap();
+            busy.push(job);
+        }
+        let mut waiting = Box::pin(passwords.hash(Secret::new("in the queue")));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(passwords.hash(Secret::new("one too many")).await, Err(AuthError::Overloaded));
+        assert_eq!(passwords.fits(Secret::new("one too many"), None).await, Err(AuthError::Overloaded));
+        // Their gate falls away, so both jobs panic; the threads go on with what waits.
+        drop(release);
+        for job in busy {
+            assert_eq!(job.await, Err(WorkError::BrokeOff));
+        }
+        assert!(waiting.await.is_ok());
+    }
+
+    #[actix_rt::test]
     async fn hashes_of_other_makers_and_parameters_are_read() {
         // From the Argon2 reference implementation: password, somesalt, t=2, m=65536, p=1.
         let reference = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";

@@ -222,31 +222,25 @@ async fn fifty_people_sign_up_at_once() {
 }
 
 #[actix_rt::test]
-async fn a_full_queue_is_answered_at_once_and_is_no_guess() {
+async fn a_crowd_is_served_or_told_to_come_back() {
     let venue = Venue::new();
     let accounts = venue.start_with(Settings { password_queue: 1, ..Settings::default() });
     sign_up(&accounts, "ada@example.org").await;
-    // Two are hashed and one waits; the others come while these are far from done.
-    let wave = |n: usize| {
-        let accounts = accounts.clone();
-        async move {
-            let strangers = (0..n).map(|n| {
-                let accounts = accounts.clone();
-                async move { accounts.sign_up(&format!("crowd{n}@example.org"), password(), false, None).await }
-            });
-            futures_util::future::join_all(strangers).await
-        }
-    };
-    let outcomes = wave(60).await;
-    let refused: Vec<AuthError> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err().copied()).collect();
-    assert!(!refused.is_empty() && refused.len() < 60);
-    for error in refused {
-        assert_eq!((error, error.status(), error.retry_after_s()), (AuthError::Overloaded, 503, Some(2)));
+    let emails: Vec<String> = (0..40).map(|n| format!("crowd{n}@example.org")).collect();
+    let sign_ups = emails.iter().map(|email| accounts.sign_up(email, password(), false, None));
+    let outcomes = futures_util::future::join_all(sign_ups).await;
+    assert!(outcomes.iter().any(Result::is_ok));
+    for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
+        assert_eq!((*refused, refused.status(), refused.retry_after_s()), (AuthError::Overloaded, 503, Some(2)));
     }
-    let sign_ins = (0..60).map(|_| accounts.sign_in("ada@example.org", password(), None));
-    let outcomes = futures_util::future::join_all(sign_ins).await;
-    assert!(outcomes.iter().any(|outcome| outcome.is_ok()));
-    assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+    // Being turned away for lack of room is no guess: the address is not blocked by it.
+    let sign_ins = (0..9).map(|_| accounts.sign_in("ada@example.org", password(), None));
+    for outcome in futures_util::future::join_all(sign_ins).await {
+        assert!(matches!(outcome, Ok(_) | Err(AuthError::Overloaded)), "{outcome:?}");
+    }
+    for _ in 0..20 {
+        assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+    }
 }
 
 #[actix_rt::test]

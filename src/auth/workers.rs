@@ -79,26 +79,6 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Takes the pool's only thread until the returned sender is used or dropped.
-    fn occupy(
-        workers: &Arc<Workers>,
-    ) -> (crossbeam_channel::Sender<()>, tokio::task::JoinHandle<Result<(), WorkError>>) {
-        let (release, gate) = crossbeam_channel::bounded::<()>(0);
-        let (started, running) = crossbeam_channel::bounded::<()>(1);
-        let workers = Arc::clone(workers);
-        let task = tokio::spawn(async move {
-            workers
-                .run(move || {
-                    let _ = started.send(());
-                    let _ = gate.recv();
-                })
-                .await
-        });
-        // The job is handed over by the spawned task, on another thread of the test's runtime.
-        running.recv().unwrap();
-        (release, task)
-    }
-
     #[actix_rt::test]
     async fn a_panic_ends_the_job_and_not_the_thread() {
         let workers = Workers::start("test", 1, 4).unwrap();
@@ -106,24 +86,30 @@ mod tests {
         assert_eq!(workers.run(|| 7).await, Ok(7));
     }
 
-    #[test]
-    fn a_full_queue_refuses_and_forgotten_work_is_skipped() {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
-        runtime.block_on(async {
-            let workers = Arc::new(Workers::start("test", 1, 1).unwrap());
-            let (release, occupied) = occupy(&workers);
-            let ran = Arc::new(AtomicUsize::new(0));
-            let counted = Arc::clone(&ran);
-            let mut waiting = Box::pin(workers.run(move || counted.fetch_add(1, Ordering::SeqCst)));
-            assert!(futures_util::poll!(&mut waiting).is_pending());
-            assert_eq!(workers.run(|| ()).await, Err(WorkError::Full));
-            drop(waiting);
-            drop(release);
-            assert_eq!(occupied.await.unwrap(), Ok(()));
-            while workers.run(|| ()).await == Err(WorkError::Full) {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!(ran.load(Ordering::SeqCst), 0);
-        });
+    #[actix_rt::test]
+    async fn a_full_queue_refuses_and_forgotten_work_is_skipped() {
+        let workers = Workers::start("test", 1, 1).unwrap();
+        let (release, gate) = crossbeam_channel::bounded::<()>(0);
+        let (started, running) = crossbeam_channel::bounded::<()>(1);
+        let mut occupied = Box::pin(workers.run(move || {
+            started.send(()).unwrap();
+            gate.recv().unwrap_err();
+        }));
+        assert!(futures_util::poll!(&mut occupied).is_pending());
+        running.recv().unwrap();
+
+        let ran = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&ran);
+        let mut waiting = Box::pin(workers.run(move || counted.fetch_add(1, Ordering::SeqCst)));
+        assert!(futures_util::poll!(&mut waiting).is_pending());
+        assert_eq!(workers.run(|| ()).await, Err(WorkError::Full));
+        drop(waiting);
+        drop(release);
+        assert_eq!(occupied.await, Ok(()));
+        // Until the thread has taken the forgotten job from the queue, there is no room.
+        while workers.run(|| ()).await == Err(WorkError::Full) {
+            std::thread::yield_now();
+        }
+        assert_eq!(ran.load(Ordering::SeqCst), 0);
     }
 }
