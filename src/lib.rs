@@ -2,5 +2,6 @@
 //!
 //! Layers, each knowing only those after it: `http` → `actors` → `persistence` → `domain`.
 
+pub mod bench;
 pub mod domain;
 pub mod persistence;

@@ -1,0 +1,3 @@
+//! Load generators and their reports.
+
+pub mod core;
