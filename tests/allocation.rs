@@ -73,6 +73,6 @@ fn the_steady_state_allocates_nothing() {
     let region = Region::new(ALLOCATOR);
     let (fills, cancels, live) = run(100_000);
     let change = region.change();
-    assert!(fills > 10_000 && cancels > 10_000 && live > 9_000, "{fills} fills, {cancels} cancels, {live} live orders");
+    assert!(fills > 5_000 && cancels > 10_000 && live > 9_000, "{fills} fills, {cancels} cancels, {live} live orders");
     assert_eq!((change.allocations, change.reallocations), (0, 0), "{change:?}");
 }

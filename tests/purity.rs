@@ -89,11 +89,11 @@ fn faults(name: &str, text: &str) -> Vec<String> {
         let chain: String = lines[index..lines.len().min(index + 4)].iter().map(|line| line.trim()).collect();
         for map in &hashed {
             let walked = WALKS.iter().any(|walk| chain.contains(&format!("{map}.{walk}(")));
-            let begins = words.contains(&map.as_str());
+            let begins = line.contains(&format!("{map}.")) || line.trim_end().ends_with(map.as_str());
             let looped = words.first() == Some(&"for") && words.last() == Some(&map.as_str());
             // An order that is fixed right afterwards does no harm.
             let after: String = lines[index..lines.len().min(index + 12)].concat();
-            if begins && (walked || looped) && !after.contains(".sort_unstable()") {
+            if (begins && walked || looped) && !after.contains(".sort_unstable()") {
                 faults.push(format!("{place} walks the hashed map `{map}`, whose order differs between nodes"));
             }
         }
