@@ -11,7 +11,7 @@ use crate::config::{self, ServeConfig};
 use crate::domain::batch::Batch;
 use crate::domain::codec::Coded;
 use crate::domain::entry::LedgerEntry;
-use crate::domain::ids::{Epoch, StreamId};
+use crate::domain::ids::{AccountId, Epoch, StreamId};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::http::{self, AppState, ops};
@@ -19,6 +19,7 @@ use crate::persistence::db::Database;
 use crate::persistence::log::embedded::{Embedded, Options};
 use crate::persistence::log::{LogEngine, Position, Proposal, Report};
 use crate::persistence::snapshots::Snapshots;
+use crate::persistence::users;
 use actix::Arbiter;
 use actix_web::{App, HttpServer, middleware, web};
 use anyhow::{Context, anyhow};
@@ -97,6 +98,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         return Err(anyhow!("the log ends before what the database has seen; a part of the log is missing"));
     }
     let venue = follower.venue().clone();
+    let newest_account = AccountId(venue.ledger.ledger.next_account().0.saturating_sub(1));
+    database.write_durably(|connection| users::begin_above(connection, newest_account))?;
 
     let root = Supervisor::root("agora", TreeSettings::default(), &Arbiter::current());
     let meter = Arc::new(LogMeter::default());

@@ -1,10 +1,15 @@
 //! Agora: a spot exchange, chat and short links on supervised, event-sourced actors.
 //!
 //! Layers, each knowing only those after it: `http` → `actors` → `persistence` → `domain`.
-//! `auth` stands beside `actors`: accounts of people are rows, not a stream.
+//! `auth` stands beside `actors`: accounts of people are rows, not a stream. `app` alone knows all.
 
 pub mod actors;
+pub mod app;
 pub mod auth;
+pub mod bench;
+pub mod bots;
+pub mod cli;
+pub mod config;
 pub mod domain;
 pub mod http;
 pub mod persistence;

@@ -1,4 +1,5 @@
 //! Load generators: programs that measure a part against a limit taken in the same run, and report
 //! ratios.
 
+pub mod core;
 pub mod log;

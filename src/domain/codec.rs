@@ -7,6 +7,7 @@
 
 use super::entry::{Amend, LedgerEntry, MarketEntry, Movement};
 use super::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
+use super::invariant::broken;
 use super::market::{Currency, MarketConfig, MarketState, Step};
 use super::money::{Amount, Ppm, Price, Size};
 use super::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
@@ -86,8 +87,9 @@ fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Writer<'_>)) {
     out.extend_from_slice(&[kind, 0, 0]);
     let start = out.len();
     fields(&mut Writer(out));
-    // The longest entry is a market's configuration, well under a kilobyte.
-    let length = (out.len() - start) as u16;
+    // The longest entry is a market's configuration, well under a kilobyte. A length that wrapped
+    // would make all that follows in the log unreadable, so it must never be written.
+    let Ok(length) = u16::try_from(out.len() - start) else { broken("an entry longer than its length can say") };
     if let Some(place) = out.get_mut(start - 2..start) {
         place.copy_from_slice(&length.to_le_bytes());
     }

@@ -96,10 +96,15 @@ impl Amount {
         // Amounts that orders can carry fit 64 bits nearly always; that division is ten times cheaper.
         match u64::try_from(self.0).ok().and_then(|atoms| atoms.checked_mul(u64::from(rate.0))) {
             Some(product) => Amount(i128::from(product.div_ceil(1_000_000))),
-            None => match self.0.checked_mul(i128::from(rate.0)) {
-                Some(product) => Amount((product + MILLION - 1).div_euclid(MILLION)),
-                None => broken("a fee beyond 128 bits"),
-            },
+            None => {
+                // Whole millions apart from the rest: no rate up to a whole leaves 128 bits then.
+                let rate = i128::from(rate.0);
+                let rest = (self.0.rem_euclid(MILLION) * rate + MILLION - 1).div_euclid(MILLION);
+                match self.0.div_euclid(MILLION).checked_mul(rate).and_then(|whole| whole.checked_add(rest)) {
+                    Some(share) => Amount(share),
+                    None => broken("a fee beyond 128 bits"),
+                }
+            }
         }
     }
 
@@ -360,6 +365,9 @@ mod tests {
         assert_eq!(Amount(1_000_001).share_rounded_up(Ppm(2500)), Amount(2501));
         assert_eq!(Amount(7).share_rounded_up(Ppm(0)), Amount(0));
         assert_eq!(Amount(1 << 90).share_rounded_up(Ppm(1_000_000)), Amount(1 << 90));
+        // The largest price × size × multiplier that a market can have, at the highest fee.
+        assert_eq!(Amount(1 << 126).share_rounded_up(Ppm(100_000)), Amount((1i128 << 126) / 10 + 1));
+        assert_eq!(Amount((1 << 80) + 1).share_rounded_up(Ppm(1_000_000)), Amount((1 << 80) + 1));
         for funds in 0..5_000 {
             let net = Amount(funds).net_of_fee(Ppm(3_300));
             assert!(net + net.share_rounded_up(Ppm(3_300)) <= Amount(funds));

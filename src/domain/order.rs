@@ -122,7 +122,7 @@ pub struct NewOrder {
 }
 
 /// Why an order or a command was refused. The order of the variants is their precedence: of several
-/// reasons, the first is given.
+/// reasons against a new order, the first is given. A cancel or an amend looks for its order first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error, Serialize, Deserialize)]
 pub enum Reject {
     /// The market takes nothing.

@@ -121,6 +121,18 @@ pub fn create(conn: &mut Connection, new: &NewUser<'_>, now: Timestamp) -> Query
     by_email(conn, new.email)?.map(|credentials| credentials.user).ok_or(Error::NotFound)
 }
 
+/// Makes new users' ids begin above `newest`. The log may know accounts that a lost or older
+/// database does not; nobody may sign up into one of them.
+///
+/// # Errors
+/// Those of the database.
+pub fn begin_above(conn: &mut Connection, newest: AccountId) -> QueryResult<()> {
+    diesel::sql_query("UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'users'")
+        .bind::<diesel::sql_types::BigInt, _>(i64::from(newest.0))
+        .execute(conn)
+        .map(drop)
+}
+
 /// The user with this address (trimmed and lower-cased) and the stored password.
 ///
 /// # Errors

@@ -7,7 +7,7 @@
 use super::order_book::{Admitted, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
-use super::{Refused, Unavailable};
+use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::{Admission, Refusal, Request};
@@ -190,7 +190,7 @@ impl LedgerActor {
 
     fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
         let Some(replica) = self.replica.as_ref().filter(|_| self.active && self.unfenced.is_empty()) else {
-            return drop(reply.send(Err(Refused::Unavailable(Unavailable::Starting))));
+            return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
         let ticket = next_ticket();
         let entry = match command {
@@ -204,14 +204,14 @@ impl LedgerActor {
         };
         if let LedgerEntry::Deposit(m) | LedgerEntry::Withdraw(m) | LedgerEntry::Transfer { movement: m, .. } = &entry {
             if replica.ledger.knows_transfer(m.transfer) {
-                return drop(reply.send(Ok(LedgerOutcome::Ignored(Ignored::Repeat))));
+                return answer_now(reply, Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
             }
         }
         if let Some((ticket, account, currency, amount)) = needs(&entry) {
             let (stream, epoch) = (StreamId::Ledger, self.epoch);
             let request = Request { stream, ticket, epoch, account, currency, amount, client_id: None };
             if let Err(Refusal::Reject(reason)) = self.admission.admit(&replica.ledger, &replica.client_ids, request) {
-                return drop(reply.send(Err(Refused::Reject(reason))));
+                return answer_now(reply, Err(Refused::Reject(reason)));
             }
         }
         let mut entries = Vec::new();
@@ -312,7 +312,7 @@ impl Handler<Admit> for LedgerActor {
     fn handle(&mut self, admit: Admit, _: &mut Self::Context) {
         let Admit { mut request, most, mut order, reply, book } = admit;
         let Some(replica) = self.ready() else {
-            return drop(reply.send(Err(Refused::Unavailable(Unavailable::Starting))));
+            return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
         let spendable = self.admission.spendable(&replica.ledger, request.account, request.currency);
         request.amount = request.amount.max(most.min(spendable));
@@ -325,8 +325,8 @@ impl Handler<Admit> for LedgerActor {
                     let _ = refused.message.reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
                 }
             }
-            Err(Refusal::Reject(reason)) => drop(reply.send(Err(Refused::Reject(reason)))),
-            Err(Refusal::Repeat(known)) => drop(reply.send(Err(Refused::Repeat(known)))),
+            Err(Refusal::Reject(reason)) => answer_now(reply, Err(Refused::Reject(reason))),
+            Err(Refusal::Repeat(known)) => answer_now(reply, Err(Refused::Repeat(known))),
         }
     }
 }

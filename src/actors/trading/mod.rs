@@ -259,6 +259,11 @@ impl Trading {
     }
 }
 
+/// Answers a caller. One that hung up does not want the answer; that is its right.
+fn answer_now<T>(reply: order_book::Reply<T>, outcome: Result<T, Refused>) {
+    let _ = reply.send(outcome);
+}
+
 async fn ask<T>(send: impl FnOnce(order_book::Reply<T>) -> Result<(), Unreachable>) -> Result<T, Refused> {
     let (reply, outcome) = oneshot::channel();
     send(reply).map_err(Unavailable::from)?;

@@ -9,7 +9,7 @@ use super::market_data::{MarketDataActor, Publish};
 use super::recent::Recent;
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
-use super::{Refused, Unavailable};
+use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::Request;
@@ -403,14 +403,14 @@ impl Handler<Place> for OrderBook {
     fn handle(&mut self, Place { mut order, reply }: Place, _: &mut Self::Context) {
         let replica = match self.ready() {
             Ok(replica) => replica,
-            Err(why) => return drop(reply.send(Err(why))),
+            Err(why) => return answer_now(reply, Err(why)),
         };
         let config = replica.book.config();
         (order.maker_fee, order.taker_fee) = (config.maker_fee, config.taker_fee);
         order.ticket = next_ticket();
         // The clock of the log cannot be known yet; a time that has just passed is caught by apply.
         if let Err(reason) = replica.book.check(&order, Timestamp::ZERO) {
-            return drop(reply.send(Err(Refused::Reject(reason))));
+            return answer_now(reply, Err(Refused::Reject(reason)));
         }
         let pair = Pair { base: config.base, quote: config.quote };
         let need = self.need(replica, &order);
@@ -436,7 +436,7 @@ impl Handler<Admitted> for OrderBook {
     fn handle(&mut self, Admitted { order, epoch, reply }: Admitted, _: &mut Self::Context) {
         if !self.active || epoch != self.epoch {
             self.void(vec![order.ticket]);
-            return drop(reply.send(Err(Refused::Unavailable(Unavailable::Starting))));
+            return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         }
         self.propose(&MarketEntry::Place(order), Waiting::Place(reply));
     }
@@ -448,7 +448,7 @@ impl Handler<Cancel> for OrderBook {
     fn handle(&mut self, Cancel { account, order, reply }: Cancel, _: &mut Self::Context) {
         let replica = match self.ready() {
             Ok(replica) => replica,
-            Err(why) => return drop(reply.send(Err(why))),
+            Err(why) => return answer_now(reply, Err(why)),
         };
         // What is known to be over needs no entry in the log; the outcome could only be the same.
         if replica.book.order(order).is_none() {
@@ -456,7 +456,7 @@ impl Handler<Cancel> for OrderBook {
             let reason = if known { Reject::OrderDone } else { Reject::OrderNotFound };
             let own = self.recent.order(order).is_none_or(|record| record.account == account);
             let reason = if own { reason } else { Reject::OrderNotFound };
-            return drop(reply.send(Err(Refused::Reject(reason))));
+            return answer_now(reply, Err(Refused::Reject(reason)));
         }
         let ticket = next_ticket();
         self.propose(&MarketEntry::Cancel { ticket, account, order }, Waiting::Cancel(order, reply));
@@ -468,7 +468,7 @@ impl Handler<CancelAll> for OrderBook {
 
     fn handle(&mut self, CancelAll { account, side, reply }: CancelAll, _: &mut Self::Context) {
         if let Err(why) = self.ready() {
-            return drop(reply.send(Err(why)));
+            return answer_now(reply, Err(why));
         }
         let ticket = next_ticket();
         self.propose(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));

@@ -14,7 +14,7 @@ use crate::domain::ids::{Epoch, MarketId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::LogEngine;
-use actix::{Arbiter, ArbiterHandle};
+use actix::Arbiter;
 use parking_lot::Mutex;
 use std::sync::Arc;
 
@@ -107,9 +107,4 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         listed.push(Arc::new(Market { id, config, scale, base, quote, book, data }));
     }
     Ok(Trading { inner: Arc::new(Inner { currencies, markets: listed, log, ledger, accounts }) })
-}
-
-/// An arbiter for one actor that blocks.
-pub fn own_arbiter() -> ArbiterHandle {
-    Arbiter::new().handle()
 }

@@ -9,7 +9,7 @@ use super::Book;
 use crate::domain::entry::Amend;
 use crate::domain::event::{Change, ChangeReason, Event};
 use crate::domain::market::MarketState;
-use crate::domain::money::{Amount, Price, Size};
+use crate::domain::money::{Amount, MAX_AMOUNT, Price, Size};
 use crate::domain::order::Reject;
 
 impl Book {
@@ -53,6 +53,9 @@ impl Book {
         }
         if amend.extra_hold.is_negative() {
             return Err(Reject::HoldTooSmall);
+        }
+        if amend.extra_hold > MAX_AMOUNT {
+            return Err(Reject::FundsTooLarge);
         }
         let remaining = total - gone;
         let mut changed = live;

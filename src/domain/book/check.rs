@@ -55,6 +55,9 @@ impl Book {
         if let Some(notional) = notional {
             self.check_notional(notional)?;
         }
+        if order.hold > MAX_AMOUNT {
+            return Err(Reject::FundsTooLarge);
+        }
         let limit = match order.kind {
             Kind::Limit { price, .. } => Some(price),
             Kind::Market { .. } => None,
@@ -100,6 +103,9 @@ impl Book {
 
     /// What depends on the other side of the book, and on the hold that came with the order.
     pub(super) fn check_taking(&self, order: &NewOrder) -> Result<(), Reject> {
+        if order.hold.is_negative() {
+            return Err(Reject::HoldTooSmall);
+        }
         match order.kind {
             Kind::Limit { price, post_only, .. } => {
                 let needed = self.hold_for(order.side, price, order.size, order.maker_fee.max(order.taker_fee));
@@ -196,9 +202,6 @@ fn check_form(order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
         if funds <= Amount::ZERO || funds > MAX_AMOUNT {
             return Err(Reject::FundsRequired);
         }
-    }
-    if order.hold.is_negative() || order.hold > MAX_AMOUNT {
-        return Err(Reject::FundsTooLarge);
     }
     if let Kind::Limit { time_in_force, post_only, .. } = order.kind {
         let immediate = matches!(time_in_force, TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill);

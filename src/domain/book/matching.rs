@@ -81,16 +81,17 @@ impl Book {
                 }
             }
             let maker = *slab.peek(slot);
+            let wanted = self.affordable(taker, price);
+            if wanted.is_zero() {
+                // Its funds do not buy one more lot: spent if it bought anything at all. It is over
+                // and meets nobody any more, an order of its own user neither.
+                return if taker.cold.filled.is_zero() { Stopped::NoMatch } else { Stopped::Filled };
+            }
             if maker.account == taker.hot.account {
                 if let Some(stopped) = self.self_trade(taker, slot, price, out) {
                     return stopped;
                 }
                 continue;
-            }
-            let wanted = self.affordable(taker, price);
-            if wanted.is_zero() {
-                // Its funds do not buy one more lot: spent if it bought anything at all.
-                return if taker.cold.filled.is_zero() { Stopped::NoMatch } else { Stopped::Filled };
             }
             self.fill(taker, slot, key, wanted.min(maker.remaining), out);
             range.include(Some(price));
@@ -255,9 +256,7 @@ impl Book {
     ) -> Option<Stopped> {
         let lots = self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee);
         if lots < resting {
-            if !lots.is_zero() {
-                self.reduce(slot, resting - lots, out);
-            }
+            self.reduce(slot, resting - lots, out);
             return Some(Stopped::SelfTrade);
         }
         self.end_own(taker, slot, out);

@@ -17,7 +17,7 @@ use super::entry::MarketEntry;
 use super::event::{Change, ChangeReason, Done, DoneReason, Event};
 use super::ids::{AccountId, OrderId, Ticket};
 use super::invariant::broken;
-use super::market::{MarketConfig, Scale};
+use super::market::{MarketConfig, MarketState, Scale};
 use super::money::{Amount, Price, Size};
 use super::order::{NewOrder, OrderRecord, Reject, Side, Status};
 use super::time::Timestamp;
@@ -233,7 +233,19 @@ impl Book {
         );
     }
 
+    /// Answers a cancel in a halted market; whether it did.
+    fn refuse_halted(&self, ticket: Ticket, account: AccountId, out: &mut Vec<Event>) -> bool {
+        let halted = self.config.state == MarketState::Halted;
+        if halted {
+            out.push(Event::Refused { ticket, account, reason: Reject::MarketHalted });
+        }
+        halted
+    }
+
     fn cancel(&mut self, ticket: Ticket, account: AccountId, id: OrderId, out: &mut Vec<Event>) {
+        if self.refuse_halted(ticket, account, out) {
+            return;
+        }
         match self.slab.find(id) {
             Some(hot) if hot.account == account => self.end(id.slot, ticket, DoneReason::Canceled, out),
             // Another user's order is answered as if it did not exist.
@@ -247,6 +259,9 @@ impl Book {
     }
 
     fn cancel_all(&mut self, ticket: Ticket, account: AccountId, side: Option<Side>, out: &mut Vec<Event>) {
+        if self.refuse_halted(ticket, account, out) {
+            return;
+        }
         let mut slot = self.users.get(&account).map_or(NIL, |orders| orders.head);
         while slot != NIL {
             let hot = *self.slab.peek(slot);
@@ -358,7 +373,7 @@ impl Book {
         self.slab.find(id).map(|_| self.slab.live(id.slot).record())
     }
 
-    /// The live orders of a user, newest first.
+    /// The live orders of a user, the one that entered last first; a stop that wakes enters anew.
     pub fn orders_of(&self, account: AccountId) -> impl Iterator<Item = OrderRecord> + '_ {
         let mut slot = self.users.get(&account).map_or(NIL, |orders| orders.head);
         std::iter::from_fn(move || {

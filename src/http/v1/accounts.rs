@@ -1,6 +1,6 @@
 //! A user's balances, fees and demo deposits.
 
-use crate::domain::ids::CurrencyId;
+use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::Balance;
 use crate::domain::market::Currency;
 use crate::http::error::ApiError;
@@ -91,9 +91,21 @@ pub async fn demo_deposit(state: web::Data<AppState>, user: CurrentUser, body: w
         return Err(ApiError::bad_request("too_large", "at most 1000000 at once"));
     }
     let id = body.id.unwrap_or_else(Uuid::new_v4);
-    // The user's number goes into the id, so that nobody can spend another user's ids.
-    let transfer = id.as_u128() ^ u128::from(user.0.user.0) << 64;
+    let transfer = transfer_id("demo deposit", user.0.user, id.as_bytes());
     state.trading.deposit(user.0.user, currency.id, amount, transfer).await?;
     let text = wire::amount(amount, currency);
     Ok(HttpResponse::Ok().json(json!({"id": id, "currency": currency.code, "amount": text})))
+}
+
+/// The id of a movement of money: a hash of its purpose, its user and the user's own key for it, so
+/// that nobody can name another user's movements, and a repeat gets the same id.
+pub fn transfer_id(purpose: &str, user: AccountId, key: &[u8]) -> u128 {
+    let mut hasher = blake3::Hasher::new_derive_key("agora 2026 transfer id");
+    for part in [purpose.as_bytes(), &user.0.to_le_bytes(), key] {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part);
+    }
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    u128::from_le_bytes(id)
 }

@@ -1,5 +1,6 @@
 //! Sign-up, sign-in, sign-out.
 
+use super::accounts::transfer_id;
 use crate::auth::{Secret, SignedIn};
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
@@ -44,7 +45,7 @@ async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
             let whole = if currency.code.starts_with("USD") { 100_000 } else { 10 };
             let amount = crate::domain::money::Amount(10i128.pow(u32::from(currency.decimals)) * whole);
             // The same id for the same user and currency: given once, whatever is retried.
-            let transfer = u128::from(user.0) << 32 | u128::from(currency.id.0) | 0xde30 << 112;
+            let transfer = transfer_id("welcome", user, currency.code.as_bytes());
             state.trading.deposit(user, currency.id, amount, transfer).await?;
         }
     }

@@ -1,0 +1,129 @@
+//! What a campaign came across: a rule that the random commands never reach is not proven.
+
+use agora::domain::event::{ChangeReason, Event};
+use std::collections::BTreeMap;
+
+/// How often each kind of outcome was seen.
+#[derive(Debug, Default)]
+pub struct Coverage(pub BTreeMap<String, u64>);
+
+impl Coverage {
+    fn count(&mut self, what: String) {
+        *self.0.entry(what).or_default() += 1;
+    }
+
+    /// Counts the events of one entry.
+    pub fn note(&mut self, events: &[Event]) {
+        let mut woken = 0;
+        for (at, event) in events.iter().enumerate() {
+            let fills_before = events.iter().take(at).any(|e| matches!(e, Event::Filled(_)));
+            match event {
+                Event::Accepted(_, order) => self.count(format!("accepted, sleeping {}", order.stop.is_some())),
+                Event::Rejected { reason, .. } => self.count(format!("rejected {}", reason.code())),
+                Event::Refused { reason, .. } => self.count(format!("refused {}", reason.code())),
+                Event::Opened(_) => self.count(format!("opened, after fills {fills_before}")),
+                Event::Filled(fill) => {
+                    let wide = i64::try_from(fill.quote.0).is_err();
+                    self.count(format!("filled, beyond 64 bits {wide}"));
+                }
+                Event::Changed(change) => {
+                    let how = match change.reason {
+                        ChangeReason::Amended => format!("price {}", change.new_price.is_some()),
+                        ChangeReason::SelfTrade => format!("of funds {}", change.new_funds.is_some()),
+                    };
+                    self.count(format!("changed {:?}, {how}", change.reason));
+                }
+                Event::Triggered(_) => {
+                    woken += 1;
+                    let cascade = events.iter().take(at).any(|e| match e {
+                        Event::Filled(fill) => {
+                            events.iter().any(|e| matches!(e, Event::Triggered(t) if t.id == fill.taker))
+                        }
+                        _ => false,
+                    });
+                    if cascade {
+                        self.count("triggered by a stop that woke before".into());
+                    }
+                    self.count(format!("triggered, after fills {fills_before}"));
+                }
+                Event::Done(done) => {
+                    self.count(format!("done {:?}, rested {}, slept {}", done.reason, done.rested, done.slept));
+                }
+                Event::Configured(_) => self.count("configured".into()),
+            }
+        }
+        if woken > 1 {
+            self.count("several stops woke".into());
+        }
+    }
+
+    /// Fails unless everything in `wanted` was seen.
+    pub fn require(&self, wanted: &[&str]) {
+        let missing: Vec<&&str> = wanted.iter().filter(|kind| !self.0.contains_key(**kind)).collect();
+        assert!(missing.is_empty(), "never seen: {missing:?}\nseen: {:#?}", self.0);
+    }
+}
+
+/// What a campaign of the plain rules must see.
+pub const PLAIN: &[&str] = &[
+    "accepted, sleeping false",
+    "changed Amended, price false",
+    "changed Amended, price true",
+    "changed SelfTrade, of funds false",
+    "changed SelfTrade, of funds true",
+    "done Canceled, rested true, slept false",
+    "done Expired, rested true, slept false",
+    "done FillOrKill, rested false, slept false",
+    "done Filled, rested false, slept false",
+    "done Filled, rested true, slept false",
+    "done NoLiquidity, rested false, slept false",
+    "done SelfTrade, rested false, slept false",
+    "done SelfTrade, rested true, slept false",
+    "filled, beyond 64 bits false",
+    "filled, beyond 64 bits true",
+    "opened, after fills false",
+    "opened, after fills true",
+    "refused amend_would_take",
+    "refused bad_amend",
+    "refused hold_too_small",
+    "refused order_done",
+    "refused order_not_found",
+    "rejected already_expired",
+    "rejected hold_too_small",
+    "rejected post_only_would_take",
+];
+
+/// What a campaign of all rules must see beside the plain ones.
+pub const ALL: &[&str] = &[
+    "accepted, sleeping true",
+    "configured",
+    "done Canceled, rested false, slept true",
+    "done Expired, rested false, slept true",
+    "refused cancel_only",
+    "refused funds_too_small",
+    "refused market_halted",
+    "refused price_out_of_range",
+    "refused price_outside_band",
+    "refused size_too_large",
+    "refused size_too_small",
+    "rejected bad_stop",
+    "rejected cancel_only",
+    "rejected funds_not_allowed",
+    "rejected funds_required",
+    "rejected funds_too_large",
+    "rejected funds_too_small",
+    "rejected limit_only",
+    "rejected market_halted",
+    "rejected post_only_cannot_rest",
+    "rejected post_only_mode",
+    "rejected price_out_of_range",
+    "rejected price_outside_band",
+    "rejected size_required",
+    "rejected size_too_large",
+    "rejected size_too_small",
+    "rejected too_many_open_orders",
+    "several stops woke",
+    "triggered, after fills false",
+    "triggered, after fills true",
+    "triggered by a stop that woke before",
+];

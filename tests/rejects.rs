@@ -1,0 +1,152 @@
+//! Every reason against a new order alone, and every pair of them that can hold together: the one
+//! that stands earlier in `Reject` is given.
+
+mod support;
+
+use agora::domain::book::Book;
+use agora::domain::event::Event;
+use agora::domain::market::{MarketConfig, MarketState};
+use agora::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
+use agora::domain::order::{Kind, NewOrder, Reject, Side, Stop, TimeInForce, Trigger};
+use agora::domain::time::Timestamp;
+use support::{book, config, limit, place};
+
+type Break = (Reject, fn(&mut MarketConfig), fn(&mut NewOrder));
+
+fn set_time_in_force(order: &mut NewOrder, wanted: TimeInForce) {
+    if let Kind::Limit { time_in_force, .. } = &mut order.kind {
+        *time_in_force = wanted;
+    }
+}
+
+fn set_post_only(order: &mut NewOrder) {
+    if let Kind::Limit { post_only, .. } = &mut order.kind {
+        *post_only = true;
+    }
+}
+
+/// Each breaks one rule for the limit buy of 10 lots at 100 ticks that the market takes otherwise.
+const BREAKS: &[Break] = &[
+    (Reject::MarketHalted, |m| m.state = MarketState::Halted, |_| {}),
+    (Reject::CancelOnly, |m| m.state = MarketState::CancelOnly, |_| {}),
+    (
+        Reject::PriceOutOfRange,
+        |_| {},
+        |o| {
+            if let Kind::Limit { price, .. } = &mut o.kind {
+                *price = Price(0);
+            }
+        },
+    ),
+    (Reject::SizeRequired, |_| {}, |o| o.size = Size(Size::MAX.0 + 1)),
+    (
+        Reject::PostOnlyCannotRest,
+        |_| {},
+        |o| {
+            set_post_only(o);
+            set_time_in_force(o, TimeInForce::FillOrKill);
+        },
+    ),
+    (Reject::BadStop, |_| {}, |o| o.stop = Some(Stop { trigger: Trigger::Loss, price: Price(100) })),
+    (Reject::AlreadyExpired, |_| {}, |o| set_time_in_force(o, TimeInForce::GoodTillTime(Timestamp(0)))),
+    (Reject::PostOnlyMode, |m| m.state = MarketState::PostOnly, |_| {}),
+    (Reject::SizeTooSmall, |m| m.min_size = Size(11), |_| {}),
+    (Reject::SizeTooLarge, |m| (m.min_size, m.max_size) = (Size(1), Size(9)), |_| {}),
+    (Reject::FundsTooSmall, |m| m.min_funds = Amount(1_001), |_| {}),
+    (Reject::FundsTooLarge, |_| {}, |o| o.hold = Amount(MAX_AMOUNT.0 + 1)),
+    (Reject::PriceOutsideBand, |m| (m.band, m.reference_price) = (Ppm(1_000), Price(90)), |_| {}),
+    (Reject::TooManyOpenOrders, |m| m.max_open_orders = 1, |_| {}),
+    (Reject::HoldTooSmall, |_| {}, |o| o.hold = Amount(-1)),
+    (Reject::PostOnlyWouldTake, |_| {}, set_post_only),
+];
+
+/// A book in which account 2 has an order already and where a buy at 100 would take.
+fn crowded(config: MarketConfig) -> Book {
+    let mut book = book(MarketConfig { state: MarketState::Online, ..self::config() });
+    place(&mut book, limit(2, Side::Buy, 50, 20));
+    place(&mut book, limit(3, Side::Sell, 100, 20));
+    let configure = agora::domain::entry::MarketEntry::Configure(Box::new(config));
+    assert_eq!(support::apply(&mut book, 0, &configure).len(), 1);
+    book
+}
+
+fn reason(config: MarketConfig, order: NewOrder) -> Option<Reject> {
+    match place(&mut crowded(config), order).first() {
+        Some(Event::Rejected { reason, .. }) => Some(*reason),
+        _ => None,
+    }
+}
+
+/// Whether both changes can hold together without undoing each other.
+fn compatible(first: Reject, second: Reject) -> bool {
+    use Reject::{AlreadyExpired, BadStop, CancelOnly, FundsTooLarge, HoldTooSmall, MarketHalted};
+    use Reject::{PostOnlyCannotRest, PostOnlyMode, PostOnlyWouldTake, PriceOutOfRange, SizeTooLarge, SizeTooSmall};
+    let groups: &[&[Reject]] = &[
+        &[MarketHalted, CancelOnly, PostOnlyMode],
+        // A post-only order is what that market takes.
+        &[PostOnlyMode, PostOnlyCannotRest],
+        &[PostOnlyMode, PostOnlyWouldTake],
+        &[PostOnlyCannotRest, AlreadyExpired],
+        &[SizeTooSmall, SizeTooLarge],
+        &[FundsTooLarge, HoldTooSmall],
+        // An order without a price takes nothing, and a stop is looked at when it wakes.
+        &[PriceOutOfRange, PostOnlyWouldTake],
+        &[BadStop, PostOnlyWouldTake],
+    ];
+    !groups.iter().any(|group| group.contains(&first) && group.contains(&second))
+}
+
+#[test]
+fn each_reason_is_given_alone() {
+    assert_eq!(reason(config(), limit(2, Side::Buy, 100, 10)), None, "the order is good as it is");
+    for (expected, change_market, change_order) in BREAKS {
+        let (mut config, mut order) = (config(), limit(2, Side::Buy, 100, 10));
+        change_market(&mut config);
+        change_order(&mut order);
+        assert_eq!(reason(config, order), Some(*expected));
+    }
+}
+
+#[test]
+fn of_two_reasons_the_earlier_is_given() {
+    let mut pairs = 0;
+    for (index, (first, first_market, first_order)) in BREAKS.iter().enumerate() {
+        for (second, second_market, second_order) in BREAKS.iter().skip(index + 1).filter(|b| compatible(*first, b.0)) {
+            assert!(first < second, "the table must follow the order of Reject");
+            let (mut config, mut order) = (config(), limit(2, Side::Buy, 100, 10));
+            // The second change first, then the other way round: neither may hide the other.
+            second_market(&mut config);
+            first_market(&mut config);
+            second_order(&mut order);
+            first_order(&mut order);
+            assert_eq!(reason(config, order), Some(*first), "{first:?} with {second:?}");
+            pairs += 1;
+        }
+    }
+    assert!(pairs > 80, "only {pairs} pairs were tried");
+}
+
+#[test]
+fn market_orders_have_reasons_of_their_own() {
+    use support::market;
+    let limit_only = MarketConfig { state: MarketState::LimitOnly, ..config() };
+    let cases: &[(MarketConfig, NewOrder, Option<Reject>)] = &[
+        (config(), market(2, Side::Buy, 0, None), Some(Reject::FundsRequired)),
+        (config(), market(2, Side::Buy, 0, Some(0)), Some(Reject::FundsRequired)),
+        (config(), market(2, Side::Buy, 5, Some(-1)), Some(Reject::FundsRequired)),
+        (config(), market(2, Side::Sell, 0, None), Some(Reject::SizeRequired)),
+        (config(), market(2, Side::Sell, 0, Some(5)), Some(Reject::SizeRequired)),
+        (config(), market(2, Side::Sell, 5, Some(5)), Some(Reject::FundsNotAllowed)),
+        (limit_only.clone(), market(2, Side::Sell, 5, Some(5)), Some(Reject::FundsNotAllowed)),
+        (limit_only, market(2, Side::Buy, 0, Some(5)), Some(Reject::LimitOnly)),
+        (config(), market(2, Side::Buy, 0, Some(MAX_AMOUNT.0 + 1)), Some(Reject::FundsRequired)),
+        (config(), NewOrder { hold: Amount(4), ..market(2, Side::Sell, 5, None) }, Some(Reject::HoldTooSmall)),
+        (config(), NewOrder { hold: Amount(4), ..market(2, Side::Buy, 0, Some(5)) }, Some(Reject::HoldTooSmall)),
+        (config(), NewOrder { hold: Amount(-4), ..market(2, Side::Buy, 5, None) }, Some(Reject::HoldTooSmall)),
+        (config(), market(2, Side::Buy, 0, Some(5)), None),
+        (config(), market(2, Side::Sell, 5, None), None),
+    ];
+    for (config, order, expected) in cases {
+        assert_eq!(reason(config.clone(), *order), *expected, "{order:?}");
+    }
+}
