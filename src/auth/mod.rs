@@ -9,6 +9,7 @@
 //!   thread that moves messages; a full queue is answered at once ([`AuthError::Overloaded`]).
 //! - A session's revocation is known in memory before the caller hears of it, and outlives a restart.
 //! - An unknown e-mail and a wrong password get the same answer for the same work.
+#![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod credentials;
 mod error;

@@ -78,8 +78,8 @@ async fn signing_up_in_and_out() {
 
 #[actix_rt::test]
 async fn an_address_has_one_account_whatever_its_case() {
-    let accounts = Venue::new();
-    let accounts = accounts.start();
+    let venue = Venue::new();
+    let accounts = venue.start();
     sign_up(&accounts, "ada@example.org").await;
     for again in ["ada@example.org", "ADA@EXAMPLE.ORG", " Ada@example.org "] {
         let refused = accounts.sign_up(again, password(), false, None).await.unwrap_err();

@@ -169,6 +169,7 @@ pub fn set_role(conn: &mut Connection, id: AccountId, role: Role) -> QueryResult
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
     use crate::persistence::db::{Database, DbError};
