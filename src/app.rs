@@ -123,11 +123,24 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         let start = move || Accounts::start(&data, database, AuthSettings::default(), Arc::new(wall_clock));
         tokio::task::spawn_blocking(start).await??
     };
+    tend(accounts.clone());
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let demo_funds = settings.demo || settings.demo_funds;
     let state = AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics };
     let (server, address) = serve(settings, state)?;
     Ok(Running { address, server, root, engine })
+}
+
+/// Learns of sessions that other processes ended, and forgets those that are long over.
+fn tend(accounts: Accounts) {
+    actix_web::rt::spawn(async move {
+        loop {
+            tokio::time::sleep(Duration::from_secs(5)).await;
+            if let Err(error) = accounts.tend().await {
+                tracing::warn!(%error, "sessions could not be tended");
+            }
+        }
+    });
 }
 
 async fn start_projector(
@@ -249,17 +262,15 @@ pub fn verify(data: &Path) -> anyhow::Result<String> {
         venue
             .apply(&committed.batch, &mut Silent)
             .map_err(|error| anyhow!("the batch at position {} cannot be applied: {error}", committed.position))?;
-        if marks.contains(&committed.position) {
-            if let Some(loaded) = snapshots.newest(committed.position).filter(|l| l.position == committed.position) {
-                let (replayed, stored) = (venue.hash(), loaded.venue.hash());
-                if replayed != stored {
-                    let position = committed.position;
-                    return Err(anyhow!(
-                        "at position {position} the replay has hash {replayed}, the snapshot {stored}"
-                    ));
-                }
-                compared += 1;
+        if marks.contains(&committed.position)
+            && let Some(loaded) = snapshots.newest(committed.position).filter(|l| l.position == committed.position)
+        {
+            let (replayed, stored) = (venue.hash(), loaded.venue.hash());
+            if replayed != stored {
+                let position = committed.position;
+                return Err(anyhow!("at position {position} the replay has hash {replayed}, the snapshot {stored}"));
             }
+            compared += 1;
         }
     }
     venue.audit().map_err(|reason| anyhow!("the replayed state breaks a rule: {reason}"))?;

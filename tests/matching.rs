@@ -1,5 +1,7 @@
 //! Rules of matching as tables: what stands in the book, what comes, what happens.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
 mod support;
 
 use agora::domain::book::Book;

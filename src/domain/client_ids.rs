@@ -27,11 +27,11 @@ impl ClientIds {
         if self.orders.insert((account, id), (market, order)).is_none() {
             self.newest.push_back((account, id, market, order));
         }
-        if self.newest.len() > REMEMBERED {
-            if let Some((account, id, ..)) = self.newest.pop_front() {
-                self.orders.remove(&(account, id));
-                self.forgotten = true;
-            }
+        if self.newest.len() > REMEMBERED
+            && let Some((account, id, ..)) = self.newest.pop_front()
+        {
+            self.orders.remove(&(account, id));
+            self.forgotten = true;
         }
     }
 

@@ -106,10 +106,10 @@ impl Transfers {
             return false;
         }
         self.queue.push_back(id);
-        if self.queue.len() > REMEMBERED_TRANSFERS {
-            if let Some(oldest) = self.queue.pop_front() {
-                self.known.remove(&oldest);
-            }
+        if self.queue.len() > REMEMBERED_TRANSFERS
+            && let Some(oldest) = self.queue.pop_front()
+        {
+            self.known.remove(&oldest);
         }
         true
     }

@@ -202,7 +202,7 @@ impl MarketConfig {
             let power = 10u128.checked_pow(finer.unsigned_abs())?;
             let value = if finer >= 0 {
                 units.checked_mul(power)?
-            } else if units % power == 0 {
+            } else if units.is_multiple_of(power) {
                 units / power
             } else {
                 return None;

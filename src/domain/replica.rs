@@ -241,10 +241,10 @@ impl LedgerReplica {
                 for posting in &group {
                     posted(&self.ledger, posting);
                 }
-                if let Event::Accepted(id, order) = event {
-                    if let Some(client_id) = order.client_id {
-                        self.client_ids.remember(order.account, client_id, outcomes.market, *id);
-                    }
+                if let Event::Accepted(id, order) = event
+                    && let Some(client_id) = order.client_id
+                {
+                    self.client_ids.remember(order.account, client_id, outcomes.market, *id);
                 }
             }
         }

@@ -161,10 +161,10 @@ impl Venue {
         use super::order::Side;
         let book = &market.replica.book;
         let symbol = &book.config().symbol;
-        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) {
-            if bid >= ask {
-                return Err(format!("the book of {symbol} is crossed: bid {} and ask {} ticks", bid.0, ask.0));
-            }
+        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell))
+            && bid >= ask
+        {
+            return Err(format!("the book of {symbol} is crossed: bid {} and ask {} ticks", bid.0, ask.0));
         }
         if market.data.feed_sequence() != book.feed_sequence() {
             return Err(format!("the market data of {symbol} is at another feed sequence than its book"));

@@ -120,9 +120,7 @@ impl From<AuthError> for ApiError {
     fn from(error: AuthError) -> ApiError {
         let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut answer = ApiError::new(status, error.code(), error.to_string());
-        if let AuthError::TooManyAttempts { retry_after_s } = error {
-            answer.retry_after_s = Some(retry_after_s);
-        }
+        answer.retry_after_s = error.retry_after_s();
         answer
     }
 }

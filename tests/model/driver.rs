@@ -332,10 +332,10 @@ impl World {
         events.clear();
         let at = Timestamp(self.now);
         self.real.apply(at, entry, &mut events);
-        if let MarketEntry::Place(order) = entry {
-            if let Some(id) = order.client_id {
-                self.client_ids.remove(&(order.account, id));
-            }
+        if let MarketEntry::Place(order) = entry
+            && let Some(id) = order.client_id
+        {
+            self.client_ids.remove(&(order.account, id));
         }
         self.admission.settle(MARKET, entry.ticket());
         let should = self.market.apply(at, entry);
@@ -382,10 +382,10 @@ impl World {
             same!(is, should, "the {side:?} side of the book");
             same!(book.best(side).map(|p| p.0), should.first().map(|row| row.0), "the best {side:?}");
         }
-        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) {
-            if bid >= ask {
-                return Err(format!("the book is crossed: {bid:?} {ask:?}"));
-            }
+        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell))
+            && bid >= ask
+        {
+            return Err(format!("the book is crossed: {bid:?} {ask:?}"));
         }
         same!(book.live_orders(), market.live.len(), "the number of live orders");
         same!(book.last_price().map(|p| p.0), market.last_price, "the last price");

@@ -202,10 +202,10 @@ impl LedgerActor {
                 LedgerEntry::Transfer { movement: Movement { ticket, ..movement }, to }
             }
         };
-        if let LedgerEntry::Deposit(m) | LedgerEntry::Withdraw(m) | LedgerEntry::Transfer { movement: m, .. } = &entry {
-            if replica.ledger.knows_transfer(m.transfer) {
-                return answer_now(reply, Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
-            }
+        if let LedgerEntry::Deposit(m) | LedgerEntry::Withdraw(m) | LedgerEntry::Transfer { movement: m, .. } = &entry
+            && replica.ledger.knows_transfer(m.transfer)
+        {
+            return answer_now(reply, Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
         }
         if let Some((ticket, account, currency, amount)) = needs(&entry) {
             let (stream, epoch) = (StreamId::Ledger, self.epoch);

@@ -76,9 +76,10 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         venue.start_as(spec.mailbox(65_536).keep_queue(), &this).await?
     };
 
-    let accounts = Directory::new("accounts", &[data_arbiter.clone()], DirectorySettings::default(), |account, _| {
-        Ok(AccountActor::new(*account))
-    });
+    let accounts =
+        Directory::new("accounts", std::slice::from_ref(&data_arbiter), DirectorySettings::default(), |account, _| {
+            Ok(AccountActor::new(*account))
+        });
     let mut listed = Vec::new();
     for (index, (config, scale)) in markets.into_iter().enumerate() {
         let id = MarketId(index as u16);

@@ -166,8 +166,8 @@ impl Oracle {
     /// The price of the k-th best level, or of the last one when there are fewer.
     fn kth(&self, side: Side, k: usize) -> Option<u32> {
         match side {
-            Side::Buy => self.bids.keys().rev().take(k).last().copied(),
-            Side::Sell => self.asks.keys().take(k).last().copied(),
+            Side::Buy => self.bids.keys().rev().take(k).next_back().copied(),
+            Side::Sell => self.asks.keys().take(k).next_back().copied(),
         }
     }
 
@@ -186,10 +186,10 @@ impl Oracle {
             }
         }
         self.live.swap_remove(live_at as usize);
-        if let Some(moved) = self.live.get(live_at as usize) {
-            if let Some(node) = self.nodes.get_mut(*moved as usize) {
-                node.live_at = live_at;
-            }
+        if let Some(moved) = self.live.get(live_at as usize)
+            && let Some(node) = self.nodes.get_mut(*moved as usize)
+        {
+            node.live_at = live_at;
         }
     }
 

@@ -185,10 +185,10 @@ impl Book {
 /// Whether the order makes sense in any market.
 fn check_form(order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
     let in_range = |price: Price| (1..=Price::MAX.0).contains(&price.0);
-    if let Kind::Limit { price, .. } = order.kind {
-        if !in_range(price) {
-            return Err(Reject::PriceOutOfRange);
-        }
+    if let Kind::Limit { price, .. } = order.kind
+        && !in_range(price)
+    {
+        return Err(Reject::PriceOutOfRange);
     }
     let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) }) && order.side == Side::Buy;
     if order.size > Size::MAX || (order.size.is_zero() && !by_funds) {
@@ -215,10 +215,10 @@ fn check_form(order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
             return Err(Reject::BadStop);
         }
     }
-    if let Kind::Limit { time_in_force: TimeInForce::GoodTillTime(expires_at), .. } = order.kind {
-        if expires_at <= at {
-            return Err(Reject::AlreadyExpired);
-        }
+    if let Kind::Limit { time_in_force: TimeInForce::GoodTillTime(expires_at), .. } = order.kind
+        && expires_at <= at
+    {
+        return Err(Reject::AlreadyExpired);
     }
     Ok(())
 }

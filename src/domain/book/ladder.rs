@@ -34,6 +34,7 @@ pub(crate) type LevelImage = (u64, u32, u32);
 
 /// All levels of one side.
 #[derive(Clone, Debug)]
+#[allow(clippy::vec_box, reason = "growing the list of pages must move pointers, not two kilobytes for each page")]
 pub(crate) struct Ladder {
     side: Side,
     pages: Vec<Box<Page>>,

@@ -34,10 +34,11 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     // Ids older than memory remembers are in the database; only then does it have to be asked.
     if let Some(id) = order.client_id {
         let known = state.trading.find_client_id(account, id).await?;
-        if known.order.is_none() && known.ask_database {
-            if let Some((market, record)) = state.query(move |c| orders::by_client_id(c, account, id)).await? {
-                return Ok(HttpResponse::Ok().json(view(&state, market, &record)?));
-            }
+        if known.order.is_none()
+            && known.ask_database
+            && let Some((market, record)) = state.query(move |c| orders::by_client_id(c, account, id)).await?
+        {
+            return Ok(HttpResponse::Ok().json(view(&state, market, &record)?));
         }
     }
     match state.trading.place(market, order).await {

@@ -113,10 +113,10 @@ impl Feed {
             self.watch(old, Unwatch(ctx.address().recipient()));
         }
         self.user = user;
-        if let Some(new) = user {
-            if self.state.trading.accounts().try_send(&new, Watch(ctx.address().recipient())).is_err() {
-                self.close(ctx, "the private feed is overloaded, please reconnect");
-            }
+        if let Some(new) = user
+            && self.state.trading.accounts().try_send(&new, Watch(ctx.address().recipient())).is_err()
+        {
+            self.close(ctx, "the private feed is overloaded, please reconnect");
         }
     }
 
