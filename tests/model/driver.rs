@@ -50,6 +50,9 @@ pub struct Real {
     pub ledger: Ledger,
 }
 
+/// Whose hold waits, in which currency, how much.
+type PendingHold = (AccountId, agora::domain::ids::CurrencyId, i128);
+
 pub struct World {
     scene: Scene,
     real: Real,
@@ -61,7 +64,7 @@ pub struct World {
     records: HashMap<u64, OrderRecord>,
     slots: HashMap<u64, u32>,
     /// What was admitted and waits to be committed, with what the model holds for it.
-    waiting: Vec<(Entry, Option<(AccountId, agora::domain::ids::CurrencyId, i128)>)>,
+    waiting: Vec<(Entry, Option<PendingHold>)>,
     /// Encoded batches, one entry each.
     pub log: Vec<Bytes>,
     now: i64,
