@@ -1,5 +1,6 @@
 //! Entries as bytes: what is written is read, what was written once stays readable, and no bytes
 //! make the decoder panic.
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 #[path = "model/rng.rs"]
 mod rng;

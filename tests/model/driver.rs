@@ -11,7 +11,7 @@ use agora::domain::book::Book;
 use agora::domain::codec::{Coded, Entries};
 use agora::domain::entry::{Amend, LedgerEntry, MarketEntry, Movement};
 use agora::domain::event::Event;
-use agora::domain::ids::{AccountId, ClientOrderId, Epoch, MarketId, OrderId, StreamId, Ticket};
+use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use agora::domain::ledger::{Ledger, needs};
 use agora::domain::money::{Amount, Price, Size};
 use agora::domain::order::{Kind, NewOrder, OrderRecord, Reject, Side};
@@ -39,6 +39,9 @@ enum Entry {
     Ledger(LedgerEntry),
 }
 
+/// Whose, in which currency, how much.
+type Held = (AccountId, CurrencyId, i128);
+
 const MARKET: StreamId = StreamId::Market(MarketId(0));
 const EPOCH: Epoch = Epoch { counter: 1, node: 0 };
 const PAIR: Pair = Pair { base: BASE, quote: QUOTE };
@@ -59,7 +62,7 @@ pub struct World {
     records: HashMap<u64, OrderRecord>,
     slots: HashMap<u64, u32>,
     /// What was admitted and waits to be committed, with what the model holds for it.
-    waiting: Vec<(Entry, Option<(AccountId, agora::domain::ids::CurrencyId, i128)>)>,
+    waiting: Vec<(Entry, Option<Held>)>,
     /// Encoded batches, one entry each.
     pub log: Vec<Bytes>,
     now: i64,
@@ -258,7 +261,7 @@ impl World {
         stream: StreamId,
         ticket: Ticket,
         account: AccountId,
-        currency: agora::domain::ids::CurrencyId,
+        currency: CurrencyId,
         amount: i128,
         client_id: Option<ClientOrderId>,
         entry: Entry,
@@ -329,10 +332,10 @@ impl World {
         events.clear();
         let at = Timestamp(self.now);
         self.real.apply(at, entry, &mut events);
-        if let MarketEntry::Place(order) = entry {
-            if let Some(id) = order.client_id {
-                self.client_ids.remove(&(order.account, id));
-            }
+        if let MarketEntry::Place(order) = entry
+            && let Some(id) = order.client_id
+        {
+            self.client_ids.remove(&(order.account, id));
         }
         self.admission.settle(MARKET, entry.ticket());
         let should = self.market.apply(at, entry);
@@ -379,10 +382,10 @@ impl World {
             same!(is, should, "the {side:?} side of the book");
             same!(book.best(side).map(|p| p.0), should.first().map(|row| row.0), "the best {side:?}");
         }
-        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell)) {
-            if bid >= ask {
-                return Err(format!("the book is crossed: {bid:?} {ask:?}"));
-            }
+        if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell))
+            && bid >= ask
+        {
+            return Err(format!("the book is crossed: {bid:?} {ask:?}"));
         }
         same!(book.live_orders(), market.live.len(), "the number of live orders");
         same!(book.last_price().map(|p| p.0), market.last_price, "the last price");
