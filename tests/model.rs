@@ -3,7 +3,7 @@
 //! `AGORA_SEED` sets the seed of the first sequence (the next ones count on from it) and
 //! `AGORA_SEQUENCES` how many there are. A failure prints its seed and the shortest sequence found
 //! that still fails.
-
+#![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 #[path = "model/bank.rs"]

@@ -12,7 +12,7 @@ use agora::domain::client_ids::ClientIds;
 use agora::domain::codec::{Coded, Entries};
 use agora::domain::entry::{Amend, LedgerEntry, MarketEntry, Movement};
 use agora::domain::event::Event;
-use agora::domain::ids::{AccountId, ClientOrderId, Epoch, MarketId, OrderId, StreamId, Ticket};
+use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use agora::domain::ledger::{Ledger, needs};
 use agora::domain::money::{Amount, Price, Size};
 use agora::domain::order::{Kind, NewOrder, OrderRecord, Reject, Side};
@@ -40,6 +40,9 @@ enum Entry {
     Ledger(LedgerEntry),
 }
 
+/// Whose, in which currency, how much.
+type Held = (AccountId, CurrencyId, i128);
+
 const MARKET: StreamId = StreamId::Market(MarketId(0));
 const EPOCH: Epoch = Epoch { counter: 1, node: 0 };
 const PAIR: Pair = Pair { base: BASE, quote: QUOTE };
@@ -49,9 +52,6 @@ pub struct Real {
     pub book: Book,
     pub ledger: Ledger,
 }
-
-/// Whose hold waits, in which currency, how much.
-type PendingHold = (AccountId, agora::domain::ids::CurrencyId, i128);
 
 pub struct World {
     scene: Scene,
@@ -64,7 +64,7 @@ pub struct World {
     records: HashMap<u64, OrderRecord>,
     slots: HashMap<u64, u32>,
     /// What was admitted and waits to be committed, with what the model holds for it.
-    waiting: Vec<(Entry, Option<PendingHold>)>,
+    waiting: Vec<(Entry, Option<Held>)>,
     /// Encoded batches, one entry each.
     pub log: Vec<Bytes>,
     now: i64,
@@ -264,7 +264,7 @@ impl World {
         stream: StreamId,
         ticket: Ticket,
         account: AccountId,
-        currency: agora::domain::ids::CurrencyId,
+        currency: CurrencyId,
         amount: i128,
         client_id: Option<ClientOrderId>,
         entry: Entry,

@@ -20,7 +20,7 @@ impl Rng {
     }
 
     /// Uniform in low..=high.
-    #[allow(dead_code, reason = "the codec test shares this file and needs no ranges")]
+    #[allow(dead_code, reason = "not every test draws ranges")]
     pub fn within(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }

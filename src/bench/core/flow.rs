@@ -166,8 +166,8 @@ impl Oracle {
     /// The price of the k-th best level, or of the last one when there are fewer.
     fn kth(&self, side: Side, k: usize) -> Option<u32> {
         match side {
-            Side::Buy => self.bids.keys().rev().take(k).next_back().copied(),
-            Side::Sell => self.asks.keys().take(k).next_back().copied(),
+            Side::Buy => self.bids.keys().rev().take(k).fold(None, |_, price| Some(*price)),
+            Side::Sell => self.asks.keys().take(k).fold(None, |_, price| Some(*price)),
         }
     }
 
@@ -186,9 +186,8 @@ impl Oracle {
             }
         }
         self.live.swap_remove(live_at as usize);
-        if let Some(moved) = self.live.get(live_at as usize)
-            && let Some(node) = self.nodes.get_mut(*moved as usize)
-        {
+        let moved = self.live.get(live_at as usize).copied().unwrap_or_default();
+        if let Some(node) = self.nodes.get_mut(moved as usize) {
             node.live_at = live_at;
         }
     }
