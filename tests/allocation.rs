@@ -1,7 +1,6 @@
 //! The steady state of a book allocates nothing. This test stands alone in its program, because it
 //! counts every allocation of the process.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 mod support;
 

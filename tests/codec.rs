@@ -1,7 +1,6 @@
 //! Entries as bytes: what is written is read, what was written once stays readable, and no bytes
 //! make the decoder panic.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 #[path = "model/rng.rs"]
 mod rng;

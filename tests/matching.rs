@@ -1,6 +1,5 @@
 //! Rules of matching as tables: what stands in the book, what comes, what happens.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 mod support;
 

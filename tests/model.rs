@@ -4,7 +4,6 @@
 //! `AGORA_SEQUENCES` how many there are. A failure prints its seed and the shortest sequence found
 //! that still fails.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 #[path = "model/bank.rs"]
 mod bank;

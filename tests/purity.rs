@@ -1,6 +1,5 @@
 //! `domain/` is pure: this reads its sources and names every line that a replay could not repeat.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,6 @@
 //! Every reason against a new order alone, and every pair of them that can hold together: the one
 //! that stands earlier in `Reject` is given.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
-#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 mod support;
 
