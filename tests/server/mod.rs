@@ -121,7 +121,9 @@ impl Client {
         // A server may answer and close before it has read everything; the answer counts.
         let sent = connection.get_mut().write_all(bytes);
         let answer = read_answer(connection);
-        sent.or(if answer.is_ok() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) })?;
+        if answer.is_err() {
+            sent?;
+        }
         answer
     }
 
