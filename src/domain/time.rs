@@ -28,7 +28,7 @@ impl Timestamp {
     /// The start of the bucket of `width` microseconds that holds this moment, aligned to the epoch.
     #[must_use]
     pub fn bucket(self, width: i64) -> Timestamp {
-        Timestamp(self.0 - self.0.rem_euclid(width))
+        Timestamp(self.0.saturating_sub(self.0.rem_euclid(width)))
     }
 }
 

@@ -6,12 +6,12 @@ use super::session::CurrentUser;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
 use crate::persistence::users::Role;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue};
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpResponse, ResponseError, web};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -91,12 +91,12 @@ impl Metrics {
 /// Those of the handlers.
 pub async fn observe(
     request: ServiceRequest,
-    next: Next<impl MessageBody>,
+    next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
     let started = Instant::now();
     let metrics = request.app_data::<web::Data<AppState>>().map(|state| state.metrics.clone());
     let method = request.method().clone();
-    let mut response = next.call(request).await?;
+    let mut response = in_json(next.call(request).await?);
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("CB-BEFORE, CB-AFTER, Retry-After"));
@@ -108,6 +108,24 @@ pub async fn observe(
         metrics.requests.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
     }
     Ok(response)
+}
+
+/// Gives the refusals of the framework (a body that is too long, a handshake that is none) the body
+/// that every error has. They alone are plain text.
+fn in_json<B: MessageBody + 'static>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("text/plain");
+    if !(status.is_client_error() || status.is_server_error()) || !kind.starts_with("text/plain") {
+        return response.map_into_left_body();
+    }
+    let answer = match status {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(status, "body_too_large", "the body is too large"),
+        StatusCode::NOT_FOUND => ApiError::not_found(),
+        _ if status.is_server_error() => ApiError::new(status, "internal", "the server failed; please report it"),
+        _ => ApiError::new(status, "invalid_request", "the request cannot be read"),
+    };
+    let (request, _) = response.into_parts();
+    ServiceResponse::new(request, answer.error_response()).map_into_right_body()
 }
 
 /// `GET /health/live`: the process answers.

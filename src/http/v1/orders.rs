@@ -269,6 +269,9 @@ pub async fn fills(state: web::Data<AppState>, user: CurrentUser, query: web::Qu
         }
     };
     let market = market.ok_or_else(ApiError::not_found)?.clone();
+    if let Some((place, id)) = order {
+        find(&state, account, place, id).await?;
+    }
     let id = market.id;
     // An order's fills are looked for among all of the user's; they are few for most.
     let rows = if order.is_some() { 10_000 } else { limit as i64 };

@@ -1,0 +1,158 @@
+//! The real program in a process of its own, and a small HTTP client on one kept connection.
+
+use serde_json::{Value, json};
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// `agora` with these arguments; it is not started yet.
+pub fn agora(arguments: &[&str], data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_agora"));
+    command.args(arguments).arg("--data").arg(data).env("AGORA_LOG", "error");
+    command
+}
+
+/// A running server. It is killed when dropped.
+pub struct Server {
+    pub process: Child,
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts on a free port and returns when requests are taken.
+    pub fn start(data: &Path) -> Server {
+        let mut command = agora(&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], data);
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("the program ended before it was ready").unwrap();
+            if let Some(rest) = line.trim().strip_prefix("page") {
+                break rest.trim().trim_start_matches("http://").trim_end_matches('/').parse().unwrap();
+            }
+        };
+        // What comes later is read too, or the program would fail to print it.
+        std::thread::spawn(move || lines.for_each(drop));
+        Server { process, address }
+    }
+
+    pub fn client(&self, token: &str) -> Client {
+        Client { address: self.address, token: token.into(), connection: None }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already, which is as good.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// One user's connection.
+pub struct Client {
+    pub address: SocketAddr,
+    pub token: String,
+    connection: Option<BufReader<TcpStream>>,
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; `null` when it is none.
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or(Value::Null)
+    }
+}
+
+impl Client {
+    /// Makes a new user and is their client from here on.
+    pub fn sign_up(server: &Server, email: &str) -> Client {
+        let mut client = server.client("");
+        let body = json!({"email": email, "password": "correct horse battery"}).to_string();
+        let answer = client.send("POST", "/auth/sign-up", body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        client.token = answer.json()["access_token"].as_str().unwrap().into();
+        client
+    }
+
+    /// One request below `/v1`.
+    ///
+    /// # Errors
+    /// When the connection broke: whether the request was executed is unknown then.
+    pub fn send(&mut self, method: &str, path: &str, body: &[u8]) -> io::Result<Answer> {
+        let mut head = format!("{method} /v1{path} HTTP/1.1\r\nHost: agora\r\nContent-Length: {}\r\n", body.len());
+        if !self.token.is_empty() {
+            head += &format!("Authorization: Bearer {}\r\n", self.token);
+        }
+        head += "\r\n";
+        let answer = self.send_raw(&[head.as_bytes(), body].concat());
+        let closes = |answer: &Answer| answer.header("connection").is_some_and(|value| value == "close");
+        if answer.as_ref().map_or(true, closes) {
+            self.connection = None;
+        }
+        answer
+    }
+
+    /// Sends these bytes and reads one answer.
+    ///
+    /// # Errors
+    /// When the connection ends before a whole answer came.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<Answer> {
+        if self.connection.is_none() {
+            let stream = TcpStream::connect(self.address)?;
+            stream.set_nodelay(true)?;
+            stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+            self.connection = Some(BufReader::new(stream));
+        }
+        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        // A server may answer and close before it has read everything; the answer counts.
+        let sent = connection.get_mut().write_all(bytes);
+        let answer = read_answer(connection);
+        if answer.is_err() {
+            sent?;
+        }
+        answer
+    }
+
+    /// The JSON of a request that must succeed.
+    pub fn get(&mut self, path: &str) -> Value {
+        let answer = self.send("GET", path, b"").unwrap();
+        assert_eq!(answer.status, 200, "{path}: {}", answer.json());
+        answer.json()
+    }
+}
+
+fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+    let mut line = || -> io::Result<String> {
+        let mut text = String::new();
+        match connection.read_line(&mut text)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(text.trim_end().to_string()),
+        }
+    };
+    let first = line()?;
+    let status = first.split(' ').nth(1).and_then(|text| text.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    let mut headers = Vec::new();
+    loop {
+        let text = line()?;
+        let Some((name, value)) = text.split_once(':') else { break };
+        headers.push((name.to_lowercase(), value.trim().to_string()));
+    }
+    let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
+    let mut body = vec![0; length.unwrap_or(0)];
+    connection.read_exact(&mut body)?;
+    Ok(Answer { status, headers, body })
+}
