@@ -1,8 +1,9 @@
 //! The command line.
 
 use crate::app;
-use crate::bots;
+use crate::bench::core::{CoreOptions, flow::FlowOptions};
 use crate::config::ServeConfig;
+use crate::{bench, bots};
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -58,6 +59,27 @@ enum AdminCommand {
 enum BenchCommand {
     /// The embedded log against a bare append and fdatasync loop.
     Log,
+    /// One order book in memory, checked against an oracle.
+    Core {
+        /// How often the flow is run; the median counts.
+        #[arg(long, default_value_t = CoreOptions::default().rounds)]
+        rounds: usize,
+        /// A book of about a thousand live orders instead of a hundred thousand.
+        #[arg(long)]
+        shallow: bool,
+    },
+    /// Orders over HTTP against a bare JSON server.
+    Rest(bench::rest::Options),
+    /// The bare JSON server of `bench rest`.
+    #[command(hide = true)]
+    Echo {
+        /// Where it listens.
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+        /// Threads that serve HTTP.
+        #[arg(long)]
+        workers: usize,
+    },
 }
 
 /// Does what the command line says.
@@ -73,15 +95,27 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Some(Command::Admin { command: AdminCommand::Create { email, data } }) => create_admin(&email, &data),
-        Some(Command::Bench { command: BenchCommand::Log }) => {
-            println!("{}", crate::bench::log::run(&crate::bench::log::Options::default())?);
-            Ok(())
-        }
+        Some(Command::Bench { command }) => measure(command),
         Some(Command::Bot { command }) => {
             telemetry(false);
             actix_web::rt::System::new().block_on(bots::run(command))
         }
     }
+}
+
+fn measure(command: BenchCommand) -> anyhow::Result<()> {
+    match command {
+        BenchCommand::Log => println!("{}", bench::log::run(&bench::log::Options::default())?),
+        BenchCommand::Core { rounds, shallow } => {
+            let flow = if shallow { FlowOptions::shallow() } else { FlowOptions::default() };
+            println!("{}", bench::core::run(&CoreOptions { flow, rounds, ..CoreOptions::default() })?);
+        }
+        BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
+        BenchCommand::Echo { listen, workers } => {
+            actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers))?;
+        }
+    }
+    Ok(())
 }
 
 /// The settings of `serve` as environment and defaults give them.

@@ -58,7 +58,13 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{accounts, auth, markets, orders};
-    cfg.route("/time", web::get().to(markets::time))
+    // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
+    cfg.route("/orders", web::post().to(orders::place))
+        .route("/orders/{id}", web::delete().to(orders::cancel))
+        .route("/orders/{id}", web::get().to(orders::get))
+        .route("/orders", web::get().to(orders::list))
+        .route("/orders", web::delete().to(orders::cancel_all))
+        .route("/time", web::get().to(markets::time))
         .route("/currencies", web::get().to(markets::currencies))
         .route("/currencies/{id}", web::get().to(markets::currency))
         .route("/products", web::get().to(markets::products))
@@ -78,11 +84,6 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/accounts/{id}", web::get().to(accounts::get))
         .route("/fees", web::get().to(accounts::fees))
         .route("/deposits/demo", web::post().to(accounts::demo_deposit))
-        .route("/orders", web::post().to(orders::place))
-        .route("/orders", web::get().to(orders::list))
-        .route("/orders", web::delete().to(orders::cancel_all))
-        .route("/orders/{id}", web::get().to(orders::get))
-        .route("/orders/{id}", web::delete().to(orders::cancel))
         .route("/fills", web::get().to(orders::fills))
         .route("/admin/tree", web::get().to(ops::tree))
         .route("/feed", web::get().to(ws::feed::connect))
