@@ -228,7 +228,7 @@ test("the session outlives a reload; signing out ends it; the demo account can s
   );
   await signIn(password);
   await page.locator(".balances tbody tr").first().waitFor();
-  assert.equal(await page.locator("dialog[open]").count(), 0, "the dialog is closed");
+  await eventually(async () => (await page.locator("dialog[open]").count()) === 0, "the dialog is closed");
   assert.deepEqual(complaints, []);
   await context.close();
 });

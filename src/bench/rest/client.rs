@@ -73,10 +73,10 @@ pub async fn until_ready(address: SocketAddr) -> anyhow::Result<()> {
     let start = Instant::now();
     let probe = request("GET", "/health/ready", None, "");
     while start.elapsed() < Duration::from_secs(30) {
-        if let Ok(mut connection) = Connection::open(address).await {
-            if matches!(connection.exchange(&probe).await, Ok((200, _))) {
-                return Ok(());
-            }
+        if let Ok(mut connection) = Connection::open(address).await
+            && matches!(connection.exchange(&probe).await, Ok((200, _)))
+        {
+            return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }

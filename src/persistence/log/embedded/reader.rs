@@ -28,8 +28,10 @@ impl LogReader for Reader {
         let resumed = self.0.resume.lock().take_if(|walk| walk.next == from.0.saturating_add(1));
         let mut batches =
             Reading { inner: Arc::clone(&self.0), at: from.0, walk: resumed, limit: 0, came_from: None, ended: false };
-        if batches.walk.is_none() {
-            batches.walk = batches.locate()?;
+        // A walk that is taken up again may hold the beginning of a frame whose rest must still be read.
+        match &batches.walk {
+            Some(walk) => batches.limit = batches.limit_of(walk)?,
+            None => batches.walk = batches.locate()?,
         }
         Ok(Box::new(batches))
     }
