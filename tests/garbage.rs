@@ -1,6 +1,8 @@
 //! Nonsense of every kind against the running program: each answer is a documented 4xx with a JSON
 //! body of `message` and `code`, and nothing of anybody's changes.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
 #[path = "model/rng.rs"]
 mod rng;
 mod server;

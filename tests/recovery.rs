@@ -2,6 +2,8 @@
 //! acknowledged is there exactly once, a retry never makes a second order, and no money is made or
 //! lost.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
 #[path = "model/rng.rs"]
 mod rng;
 mod server;

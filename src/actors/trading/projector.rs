@@ -91,8 +91,12 @@ impl Follower {
             }
             let before = self.position;
             let mut collector = Collector { changes: &mut self.changes };
+            // Never across the watermark: what is below it must be dropped, not written again.
+            let known = self.parts.written.load(Ordering::Relaxed).saturating_sub(before.0);
+            let known = usize::try_from(known).unwrap_or(usize::MAX);
+            let limit = if known == 0 { BATCHES_AT_ONCE } else { BATCHES_AT_ONCE.min(known) };
             let reader = self.parts.reader.clone();
-            self.position = catch_up(&mut self.venue, reader.as_ref(), before, BATCHES_AT_ONCE, &mut collector)?;
+            self.position = catch_up(&mut self.venue, reader.as_ref(), before, limit, &mut collector)?;
             if self.position == before {
                 return Ok(());
             }
