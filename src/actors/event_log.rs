@@ -292,6 +292,11 @@ impl Handler<Propose> for EventLog {
             return Err(NotQueued::Stale);
         }
         if stream.queued.len() + proposal.entries.len() > MAX_QUEUED {
+            // The owner does not wait for the answer: it hears through its port, as of any refusal.
+            let (epoch, count, payload) = (proposal.epoch, proposal.count, Bytes::from(proposal.entries));
+            let batch = Batch { stream: proposal.stream, epoch, number: 0, at: self.newest, count, payload };
+            let error = AppendError::Unavailable(NotQueued::Full.to_string());
+            self.tell(proposal.stream, FromLog::NotWritten { batch: Arc::new(batch), error });
             return Err(NotQueued::Full);
         }
         stream.queued.extend_from_slice(&proposal.entries);
