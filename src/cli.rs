@@ -2,10 +2,11 @@
 
 use crate::app;
 use crate::bench::core::{CoreOptions, flow::FlowOptions};
-use crate::config::ServeConfig;
+use crate::config::{self, ServeConfig};
 use crate::{bench, bots};
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// A spot exchange, chat and short links on supervised, event-sourced actors.
@@ -13,13 +14,13 @@ use std::path::PathBuf;
 #[command(version, about)]
 pub struct Cli {
     #[command(subcommand)]
-    command: Option<Command>,
+    command: Command,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serves the venue; without any command this is `serve --demo`.
-    Serve(ServeConfig),
+    Serve(Box<ServeConfig>),
     /// Tools for the administrator.
     Admin {
         #[command(subcommand)]
@@ -82,21 +83,37 @@ enum BenchCommand {
     },
 }
 
+impl Cli {
+    /// Reads the arguments, with the settings file under them that they name. Without a command they are those of
+    /// `serve --demo`. Ends the process, as usual, on `--help` and on a line that cannot be understood.
+    ///
+    /// # Errors
+    /// When the settings file cannot be used.
+    pub fn read(arguments: impl IntoIterator<Item = OsString>) -> anyhow::Result<Cli> {
+        let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+        if arguments.len() < 2 {
+            arguments.extend(["serve".into(), "--demo".into()]);
+        }
+        let command = config::layered(Cli::command(), "serve", &arguments)?;
+        let matches = command.get_matches_from(arguments);
+        Cli::from_arg_matches(&matches).map_err(|error| error.exit())
+    }
+}
+
 /// Does what the command line says.
 ///
 /// # Errors
 /// What went wrong, for the terminal.
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
-        None => serve(ServeConfig { demo: true, ..default_settings() }),
-        Some(Command::Serve(settings)) => serve(settings),
-        Some(Command::Verify { data }) => {
+        Command::Serve(settings) => serve(*settings),
+        Command::Verify { data } => {
             println!("{}", app::verify(&data)?);
             Ok(())
         }
-        Some(Command::Admin { command: AdminCommand::Create { email, data } }) => create_admin(&email, &data),
-        Some(Command::Bench { command }) => measure(command),
-        Some(Command::Bot { command }) => {
+        Command::Admin { command: AdminCommand::Create { email, data } } => create_admin(&email, &data),
+        Command::Bench { command } => measure(command),
+        Command::Bot { command } => {
             telemetry(false);
             actix_web::rt::System::new().block_on(bots::run(command))
         }
@@ -116,16 +133,6 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// The settings of `serve` as environment and defaults give them.
-fn default_settings() -> ServeConfig {
-    #[derive(Parser)]
-    struct Alone {
-        #[command(flatten)]
-        settings: ServeConfig,
-    }
-    Alone::parse_from(["agora"]).settings
 }
 
 fn telemetry(json: bool) {

@@ -1,44 +1,8 @@
-//! Every setting with its default and unit.
+//! What a new venue lists: its first currencies and markets.
 
 use crate::domain::ids::{CurrencyId, MarketId};
 use crate::domain::market::{Currency, MarketConfig, MarketState, Step};
 use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
-use clap::Args;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-
-/// The settings of `agora serve`.
-#[derive(Args, Clone, Debug)]
-pub struct ServeConfig {
-    /// Where the web app and the API listen.
-    #[arg(long, env = "AGORA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
-    pub listen: SocketAddr,
-    /// The folder of log, database, snapshots and keys.
-    #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
-    pub data: PathBuf,
-    /// Play money for new users, and a market maker: --demo-funds and --demo-bots together. The
-    /// default when `agora` is started without a command.
-    #[arg(long, env = "AGORA_DEMO")]
-    pub demo: bool,
-    /// Play money for new users.
-    #[arg(long, env = "AGORA_DEMO_FUNDS")]
-    pub demo_funds: bool,
-    /// A market maker and a taker, so that every market lives.
-    #[arg(long, env = "AGORA_DEMO_BOTS")]
-    pub demo_bots: bool,
-    /// Threads that serve HTTP; 0 means one for each core.
-    #[arg(long, env = "AGORA_WORKERS", default_value_t = 0)]
-    pub workers: usize,
-    /// The most connections at once, for each worker.
-    #[arg(long, env = "AGORA_MAX_CONNECTIONS", default_value_t = 10_000)]
-    pub max_connections: usize,
-    /// The most bytes that the log may take; beyond, orders are refused until old segments go.
-    #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
-    pub log_max_bytes: Option<u64>,
-    /// Write log lines as JSON.
-    #[arg(long, env = "AGORA_JSON_LOGS")]
-    pub json_logs: bool,
-}
 
 /// The currencies that a new venue lists.
 pub fn currencies() -> Vec<Currency> {

@@ -1,0 +1,50 @@
+//! Every setting with its default and unit. A setting has one definition here and three ways in; the first that is
+//! given counts: a flag (`--listen`), an environment variable (`AGORA_LISTEN`), a line of the TOML file that `--config`
+//! names (`listen = "…"`). A flag with a hyphen may stand in a table of the file: `--log-max-bytes` is `log_max_bytes`,
+//! or `max_bytes` in `[log]`.
+
+mod file;
+mod venue;
+
+pub use file::{ConfigError, layered};
+pub use venue::{currencies, markets};
+
+use clap::Args;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// The settings of `agora serve`.
+#[derive(Args, Clone, Debug)]
+pub struct ServeConfig {
+    /// A TOML file with settings; flags and environment variables go before it.
+    #[arg(long, env = "AGORA_CONFIG", value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the web app and the API listen.
+    #[arg(long, env = "AGORA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// The folder of log, database, snapshots and keys.
+    #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
+    pub data: PathBuf,
+    /// Play money for new users, and a market maker: --demo-funds and --demo-bots together. The
+    /// default when `agora` is started without a command.
+    #[arg(long, env = "AGORA_DEMO")]
+    pub demo: bool,
+    /// Play money for new users.
+    #[arg(long, env = "AGORA_DEMO_FUNDS")]
+    pub demo_funds: bool,
+    /// A market maker and a taker, so that every market lives.
+    #[arg(long, env = "AGORA_DEMO_BOTS")]
+    pub demo_bots: bool,
+    /// Threads that serve HTTP; 0 means one for each core.
+    #[arg(long, env = "AGORA_WORKERS", default_value_t = 0)]
+    pub workers: usize,
+    /// The most connections at once, for each worker.
+    #[arg(long, env = "AGORA_MAX_CONNECTIONS", default_value_t = 10_000)]
+    pub max_connections: usize,
+    /// The most bytes that the log may take; beyond, orders are refused until old segments go.
+    #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
+    pub log_max_bytes: Option<u64>,
+    /// Write log lines as JSON.
+    #[arg(long, env = "AGORA_JSON_LOGS")]
+    pub json_logs: bool,
+}
