@@ -1,0 +1,153 @@
+//! A RabbitMQ broker with a name, folders and an Erlang port mapper of its own.
+
+use super::process::{Process, run, tail};
+use super::{connect, free_port, wait_until};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A broker; user and password are `guest`.
+pub struct RabbitMq {
+    folder: TempDir,
+    node: String,
+    port: u16,
+    distribution: u16,
+    mapper_port: u16,
+    _mapper: Process,
+    process: Option<Process>,
+}
+
+/// Where the scripts are that do not insist on a certain user.
+fn scripts() -> PathBuf {
+    std::fs::read_dir("/usr/lib/rabbitmq/lib")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("sbin"))
+        .find(|path| path.join("rabbitmq-server").exists())
+        .expect("RabbitMQ is not installed; run scripts/test to install it")
+}
+
+impl RabbitMq {
+    /// A new broker that takes connections.
+    pub fn start() -> RabbitMq {
+        let folder = tempfile::tempdir().unwrap();
+        let mapper_port = free_port();
+        let mut mapper = Command::new("epmd");
+        mapper.args(["-address", "127.0.0.1", "-port", &mapper_port.to_string()]);
+        let mapper = Process::start(&mapper, &folder.path().join("epmd.log"));
+        wait_until("the Erlang port mapper", || connect(mapper_port).is_some());
+        let port = free_port();
+        let mut broker = RabbitMq {
+            node: format!("agora-{port}@localhost"),
+            distribution: free_port(),
+            folder,
+            port,
+            mapper_port,
+            _mapper: mapper,
+            process: None,
+        };
+        broker.restart();
+        broker
+    }
+
+    /// Its address.
+    pub fn url(&self) -> String {
+        format!("amqp://guest:guest@127.0.0.1:{}/%2f", self.port)
+    }
+
+    /// Kills it as a crash would.
+    pub fn kill(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.end("KILL");
+        }
+    }
+
+    /// Stops it in good order.
+    pub fn stop(&mut self) {
+        if let Some(process) = self.process.take() {
+            process.end("TERM");
+        }
+    }
+
+    /// Holds it: connections stay open, nothing is answered.
+    pub fn freeze(&self) {
+        self.process.as_ref().unwrap().signal("STOP");
+    }
+
+    /// Lets it go on after [`freeze`](RabbitMq::freeze).
+    pub fn thaw(&self) {
+        self.process.as_ref().unwrap().signal("CONT");
+    }
+
+    /// Starts it again after [`kill`](RabbitMq::kill) or [`stop`](RabbitMq::stop), on the same ports
+    /// and with what it had stored.
+    pub fn restart(&mut self) {
+        assert!(self.process.is_none(), "it runs already");
+        let log = self.folder.path().join("log");
+        let process = Process::start(&self.command("rabbitmq-server"), &log);
+        wait_until("RabbitMQ", || {
+            assert!(process.is_alive(), "RabbitMQ ended: {}", tail(&log));
+            self.greets()
+        });
+        self.process = Some(process);
+    }
+
+    /// The administrator's tool: `rabbitmqctl` with these arguments. Takes more than a second.
+    pub fn control(&self, arguments: &[&str]) -> String {
+        run(self.command("rabbitmqctl").args(arguments))
+    }
+
+    /// Its last words.
+    pub fn log(&self) -> String {
+        tail(&self.folder.path().join("log"))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn command(&self, script: &str) -> Command {
+        let settings = self.path("rabbitmq.conf");
+        if !settings.exists() {
+            self.write(
+                &settings,
+                &format!("listeners.tcp.local = 127.0.0.1:{}\nlog.console = true\nlog.file = false\n", self.port),
+            );
+            // Without this file it would take the system's plugins, whose ports others may use.
+            self.write(&self.path("enabled_plugins"), "[].\n");
+            self.write(&self.path("environment"), "");
+        }
+        let mut command = Command::new(scripts().join(script));
+        command
+            .current_dir(self.folder.path())
+            .env("HOME", self.folder.path())
+            .env("ERL_EPMD_PORT", self.mapper_port.to_string())
+            .env("ERL_EPMD_ADDRESS", "127.0.0.1")
+            .env("ERL_FLAGS", "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false")
+            .env("RABBITMQ_CONF_ENV_FILE", self.path("environment"))
+            .env("RABBITMQ_CONFIG_FILE", &settings)
+            .env("RABBITMQ_ENABLED_PLUGINS_FILE", self.path("enabled_plugins"))
+            .env("RABBITMQ_NODENAME", &self.node)
+            .env("RABBITMQ_DIST_PORT", self.distribution.to_string())
+            .env("RABBITMQ_MNESIA_BASE", self.path("mnesia"))
+            .env("RABBITMQ_LOG_BASE", self.path("logs"))
+            .env("RABBITMQ_PID_FILE", self.path("pid"))
+            .env("RABBITMQ_GENERATED_CONFIG_DIR", self.path("generated"))
+            // Otherwise the script stays as a process of its own before the broker.
+            .env("RUNNING_UNDER_SYSTEMD", "1");
+        command
+    }
+
+    fn write(&self, path: &Path, text: &str) {
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Whether it answers the first words of the protocol.
+    fn greets(&self) -> bool {
+        let Some(mut stream) = connect(self.port) else { return false };
+        let mut frame = [0];
+        stream.write_all(b"AMQP\x00\x00\x09\x01").is_ok() && stream.read_exact(&mut frame).is_ok() && frame == [1]
+    }
+}
