@@ -24,6 +24,7 @@ pub mod event;
 pub mod ids;
 mod invariant;
 pub mod ledger;
+pub mod link;
 pub mod market;
 pub mod market_data;
 pub mod money;
