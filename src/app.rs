@@ -7,7 +7,7 @@ use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::Recovery;
 use crate::actors::trading::{self, Foundation, market_data::wall_clock};
 use crate::auth::{Accounts, Settings as AuthSettings};
-use crate::config::{self, ServeConfig};
+use crate::config::{self, DatabaseConfig, ServeConfig};
 use crate::domain::batch::Batch;
 use crate::domain::codec::Coded;
 use crate::domain::entry::LedgerEntry;
@@ -15,7 +15,7 @@ use crate::domain::ids::{AccountId, Epoch, StreamId};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::http::{self, AppState, ops};
-use crate::persistence::db::Database;
+use crate::persistence::db::{Database, Target};
 use crate::persistence::log::embedded::{Embedded, Options};
 use crate::persistence::log::{LogEngine, Position, Proposal, Report};
 use crate::persistence::snapshots::Snapshots;
@@ -74,7 +74,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         genesis_done.recv_timeout(Duration::from_secs(30)).context("the log does not take the first batch")?;
     }
 
-    let database = Database::open(&data.join("agora.db"))?;
+    let database = Database::connect(&settings.database.options(&data))?;
     let snapshots = Snapshots::open(data.join("snapshots"))?;
     let written = Arc::new(AtomicU64::new(0));
     let sealed = {
@@ -246,7 +246,7 @@ fn newest(
 ///
 /// # Errors
 /// The first divergence, in words.
-pub fn verify(data: &Path) -> anyhow::Result<String> {
+pub fn verify(data: &Path, database: &DatabaseConfig) -> anyhow::Result<String> {
     use crate::domain::venue::Silent;
     use crate::persistence::log::embedded;
     let folder = data.join("log");
@@ -274,7 +274,7 @@ pub fn verify(data: &Path) -> anyhow::Result<String> {
         }
     }
     venue.audit().map_err(|reason| anyhow!("the replayed state breaks a rule: {reason}"))?;
-    let rows = compare_database(data, &venue)?;
+    let rows = compare_database(data, database, &venue)?;
     Ok(format!(
         "no divergence: {} batches in {} segments, {compared} snapshots and {rows} live orders agree, state {}",
         log.end(),
@@ -284,13 +284,13 @@ pub fn verify(data: &Path) -> anyhow::Result<String> {
 }
 
 /// Every live order of the replay must be in the database as it is, as far as the rows have got.
-fn compare_database(data: &Path, venue: &Venue) -> anyhow::Result<usize> {
+fn compare_database(data: &Path, database: &DatabaseConfig, venue: &Venue) -> anyhow::Result<usize> {
     use crate::persistence::{orders, projection};
-    let path = data.join("agora.db");
-    if !path.exists() {
+    let options = database.options(data);
+    if matches!(&options.target, Target::Sqlite(path) if !path.exists()) {
         return Ok(0);
     }
-    let database = Database::open(&path)?;
+    let database = Database::connect(&options)?;
     let end = projection::position(&database)?;
     let log = crate::persistence::log::embedded::ReadOnly::open(&data.join("log"))?.0;
     if end != log.end() {

@@ -2,7 +2,7 @@
 
 use crate::app;
 use crate::bench::core::{CoreOptions, flow::FlowOptions};
-use crate::config::{self, ServeConfig};
+use crate::config::{self, DatabaseConfig, ServeConfig};
 use crate::{bench, bots};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -31,6 +31,8 @@ enum Command {
         /// The data folder.
         #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
         data: PathBuf,
+        #[command(flatten)]
+        database: DatabaseConfig,
     },
     /// Measures a part against a limit taken in the same run.
     Bench {
@@ -53,6 +55,8 @@ enum AdminCommand {
         /// The data folder.
         #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
         data: PathBuf,
+        #[command(flatten)]
+        database: DatabaseConfig,
     },
 }
 
@@ -107,11 +111,13 @@ impl Cli {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => serve(*settings),
-        Command::Verify { data } => {
-            println!("{}", app::verify(&data)?);
+        Command::Verify { data, database } => {
+            println!("{}", app::verify(&data, &database)?);
             Ok(())
         }
-        Command::Admin { command: AdminCommand::Create { email, data } } => create_admin(&email, &data),
+        Command::Admin { command: AdminCommand::Create { email, data, database } } => {
+            create_admin(&email, &data, &database)
+        }
         Command::Bench { command } => measure(command),
         Command::Bot { command } => {
             telemetry(false);
@@ -159,12 +165,12 @@ fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     })
 }
 
-fn create_admin(email: &str, data: &std::path::Path) -> anyhow::Result<()> {
+fn create_admin(email: &str, data: &std::path::Path, database: &DatabaseConfig) -> anyhow::Result<()> {
     use crate::auth::{Accounts, Secret, Settings};
     let password = std::env::var("AGORA_ADMIN_PASSWORD")
         .context("set AGORA_ADMIN_PASSWORD to the new administrator's password")?;
     std::fs::create_dir_all(data)?;
-    let database = crate::persistence::db::Database::open(&data.join("agora.db"))?;
+    let database = crate::persistence::db::Database::connect(&database.options(data))?;
     let clock = std::sync::Arc::new(crate::actors::trading::market_data::wall_clock);
     let accounts = Accounts::start(data, database, Settings::default(), clock)?;
     let created = actix_web::rt::System::new().block_on(accounts.create_admin(email, Secret::new(password)))?;

@@ -3,9 +3,11 @@
 //! names (`listen = "…"`). A flag with a hyphen may stand in a table of the file: `--log-max-bytes` is `log_max_bytes`,
 //! or `max_bytes` in `[log]`.
 
+mod database;
 mod file;
 mod venue;
 
+pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
 pub use venue::{currencies, markets};
 
@@ -44,6 +46,9 @@ pub struct ServeConfig {
     /// The most bytes that the log may take; beyond, orders are refused until old segments go.
     #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
     pub log_max_bytes: Option<u64>,
+    /// The database.
+    #[command(flatten)]
+    pub database: DatabaseConfig,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

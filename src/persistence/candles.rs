@@ -1,6 +1,6 @@
 //! Candles: one row for each market, width and bucket, the newest state wins.
 
-use super::db::Connection;
+use super::db::{Connection, on_either};
 use super::schema::candles;
 use crate::domain::candle::Candle;
 use crate::domain::ids::MarketId;
@@ -26,13 +26,13 @@ pub fn upsert(connection: &mut Connection, market: MarketId, granularity: u32, c
         candles::granularity.eq(granularity as i32),
         candles::start.eq(candle.start.0),
     );
-    diesel::insert_into(candles::table)
+    on_either!(connection, inner => diesel::insert_into(candles::table)
         .values((key, content))
         .on_conflict((candles::market, candles::granularity, candles::start))
         .do_update()
         .set(content)
-        .execute(connection)
-        .map(drop)
+        .execute(inner)
+        .map(drop))
 }
 
 /// A market's candles whose buckets begin between the two moments, newest first.

@@ -1,21 +1,33 @@
-//! The database: connections, migrations, and what differs between back ends.
+//! The database: connections, migrations, and what differs between SQLite and PostgreSQL.
 //!
-//! Calls block; they belong on the blocking pool or on a thread of their own. Projections may be
-//! written with less durability, since the log repeats them; facts that stand in no log (users,
-//! sessions) go through [`Database::write_durably`].
+//! Queries are written once, on [`Connection`]. Calls block; they belong on the blocking pool or on a
+//! thread of their own. Projections may be written with less durability, since the log repeats them;
+//! facts that stand in no log (users, sessions) go through [`Database::write_durably`].
+//!
+//! A PostgreSQL server may go away at any time. Calls fail with [`DbError::Unavailable`] then, at
+//! once after the first has found out, and work again when it is back.
 
-use diesel::connection::SimpleConnection;
+mod any;
+mod connection;
+mod migrations;
+mod target;
+
+pub use crate::on_either;
+pub use any::{AnyConnection as Connection, MultiBackend as Backend};
+pub use target::{Options, Target, Url};
+
+use connection::{Durability, Opener};
 use diesel::prelude::*;
-use diesel::r2d2::{ConnectionManager, CustomizeConnection, Pool, PooledConnection};
-use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
+use diesel::r2d2::{Pool, PooledConnection};
+use diesel::result::{DatabaseErrorKind, Error};
+use parking_lot::Mutex;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
-const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
-
-/// A connection. PostgreSQL becomes a second variant of this type.
-pub type Connection = SqliteConnection;
+/// After a call has waited in vain for a connection, others do not wait for so long.
+const GIVE_UP_FOR: Duration = Duration::from_secs(1);
 
 /// Why the database did not do what it was asked to.
 #[derive(Debug, Error)]
@@ -28,18 +40,21 @@ pub enum DbError {
     Taken,
     /// It refused.
     #[error("the database refused: {0}")]
-    Query(diesel::result::Error),
+    Query(Error),
     /// The tables could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(String),
 }
 
-impl From<diesel::result::Error> for DbError {
-    fn from(error: diesel::result::Error) -> DbError {
+impl From<Error> for DbError {
+    fn from(error: Error) -> DbError {
         match error {
-            diesel::result::Error::DatabaseError(diesel::result::DatabaseErrorKind::UniqueViolation, _) => {
-                DbError::Taken
-            }
+            Error::DatabaseError(DatabaseErrorKind::UniqueViolation, _) => DbError::Taken,
+            Error::DatabaseError(
+                DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+                information,
+            ) => DbError::Unavailable(information.message().to_owned()),
+            Error::BrokenTransactionManager => DbError::Unavailable("the connection broke".into()),
             other => DbError::Query(other),
         }
     }
@@ -48,21 +63,9 @@ impl From<diesel::result::Error> for DbError {
 /// A pool of connections. Clones share it.
 #[derive(Clone)]
 pub struct Database {
-    pool: Pool<ConnectionManager<Connection>>,
-}
-
-#[derive(Debug)]
-struct Pragmas;
-
-impl CustomizeConnection<Connection, diesel::r2d2::Error> for Pragmas {
-    fn on_acquire(&self, connection: &mut Connection) -> Result<(), diesel::r2d2::Error> {
-        connection
-            .batch_execute(
-                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -2000;",
-            )
-            .map_err(diesel::r2d2::Error::QueryError)
-    }
+    pool: Pool<Opener>,
+    /// When a call last waited in vain.
+    gave_up: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Database {
@@ -71,22 +74,34 @@ impl Database {
     /// # Errors
     /// [`DbError::Unavailable`], [`DbError::Migration`].
     pub fn open(path: &Path) -> Result<Database, DbError> {
-        let pool = Pool::builder()
-            .max_size(4)
-            .min_idle(Some(1))
-            .connection_timeout(Duration::from_secs(5))
-            .connection_customizer(Box::new(Pragmas))
-            .build(ConnectionManager::new(path.to_string_lossy()))
-            .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        let database = Database { pool };
-        let mut connection = database.connection()?;
-        connection.run_pending_migrations(MIGRATIONS).map_err(|error| DbError::Migration(error.to_string()))?;
-        drop(connection);
-        Ok(database)
+        Database::connect(&Options::new(Target::Sqlite(path.to_owned())))
     }
 
-    fn connection(&self) -> Result<PooledConnection<ConnectionManager<Connection>>, DbError> {
-        self.pool.get().map_err(|error| DbError::Unavailable(error.to_string()))
+    /// Connects and brings the tables up to date. Several processes may do so at once.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`], [`DbError::Migration`].
+    pub fn connect(options: &Options) -> Result<Database, DbError> {
+        migrations::run(options)?;
+        let pool = Pool::builder()
+            .max_size(options.connections.max(1))
+            .min_idle(Some(1))
+            .connection_timeout(options.patience)
+            .error_handler(Box::new(Quiet))
+            .build(Opener(options.clone()))
+            .map_err(|error| DbError::Unavailable(error.to_string()))?;
+        Ok(Database { pool, gave_up: Arc::default() })
+    }
+
+    fn connection(&self) -> Result<PooledConnection<Opener>, DbError> {
+        let away = self.gave_up.lock().is_some_and(|at| at.elapsed() < GIVE_UP_FOR);
+        if away {
+            let message = "no connection could be made a moment ago";
+            return self.pool.try_get().ok_or_else(|| DbError::Unavailable(message.into()));
+        }
+        let connection = self.pool.get().map_err(|error| DbError::Unavailable(error.to_string()));
+        *self.gave_up.lock() = connection.is_err().then(Instant::now);
+        connection
     }
 
     /// Reads.
@@ -97,13 +112,14 @@ impl Database {
         Ok(query(&mut *self.connection()?)?)
     }
 
-    /// Writes in one transaction.
+    /// Writes in one transaction. On SQLite it is the only one that writes; on PostgreSQL others may
+    /// write between two of its statements: let a constraint or [`Connection::lock`] guard what must
+    /// not change meanwhile.
     ///
     /// # Errors
     /// [`DbError`]; nothing was written then.
     pub fn write<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
-        let mut connection = self.connection()?;
-        Ok(connection.immediate_transaction(query)?)
+        Ok(self.connection()?.write(Durability::Relaxed, query)?)
     }
 
     /// Writes in one transaction that is on the medium when this returns.
@@ -111,10 +127,16 @@ impl Database {
     /// # Errors
     /// [`DbError`]; nothing was written then.
     pub fn write_durably<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
-        let mut connection = self.connection()?;
-        connection.batch_execute("PRAGMA synchronous = FULL")?;
-        let written = connection.immediate_transaction(query);
-        connection.batch_execute("PRAGMA synchronous = NORMAL")?;
-        Ok(written?)
+        Ok(self.connection()?.write(Durability::Full, query)?)
+    }
+}
+
+/// The pool tries on by itself while a server is away; whoever needs a connection says so.
+#[derive(Debug)]
+struct Quiet;
+
+impl diesel::r2d2::HandleError<diesel::r2d2::Error> for Quiet {
+    fn handle_error(&self, error: diesel::r2d2::Error) {
+        tracing::debug!(%error, "a connection to the database could not be made");
     }
 }

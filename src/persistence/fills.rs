@@ -1,6 +1,6 @@
 //! Fills: one row for each trade, seen by the public as a trade and by its two parties as fills.
 
-use super::db::Connection;
+use super::db::{Connection, on_either};
 use super::schema::fills;
 use crate::domain::event::Fill;
 use crate::domain::ids::{AccountId, MarketId};
@@ -43,18 +43,17 @@ pub fn insert(connection: &mut Connection, rows: &[FillRow]) -> QueryResult<()> 
     for row in rows {
         let json =
             serde_json::to_string(&row.fill).map_err(|e| diesel::result::Error::SerializationError(Box::new(e)))?;
-        diesel::insert_into(fills::table)
-            .values((
-                fills::market.eq(i32::from(row.market.0)),
-                fills::trade.eq(row.fill.trade.0 as i64),
-                fills::maker_account.eq(i64::from(row.fill.maker_account.0)),
-                fills::taker_account.eq(i64::from(row.fill.taker_account.0)),
-                fills::at.eq(row.at.0),
-                fills::feed_sequence.eq(row.feed_sequence as i64),
-                fills::record.eq(json),
-            ))
-            .on_conflict_do_nothing()
-            .execute(connection)?;
+        let row = (
+            fills::market.eq(i32::from(row.market.0)),
+            fills::trade.eq(row.fill.trade.0 as i64),
+            fills::maker_account.eq(i64::from(row.fill.maker_account.0)),
+            fills::taker_account.eq(i64::from(row.fill.taker_account.0)),
+            fills::at.eq(row.at.0),
+            fills::feed_sequence.eq(row.feed_sequence as i64),
+            fills::record.eq(json),
+        );
+        on_either!(connection, inner =>
+            diesel::insert_into(fills::table).values(row).on_conflict_do_nothing().execute(inner))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Orders: one row each, the newest state wins.
 
-use super::db::Connection;
+use super::db::{Connection, on_either};
 use super::schema::orders;
 use crate::domain::ids::{AccountId, ClientOrderId, MarketId};
 use crate::domain::order::OrderRecord;
@@ -46,20 +46,21 @@ pub fn upsert<'a>(
 ) -> QueryResult<()> {
     for (market, record) in records {
         let json = serde_json::to_string(record).map_err(|e| diesel::result::Error::SerializationError(Box::new(e)))?;
-        diesel::insert_into(orders::table)
-            .values((
-                orders::market.eq(i32::from(market.0)),
-                orders::number.eq(record.id.number as i64),
-                orders::account.eq(i64::from(record.account.0)),
-                orders::client_id.eq(record.client_id.map(text)),
-                orders::created_at.eq(record.created_at.0),
-                orders::done.eq(record.is_done()),
-                orders::record.eq(&json),
-            ))
+        let row = (
+            orders::market.eq(i32::from(market.0)),
+            orders::number.eq(record.id.number as i64),
+            orders::account.eq(i64::from(record.account.0)),
+            orders::client_id.eq(record.client_id.map(text)),
+            orders::created_at.eq(record.created_at.0),
+            orders::done.eq(record.is_done()),
+            orders::record.eq(&json),
+        );
+        on_either!(connection, inner => diesel::insert_into(orders::table)
+            .values(row)
             .on_conflict((orders::market, orders::number))
             .do_update()
             .set((orders::done.eq(record.is_done()), orders::record.eq(&json)))
-            .execute(connection)?;
+            .execute(inner))?;
     }
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! What follows from the log, written together with how far it was read.
 
-use super::db::{Connection, Database, DbError};
+use super::db::{Connection, Database, DbError, on_either};
 use super::fills::{self, FillRow};
 use super::log::Position;
 use super::schema::{ledger_entries, log_archive, watermark};
@@ -85,13 +85,13 @@ pub fn write(database: &Database, changes: &Changes, position: Position) -> Resu
         }
         insert_ledger(connection, &changes.ledger)?;
         let row = (watermark::position.eq(position.0 as i64), watermark::streams.eq(&streams));
-        diesel::insert_into(watermark::table)
+        on_either!(connection, inner => diesel::insert_into(watermark::table)
             .values((watermark::id.eq(1), row))
             .on_conflict(watermark::id)
             .do_update()
             .set(row)
-            .execute(connection)
-            .map(drop)
+            .execute(inner)
+            .map(drop))
     })
 }
 
@@ -133,16 +133,17 @@ pub fn archived(database: &Database) -> Result<Position, DbError> {
 pub fn archive(database: &Database, first: Position, last: Position, content: &[u8]) -> Result<(), DbError> {
     let compressed = zstd::bulk::compress(content, 3).map_err(|error| DbError::Unavailable(error.to_string()))?;
     database.write(|connection| {
-        diesel::insert_into(log_archive::table)
-            .values((
-                log_archive::first.eq(first.0 as i64),
-                log_archive::last.eq(last.0 as i64),
-                log_archive::length.eq(content.len() as i64),
-                log_archive::checksum.eq(blake3::hash(content).as_bytes().to_vec()),
-                log_archive::content.eq(compressed),
-            ))
+        let row = (
+            log_archive::first.eq(first.0 as i64),
+            log_archive::last.eq(last.0 as i64),
+            log_archive::length.eq(content.len() as i64),
+            log_archive::checksum.eq(blake3::hash(content).as_bytes().to_vec()),
+            log_archive::content.eq(compressed),
+        );
+        on_either!(connection, inner => diesel::insert_into(log_archive::table)
+            .values(row)
             .on_conflict_do_nothing()
-            .execute(connection)
-            .map(drop)
+            .execute(inner)
+            .map(drop))
     })
 }

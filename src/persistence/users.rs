@@ -6,7 +6,8 @@ use super::schema::users;
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
-use diesel::result::Error;
+use diesel::result::{DatabaseErrorKind, Error};
+use diesel::sql_types::BigInt;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -109,6 +110,11 @@ fn from_row((id, email, password_hash, role, demo, created_at, last): Row) -> Qu
 /// # Errors
 /// A unique violation when the address is taken; whatever the database reports.
 pub fn create(conn: &mut Connection, new: &NewUser<'_>, now: Timestamp) -> QueryResult<User> {
+    // PostgreSQL would spend a number on an insertion that fails.
+    if by_email(conn, new.email)?.is_some() {
+        let message = Box::new("the address is taken".to_owned());
+        return Err(Error::DatabaseError(DatabaseErrorKind::UniqueViolation, message));
+    }
     diesel::insert_into(users::table)
         .values((
             users::email.eq(new.email),
@@ -127,10 +133,20 @@ pub fn create(conn: &mut Connection, new: &NewUser<'_>, now: Timestamp) -> Query
 /// # Errors
 /// Those of the database.
 pub fn begin_above(conn: &mut Connection, newest: AccountId) -> QueryResult<()> {
-    diesel::sql_query("UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'users'")
-        .bind::<diesel::sql_types::BigInt, _>(i64::from(newest.0))
-        .execute(conn)
-        .map(drop)
+    let newest = i64::from(newest.0);
+    match conn {
+        Connection::Sqlite(inner) => {
+            diesel::sql_query("UPDATE sqlite_sequence SET seq = MAX(seq, ?) WHERE name = 'users'")
+                .bind::<BigInt, _>(newest)
+                .execute(inner)
+        }
+        Connection::Postgres(inner) => {
+            diesel::sql_query("SELECT setval('users_id_seq', $1) WHERE $1 >= (SELECT last_value FROM users_id_seq)")
+                .bind::<BigInt, _>(newest)
+                .execute(inner)
+        }
+    }
+    .map(drop)
 }
 
 /// The user with this address (trimmed and lower-cased) and the stored password.

@@ -4,7 +4,7 @@
 //!
 //! A test process should start one server of a kind and keep what belongs together in one test:
 //! PostgreSQL takes about a second, RabbitMQ about eight.
-#![allow(dead_code, reason = "no test uses all of it")]
+#![allow(dead_code, unused_imports, reason = "no test uses all of it")]
 
 mod postgres;
 mod process;

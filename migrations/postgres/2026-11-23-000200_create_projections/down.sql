@@ -1,0 +1,6 @@
+DROP TABLE log_archive;
+DROP TABLE watermark;
+DROP TABLE ledger_entries;
+DROP TABLE candles;
+DROP TABLE fills;
+DROP TABLE orders;

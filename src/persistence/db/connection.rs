@@ -1,0 +1,154 @@
+//! How a connection is opened, and how it writes.
+
+use super::{Connection, Options, Target};
+use diesel::Connection as _;
+use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
+use diesel::prelude::*;
+use diesel::r2d2::{ManageConnection, R2D2Connection};
+use std::time::Duration;
+
+/// Seconds after which a PostgreSQL server that does not answer a connection attempt counts as away.
+const CONNECT_TIMEOUT_S: u32 = 3;
+
+/// Runs one diesel statement on whichever connection it is, for what [`Connection`] itself cannot do:
+/// `ON CONFLICT`, `REPLACE INTO`, `RETURNING` with them. The statement is compiled once for each.
+///
+/// ```ignore
+/// on_either!(connection, inner => {
+///     diesel::insert_into(t::table).values(&rows).on_conflict_do_nothing().execute(inner)
+/// })
+/// ```
+#[macro_export]
+macro_rules! on_either {
+    ($connection:expr, $inner:ident => $statement:expr) => {
+        match $connection {
+            $crate::persistence::db::Connection::Sqlite($inner) => $statement,
+            $crate::persistence::db::Connection::Postgres($inner) => $statement,
+        }
+    };
+}
+
+/// How long a committed transaction may wait for the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// It may be lost when the machine (SQLite) or the server (PostgreSQL) crashes within a second.
+    Relaxed,
+    /// It is on the medium when the commit returns.
+    Full,
+}
+
+impl Connection {
+    /// Opens a connection of its own.
+    pub(super) fn open(options: &Options) -> Result<Connection, diesel::r2d2::Error> {
+        let refused = diesel::r2d2::Error::ConnectionError;
+        let mut connection = match &options.target {
+            Target::Sqlite(path) => {
+                Connection::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).map_err(refused)?)
+            }
+            Target::Postgres(url) => {
+                Connection::Postgres(PgConnection::establish(&url.with_timeout(CONNECT_TIMEOUT_S)).map_err(refused)?)
+            }
+        };
+        connection.prepare(options.statement_timeout).map_err(diesel::r2d2::Error::QueryError)?;
+        Ok(connection)
+    }
+
+    fn prepare(&mut self, statement_timeout: Duration) -> QueryResult<()> {
+        match self {
+            Connection::Sqlite(inner) => inner.batch_execute(
+                "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -2000;",
+            ),
+            Connection::Postgres(inner) => {
+                let timeout = statement_timeout.as_millis();
+                // A client that froze within a transaction must not hold its locks for ever.
+                inner.batch_execute(&format!(
+                    "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = 60000; \
+                     SET client_min_messages = warning; SET timezone = 'UTC'"
+                ))
+            }
+        }
+    }
+
+    /// Begins a transaction that may write. SQLite takes the write lock at once, so that it cannot
+    /// fail half-way because another writer was faster.
+    pub(super) fn begin(&mut self, durability: Durability) -> QueryResult<()> {
+        match self {
+            Connection::Sqlite(inner) => {
+                let level = if durability == Durability::Full { "FULL" } else { "NORMAL" };
+                inner.batch_execute(&format!("PRAGMA synchronous = {level}"))?;
+                AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN IMMEDIATE")
+            }
+            Connection::Postgres(inner) => {
+                AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN")?;
+                match durability {
+                    Durability::Relaxed => inner.batch_execute("SET LOCAL synchronous_commit = off"),
+                    // What the server is set up to do; it may be more than its own medium.
+                    Durability::Full => Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Runs `query` in a transaction.
+    pub(super) fn write<T>(
+        &mut self,
+        durability: Durability,
+        query: impl FnOnce(&mut Connection) -> QueryResult<T>,
+    ) -> QueryResult<T> {
+        let begun = self.begin(durability);
+        match begun.and_then(|()| query(self)) {
+            Ok(value) => <Connection as TransactionManager<Connection>>::commit_transaction(self).map(|()| value),
+            Err(error) => {
+                // A connection that cannot even roll back is thrown away by the pool.
+                if self.in_transaction()
+                    && let Err(rollback) = <Connection as TransactionManager<Connection>>::rollback_transaction(self)
+                {
+                    tracing::debug!(%rollback, "a transaction was not rolled back");
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn in_transaction(&mut self) -> bool {
+        let status = <Connection as TransactionManager<Connection>>::transaction_manager_status_mut(self);
+        status.transaction_depth().is_ok_and(|depth| depth.is_some())
+    }
+
+    /// Waits until no other transaction holds the lock of this number, and keeps it until the
+    /// transaction ends. SQLite has one writer at a time anyway.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn lock(&mut self, number: i64) -> QueryResult<()> {
+        match self {
+            Connection::Sqlite(_) => Ok(()),
+            Connection::Postgres(inner) => diesel::sql_query("SELECT pg_advisory_xact_lock($1)")
+                .bind::<diesel::sql_types::BigInt, _>(number)
+                .execute(inner)
+                .map(drop),
+        }
+    }
+}
+
+/// Makes the pool's connections.
+#[derive(Debug)]
+pub(super) struct Opener(pub(super) Options);
+
+impl ManageConnection for Opener {
+    type Connection = Connection;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<Connection, diesel::r2d2::Error> {
+        Connection::open(&self.0)
+    }
+
+    fn is_valid(&self, connection: &mut Connection) -> Result<(), diesel::r2d2::Error> {
+        connection.ping().map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        std::thread::panicking() || connection.is_broken()
+    }
+}

@@ -1,0 +1,112 @@
+//! The stores, on SQLite and on PostgreSQL alike: one suite, run against both.
+
+mod servers;
+
+use agora::domain::ids::AccountId;
+use agora::domain::time::Timestamp;
+use agora::persistence::db::{Connection, Database, DbError, Options, Target, Url};
+use agora::persistence::sessions::{self, Session, SessionId};
+use agora::persistence::users::{self, NewUser, Role};
+use diesel::prelude::*;
+use servers::Postgres;
+use std::time::Duration;
+
+/// Runs a test on a new, empty database of each kind.
+fn on_each(server: &Postgres, name: &str, test: impl Fn(&Database)) {
+    let folder = tempfile::tempdir().unwrap();
+    let sqlite = Options::new(Target::Sqlite(folder.path().join("agora.db")));
+    let postgres = Options::new(Target::Postgres(Url::parse(&server.create_database(name)).unwrap()));
+    for options in [sqlite, postgres] {
+        eprintln!("{name} on {}", options.target);
+        test(&Database::connect(&options).unwrap());
+    }
+}
+
+#[test]
+fn both_databases_do_the_same() {
+    let server = Postgres::start();
+    on_each(&server, "users", users_have_unique_addresses_and_numbers);
+    on_each(&server, "sessions", sessions_end);
+    on_each(&server, "failures", a_failed_transaction_changes_nothing);
+    nodes_migrate_one_after_the_other(&server);
+}
+
+fn new(email: &str) -> NewUser<'_> {
+    NewUser { email, password_hash: "$argon2id$secret", role: Role::User, demo: true }
+}
+
+fn users_have_unique_addresses_and_numbers(database: &Database) {
+    let make = |email: &str| database.write_durably(|c| users::create(c, &new(email), Timestamp(5)));
+    assert_eq!(make("a@example.org").unwrap().id, AccountId::FIRST_USER);
+    assert!(matches!(make("a@example.org"), Err(DbError::Taken)));
+    assert_eq!(make("b@example.org").unwrap().id, AccountId(3));
+    // Numbers that the log knows are never given again, also when they are below those given here.
+    for (newest, expected) in [(2, 4), (4, 5), (90, 91), (91, 92), (7, 93)] {
+        database.write_durably(|c| users::begin_above(c, AccountId(newest))).unwrap();
+        assert_eq!(make(&format!("{newest}@example.org")).unwrap().id, AccountId(expected));
+    }
+    let found = database.read(|c| users::by_email(c, "b@example.org")).unwrap().unwrap();
+    assert_eq!((found.user.id, found.user.role, found.user.demo), (AccountId(3), Role::User, true));
+    assert!(database.write(|c| users::set_role(c, AccountId(3), Role::Admin)).unwrap());
+    assert_eq!(database.read(|c| users::by_id(c, AccountId(3))).unwrap().unwrap().role, Role::Admin);
+}
+
+fn sessions_end(database: &Database) {
+    let user = database.write_durably(|c| users::create(c, &new("a@example.org"), Timestamp(5))).unwrap().id;
+    let session = |last_used| Session {
+        id: SessionId::random(),
+        user,
+        created_at: Timestamp(10),
+        expires_at: Timestamp(1_000),
+        revoked_at: None,
+        last_used: Timestamp(last_used),
+        user_agent: "a browser".into(),
+    };
+    let (first, second) = (session(10), session(11));
+    database.write_durably(|c| sessions::create(c, &first).and_then(|()| sessions::create(c, &second))).unwrap();
+    let unknown = Session { user: AccountId(99), ..session(12) };
+    assert!(database.write_durably(|c| sessions::create(c, &unknown)).is_err());
+
+    database.write(|c| sessions::revoke(c, first.id, Timestamp(20))).unwrap();
+    assert_eq!(database.read(|c| sessions::live_of(c, user, Timestamp(30))).unwrap(), [second.clone()]);
+    let ended = database.write_durably(|c| sessions::revoke_all_of(c, user, Timestamp(40))).unwrap();
+    assert_eq!(ended, [(second.id, Timestamp(1_000))]);
+    let known = database.read(|c| sessions::revoked_and_unexpired(c, Timestamp(30), Timestamp(50))).unwrap();
+    assert_eq!(known, ended);
+    assert_eq!(database.write(|c| sessions::remove_expired(c, Timestamp(2_000))).unwrap(), 2);
+}
+
+fn a_failed_transaction_changes_nothing(database: &Database) {
+    let failed = database.write(|c| {
+        users::create(c, &new("a@example.org"), Timestamp(5))?;
+        diesel::sql_query("SELECT no_such_column").execute(c).map(drop)
+    });
+    assert!(matches!(failed, Err(DbError::Query(_))), "{failed:?}");
+    assert!(database.read(|c| users::by_email(c, "a@example.org")).unwrap().is_none());
+    // The connection is as good as before.
+    let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        database.write(|_| -> QueryResult<()> { panic!("in the middle of a transaction") })
+    }));
+    assert!(panicked.is_err());
+    for n in 0..8 {
+        let email = format!("{n}@example.org");
+        database.write(|c| users::create(c, &new(&email), Timestamp(5))).unwrap();
+    }
+}
+
+fn nodes_migrate_one_after_the_other(server: &Postgres) {
+    let mut options = Options::new(Target::Postgres(Url::parse(&server.create_database("nodes")).unwrap()));
+    options.statement_timeout = Duration::from_millis(200);
+    let connect = || {
+        std::thread::spawn({
+            let options = options.clone();
+            move || Database::connect(&options).unwrap()
+        })
+    };
+    let nodes: Vec<Database> = [connect(), connect(), connect()].map(|node| node.join().unwrap()).into();
+    let pause = |c: &mut Connection| diesel::sql_query("SELECT pg_sleep(5)").execute(c).map(drop);
+    for node in nodes {
+        assert!(node.read(|c| users::by_email(c, "a@example.org")).unwrap().is_none());
+        assert!(matches!(node.read(pause), Err(DbError::Query(_))), "a statement has a time limit");
+    }
+}
