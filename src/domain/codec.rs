@@ -83,7 +83,7 @@ fn decode_one<E: Coded>(bytes: &[u8]) -> Result<(E, &[u8]), CodecError> {
 }
 
 /// Appends one entry: `fields` writes what follows kind and length.
-fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Writer<'_>)) {
+pub(super) fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Writer<'_>)) {
     out.extend_from_slice(&[kind, 0, 0]);
     let start = out.len();
     fields(&mut Writer(out));
@@ -95,18 +95,19 @@ fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Writer<'_>)) {
     }
 }
 
-struct Writer<'a>(&'a mut Vec<u8>);
+/// Writes fields one after the other.
+pub(super) struct Writer<'a>(&'a mut Vec<u8>);
 
 impl Writer<'_> {
-    fn byte(&mut self, value: u8) {
+    pub(super) fn byte(&mut self, value: u8) {
         self.0.push(value);
     }
 
-    fn bool(&mut self, value: bool) {
+    pub(super) fn bool(&mut self, value: bool) {
         self.byte(u8::from(value));
     }
 
-    fn uint(&mut self, mut value: u64) {
+    pub(super) fn uint(&mut self, mut value: u64) {
         while value >= 0x80 {
             self.0.push(value as u8 | 0x80);
             value >>= 7;
@@ -114,7 +115,7 @@ impl Writer<'_> {
         self.0.push(value as u8);
     }
 
-    fn amount(&mut self, Amount(value): Amount) {
+    pub(super) fn amount(&mut self, Amount(value): Amount) {
         let mut rest = ((value << 1) ^ (value >> 127)) as u128;
         while rest >= 0x80 {
             self.0.push(rest as u8 | 0x80);
@@ -123,28 +124,28 @@ impl Writer<'_> {
         self.0.push(rest as u8);
     }
 
-    fn wide(&mut self, value: u128) {
+    pub(super) fn wide(&mut self, value: u128) {
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
-    fn text(&mut self, value: &str) {
+    pub(super) fn text(&mut self, value: &str) {
         self.uint(value.len() as u64);
         self.0.extend_from_slice(value.as_bytes());
     }
 
-    fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
+    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
         self.bool(value.is_some());
         if let Some(value) = value {
             write(self, value);
         }
     }
 
-    fn order_id(&mut self, id: OrderId) {
+    pub(super) fn order_id(&mut self, id: OrderId) {
         self.uint(id.number);
         self.uint(u64::from(id.slot));
     }
 
-    fn time(&mut self, at: Timestamp) {
+    pub(super) fn time(&mut self, at: Timestamp) {
         self.amount(Amount(i128::from(at.0)));
     }
 }
@@ -154,13 +155,13 @@ impl Writer<'_> {
 pub struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
-    fn byte(&mut self) -> Result<u8, CodecError> {
+    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
         let (&first, rest) = self.0.split_first().ok_or(CodecError::Truncated)?;
         self.0 = rest;
         Ok(first)
     }
 
-    fn bool(&mut self) -> Result<bool, CodecError> {
+    pub(super) fn bool(&mut self) -> Result<bool, CodecError> {
         match self.byte()? {
             0 => Ok(false),
             1 => Ok(true),
@@ -168,7 +169,7 @@ impl Reader<'_> {
         }
     }
 
-    fn varint(&mut self, bits: u32) -> Result<u128, CodecError> {
+    pub(super) fn varint(&mut self, bits: u32) -> Result<u128, CodecError> {
         let mut value: u128 = 0;
         let mut shift = 0;
         loop {
@@ -186,49 +187,52 @@ impl Reader<'_> {
         }
     }
 
-    fn uint(&mut self) -> Result<u64, CodecError> {
+    pub(super) fn uint(&mut self) -> Result<u64, CodecError> {
         self.varint(64).map(|value| value as u64)
     }
 
-    fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, CodecError> {
+    pub(super) fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, CodecError> {
         T::try_from(self.uint()?).map_err(|_| CodecError::BadField(what))
     }
 
-    fn amount(&mut self) -> Result<Amount, CodecError> {
+    pub(super) fn amount(&mut self) -> Result<Amount, CodecError> {
         let zigzag = self.varint(128)?;
         Ok(Amount((zigzag >> 1) as i128 ^ -((zigzag & 1) as i128)))
     }
 
-    fn wide(&mut self) -> Result<u128, CodecError> {
+    pub(super) fn wide(&mut self) -> Result<u128, CodecError> {
         let (bytes, rest) = self.0.split_first_chunk::<16>().ok_or(CodecError::Truncated)?;
         self.0 = rest;
         Ok(u128::from_le_bytes(*bytes))
     }
 
-    fn text(&mut self) -> Result<String, CodecError> {
+    pub(super) fn text(&mut self) -> Result<String, CodecError> {
         let length: usize = self.small("text length")?;
         let (bytes, rest) = self.0.split_at_checked(length).ok_or(CodecError::Truncated)?;
         self.0 = rest;
         std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| CodecError::BadField("text"))
     }
 
-    fn option<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, CodecError>) -> Result<Option<T>, CodecError> {
+    pub(super) fn option<T>(
+        &mut self,
+        read: impl FnOnce(&mut Self) -> Result<T, CodecError>,
+    ) -> Result<Option<T>, CodecError> {
         if self.bool()? { read(self).map(Some) } else { Ok(None) }
     }
 
-    fn order_id(&mut self) -> Result<OrderId, CodecError> {
+    pub(super) fn order_id(&mut self) -> Result<OrderId, CodecError> {
         Ok(OrderId { number: self.uint()?, slot: self.small("slot")? })
     }
 
-    fn time(&mut self) -> Result<Timestamp, CodecError> {
+    pub(super) fn time(&mut self) -> Result<Timestamp, CodecError> {
         i64::try_from(self.amount()?.0).map(Timestamp).map_err(|_| CodecError::BadField("time"))
     }
 
-    fn account(&mut self) -> Result<AccountId, CodecError> {
+    pub(super) fn account(&mut self) -> Result<AccountId, CodecError> {
         self.small("account").map(AccountId)
     }
 
-    fn ticket(&mut self) -> Result<Ticket, CodecError> {
+    pub(super) fn ticket(&mut self) -> Result<Ticket, CodecError> {
         self.uint().map(Ticket)
     }
 }

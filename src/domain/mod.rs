@@ -17,6 +17,7 @@ pub mod admission;
 pub mod batch;
 pub mod book;
 pub mod candle;
+pub mod chat;
 pub mod client_ids;
 pub mod codec;
 pub mod entry;

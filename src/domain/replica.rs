@@ -251,7 +251,11 @@ impl LedgerReplica {
     }
 }
 
-fn decode<E: super::codec::Coded>(batch: &Batch, first: Sequence) -> Result<Vec<E>, ReplicaError> {
+/// The entries of a batch, whose first has this sequence.
+///
+/// # Errors
+/// [`ReplicaError`] when one cannot be read or there are more or fewer than the header says.
+pub fn decode<E: super::codec::Coded>(batch: &Batch, first: Sequence) -> Result<Vec<E>, ReplicaError> {
     let mut decoded = Vec::with_capacity(batch.count as usize);
     for (entry, sequence) in Entries::<E>::new(&batch.payload).zip(first.0..) {
         decoded.push(entry.map_err(|error| ReplicaError::Codec(Sequence(sequence), error))?);

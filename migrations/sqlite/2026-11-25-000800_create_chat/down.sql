@@ -1,0 +1,10 @@
+DROP TABLE chat_uploads;
+DROP TABLE chat_people;
+DROP TABLE chat_watermark;
+DROP TABLE chat_streams;
+DROP TABLE chat_friends;
+DROP TABLE chat_reports;
+DROP TABLE chat_words;
+DROP TABLE chat_messages;
+DROP TABLE chat_members;
+DROP TABLE chat_rooms;

@@ -1,0 +1,544 @@
+//! One room as an actor: admits commands, applies committed entries, tells who listens.
+//!
+//! Invariants: the room changes only by applying entries of its stream, in order, each once; a waiting
+//! caller is answered exactly once, from the outcome of its own entry; commands are admitted in the
+//! order in which they came.
+
+use super::events::{Delivered, Event, Fate, Summary};
+use super::memory::{Memory, Pace};
+use super::store::{Away, Loaded, Store};
+use super::{Audience, Done, Gate, Limits, Refused};
+use crate::actors::directory::Passivate;
+use crate::actors::event_log::{EventLog, Propose};
+use crate::actors::supervision::{Handle, Lifeline};
+use crate::actors::trading::{market_data::wall_clock, next_ticket};
+use crate::domain::chat::{
+    ChatEntry, ChatReject, ClientMessageId, Command, Effect, Message, MessageSequence, Role, Room, RoomId, RoomKind,
+};
+use crate::domain::codec::Coded;
+use crate::domain::ids::{AccountId, Sequence, Ticket};
+use crate::domain::time::Timestamp;
+use crate::persistence::chat::friends::Friendship;
+use crate::persistence::chat::messages;
+use actix::prelude::*;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Commands of one room that may be on their way through the log.
+const MAX_IN_FLIGHT: usize = 1_024;
+/// Commands of one room that may wait for admission.
+const MAX_QUEUED: usize = 1_024;
+
+/// Where the answer to a command goes.
+pub type Reply = oneshot::Sender<Result<Done, Refused>>;
+
+/// Asks for something to be done in the room.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Execute {
+    /// Who wants it.
+    pub by: AccountId,
+    /// Whether whoever wants it keeps order on the whole platform.
+    pub warden: bool,
+    /// What.
+    pub command: Command,
+    /// Answered once it is committed and applied, or refused.
+    pub reply: Reply,
+}
+
+/// A committed entry on its way to its room.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its place in the stream.
+    pub sequence: Sequence,
+    /// Its time.
+    pub at: Timestamp,
+    /// Whether it was admitted here, in the present epoch.
+    pub own: bool,
+    /// The entry.
+    pub entry: ChatEntry,
+}
+
+/// Entries of one batch that are this room's.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Apply(pub Vec<Item>);
+
+/// Entries may have been missed: everything is to be read anew.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reload;
+
+/// Entries of these tickets, or of all, will not be answered.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Void {
+    /// Those that were not written; `None`: nobody knows of any.
+    pub tickets: Option<Vec<Ticket>>,
+}
+
+/// Asks for the room as it is now.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<View>")]
+pub struct Look(pub AccountId);
+
+/// A room as somebody sees it.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// What it is.
+    pub summary: Summary,
+    /// What the asker is in it; `None` for those who are no members.
+    pub role: Option<Role>,
+}
+
+/// What the actor is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// The log.
+    pub log: Handle<EventLog>,
+    /// Where the state comes from.
+    pub store: Store,
+    /// Who hears of which room.
+    pub audience: Arc<Audience>,
+    /// Of each stream.
+    pub gates: Arc<[Arc<Gate>]>,
+    /// What is allowed.
+    pub limits: Arc<Limits>,
+}
+
+struct Pending {
+    replies: Vec<Reply>,
+    id: Option<(AccountId, ClientMessageId)>,
+}
+
+/// What had to be looked up before commands can be admitted.
+#[derive(Default)]
+struct LookedUp {
+    /// Who used which client id where.
+    ids: HashMap<(AccountId, ClientMessageId), (RoomId, MessageSequence)>,
+    /// Older messages that commands are about.
+    subjects: Vec<Message>,
+    /// The database did not answer.
+    away: bool,
+}
+
+/// The actor. See the module's documentation.
+pub struct RoomActor {
+    parts: Parts,
+    lifeline: Lifeline,
+    room: Room,
+    applied: Sequence,
+    memory: Memory,
+    pace: Pace,
+    queue: VecDeque<Execute>,
+    /// Whether a look-up for the front of the queue is under way.
+    looking: bool,
+    waiting: HashMap<Ticket, Pending>,
+    /// Looked up only. Keys come from clients, so its hash is keyed.
+    in_flight: HashMap<(AccountId, ClientMessageId), Ticket>,
+}
+
+impl RoomActor {
+    /// A room that reads itself when it starts.
+    pub fn new(id: RoomId, parts: Parts, lifeline: Lifeline) -> RoomActor {
+        let pace = Pace::new(parts.limits.room_messages_per_10s);
+        RoomActor {
+            parts,
+            lifeline,
+            room: Room::blank(id),
+            applied: Sequence(0),
+            memory: Memory::default(),
+            pace,
+            queue: VecDeque::new(),
+            looking: false,
+            waiting: HashMap::new(),
+            in_flight: HashMap::new(),
+        }
+    }
+
+    /// Reads the room. Entries that are committed meanwhile wait in the mailbox; those that were read
+    /// already are left out by their sequence.
+    fn load(&mut self, ctx: &mut Context<Self>) {
+        let (store, id) = (self.parts.store.clone(), self.room.id);
+        let work = async move { store.load(id).await };
+        ctx.wait(work.into_actor(self).map(|loaded, actor, ctx| match loaded {
+            Ok(Loaded { room, applied, recent }) => {
+                (actor.room, actor.applied) = (room, applied);
+                actor.memory = Memory::of(recent);
+                // Whoever has not got so far hears that there is more.
+                actor.tell(None, Event::Head(actor.room.last));
+            }
+            Err(reason) => {
+                actor.lifeline.fail(reason);
+                ctx.stop();
+            }
+        }));
+    }
+
+    fn gate(&self) -> Option<&Arc<Gate>> {
+        self.parts.gates.get(usize::from(self.room.id.shard()))
+    }
+
+    /// Admits what waits, in order; looks up first what is needed for that.
+    fn pump(&mut self, ctx: &mut Context<Self>) {
+        if self.looking || self.queue.is_empty() {
+            return;
+        }
+        let (mut ids, mut subjects) = (Vec::new(), Vec::new());
+        for Execute { by, command, .. } in &self.queue {
+            if let Command::Send { client_id: Some(id), .. } = command
+                && self.room.sent_as(*by, *id).is_none()
+                && !self.in_flight.contains_key(&(*by, *id))
+                && *by != AccountId::HOUSE
+            {
+                ids.push(*id);
+            }
+            if let Some(message) = command.subject().filter(|message| self.room.has(*message))
+                && !self.memory.has(message)
+                && !subjects.contains(&message)
+            {
+                subjects.push(message);
+            }
+        }
+        let ready = self.queue.len();
+        if ids.is_empty() && subjects.is_empty() {
+            return self.admit_all(ready, &LookedUp::default());
+        }
+        self.looking = true;
+        let (store, room) = (self.parts.store.clone(), self.room.id);
+        let work = async move { look_up(&store, room, ids, subjects).await };
+        ctx.spawn(work.into_actor(self).map(move |mut found, actor, ctx| {
+            actor.looking = false;
+            for message in std::mem::take(&mut found.subjects) {
+                actor.memory.add_older(message);
+            }
+            actor.admit_all(ready, &found);
+            actor.pump(ctx);
+        }));
+    }
+
+    fn admit_all(&mut self, count: usize, found: &LookedUp) {
+        for _ in 0..count {
+            let Some(command) = self.queue.pop_front() else { return };
+            self.admit(command, found);
+        }
+    }
+
+    fn admit(&mut self, Execute { by, warden, command, reply }: Execute, found: &LookedUp) {
+        let answer = |reply: Reply, outcome| drop(reply.send(outcome));
+        let Some(epoch) = self.gate().and_then(|gate| gate.epoch()) else {
+            return answer(reply, Err(Refused::Starting));
+        };
+        if self.waiting.len() >= MAX_IN_FLIGHT {
+            return answer(reply, Err(Refused::Overloaded));
+        }
+        let now = wall_clock();
+        let mut id = None;
+        if let Command::Send { client_id: Some(client_id), .. } = &command {
+            let key = (by, *client_id);
+            if let Some(pending) = self.in_flight.get(&key).and_then(|ticket| self.waiting.get_mut(ticket)) {
+                // The same message is on its way already; one outcome answers both.
+                return pending.replies.push(reply);
+            }
+            match found.ids.get(&key) {
+                Some((room, before)) if *room == self.room.id => {
+                    let effect = Effect::Repeated(*before);
+                    return answer(reply, Ok(Done { effect, at: now, message: None, summary: self.summary() }));
+                }
+                Some(_) => return answer(reply, Err(ChatReject::ClientIdTaken.into())),
+                None => id = Some(key),
+            }
+        }
+        let subject = command.subject().and_then(|message| self.memory.get(message));
+        if subject.is_none() && found.away && command.subject().is_some_and(|message| self.room.has(message)) {
+            return answer(reply, Err(Refused::Away));
+        }
+        let entry = ChatEntry { ticket: next_ticket(), room: self.room.id, by, warden, command };
+        match self.room.check(now, &entry, subject) {
+            Err(reject) => return answer(reply, Err(reject.into())),
+            Ok(Some(effect)) => {
+                return answer(reply, Ok(Done { effect, at: now, message: None, summary: self.summary() }));
+            }
+            Ok(None) => {}
+        }
+        let writes = matches!(entry.command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. });
+        if writes && by != AccountId::HOUSE
+            && let Err(retry_after_s) = self.pace.take(now)
+        {
+            return answer(reply, Err(Refused::TooFast { retry_after_s }));
+        }
+        let mut entries = Vec::with_capacity(128);
+        entry.encode(&mut entries);
+        let proposal = Propose { stream: self.room.id.stream(), epoch, entries, count: 1 };
+        if self.parts.log.try_send(proposal).is_err() {
+            return answer(reply, Err(Refused::Overloaded));
+        }
+        if let Some(key) = id {
+            self.in_flight.insert(key, entry.ticket);
+        }
+        self.waiting.insert(entry.ticket, Pending { replies: vec![reply], id });
+    }
+
+    /// Applies entries in order. One that is about a message that is not in memory waits for it, and
+    /// everything else with it.
+    fn apply(&mut self, mut items: VecDeque<Item>, ctx: &mut Context<Self>) {
+        while let Some(item) = items.pop_front() {
+            if item.sequence <= self.applied {
+                continue;
+            }
+            let subject = item.entry.command.subject().filter(|message| self.room.has(*message));
+            let Some(missing) = subject.filter(|message| !self.memory.has(*message)) else {
+                self.apply_one(&item);
+                continue;
+            };
+            items.push_front(item);
+            let (store, room) = (self.parts.store.clone(), self.room.id);
+            let work = async move { store.read(move |conn| messages::get(conn, room, missing)).await };
+            ctx.wait(work.into_actor(self).map(move |found, actor, ctx| match found {
+                Ok(Some(message)) => {
+                    actor.memory.add_older(message);
+                    actor.apply(items, ctx);
+                }
+                Ok(None) | Err(Away) => {
+                    actor.lifeline.fail(format!("message {} of room {room} cannot be read", missing.0));
+                    ctx.stop();
+                }
+            }));
+            return;
+        }
+    }
+
+    fn apply_one(&mut self, item: &Item) {
+        let Item { sequence, at, own, entry } = item;
+        let subject = entry.command.subject();
+        let mut subject = subject.and_then(|message| self.memory.get(message)).cloned();
+        let outcome = self.room.apply(*sequence, *at, entry, subject.as_mut());
+        self.applied = *sequence;
+        let subject = subject.map(Arc::new);
+        let mut written = None;
+        if let Ok(effect) = &outcome {
+            written = match effect {
+                Effect::Sent(message) => {
+                    let message = Arc::new((**message).clone());
+                    self.memory.add(message.clone());
+                    Some(message)
+                }
+                Effect::Edited(_) | Effect::Deleted(_) | Effect::Reacted(_) => {
+                    subject.inspect(|message| self.memory.change(message.clone()))
+                }
+                _ => subject,
+            };
+            self.publish(entry, effect, written.as_ref());
+        }
+        if !own {
+            return;
+        }
+        let Some(pending) = self.waiting.remove(&entry.ticket) else { return };
+        if let Some(key) = pending.id {
+            self.in_flight.remove(&key);
+        }
+        let done = match outcome {
+            Ok(effect) => Ok(Done { effect, at: *at, message: written, summary: self.summary() }),
+            Err(reject) => Err(Refused::Reject(reject)),
+        };
+        for reply in pending.replies {
+            // A caller that hung up does not want the answer; that is its right.
+            let _ = reply.send(done.clone());
+        }
+    }
+
+    fn publish(&self, entry: &ChatEntry, effect: &Effect, message: Option<&Arc<Message>>) {
+        let (id, by) = (self.room.id, entry.by);
+        let audience = &self.parts.audience;
+        let member = |who: AccountId, fate| self.tell(None, Event::Member(who, fate));
+        match effect {
+            Effect::Created if by == AccountId::HOUSE => {}
+            Effect::Created => {
+                audience.join(id, by);
+                self.tell(None, Event::Room(self.summary()));
+            }
+            Effect::Configured | Effect::Closed => self.tell(None, Event::Room(self.summary())),
+            Effect::Joined(who) => {
+                member(*who, Fate::Joined);
+                audience.join(id, *who);
+                audience.tell_user(*who, &Delivered::of(id, None, Event::Room(self.summary())));
+            }
+            Effect::Left(who) | Effect::Kicked(who) | Effect::Banned(who) => {
+                let fate = match effect {
+                    Effect::Left(_) => Fate::Left,
+                    Effect::Kicked(_) => Fate::Kicked,
+                    _ => Fate::Banned,
+                };
+                member(*who, fate);
+                audience.leave(id, *who);
+            }
+            Effect::RoleSet(who, role) => {
+                member(*who, Fate::Role(*role));
+                if *role == Role::Owner {
+                    member(by, Fate::Role(Role::Moderator));
+                }
+            }
+            Effect::Muted(who, until) => member(*who, Fate::Muted(*until)),
+            Effect::Sent(_) => {
+                if let Some(message) = message {
+                    self.tell(Some(by), Event::Message(message.clone()));
+                }
+            }
+            Effect::Edited(_) | Effect::Deleted(_) | Effect::Reacted(_) => {
+                if let Some(message) = message {
+                    self.tell(Some(message.author), Event::Changed(message.clone()));
+                }
+            }
+            Effect::Read(who, to) => {
+                let unread = self.room.unread(*who).filter(|unread| unread.before.is_none());
+                let event = Event::Read(*who, *to, unread.map(|unread| unread.counted));
+                if self.room.state.kind == RoomKind::Direct {
+                    self.tell(Some(by), event);
+                } else {
+                    audience.tell_user(*who, &Delivered::of(id, None, event));
+                }
+            }
+            Effect::Related => self.publish_relation(),
+            Effect::Reported(number) => {
+                let Some(message) = message else { return };
+                let moderators = self.room.members.iter().filter(|(_, member)| member.role >= Role::Moderator);
+                let event = Delivered::of(id, None, Event::Reported(*number, message.sequence));
+                moderators.for_each(|(who, _)| audience.tell_user(*who, &event));
+            }
+            Effect::Unbanned(_)
+            | Effect::Invited(_)
+            | Effect::InviteRevoked(_)
+            | Effect::Resolved(_)
+            | Effect::Repeated(_)
+            | Effect::Unchanged => {}
+        }
+    }
+
+    /// Tells both of a direct room how they stand, each from its side.
+    fn publish_relation(&self) {
+        let Some((low, high)) = self.room.id.pair() else { return };
+        for (own, other) in [(low, high), (high, low)] {
+            self.parts.audience.join(self.room.id, own);
+            let blocks = self.room.state.relation.blocked_by.contains(&own);
+            let event = Event::Friend(other, Friendship::seen_by(&self.room, own), blocks);
+            self.parts.audience.tell_user(own, &Delivered::of(self.room.id, None, event));
+        }
+    }
+
+    fn tell(&self, by: Option<AccountId>, event: Event) {
+        self.parts.audience.tell(self.room.id, &Delivered::of(self.room.id, by, event), None);
+    }
+
+    fn summary(&self) -> Summary {
+        let state = &self.room.state;
+        Summary {
+            kind: state.kind,
+            name: state.name.clone(),
+            topic: state.topic.clone(),
+            description: state.description.clone(),
+            slow_mode_s: state.slow_mode_s,
+            members: self.room.members.len(),
+            last: self.room.last,
+            closed: state.closed,
+        }
+    }
+
+    fn void(&mut self, tickets: Option<Vec<Ticket>>) {
+        let (tickets, why) = match tickets {
+            Some(tickets) => (tickets, Refused::LogRefused),
+            None => (self.waiting.keys().copied().collect(), Refused::OutcomeUnknown),
+        };
+        for pending in tickets.iter().filter_map(|ticket| self.waiting.remove(ticket)).collect::<Vec<_>>() {
+            if let Some(key) = pending.id {
+                self.in_flight.remove(&key);
+            }
+            pending.replies.into_iter().for_each(|reply| drop(reply.send(Err(why.clone()))));
+        }
+    }
+}
+
+/// Looks up client ids of any age and older messages.
+async fn look_up(
+    store: &Store,
+    room: RoomId,
+    ids: Vec<ClientMessageId>,
+    subjects: Vec<MessageSequence>,
+) -> LookedUp {
+    let query = move |conn: &mut crate::persistence::db::Connection| {
+        let ids = if ids.is_empty() { Vec::new() } else { messages::by_client_ids(conn, &ids)? };
+        let found: Vec<_> = subjects.iter().map(|message| messages::get(conn, room, *message)).collect();
+        Ok((ids, found.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?))
+    };
+    // Ids that are newer than the rows are in the room's memory, and so are the newest messages.
+    match store.read_now(query).await {
+        Ok((ids, subjects)) => {
+            let ids = ids.into_iter().map(|(by, id, room, sequence)| ((by, id), (room, sequence))).collect();
+            LookedUp { ids, subjects, away: false }
+        }
+        Err(Away) => LookedUp { away: true, ..LookedUp::default() },
+    }
+}
+
+impl Actor for RoomActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.load(ctx);
+    }
+}
+
+impl Passivate for RoomActor {
+    fn may_passivate(&self) -> bool {
+        self.waiting.is_empty() && self.queue.is_empty() && !self.looking
+    }
+}
+
+impl Handler<Execute> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, command: Execute, ctx: &mut Self::Context) {
+        if self.queue.len() >= MAX_QUEUED {
+            return drop(command.reply.send(Err(Refused::Overloaded)));
+        }
+        self.queue.push_back(command);
+        self.pump(ctx);
+    }
+}
+
+impl Handler<Apply> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, Apply(items): Apply, ctx: &mut Self::Context) {
+        self.apply(items.into(), ctx);
+    }
+}
+
+impl Handler<Reload> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Reload, ctx: &mut Self::Context) {
+        self.void(None);
+        self.load(ctx);
+    }
+}
+
+impl Handler<Void> for RoomActor {
+    type Result = ();
+
+    fn handle(&mut self, Void { tickets }: Void, _: &mut Self::Context) {
+        self.void(tickets);
+    }
+}
+
+impl Handler<Look> for RoomActor {
+    type Result = MessageResult<Look>;
+
+    fn handle(&mut self, Look(who): Look, _: &mut Self::Context) -> Self::Result {
+        let role = match self.room.standing(who) {
+            crate::domain::chat::Standing::Member(role) => Some(role),
+            _ => None,
+        };
+        MessageResult(self.room.exists().then(|| View { summary: self.summary(), role }))
+    }
+}

@@ -1,0 +1,209 @@
+//! One chat stream's owner: its epoch, and the way of its entries to their rooms.
+//!
+//! Invariants: rooms hear of every committed entry in order, or are told to read everything anew; a
+//! room that is not active is read from database and log when it is needed.
+
+use super::room::{Apply, Item, Reload, RoomActor, Void};
+use super::store::Store;
+use super::{Audience, Gate};
+use crate::actors::directory::Directory;
+use crate::actors::event_log::{Begin, EventLog, FromLog};
+use crate::actors::supervision::{Handle, Lifeline};
+use crate::domain::batch::Batch;
+use crate::domain::chat::{ChatEntry, RoomId};
+use crate::domain::codec::Entries;
+use crate::domain::ids::{Epoch, StreamId, Ticket};
+use crate::domain::stream::{StreamState, Verdict};
+use actix::prelude::*;
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the actor is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Which stream.
+    pub shard: u8,
+    /// The log.
+    pub log: Handle<EventLog>,
+    /// The rooms.
+    pub rooms: Directory<RoomId, RoomActor>,
+    /// Where the state comes from.
+    pub store: Store,
+    /// Who hears of which room.
+    pub audience: Arc<Audience>,
+    /// What rooms see of the stream's epoch.
+    pub gate: Arc<Gate>,
+}
+
+/// The actor. See the module's documentation.
+pub struct ChatShard {
+    parts: Parts,
+    lifeline: Lifeline,
+    /// Its own stable name, handed to the log.
+    this: Arc<Mutex<Option<Handle<ChatShard>>>>,
+    state: StreamState,
+    epoch: Epoch,
+    /// Rooms that did not take entries, until they have taken the message that says so.
+    lost: BTreeSet<RoomId>,
+}
+
+impl ChatShard {
+    /// A shard that begins an epoch when it starts.
+    pub fn new(parts: Parts, this: Arc<Mutex<Option<Handle<ChatShard>>>>, lifeline: Lifeline) -> ChatShard {
+        ChatShard {
+            parts,
+            lifeline,
+            this,
+            state: StreamState::default(),
+            epoch: Epoch::default(),
+            lost: BTreeSet::new(),
+        }
+    }
+
+    /// Begins an epoch and then looks how far the stream is: everything that is committed after this
+    /// arrives as a message, so nothing can be missed between the two.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.parts.gate.close();
+        self.void_all();
+        let Some(this) = self.this.lock().clone() else {
+            self.lifeline.fail("the shard has no name yet");
+            return ctx.stop();
+        };
+        let begun = self.parts.log.send(Begin { stream: StreamId::Chat(self.parts.shard), owner: this.port() });
+        let store = self.parts.store.clone();
+        let work = async move {
+            let epoch = begun.await.map_err(|why| why.to_string())?;
+            let streams = tokio::task::spawn_blocking(move || store.streams()).await.map_err(|e| e.to_string())??;
+            Ok::<_, String>((epoch, streams))
+        };
+        ctx.wait(work.into_actor(self).map(|begun, shard, ctx| match begun {
+            Ok((epoch, streams)) => {
+                shard.epoch = epoch;
+                shard.state = streams.get(usize::from(shard.parts.shard)).copied().unwrap_or_default();
+                shard.parts.store.progress.committed(shard.parts.shard, shard.state.sequence);
+                shard.open_if_begun();
+                // Rooms that were active before may have missed what was committed meanwhile.
+                let own = shard.parts.shard;
+                shard.lost.extend(shard.parts.rooms.keys().into_iter().filter(|room| room.shard() == own));
+                shard.retry_lost();
+            }
+            Err(reason) => {
+                shard.lifeline.fail(reason);
+                ctx.stop();
+            }
+        }));
+    }
+
+    /// Its own marker was read back, so commands are admitted.
+    fn open_if_begun(&self) {
+        if self.state.epoch == self.epoch {
+            self.parts.gate.open(self.epoch);
+        } else if self.state.epoch > self.epoch {
+            self.parts.gate.close();
+        }
+    }
+
+    fn committed(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
+        let before = self.state.epoch;
+        let first = match self.state.judge(batch) {
+            Ok(Verdict::Accept(first)) => first,
+            Ok(Verdict::NewEpoch) => {
+                self.open_if_begun();
+                if self.state.epoch != before && self.state.epoch != self.epoch {
+                    self.void_all();
+                }
+                return;
+            }
+            Ok(Verdict::Repeat | Verdict::Stale) => return,
+            Err(gap) => {
+                self.lifeline.fail(gap);
+                return ctx.stop();
+            }
+        };
+        self.parts.store.progress.committed(self.parts.shard, self.state.sequence);
+        let mut of_rooms = BTreeMap::<RoomId, Vec<Item>>::new();
+        for (entry, sequence) in Entries::<ChatEntry>::new(&batch.payload).zip(first.0..) {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.lifeline.fail(format!("entry {sequence} of chat stream {}: {error}", self.parts.shard));
+                    return ctx.stop();
+                }
+            };
+            let sequence = crate::domain::ids::Sequence(sequence);
+            let item = Item { sequence, at: batch.at, own: batch.epoch == self.epoch, entry };
+            of_rooms.entry(item.entry.room).or_default().push(item);
+        }
+        self.retry_lost();
+        for (room, items) in of_rooms {
+            self.hand_over(room, items);
+        }
+    }
+
+    fn hand_over(&mut self, room: RoomId, items: Vec<Item>) {
+        if self.lost.contains(&room) {
+            return;
+        }
+        match self.parts.rooms.peek(&room) {
+            Some(handle) => {
+                if let Err(why) = handle.try_send(Apply(items)) {
+                    tracing::warn!(%room, %why, "a room did not take entries and will be read anew");
+                    self.lost.insert(room);
+                }
+            }
+            // Whoever is active from now on reads these entries with the rest. If anybody listens, that is now.
+            None if self.parts.audience.hears(room) => drop(self.parts.rooms.get(&room)),
+            None => {}
+        }
+    }
+
+    fn retry_lost(&mut self) {
+        let rooms = &self.parts.rooms;
+        self.lost.retain(|room| rooms.peek(room).is_some_and(|handle| handle.try_send(Reload).is_err()));
+    }
+
+    /// What the rooms wait for will never be answered.
+    fn void_all(&self) {
+        let own = |room: &RoomId| room.shard() == self.parts.shard;
+        for room in self.parts.rooms.keys().into_iter().filter(own) {
+            if let Some(handle) = self.parts.rooms.peek(&room) {
+                // One whose queue is full keeps its callers waiting until their patience ends.
+                let _ = handle.try_send(Void { tickets: None });
+            }
+        }
+    }
+
+    fn not_written(&self, batch: &Batch) {
+        let mut tickets = BTreeMap::<RoomId, Vec<Ticket>>::new();
+        for entry in Entries::<ChatEntry>::new(&batch.payload).flatten() {
+            tickets.entry(entry.room).or_default().push(entry.ticket);
+        }
+        for (room, tickets) in tickets {
+            if let Some(handle) = self.parts.rooms.peek(&room) {
+                let _ = handle.try_send(Void { tickets: Some(tickets) });
+            }
+        }
+    }
+}
+
+impl Actor for ChatShard {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.begin(ctx);
+        ctx.run_interval(Duration::from_millis(100), |shard, _| shard.retry_lost());
+    }
+}
+
+impl Handler<FromLog> for ChatShard {
+    type Result = ();
+
+    fn handle(&mut self, message: FromLog, ctx: &mut Self::Context) {
+        match message {
+            FromLog::Committed(batch) => self.committed(&batch, ctx),
+            FromLog::NotWritten { batch, .. } => self.not_written(&batch),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! Chat's stored state: rooms from the database plus the log's tail, and reads that see everything
+//! that was acknowledged.
+//!
+//! Rows follow the log with a short delay. A read therefore first waits until the projection has come
+//! as far as the streams were when it was asked; so nobody misses in a list what was acknowledged to
+//! them before.
+
+use crate::domain::chat::{Message, MessageSequence, Room, RoomId, SHARDS};
+use crate::domain::ids::{Sequence, StreamId};
+use crate::persistence::chat::messages::{self, Page};
+use crate::persistence::chat::projection::{self, Streams};
+use crate::persistence::chat::rooms;
+use crate::persistence::db::{Connection, Database};
+use crate::persistence::log::{LogReader, Position};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How many of a room's newest messages are in memory.
+pub const RECENT: usize = 256;
+/// How long a read waits for the projection.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// How often a room is read anew when the projection moves on meanwhile.
+const ATTEMPTS: usize = 10;
+
+/// How far the streams and their projection are.
+#[derive(Debug, Default)]
+pub struct Progress {
+    committed: [AtomicU64; SHARDS as usize],
+    written: [AtomicU64; SHARDS as usize],
+    changed: Notify,
+}
+
+impl Progress {
+    /// A stream was read up to this entry.
+    pub fn committed(&self, shard: u8, sequence: Sequence) {
+        if let Some(committed) = self.committed.get(usize::from(shard)) {
+            committed.fetch_max(sequence.0, Ordering::AcqRel);
+        }
+    }
+
+    /// The database has the streams up to these entries.
+    pub fn written(&self, streams: &Streams) {
+        for (written, stream) in self.written.iter().zip(streams) {
+            written.fetch_max(stream.sequence.0, Ordering::AcqRel);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// How many entries wait for the database.
+    pub fn lag(&self) -> u64 {
+        let pairs = self.committed.iter().zip(&self.written);
+        pairs.map(|(c, w)| c.load(Ordering::Relaxed).saturating_sub(w.load(Ordering::Relaxed))).sum()
+    }
+
+    async fn caught_up(&self) {
+        let goal: Vec<u64> = self.committed.iter().map(|committed| committed.load(Ordering::Acquire)).collect();
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Registered before the look, so that no change falls between the two.
+            changed.as_mut().enable();
+            if self.written.iter().zip(&goal).all(|(written, goal)| written.load(Ordering::Acquire) >= *goal) {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+/// The database does not answer, or is too far behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("history is out of reach, please retry")]
+pub struct Away;
+
+/// A room as it is at a place of its stream.
+pub struct Loaded {
+    /// The room; a blank one when it was never made.
+    pub room: Room,
+    /// The newest entry of the stream that it contains.
+    pub applied: Sequence,
+    /// Its newest messages.
+    pub recent: BTreeMap<MessageSequence, Message>,
+}
+
+/// Where chat's state is read from. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    /// The database.
+    pub database: Database,
+    /// The log.
+    pub reader: Arc<dyn LogReader>,
+    /// How far the projection is.
+    pub progress: Arc<Progress>,
+}
+
+impl Store {
+    /// Runs a query where it may block, once the rows are as new as what was acknowledged.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> Result<T, Away> {
+        tokio::time::timeout(PATIENCE, self.progress.caught_up()).await.map_err(|_| Away)?;
+        self.read_now(query).await
+    }
+
+    /// Runs a query where it may block, on the rows as they are.
+    ///
+    /// # Errors
+    /// [`Away`].
+    pub async fn read_now<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> Result<T, Away> {
+        let database = self.database.clone();
+        let answer = tokio::task::spawn_blocking(move || database.read(query)).await;
+        answer.map_err(|_| Away)?.map_err(|error| {
+            tracing::warn!(%error, "a chat query failed");
+            Away
+        })
+    }
+
+    /// A room at the present end of its stream.
+    ///
+    /// # Errors
+    /// What stood in the way, in words.
+    pub async fn load(&self, id: RoomId) -> Result<Loaded, String> {
+        let store = self.clone();
+        tokio::task::spawn_blocking(move || store.load_blocking(id)).await.map_err(|error| error.to_string())?
+    }
+
+    fn load_blocking(&self, id: RoomId) -> Result<Loaded, String> {
+        let (mut streams, position, mut loaded) = self.stored(id)?;
+        let shard = usize::from(id.shard());
+        for committed in self.reader.read(position).map_err(|error| error.to_string())? {
+            let batch = committed.map_err(|error| error.to_string())?.batch;
+            if batch.stream != StreamId::Chat(id.shard()) {
+                continue;
+            }
+            let entries = projection::entries(&mut streams, &batch).map_err(|error| error.to_string())?;
+            for (sequence, entry) in entries.into_iter().filter(|(_, entry)| entry.room == id) {
+                let subject = entry.command.subject().filter(|message| loaded.room.has(*message));
+                if let Some(message) = subject.filter(|message| !loaded.recent.contains_key(message)) {
+                    let found = self.database.read(|conn| messages::get(conn, id, message));
+                    if let Some(found) = found.map_err(|error| error.to_string())? {
+                        loaded.recent.insert(message, found);
+                    }
+                }
+                let subject = subject.and_then(|message| loaded.recent.get_mut(&message));
+                // A rule may say no: then nothing has changed, as it was when the entry was committed.
+                if let Ok(crate::domain::chat::Effect::Sent(message)) =
+                    loaded.room.apply(sequence, batch.at, &entry, subject)
+                {
+                    loaded.recent.insert(message.sequence, *message);
+                }
+            }
+        }
+        loaded.applied = streams.get(shard).map_or(Sequence(0), |stream| stream.sequence);
+        while loaded.recent.len() > RECENT {
+            loaded.recent.pop_first();
+        }
+        Ok(loaded)
+    }
+
+    /// The room as the database has it, and how far that is. The statements see one state of the
+    /// tables: it is read again when the projection has moved on between them.
+    fn stored(&self, id: RoomId) -> Result<(Streams, Position, Loaded), String> {
+        let read = |conn: &mut Connection| {
+            for _ in 0..ATTEMPTS {
+                let before = projection::mark(conn)?;
+                let room = rooms::load(conn, id)?.unwrap_or_else(|| Room::blank(id));
+                let recent = messages::page(conn, id, Page::Before(None), RECENT as i64)?;
+                let after = projection::mark(conn)?;
+                if before.streams == after.streams {
+                    let recent = recent.into_iter().map(|message| (message.sequence, message)).collect();
+                    let loaded = Loaded { room, applied: Sequence(0), recent };
+                    return Ok(Some((before.streams, before.position, loaded)));
+                }
+            }
+            Ok(None)
+        };
+        let stored = self.database.read(read).map_err(|error| error.to_string())?;
+        stored.ok_or_else(|| "the projection moves on too fast for a room to be read".into())
+    }
+
+    /// How far a stream was read by everybody: the database's mark and what the log has after it.
+    ///
+    /// # Errors
+    /// What stood in the way, in words.
+    pub fn streams(&self) -> Result<Streams, String> {
+        let mark = self.database.read(projection::mark).map_err(|error| error.to_string())?;
+        let mut streams = mark.streams;
+        for committed in self.reader.read(mark.position).map_err(|error| error.to_string())? {
+            let batch = committed.map_err(|error| error.to_string())?.batch;
+            projection::entries(&mut streams, &batch).map_err(|error| error.to_string())?;
+        }
+        Ok(streams)
+    }
+}
