@@ -1,7 +1,7 @@
 //! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
 
 use crate::actors::event_log::{Follow, LogMeter, ReportLine};
-use crate::actors::supervision::{ChildSpec, Settings as TreeSettings, StartError};
+use crate::actors::supervision::{ChildSpec, StartError};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::Recovery;
@@ -101,7 +101,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let newest_account = AccountId(venue.ledger.ledger.next_account().0.saturating_sub(1));
     database.write_durably(|connection| users::begin_above(connection, newest_account))?;
 
-    let root = Supervisor::root("agora", TreeSettings::default(), &Arbiter::current());
+    let root = Supervisor::root("agora", settings.supervision.settings(), &Arbiter::current());
     let meter = Arc::new(LogMeter::default());
     let (newest_epoch, newest_time) = newest(&venue, reader.as_ref(), engine.end())?;
     let foundation = Foundation {
@@ -110,13 +110,15 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         meter: meter.clone(),
         currencies: venue.ledger.ledger.currencies().to_vec(),
         markets: venue.ledger.ledger.markets().to_vec(),
-        recovery: Arc::new(Recovery::new(reader, snapshots, venue)),
+        recovery: Arc::new(Recovery::new(reader, snapshots, venue, engine.end())),
         newest_epoch,
         newest_time,
         node: NODE,
+        settings: settings.supervision.settings(),
+        watch: settings.supervision.watch(),
     };
     let trading = trading::start(&root, foundation).await?;
-    start_projector(&root, parts, follower, &trading).await?;
+    start_projector(&root, parts, follower, &trading, &meter).await?;
 
     let accounts = {
         let (data, database) = (data.clone(), database.clone());
@@ -125,8 +127,9 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     };
     tend(accounts.clone());
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
+    let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
-    let state = AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics };
+    let state = AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills };
     let (server, address) = serve(settings, state)?;
     Ok(Running { address, server, root, engine })
 }
@@ -148,16 +151,20 @@ async fn start_projector(
     parts: projector::Parts,
     follower: Follower,
     trading: &trading::Trading,
+    meter: &Arc<LogMeter>,
 ) -> anyhow::Result<()> {
     let mut first = Some(follower);
+    let (twins, meter, written) = (trading.clone(), meter.clone(), parts.written.clone());
+    let checkpoint = Arc::new(move || twins.compare_twins());
+    let lag = Arc::new(move || meter.position.load(Ordering::Relaxed).saturating_sub(written.load(Ordering::Relaxed)));
     let spec = ChildSpec::new("projector", Arbiter::new().handle(), move |lifeline| {
         let follower = match first.take() {
             Some(follower) => follower,
             None => Follower::new(parts.clone()).map_err(StartError::failed)?,
         };
-        Ok(Projector::new(follower, lifeline))
+        Ok(Projector::new(follower, lifeline, checkpoint.clone()))
     });
-    let projector = root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30))).await?;
+    let projector = root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
     trading.log().send(Follow(projector.port())).await.map_err(|why| anyhow!("the log is down: {why}"))?;
     Ok(())
 }

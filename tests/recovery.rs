@@ -7,191 +7,15 @@
 #[path = "model/rng.rs"]
 mod rng;
 mod server;
+mod traders;
 
-use agora::domain::money::parse_decimal;
 use rng::Rng;
-use serde_json::{Value, json};
+use serde_json::json;
 use server::{Client, Server, agora};
-use std::collections::HashMap;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
-
-const USERS: usize = 4;
-/// What `--demo-funds` gives to every user.
-const WELCOME: [(&str, i128); 3] = [("BTC", 10), ("ETH", 10), ("USDT", 100_000)];
-
-/// An order as its user knows it.
-struct Placed {
-    client_oid: String,
-    body: String,
-    outcome: Outcome,
-    /// Whether its cancel was acknowledged.
-    canceled: bool,
-}
-
-enum Outcome {
-    /// Acknowledged with this id.
-    Accepted(String),
-    /// Refused with a reason.
-    Refused,
-    /// The answer was lost.
-    Unknown,
-}
-
-/// A number with eight decimals, as a count of the eighth.
-fn atoms(value: &Value) -> i128 {
-    parse_decimal(value.as_str().unwrap_or_else(|| panic!("{value} is no decimal")), 8).unwrap()
-}
-
-fn uuid(rng: &mut Rng) -> String {
-    let (high, low) = (rng.next() & !0xf000 | 0x4000, rng.next() & !(0b11 << 62) | 1 << 63);
-    uuid::Uuid::from_u64_pair(high, low).to_string()
-}
-
-/// Places and cancels until the connection breaks.
-fn trade(mut client: Client, mut rng: Rng) -> Vec<Placed> {
-    let mut placed: Vec<Placed> = Vec::new();
-    loop {
-        if rng.one_in(4) && !placed.is_empty() {
-            let order = rng.below(placed.len() as u64) as usize;
-            let order = &mut placed[order];
-            let Ok(answer) = client.send("DELETE", &format!("/orders/client:{}", order.client_oid), b"") else { break };
-            assert!(matches!(answer.status, 200 | 400 | 404 | 503), "{}: {}", answer.status, answer.json());
-            order.canceled |= answer.status == 200;
-            continue;
-        }
-        let client_oid = uuid(&mut rng);
-        let body = json!({
-            "product_id": "BTC-USDT",
-            "side": rng.pick(&["buy", "sell"]),
-            "price": format!("{}.{:02}", rng.within(995, 1_004), rng.below(100)),
-            "size": format!("0.{:06}", rng.within(2_000, 90_000)),
-            "time_in_force": rng.pick(&["GTC", "GTC", "GTC", "IOC"]),
-            // Both leave the sizes alone, so that an open order's hold follows from what was filled.
-            "stp": rng.pick(&["cn", "co"]),
-            "client_oid": client_oid,
-        })
-        .to_string();
-        let answer = client.send("POST", "/orders", body.as_bytes());
-        let lost = answer.is_err();
-        let outcome = match &answer {
-            Ok(answer) if answer.status == 200 => Outcome::Accepted(answer.json()["id"].as_str().unwrap().into()),
-            Ok(answer) if answer.status == 400 => Outcome::Refused,
-            Ok(answer) if answer.status == 503 => Outcome::Unknown,
-            Ok(answer) => panic!("{} {}", answer.status, answer.json()),
-            Err(_) => Outcome::Unknown,
-        };
-        placed.push(Placed { client_oid, body, outcome, canceled: false });
-        if lost {
-            break;
-        }
-    }
-    placed
-}
-
-/// All orders of a user, page by page.
-fn all_orders(client: &mut Client) -> Vec<Value> {
-    let mut orders = Vec::new();
-    let mut cursor = String::new();
-    loop {
-        let path = format!("/orders?status=all&limit=1000&after={cursor}");
-        let answer = client.send("GET", &path, b"").unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.json());
-        let Some(after) = answer.header("cb-after").map(str::to_string) else { return orders };
-        orders.extend(answer.json().as_array().unwrap().iter().cloned());
-        cursor = after;
-    }
-}
-
-/// Every order that was promised is there once; those whose answer was lost are after a retry.
-fn check_orders(client: &mut Client, placed: &mut [Placed]) {
-    for order in placed.iter_mut() {
-        let path = format!("/orders/client:{}", order.client_oid);
-        let before = client.send("GET", &path, b"").unwrap();
-        if let Outcome::Accepted(id) = &order.outcome {
-            assert_eq!(before.status, 200, "the acknowledged order {id} is lost: {}", before.json());
-            assert_eq!(before.json()["id"], id.as_str());
-            if order.canceled {
-                assert_eq!(before.json()["status"], "done", "the acknowledged cancel of {id} is lost");
-            }
-        }
-        if matches!(order.outcome, Outcome::Refused) {
-            assert_eq!(before.status, 404, "a refused order is there: {}", before.json());
-            continue;
-        }
-        let retries = [(); 2].map(|()| client.send("POST", "/orders", order.body.as_bytes()).unwrap());
-        if let Outcome::Unknown = order.outcome {
-            if before.status == 404 && retries[0].status == 400 {
-                order.outcome = Outcome::Refused;
-                continue;
-            }
-            order.outcome = Outcome::Accepted(retries[0].json()["id"].as_str().unwrap_or_default().into());
-        }
-        let Outcome::Accepted(id) = &order.outcome else { continue };
-        for retry in retries {
-            assert_eq!(retry.status, 200, "{}", retry.json());
-            assert_eq!(retry.json()["id"], id.as_str(), "a retry made another order");
-        }
-        assert_eq!(client.get(&path)["id"], id.as_str());
-    }
-}
-
-/// Each list of orders has every accepted order once and no other; the balances fit the orders.
-fn check_sums(mut clients: Vec<Client>, placed: &[Vec<Placed>]) {
-    let mut totals: HashMap<String, i128> = HashMap::new();
-    let mut fees = 0;
-    for (client, placed) in clients.iter_mut().zip(placed) {
-        let orders = all_orders(client);
-        let mut listed: Vec<_> = orders.iter().map(|order| order["id"].as_str().unwrap()).collect();
-        let mut promised: Vec<_> = Vec::new();
-        for order in placed {
-            if let Outcome::Accepted(id) = &order.outcome {
-                promised.push(id.as_str());
-            }
-        }
-        listed.sort_unstable();
-        promised.sort_unstable();
-        assert_eq!(listed, promised, "the user's list is not what was accepted");
-        fees += orders.iter().map(|order| atoms(&order["fill_fees"])).sum::<i128>();
-        let open_sells = orders.iter().filter(|order| order["status"] != "done" && order["side"] == "sell");
-        let unsold: i128 = open_sells.map(|order| atoms(&order["size"]) - atoms(&order["filled_size"])).sum();
-        for account in client.get("/accounts").as_array().unwrap() {
-            let [balance, available, hold] = ["balance", "available", "hold"].map(|field| atoms(&account[field]));
-            assert_eq!(balance, available + hold, "{account}");
-            assert!(available >= 0 && hold >= 0, "{account}");
-            if account["currency"] == "BTC" {
-                assert_eq!(hold, unsold, "the hold is not what the open sells need: {account}");
-            }
-            *totals.entry(account["currency"].as_str().unwrap().into()).or_default() += balance;
-        }
-    }
-    for (currency, whole) in WELCOME {
-        let paid = if currency == "USDT" { fees } else { 0 };
-        let given = whole * 100_000_000 * USERS as i128;
-        assert_eq!(totals[currency], given - paid, "{currency} was made or lost");
-    }
-}
-
-fn verify(data: &Path) {
-    let output = agora(&["verify"], data).output().unwrap();
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("no divergence"), "{}: {said}", output.status);
-}
-
-/// Asks the program to end, and gives it ten seconds.
-fn terminate(mut server: Server) -> ExitStatus {
-    let asked = std::process::Command::new("kill").arg("-TERM").arg(server.process.id().to_string()).status();
-    assert!(asked.unwrap().success());
-    let deadline = Instant::now() + Duration::from_secs(10);
-    loop {
-        if let Some(status) = server.process.try_wait().unwrap() {
-            return status;
-        }
-        assert!(Instant::now() < deadline, "the program still runs ten seconds after SIGTERM");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
+use std::process::Stdio;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use traders::{Placed, USERS, check_orders, check_sums, terminate, trade, verify};
 
 fn number_from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -218,7 +42,7 @@ fn every_acknowledged_order_survives_kill_9_exactly_once() {
             .iter()
             .map(|token| {
                 let (client, rng) = (server.client(token), Rng(rng.next()));
-                std::thread::spawn(move || trade(client, rng))
+                std::thread::spawn(move || trade(client, rng, "BTC-USDT", Duration::ZERO, &AtomicBool::new(false)))
             })
             .collect();
         std::thread::sleep(Duration::from_millis(rng.within(50, 600)));

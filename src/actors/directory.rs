@@ -29,7 +29,7 @@ use serde::Serialize;
 use tokio::sync::Notify;
 
 use super::supervision::{
-    Answer, Budget, Handle, Lifeline, Refused, StartError, Unreachable,
+    Answer, Budget, Drill, Handle, Lifeline, Refused, StartError, Unreachable,
     mailbox::{Door, Level, Mailbox},
     runner::{Ending, Passivation, Report, Seat, Signals, Terms, launch, millis_since},
 };
@@ -281,6 +281,13 @@ where
         Some(Handle::new(place.mailbox.clone()))
     }
 
+    /// Makes the actor of `key` fail on purpose; false if it is not active.
+    pub fn drill(&self, key: &K, drill: Drill) -> bool {
+        let places = self.inner.shards[self.inner.shard_of(key)].places.lock();
+        let place = places.present.get(key);
+        place.inspect(|place| place.signals.drill(drill)).is_some()
+    }
+
     /// The keys whose actors are active now.
     pub fn keys(&self) -> Vec<K> {
         self.inner
@@ -373,7 +380,7 @@ where
                 directory.gone(shard, &of, serial, ending);
             }
         });
-        let lifeline = Lifeline::new(path, serial, None, report);
+        let lifeline = Lifeline::new(path, serial, None, report, signals.clone());
         let (factory, key) = (self.factory.clone(), key.clone());
         launch(&self.shards[shard].arbiter, Seat { mailbox, signals, lifeline, terms }, move |lifeline| {
             factory(&key, lifeline)

@@ -25,7 +25,7 @@ const MAX_QUEUED: usize = MAX_PAYLOAD / 2;
 #[rtype(result = "()")]
 pub enum FromLog {
     /// A batch of the stream is durable and final.
-    Committed(Arc<Batch>),
+    Committed(Committed),
     /// What was queued was not written and never will be; it may be proposed again.
     NotWritten {
         /// The batch as it would have been.
@@ -63,12 +63,22 @@ pub enum NotQueued {
 /// Begins a new epoch of a stream and names its owner. The marker is on its way when this is
 /// answered; the owner admits once it reads it back.
 #[derive(Debug, Message)]
-#[rtype(result = "Epoch")]
+#[rtype(result = "Begun")]
 pub struct Begin {
     /// The stream.
     pub stream: StreamId,
     /// Who hears of its batches from now on.
     pub owner: Port<FromLog>,
+}
+
+/// A new epoch of a stream is on its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// Whether everything that was committed since the stream's last epoch began was put into its
+    /// owner's mailbox. Otherwise the owner has to look for it in the log.
+    pub unbroken: bool,
 }
 
 /// A report of the engine.
@@ -91,19 +101,34 @@ pub struct LogMeter {
     pub position: AtomicU64,
     /// Whether the last proposal was refused.
     pub degraded: std::sync::atomic::AtomicBool,
+    /// The position of the newest batch of each stream that was handed to its owner.
+    newest: parking_lot::Mutex<BTreeMap<StreamId, u64>>,
 }
 
-/// The source of epoch numbers; outlives the actor, so that numbers only grow.
+impl LogMeter {
+    /// The position of the newest batch of a stream since the start; 0 when there was none.
+    pub fn newest_of(&self, stream: StreamId) -> u64 {
+        self.newest.lock().get(&stream).copied().unwrap_or_default()
+    }
+}
+
+/// The source of epoch numbers and of the names of proposals; outlives the actor, so that numbers
+/// only grow and a report on an older incarnation's proposal is never taken for another's.
 #[derive(Debug)]
 pub struct Epochs {
     counter: AtomicU64,
     node: u16,
+    proposals: AtomicU64,
 }
 
 impl Epochs {
     /// Numbers above `newest`, for this node.
     pub fn above(newest: Epoch, node: u16) -> Epochs {
-        Epochs { counter: AtomicU64::new(newest.counter), node }
+        Epochs { counter: AtomicU64::new(newest.counter), node, proposals: AtomicU64::new(0) }
+    }
+
+    fn next_proposal(&self) -> u64 {
+        self.proposals.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn next(&self) -> Epoch {
@@ -119,6 +144,8 @@ struct Stream {
     queued: Vec<u8>,
     count: u32,
     owner: Port<FromLog>,
+    /// Whether the owner took everything since the epoch began.
+    unbroken: bool,
 }
 
 struct UnderWay {
@@ -134,7 +161,6 @@ pub struct EventLog {
     meter: Arc<LogMeter>,
     streams: BTreeMap<StreamId, Stream>,
     under_way: Option<UnderWay>,
-    proposals: u64,
     newest: Timestamp,
     committed: Vec<Port<Advanced>>,
     lifeline: Lifeline,
@@ -166,7 +192,6 @@ impl EventLog {
             meter,
             streams: BTreeMap::new(),
             under_way: None,
-            proposals: 0,
             newest,
             committed: Vec::new(),
             lifeline,
@@ -196,9 +221,8 @@ impl EventLog {
                 batch(stream, count, Bytes::from(payload));
             }
         }
-        self.proposals += 1;
         let shared = batches.iter().cloned().map(Arc::new).collect();
-        let id = self.proposals;
+        let id = self.epochs.next_proposal();
         match self.engine.propose(Proposal { id, batches }) {
             Ok(()) => self.under_way = Some(UnderWay { id, since: Instant::now(), batches: shared }),
             // One proposal at a time never fills the engine's queue, unless the engine is gone.
@@ -218,10 +242,11 @@ impl EventLog {
         }
         // The next group is on its way to the disk while this one is applied.
         self.flush();
-        for Committed { position, batch } in batches {
-            self.meter.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
-            self.meter.position.store(position.0, Ordering::Relaxed);
-            self.tell(batch.stream, FromLog::Committed(batch));
+        for committed in batches {
+            self.meter.newest.lock().insert(committed.batch.stream, committed.position.0);
+            self.meter.entries.fetch_add(u64::from(committed.batch.count), Ordering::Relaxed);
+            self.meter.position.store(committed.position.0, Ordering::Relaxed);
+            self.tell(committed.batch.stream, FromLog::Committed(committed));
         }
         for follower in &self.committed {
             // A follower that has its mailbox full knows already that there is more.
@@ -248,10 +273,11 @@ impl EventLog {
     }
 
     fn tell(&mut self, stream: StreamId, message: FromLog) {
-        let Some(owner) = self.streams.get(&stream).map(|stream| &stream.owner) else { return };
-        if let Err(why) = owner.try_send(message) {
+        let Some(told) = self.streams.get_mut(&stream) else { return };
+        if let Err(why) = told.owner.try_send(message) {
             // The owner rebuilds itself from the log, so nothing is lost; but it must notice.
             tracing::error!(%stream, %why, "a stream's owner did not take a batch");
+            told.unbroken = false;
         }
     }
 }
@@ -276,10 +302,10 @@ impl Handler<Begin> for EventLog {
 
     fn handle(&mut self, Begin { stream, owner }: Begin, _: &mut Self::Context) -> Self::Result {
         let epoch = self.epochs.next();
-        let begun = Stream { epoch, number: 0, marker_due: true, queued: Vec::new(), count: 0, owner };
-        self.streams.insert(stream, begun);
+        let begun = Stream { epoch, number: 0, marker_due: true, queued: Vec::new(), count: 0, owner, unbroken: true };
+        let unbroken = self.streams.insert(stream, begun).is_some_and(|before| before.unbroken);
         self.flush();
-        MessageResult(epoch)
+        MessageResult(Begun { epoch, unbroken })
     }
 }
 

@@ -102,6 +102,7 @@ impl Supervisor {
         let handle = kept.handle();
         *place.lock() = Some(handle.clone());
         let node = kept.node().path.clone();
+        kept.node().supervised_by(self.overseer.clone());
         let (ready, is_ready) = oneshot::channel();
         if self.overseer.offer(Adopt { child: Box::new(kept), ready }).is_err() {
             self.tree.remove(&node);

@@ -5,6 +5,7 @@
 
 mod database;
 mod file;
+pub mod supervision;
 mod venue;
 
 pub use database::{DatabaseConfig, DatabaseUrl};
@@ -52,4 +53,7 @@ pub struct ServeConfig {
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,
+    /// How crashes and hangs of actors are treated.
+    #[command(flatten)]
+    pub supervision: supervision::SupervisionConfig,
 }

@@ -40,6 +40,11 @@ impl ClientIds {
         self.orders.get(&(account, id)).copied()
     }
 
+    /// How many ids are remembered.
+    pub fn remembered(&self) -> usize {
+        self.newest.len()
+    }
+
     /// Whether an id that is not remembered may be taken all the same.
     pub fn has_forgotten(&self) -> bool {
         self.forgotten

@@ -110,6 +110,18 @@ impl MarketReplica {
     /// # Errors
     /// [`ReplicaError`]; nothing was applied then, and nothing after it can be.
     pub fn read(&mut self, batch: &Batch) -> Result<Option<MarketOutcomes>, ReplicaError> {
+        self.read_each(batch, |_| {})
+    }
+
+    /// The same; `next` hears of every entry before it is applied.
+    ///
+    /// # Errors
+    /// As [`MarketReplica::read`].
+    pub fn read_each(
+        &mut self,
+        batch: &Batch,
+        mut next: impl FnMut(Sequence),
+    ) -> Result<Option<MarketOutcomes>, ReplicaError> {
         let mut stream = self.stream;
         let verdict = stream.judge(batch)?;
         let (first, marker) = match verdict {
@@ -133,7 +145,8 @@ impl MarketReplica {
             ended: Vec::new(),
             marker,
         };
-        for entry in &decoded {
+        for (entry, sequence) in decoded.iter().zip(first.0..) {
+            next(Sequence(sequence));
             self.book.apply(batch.at, entry, &mut outcomes.events);
             outcomes.entries.push(EntryEnd { ticket: entry.ticket(), end: outcomes.events.len() as u32 });
         }

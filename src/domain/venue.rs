@@ -199,6 +199,15 @@ impl std::fmt::Display for StateHash {
     }
 }
 
+impl StateHash {
+    /// The hash of one part of the state.
+    pub fn of(part: &impl Serialize) -> StateHash {
+        let mut hasher = Hasher(blake3::Hasher::new());
+        hasher.add(part);
+        StateHash(*hasher.0.finalize().as_bytes())
+    }
+}
+
 struct Hasher(blake3::Hasher);
 
 impl Hasher {

@@ -1,6 +1,7 @@
 //! Wire in, command out: parse, one call, map. No rules and no SQL here. The whole route table is
 //! on this page.
 
+pub mod admin_tree;
 pub mod assets;
 pub mod error;
 pub mod ids;
@@ -34,6 +35,8 @@ pub struct AppState {
     pub tree: Tree,
     /// Figures for Prometheus.
     pub metrics: Arc<ops::Metrics>,
+    /// Whether administrators may make actors fail on purpose.
+    pub allow_drills: bool,
 }
 
 impl AppState {
@@ -85,7 +88,10 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/fees", web::get().to(accounts::fees))
         .route("/deposits/demo", web::post().to(accounts::demo_deposit))
         .route("/fills", web::get().to(orders::fills))
-        .route("/admin/tree", web::get().to(ops::tree))
+        .route("/admin/tree", web::get().to(admin_tree::tree))
+        .route("/admin/tree/events", web::get().to(admin_tree::events))
+        .route("/admin/tree/{path:.*}/crash", web::post().to(admin_tree::crash))
+        .route("/admin/tree/{path:.*}/revive", web::post().to(admin_tree::revive))
         .route("/feed", web::get().to(ws::feed::connect))
         .default_service(web::to(unknown));
 }

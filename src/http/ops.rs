@@ -2,10 +2,8 @@
 
 use super::AppState;
 use super::error::ApiError;
-use super::session::CurrentUser;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
-use crate::persistence::users::Role;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
@@ -157,10 +155,4 @@ pub async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiErro
     let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics cannot be written");
     TextEncoder::new().encode(&state.metrics.registry.gather(), &mut text).map_err(failed)?;
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
-}
-
-/// `GET /admin/tree`: the supervision tree, for administrators.
-pub async fn tree(state: web::Data<AppState>, user: CurrentUser) -> Result<HttpResponse, ApiError> {
-    user.0.require(Role::Admin)?;
-    Ok(HttpResponse::Ok().json(state.tree.snapshot()))
 }

@@ -90,10 +90,23 @@ impl Snapshots {
 
     /// The newest valid snapshot at or before `limit`; damaged ones are reported and skipped.
     pub fn newest(&self, limit: Position) -> Option<Loaded> {
-        let usable = self.files().into_iter().filter(|(position, _)| *position <= limit);
-        for (position, path) in usable {
+        self.first_of(self.files().into_iter().filter(|(position, _)| *position <= limit), |_, _| true)
+    }
+
+    /// The newest valid snapshot that suits; damaged ones are reported and skipped.
+    pub fn newest_such(&self, suits: impl FnMut(Position, &Venue) -> bool) -> Option<Loaded> {
+        self.first_of(self.files().into_iter(), suits)
+    }
+
+    fn first_of(
+        &self,
+        files: impl Iterator<Item = (Position, PathBuf)>,
+        mut suits: impl FnMut(Position, &Venue) -> bool,
+    ) -> Option<Loaded> {
+        for (position, path) in files {
             match load(&path) {
-                Ok(venue) => return Some(Loaded { position, venue }),
+                Ok(venue) if suits(position, &venue) => return Some(Loaded { position, venue }),
+                Ok(_) => {}
                 Err(error) => tracing::error!(%error, "a snapshot is skipped"),
             }
         }

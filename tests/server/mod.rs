@@ -1,5 +1,7 @@
 //! The real program in a process of its own, and a small HTTP client on one kept connection.
 
+#![allow(dead_code, reason = "not every test needs everything")]
+
 use serde_json::{Value, json};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -10,7 +12,7 @@ use std::time::Duration;
 /// `agora` with these arguments; it is not started yet.
 pub fn agora(arguments: &[&str], data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agora"));
-    command.args(arguments).arg("--data").arg(data).env("AGORA_LOG", "error");
+    command.args(arguments).arg("--data").arg(data).env("AGORA_LOG", "error").env("RUST_BACKTRACE", "0");
     command
 }
 
@@ -23,8 +25,13 @@ pub struct Server {
 impl Server {
     /// Starts on a free port and returns when requests are taken.
     pub fn start(data: &Path) -> Server {
+        Server::start_with(data, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(data: &Path, more: &[&str]) -> Server {
         let mut command = agora(&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], data);
-        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut process = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = loop {
             let line = lines.next().expect("the program ended before it was ready").unwrap();
@@ -83,6 +90,23 @@ impl Client {
         let mut client = server.client("");
         let body = json!({"email": email, "password": "correct horse battery"}).to_string();
         let answer = client.send("POST", "/auth/sign-up", body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        client.token = answer.json()["access_token"].as_str().unwrap().into();
+        client
+    }
+
+    /// An administrator of a server that is not running yet; signs in once it does.
+    pub fn create_admin(data: &Path) {
+        let mut command = agora(&["admin", "create", "admin@example.org"], data);
+        let made = command.env("AGORA_ADMIN_PASSWORD", "correct horse battery").output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+
+    /// The client of that administrator.
+    pub fn admin(server: &Server) -> Client {
+        let mut client = server.client("");
+        let body = json!({"email": "admin@example.org", "password": "correct horse battery"}).to_string();
+        let answer = client.send("POST", "/auth/sign-in", body.as_bytes()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.json());
         client.token = answer.json()["access_token"].as_str().unwrap().into();
         client

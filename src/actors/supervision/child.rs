@@ -10,7 +10,7 @@ use super::{
     policy::{Budget, Exhausted, Watch},
     requests::Shutdown,
     runner::{Lifeline, Reporter, Seat, Signals, StartError, Terms, launch},
-    tree::{Kind, Node},
+    tree::{Kind, Lag, Node},
 };
 
 type Factory<A> = Box<dyn FnMut(Lifeline) -> Result<A, StartError> + Send>;
@@ -29,6 +29,7 @@ pub struct ChildSpec<A: Actor> {
     keep_queue: bool,
     ready_by_hand: bool,
     farewell: Option<Farewell<A>>,
+    lag: Option<Lag>,
     rules: Rules,
 }
 
@@ -63,6 +64,7 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
             keep_queue: false,
             ready_by_hand: false,
             farewell: None,
+            lag: None,
             rules: Rules {
                 stop_within: Duration::from_secs(5),
                 budget: None,
@@ -141,6 +143,13 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         self
     }
 
+    /// How far the actor is behind what it follows, for the picture of the tree.
+    #[must_use]
+    pub fn lag(mut self, lag: Lag) -> Self {
+        self.lag = Some(lag);
+        self
+    }
+
     pub(crate) fn kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
         self
@@ -151,6 +160,9 @@ impl<A: Actor<Context = Context<A>>> ChildSpec<A> {
         let mailbox = Arc::new(Mailbox::new(self.capacity, Door::Restarting));
         let level: Arc<dyn Level> = mailbox.clone();
         let node = add(Arc::downgrade(&level))?;
+        if let Some(lag) = self.lag {
+            node.lags(lag);
+        }
         Some(Kept {
             mailbox,
             node,
@@ -233,7 +245,9 @@ impl<A: Actor<Context = Context<A>>> Child for Kept<A> {
             Placement::Chosen(choose) => choose(incarnation),
         };
         let signals = Arc::<Signals>::default();
-        let lifeline = Lifeline::new(self.node.path.clone(), incarnation, self.node.last_crash(), report);
+        let (path, last_crash) = (self.node.path.clone(), self.node.last_crash());
+        let lifeline = Lifeline::new(path, incarnation, last_crash, report, signals.clone());
+        self.node.seats(signals.clone());
         let seat = Seat { mailbox: self.mailbox.clone(), signals: signals.clone(), lifeline, terms: self.terms };
         let factory = self.factory.clone();
         launch(&arbiter, seat, move |lifeline| match factory.try_lock() {

@@ -10,6 +10,7 @@
 //! - `child`: what a supervisor has to know to start, watch and stop one child.
 //! - `overseer`: the actor that makes the decisions of one node of the tree; `entry` is its book-keeping on a child,
 //!   `requests` what it is asked.
+//! - `drill`: faults on purpose.
 //! - `tree`: the picture of it all, for the dashboard and the metrics.
 //!
 //! Invariants: of one place at most one incarnation takes messages; a message is handled at most once; a caller is
@@ -17,6 +18,7 @@
 //! takes no further message and its later end is ignored.
 
 pub(crate) mod child;
+pub mod drill;
 pub(crate) mod entry;
 pub(crate) mod mailbox;
 pub(crate) mod overseer;
@@ -29,8 +31,9 @@ pub(super) mod tests;
 pub mod tree;
 
 pub use child::ChildSpec;
+pub use drill::Drill;
 pub use mailbox::{Answer, Handle, Port, Refused, Unreachable};
 pub use policy::{Backoff, Budget, Exhausted, Settings, Strategy, Watch};
 pub use requests::{Failure, Shutdown};
 pub use runner::{Lifeline, StartError};
-pub use tree::{Crash, Kind, NodeView, State, Tree, TreeEvent};
+pub use tree::{Crash, Kind, Lag, NodeView, State, Tree, TreeEvent};

@@ -120,6 +120,9 @@ impl Overseer {
                     entry.ask(Instant::now());
                     entry.child.stop(Shutdown { for_good });
                     let (id, incarnation) = (entry.id, entry.incarnation);
+                    if let Some(watch) = entry.child.rules().watch {
+                        ctx.run_later(watch.deadline, move |overseer, ctx| overseer.deaf(id, incarnation, ctx));
+                    }
                     ctx.run_later(entry.child.rules().stop_within + LAST_GRACE, move |overseer, ctx| {
                         overseer.overdue(id, incarnation, ctx);
                     });
@@ -285,6 +288,18 @@ impl Overseer {
             tracing::error!(path = entry.child.node().path, "an actor did not stop in time and is given up");
             entry.give_up();
             self.ended_as_asked(at, &Ending::Crashed("it did not stop in time".to_owned()));
+            self.settle(ctx);
+        }
+    }
+
+    /// Whoever is on a thread that another actor blocks cannot hear that it should stop.
+    fn deaf(&mut self, id: u64, incarnation: u64, ctx: &mut Context<Self>) {
+        let Some(at) = self.find(id) else { return };
+        let entry = &mut self.entries[at];
+        let asked = entry.beat.filter(|_| entry.incarnation == incarnation && entry.is == Is::Stopping);
+        if asked.is_some_and(|(beat, _)| !entry.child.arbiter_has_answered(beat)) {
+            entry.give_up();
+            self.ended_as_asked(at, &Ending::Crashed("its thread was blocked when it should stop".to_owned()));
             self.settle(ctx);
         }
     }

@@ -27,6 +27,7 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::{
+    drill::{Armed, Drill},
     mailbox::{Door, Mailbox, Taken},
     panics,
 };
@@ -88,6 +89,7 @@ struct Life {
     last_crash: Option<String>,
     verdict: Mutex<Option<Ending>>,
     report: Reporter,
+    signals: Arc<Signals>,
 }
 
 impl std::fmt::Debug for Lifeline {
@@ -97,8 +99,22 @@ impl std::fmt::Debug for Lifeline {
 }
 
 impl Lifeline {
-    pub(crate) fn new(path: String, incarnation: u64, last_crash: Option<String>, report: Reporter) -> Self {
-        Lifeline { life: Arc::new(Life { path, incarnation, last_crash, verdict: Mutex::new(None), report }) }
+    pub(crate) fn new(
+        path: String,
+        incarnation: u64,
+        last_crash: Option<String>,
+        report: Reporter,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Lifeline { life: Arc::new(Life { path, incarnation, last_crash, verdict: Mutex::new(None), report, signals }) }
+    }
+
+    /// A dangerous point within a piece of work, where a drill may make the actor panic.
+    ///
+    /// # Panics
+    /// When a drill asks for it.
+    pub fn hazard(&self) {
+        self.life.signals.drill.within();
     }
 
     /// The names from the root to this actor, joined by `/`.
@@ -145,6 +161,7 @@ pub(crate) struct Signals {
     beat_asked: AtomicU64,
     beat_answered: AtomicU64,
     arbiter_answered: AtomicU64,
+    drill: Armed,
 }
 
 const STOP: u8 = 1;
@@ -174,6 +191,12 @@ impl Signals {
     /// Vanish at the next chance.
     pub(crate) fn abandon(&self) {
         self.raise(ABANDON);
+    }
+
+    /// Makes the actor fail on purpose.
+    pub(crate) fn drill(&self, drill: Drill) {
+        self.drill.arm(drill);
+        self.waker.wake();
     }
 
     /// Asks for a sign of life, of the actor and of the thread it is on.
@@ -408,6 +431,7 @@ impl<A: Actor<Context = Context<A>>> ActorFuture<A> for Intake<A> {
             }
         }
         let signals = &intake.signals;
+        signals.drill.between();
         signals.beat_answered.store(signals.beat_asked.load(Ordering::Acquire), Ordering::Release);
 
         let reader = intake.lifeline.incarnation();

@@ -5,15 +5,21 @@
 //! change is also sent to whoever listens; a listener that is too slow misses changes and should take a snapshot.
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
 use serde::Serialize;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, oneshot};
 
-use super::mailbox::Level;
+use super::{
+    drill::Drill,
+    mailbox::{Handle, Level},
+    overseer::Overseer,
+    requests::{Failure, Revive},
+    runner::Signals,
+};
 use crate::domain::time::Timestamp;
 
 /// Changes that a slow listener may be behind.
@@ -51,6 +57,9 @@ pub enum State {
     Faulted,
 }
 
+/// Tells how far an actor is behind what it follows, in batches of the log.
+pub type Lag = Arc<dyn Fn() -> u64 + Send + Sync>;
+
 /// A crash, as it is shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Crash {
@@ -85,6 +94,8 @@ pub struct NodeView {
     pub mailbox_depth: usize,
     /// Messages that may wait there.
     pub mailbox_capacity: usize,
+    /// Batches of the log that it has still to take in, for those that follow the log.
+    pub lag: Option<u64>,
 }
 
 /// A change of state.
@@ -139,6 +150,27 @@ impl Tree {
         node.map(|node| node.view())
     }
 
+    /// Makes an actor fail on purpose; false if there is none that runs at this path.
+    pub fn drill(&self, path: &str, drill: Drill) -> bool {
+        let node = self.shared.nodes.lock().iter().find(|node| node.path == path).cloned();
+        let signals = node.and_then(|node| node.signals.lock().clone());
+        signals.inspect(|signals| signals.drill(drill)).is_some()
+    }
+
+    /// Starts a stopped or faulted child again, or restarts a running one, with a fresh budget; returns when it is
+    /// ready.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn revive(&self, path: &str) -> Result<(), Failure> {
+        let node = self.shared.nodes.lock().iter().find(|node| node.path == path).cloned();
+        let node = node.ok_or_else(|| Failure::Unknown(path.to_owned()))?;
+        let overseer = node.overseer.get().ok_or_else(|| Failure::Unknown(path.to_owned()))?;
+        let (ready, is_ready) = oneshot::channel();
+        overseer.offer(Revive { name: node.name.clone(), ready }).map_err(|_| Failure::SupervisorGone)?;
+        is_ready.await.unwrap_or(Err(Failure::SupervisorGone))
+    }
+
     /// The changes from now on.
     pub fn events(&self) -> broadcast::Receiver<TreeEvent> {
         self.shared.events.subscribe()
@@ -163,6 +195,9 @@ impl Tree {
             name: name.to_owned(),
             kind,
             level,
+            signals: Mutex::new(None),
+            overseer: OnceLock::new(),
+            lag: OnceLock::new(),
             facts: Mutex::new(Facts::default()),
             events: self.shared.events.clone(),
         });
@@ -184,6 +219,11 @@ pub(crate) struct Node {
     parent: Option<String>,
     kind: Kind,
     level: Weak<dyn Level>,
+    /// Of the present incarnation.
+    signals: Mutex<Option<Arc<Signals>>>,
+    /// Who supervises it; none at the root.
+    overseer: OnceLock<Handle<Overseer>>,
+    lag: OnceLock<Lag>,
     facts: Mutex<Facts>,
     events: broadcast::Sender<TreeEvent>,
 }
@@ -218,7 +258,22 @@ impl Node {
             running_since: facts.running_since,
             mailbox_depth: level.as_ref().map_or(0, |level| level.depth()),
             mailbox_capacity: level.as_ref().map_or(0, |level| level.capacity()),
+            lag: self.lag.get().map(|lag| lag()),
         }
+    }
+
+    pub(crate) fn seats(&self, signals: Arc<Signals>) {
+        *self.signals.lock() = Some(signals);
+    }
+
+    pub(crate) fn supervised_by(&self, overseer: Handle<Overseer>) {
+        // A place is adopted once.
+        let _ = self.overseer.set(overseer);
+    }
+
+    pub(crate) fn lags(&self, lag: Lag) {
+        // A specification has one lag.
+        let _ = self.lag.set(lag);
     }
 
     pub(crate) fn last_crash(&self) -> Option<String> {

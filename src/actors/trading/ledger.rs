@@ -7,23 +7,33 @@
 use super::order_book::{Admitted, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
+use super::twin::{Berth, CompareTwin, Enlist, Source, Standby};
 use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
-use crate::actors::supervision::{Handle, Lifeline};
+use crate::actors::supervision::{Handle, Lifeline, Unreachable};
 use crate::domain::admission::{Admission, Refusal, Request};
-use crate::domain::batch::Batch;
 use crate::domain::client_ids::ClientIds;
 use crate::domain::codec::{Coded, Entries};
 use crate::domain::entry::{LedgerEntry, Movement};
-use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
+use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, Sequence, StreamId, Ticket};
 use crate::domain::ledger::{Balance, Ignored, LedgerOutcome, needs};
 use crate::domain::money::Amount;
 use crate::domain::order::{NewOrder, OrderRecord};
 use crate::domain::replica::{LedgerReplica, MarketOutcomes};
+use crate::domain::stream::StreamState;
+use crate::domain::venue::StateHash;
+use crate::persistence::log::{Committed, Position};
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the ledger waits for its twin's state before it reads the log instead.
+const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// A ledger with more accounts and client ids is not copied on the trading thread, nor hashed there as a whole.
+const SMALL: usize = 50_000;
 
 /// What an order needs: at least so much, and up to so much if it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +140,66 @@ pub struct Parts {
     pub recovery: Arc<Recovery>,
     /// The books, as they are attached; outlives the actor.
     pub books: Arc<parking_lot::Mutex<std::collections::BTreeMap<MarketId, Handle<OrderBook>>>>,
+    /// What outlives the actor.
+    pub berth: Arc<Berth<LedgerState>>,
+}
+
+/// Everything that follows from the streams: what primary and twin have alike.
+#[derive(Clone)]
+pub struct LedgerState {
+    /// The balances, with their place in every stream.
+    pub replica: LedgerReplica,
+    /// The position of the newest batch of the ledger's own stream that was read.
+    pub position: Position,
+}
+
+/// One piece of committed work of the ledger.
+#[derive(Clone)]
+pub enum Work {
+    /// A batch of its own stream.
+    Own(Committed),
+    /// What a batch of a market's stream did.
+    Market(Arc<MarketOutcomes>),
+}
+
+impl LedgerState {
+    fn is_small(&self) -> bool {
+        self.replica.ledger.next_account().0 as usize + self.replica.client_ids.remembered() <= SMALL
+    }
+}
+
+impl Standby for LedgerState {
+    type Item = Work;
+    type Mark = (StreamState, Vec<Sequence>);
+
+    fn apply(&mut self, work: &Work) -> Result<(), String> {
+        match work {
+            Work::Own(committed) => {
+                self.replica.read(&committed.batch).map_err(|error| error.to_string())?;
+                self.position = committed.position;
+            }
+            Work::Market(outcomes) => self.replica.add(outcomes, |_, _| {}),
+        }
+        Ok(())
+    }
+
+    fn mark(&self) -> Self::Mark {
+        (self.replica.stream, self.replica.markets.clone())
+    }
+
+    /// Of the whole state when the ledger is small; else of the venue's own balances, which every trade, deposit and
+    /// withdrawal moves.
+    fn hash(&self) -> StateHash {
+        let LedgerReplica { ledger, stream, markets, .. } = &self.replica;
+        if self.is_small() {
+            return StateHash::of(&(ledger, stream, markets));
+        }
+        let own = [AccountId::OUTSIDE, AccountId::HOUSE].map(|account| {
+            let currencies = 0..ledger.currencies().len() as u16;
+            currencies.map(|currency| ledger.balance(account, CurrencyId(currency))).collect::<Vec<_>>()
+        });
+        StateHash::of(&(stream, markets, ledger.next_account(), own))
+    }
 }
 
 /// The actor. See the module's documentation.
@@ -137,7 +207,7 @@ pub struct LedgerActor {
     parts: Parts,
     lifeline: Lifeline,
     this: Arc<parking_lot::Mutex<Option<Handle<LedgerActor>>>>,
-    replica: Option<LedgerReplica>,
+    state: Option<Box<LedgerState>>,
     admission: Admission,
     epoch: Epoch,
     active: bool,
@@ -153,7 +223,7 @@ impl LedgerActor {
             parts,
             lifeline,
             this,
-            replica: None,
+            state: None,
             admission: Admission::default(),
             epoch: Epoch::default(),
             active: false,
@@ -163,22 +233,31 @@ impl LedgerActor {
     }
 
     fn ready(&self) -> Option<&LedgerReplica> {
-        self.replica.as_ref().filter(|_| self.active && self.unfenced.is_empty())
+        self.replica().filter(|_| self.active && self.unfenced.is_empty())
     }
 
-    fn committed(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
-        let Some(replica) = &mut self.replica else { return };
-        let outcomes = match replica.read(batch) {
-            Ok(Some(outcomes)) => outcomes,
-            Ok(None) => return,
+    fn replica(&self) -> Option<&LedgerReplica> {
+        self.state.as_ref().map(|state| &state.replica)
+    }
+
+    fn committed(&mut self, committed: Committed, ctx: &mut Context<Self>) -> Result<(), ()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let berth = &self.parts.berth;
+        let Committed { position, batch } = committed.clone();
+        berth.begin(self.lifeline.incarnation(), Work::Own(committed));
+        let read = state.replica.read(&batch);
+        state.position = position;
+        self.lifeline.hazard();
+        let outcomes = match read {
+            Ok(outcomes) => outcomes,
             Err(error) => {
                 self.lifeline.fail(format!("batch {} of epoch {}: {error}", batch.number, batch.epoch));
-                return ctx.stop();
+                ctx.stop();
+                return Err(());
             }
         };
-        if outcomes.epoch != self.epoch {
-            return;
-        }
+        berth.done(self.lifeline.incarnation(), position);
+        let Some(outcomes) = outcomes.filter(|outcomes| outcomes.epoch == self.epoch) else { return Ok(()) };
         self.active |= outcomes.marker;
         for (ticket, outcome, _) in outcomes.entries {
             self.admission.settle(StreamId::Ledger, ticket);
@@ -186,10 +265,84 @@ impl LedgerActor {
                 let _ = reply.send(Ok(outcome));
             }
         }
+        Ok(())
+    }
+
+    fn add(&mut self, outcomes: Arc<MarketOutcomes>, ctx: &mut Context<Self>) -> Result<(), ()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let stream = StreamId::Market(outcomes.market);
+        let known = state.replica.markets.get(usize::from(outcomes.market.0)).copied().unwrap_or_default();
+        if outcomes.first > known.next() {
+            self.lifeline.fail(format!("outcomes of {stream} before entry {} are missing", outcomes.first.0));
+            ctx.stop();
+            return Err(());
+        }
+        let berth = &self.parts.berth;
+        berth.begin(self.lifeline.incarnation(), Work::Market(outcomes.clone()));
+        state.replica.add(&outcomes, |_, _| {});
+        self.lifeline.hazard();
+        berth.done(self.lifeline.incarnation(), state.position);
+        if outcomes.marker {
+            self.admission.drop_older(stream, outcomes.epoch);
+            if outcomes.epoch > self.epoch {
+                self.unfenced.remove(&outcomes.market);
+            }
+        }
+        for entry in &outcomes.entries {
+            self.admission.settle(stream, entry.ticket);
+        }
+        Ok(())
+    }
+
+    fn go_on_from(&mut self, state: Box<LedgerState>, rest: Vec<Work>, promoted: bool, ctx: &mut Context<Self>) {
+        self.state = Some(state);
+        for work in rest {
+            let done = match work {
+                Work::Own(committed) => self.committed(committed, ctx),
+                Work::Market(outcomes) => self.add(outcomes, ctx),
+            };
+            if done.is_err() {
+                return;
+            }
+        }
+        if promoted {
+            self.parts.berth.promoted();
+            tracing::warn!("the ledger goes on with the state of its twin");
+        }
+        self.build_twin();
+        // Books that admitted against the ledger that died may have entries on their way.
+        for (market, book) in self.parts.books.lock().iter() {
+            match book.try_send(Refence) {
+                // It is halted and will bring no entries; when it is started again it begins an epoch by itself.
+                Err(Unreachable::Closed) => {}
+                Err(why) => {
+                    tracing::warn!(market = market.0, %why, "a book could not be asked for a new epoch");
+                    self.unfenced.insert(*market);
+                }
+                Ok(()) => drop(self.unfenced.insert(*market)),
+            }
+        }
+    }
+
+    /// Gives the twin a state from which it can follow.
+    fn build_twin(&self) {
+        let Some(state) = &self.state else { return };
+        let recovery = self.parts.recovery.clone();
+        self.parts.berth.build(if state.is_small() {
+            Source::Ready(state.clone())
+        } else {
+            // It may be ahead of what it is fed then, and leaves out what it has.
+            Source::Make(Box::new(move || {
+                let (replica, position) = recovery.ledger_at_end().map_err(|error| error.to_string())?;
+                Ok(LedgerState { replica, position })
+            }))
+        });
     }
 
     fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
-        let Some(replica) = self.replica.as_ref().filter(|_| self.active && self.unfenced.is_empty()) else {
+        let Some(replica) =
+            self.state.as_ref().map(|state| &state.replica).filter(|_| self.active && self.unfenced.is_empty())
+        else {
             return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
         let ticket = next_ticket();
@@ -239,22 +392,33 @@ impl Actor for LedgerActor {
             return ctx.stop();
         };
         let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
-        let recovery = self.parts.recovery.clone();
+        let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
+        let twin = berth.take();
         let work = async move {
-            let epoch = begun.await.map_err(|why| why.to_string())?;
-            Ok::<_, String>((epoch, recovery.ledger().await?))
+            let begun = begun.await.map_err(|why| why.to_string())?;
+            let state = match twin {
+                Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
+                None => None,
+            };
+            let left = berth.left();
+            Ok::<_, String>(match state {
+                Some(state) if begun.unbroken => (begun.epoch, state, left.into_iter().collect(), true),
+                Some(state) => {
+                    let missed = recovery.since(StreamId::Ledger, state.position).await?;
+                    // What a market did is not in the ledger's stream, so it is still to be added.
+                    let market = left.into_iter().filter(|work| matches!(work, Work::Market(_)));
+                    (begun.epoch, state, market.chain(missed.into_iter().map(Work::Own)).collect(), true)
+                }
+                None => {
+                    let (replica, position) = recovery.ledger().await?;
+                    (begun.epoch, Box::new(LedgerState { replica, position }), Vec::new(), false)
+                }
+            })
         };
         ctx.wait(work.into_actor(self).map(|begun, ledger, ctx| match begun {
-            Ok((epoch, replica)) => {
+            Ok((epoch, state, rest, promoted)) => {
                 ledger.epoch = epoch;
-                ledger.replica = Some(replica);
-                // Books that admitted against the ledger that died may have entries on their way.
-                for (market, book) in ledger.parts.books.lock().iter() {
-                    ledger.unfenced.insert(*market);
-                    if let Err(why) = book.try_send(Refence) {
-                        tracing::warn!(market = market.0, %why, "a book could not be asked for a new epoch");
-                    }
-                }
+                ledger.go_on_from(state, rest, promoted, ctx);
             }
             Err(reason) => {
                 ledger.lifeline.fail(reason);
@@ -269,7 +433,8 @@ impl Handler<FromLog> for LedgerActor {
 
     fn handle(&mut self, message: FromLog, ctx: &mut Self::Context) {
         match message {
-            FromLog::Committed(batch) => self.committed(&batch, ctx),
+            // When it fails the actor is stopping, and has said why.
+            FromLog::Committed(committed) => drop(self.committed(committed, ctx)),
             FromLog::NotWritten { batch, .. } => {
                 for entry in Entries::<LedgerEntry>::new(&batch.payload).flatten() {
                     self.admission.settle(StreamId::Ledger, entry.ticket());
@@ -286,23 +451,8 @@ impl Handler<AddOutcomes> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, AddOutcomes(outcomes): AddOutcomes, ctx: &mut Self::Context) {
-        let Some(replica) = &mut self.replica else { return };
-        let stream = StreamId::Market(outcomes.market);
-        let known = replica.markets.get(usize::from(outcomes.market.0)).copied().unwrap_or_default();
-        if outcomes.first > known.next() {
-            self.lifeline.fail(format!("outcomes of {stream} before entry {} are missing", outcomes.first.0));
-            return ctx.stop();
-        }
-        replica.add(&outcomes, |_, _| {});
-        if outcomes.marker {
-            self.admission.drop_older(stream, outcomes.epoch);
-            if outcomes.epoch > self.epoch {
-                self.unfenced.remove(&outcomes.market);
-            }
-        }
-        for entry in &outcomes.entries {
-            self.admission.settle(stream, entry.ticket);
-        }
+        // When it fails the actor is stopping, and has said why.
+        let _ = self.add(outcomes, ctx);
     }
 }
 
@@ -316,7 +466,7 @@ impl Handler<Admit> for LedgerActor {
         };
         let spendable = self.admission.spendable(&replica.ledger, request.account, request.currency);
         request.amount = request.amount.max(most.min(spendable));
-        let Some(replica) = &self.replica else { return };
+        let Some(replica) = self.state.as_ref().map(|state| &state.replica) else { return };
         match self.admission.admit(&replica.ledger, &replica.client_ids, request) {
             Ok(()) => {
                 order.hold = request.amount;
@@ -361,7 +511,7 @@ impl Handler<GetBalances> for LedgerActor {
     type Result = MessageResult<GetBalances>;
 
     fn handle(&mut self, GetBalances(account): GetBalances, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.replica.as_ref().filter(|replica| replica.ledger.is_open(account)).map(|replica| {
+        MessageResult(self.replica().filter(|replica| replica.ledger.is_open(account)).map(|replica| {
             let currencies = replica.ledger.currencies().len() as u16;
             (0..currencies).map(|index| replica.ledger.balance(account, CurrencyId(index))).collect()
         }))
@@ -372,10 +522,30 @@ impl Handler<FindClientId> for LedgerActor {
     type Result = MessageResult<FindClientId>;
 
     fn handle(&mut self, FindClientId(account, id): FindClientId, _: &mut Self::Context) -> Self::Result {
-        let ids: Option<&ClientIds> = self.replica.as_ref().map(|replica| &replica.client_ids);
+        let ids: Option<&ClientIds> = self.replica().map(|replica| &replica.client_ids);
         MessageResult(ClientIdAnswer {
             order: ids.and_then(|ids| ids.get(account, id)),
             ask_database: ids.is_none_or(ClientIds::has_forgotten),
         })
+    }
+}
+
+impl Handler<Enlist> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Enlist, _: &mut Self::Context) {
+        self.build_twin();
+    }
+}
+
+impl Handler<CompareTwin> for LedgerActor {
+    type Result = ();
+
+    fn handle(&mut self, _: CompareTwin, _: &mut Self::Context) {
+        match &self.state {
+            Some(state) if self.parts.berth.is_feeding() => self.parts.berth.compare(state),
+            // It lost its place because it was too slow.
+            _ => self.build_twin(),
+        }
     }
 }

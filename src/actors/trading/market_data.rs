@@ -2,7 +2,8 @@
 //!
 //! Invariants: outcomes are folded in stream order without a hole (a hole restarts the actor, which
 //! rebuilds itself from the log); a subscriber gets its first answer and every change after it, in
-//! order. A subscriber that does not keep up loses its place and is told so.
+//! order, also across a restart. A subscriber that does not keep up, or for whom changes were lost,
+//! loses its place and is told so.
 
 use super::recovery::Recovery;
 use crate::actors::account::{AccountActor, UserEvents};
@@ -18,6 +19,7 @@ use crate::domain::replica::MarketOutcomes;
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
 use bytestring::ByteString;
+use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
@@ -133,6 +135,18 @@ pub struct Parts {
     pub recovery: Arc<Recovery>,
     /// The users with open private feeds.
     pub accounts: Directory<AccountId, AccountActor>,
+    /// What outlives the actor.
+    pub desk: Arc<Desk>,
+}
+
+/// What outlives the incarnations of one market's data: who listens, and what they were told.
+#[derive(Debug, Default)]
+pub struct Desk {
+    subscribers: Mutex<Vec<Recipient<Updated>>>,
+    /// The newest entry that everybody was told of, once the first incarnation has begun.
+    told: Mutex<Option<Sequence>>,
+    /// What is being told.
+    in_hand: Mutex<Option<Arc<MarketOutcomes>>>,
 }
 
 /// The actor. See the module's documentation.
@@ -141,13 +155,12 @@ pub struct MarketDataActor {
     lifeline: Lifeline,
     data: Option<MarketData>,
     applied: Sequence,
-    subscribers: Vec<Recipient<Updated>>,
 }
 
 impl MarketDataActor {
     /// Market data that will recover itself when it starts.
     pub fn new(parts: Parts, lifeline: Lifeline) -> MarketDataActor {
-        MarketDataActor { parts, lifeline, data: None, applied: Sequence::default(), subscribers: Vec::new() }
+        MarketDataActor { parts, lifeline, data: None, applied: Sequence::default() }
     }
 
     fn picture(&self, levels: usize) -> Option<Picture> {
@@ -158,6 +171,70 @@ impl MarketDataActor {
             asks: data.levels(Side::Sell).take(levels).collect(),
             ticker: ticker(data, wall_clock()),
         })
+    }
+
+    fn publish(&mut self, outcomes: Arc<MarketOutcomes>, ctx: &mut Context<Self>) {
+        let Some(data) = &mut self.data else { return };
+        if outcomes.first > self.applied.next() {
+            // What is missing will not come any more: the next incarnation reads the whole log.
+            *self.parts.desk.told.lock() = None;
+            self.lifeline.fail(format!("outcomes before entry {} are missing", outcomes.first.0));
+            return ctx.stop();
+        }
+        if outcomes.last() <= self.applied {
+            return;
+        }
+        *self.parts.desk.in_hand.lock() = Some(outcomes.clone());
+        self.applied = outcomes.last();
+        let mut levels = Vec::new();
+        let mut fills = Vec::new();
+        for (sequence, event) in outcomes.numbered() {
+            data.fold(outcomes.at, event, |side, price, size| levels.push((side, price, size)));
+            if let Event::Filled(fill) = event {
+                fills.push((sequence, *fill));
+            }
+        }
+        self.lifeline.hazard();
+        self.route(&outcomes);
+        self.lifeline.hazard();
+        self.update(&outcomes, levels, fills);
+        *self.parts.desk.told.lock() = Some(self.applied);
+        self.parts.desk.in_hand.lock().take();
+    }
+
+    /// Tells the subscribers.
+    fn update(&self, outcomes: &MarketOutcomes, levels: Vec<(Side, Price, Size)>, fills: Vec<(u64, Fill)>) {
+        let mut subscribers = self.parts.desk.subscribers.lock();
+        if subscribers.is_empty() || (levels.is_empty() && fills.is_empty()) {
+            return;
+        }
+        let Some(data) = &self.data else { return };
+        let update = Arc::new(Update {
+            market: self.parts.market,
+            at: outcomes.at,
+            sequence: data.feed_sequence(),
+            levels: newest_of_each(levels),
+            ticker: if fills.is_empty() { None } else { ticker(data, outcomes.at) },
+            fills,
+            level2_text: OnceLock::new(),
+            matches_text: OnceLock::new(),
+            ticker_text: OnceLock::new(),
+        });
+        subscribers.retain(|subscriber| {
+            let kept = subscriber.try_send(Updated::Changes(update.clone())).is_ok();
+            if !kept {
+                // The only message that may pass the bound: the last one that this subscriber gets.
+                subscriber.do_send(Updated::TooSlow);
+            }
+            kept
+        });
+    }
+
+    /// There is a hole in what the subscribers were told: they lose their places and hear of it.
+    fn lose_subscribers(&self) {
+        for subscriber in self.parts.desk.subscribers.lock().drain(..) {
+            subscriber.do_send(Updated::TooSlow);
+        }
     }
 
     /// Hands the events of users with open private feeds to their account actors.
@@ -216,11 +293,21 @@ impl Actor for MarketDataActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let work = self.parts.recovery.clone().data(self.parts.market);
-        ctx.wait(work.into_actor(self).map(|recovered, actor, ctx| match recovered {
+        // Rebuilt as far as the subscribers were told, it goes on with what waits in its mailbox, so they miss nothing.
+        let told = *self.parts.desk.told.lock();
+        let work = self.parts.recovery.clone().data(self.parts.market, told);
+        ctx.wait(work.into_actor(self).map(move |recovered, actor, ctx| match recovered {
             Ok((applied, data)) => {
+                if told.is_none_or(|told| applied > told) {
+                    actor.lose_subscribers();
+                }
+                *actor.parts.desk.told.lock() = Some(applied);
                 actor.applied = applied;
                 actor.data = Some(data);
+                let in_hand = actor.parts.desk.in_hand.lock().take();
+                if let Some(outcomes) = in_hand {
+                    actor.publish(outcomes, ctx);
+                }
             }
             Err(reason) => {
                 actor.lifeline.fail(reason);
@@ -234,47 +321,7 @@ impl Handler<Publish> for MarketDataActor {
     type Result = ();
 
     fn handle(&mut self, Publish(outcomes): Publish, ctx: &mut Self::Context) {
-        let Some(data) = &mut self.data else { return };
-        if outcomes.first > self.applied.next() {
-            self.lifeline.fail(format!("outcomes before entry {} are missing", outcomes.first.0));
-            return ctx.stop();
-        }
-        if outcomes.last() <= self.applied {
-            return;
-        }
-        self.applied = outcomes.last();
-        let mut levels = Vec::new();
-        let mut fills = Vec::new();
-        for (sequence, event) in outcomes.numbered() {
-            data.fold(outcomes.at, event, |side, price, size| levels.push((side, price, size)));
-            if let Event::Filled(fill) = event {
-                fills.push((sequence, *fill));
-            }
-        }
-        self.route(&outcomes);
-        if self.subscribers.is_empty() || (levels.is_empty() && fills.is_empty()) {
-            return;
-        }
-        let Some(data) = &self.data else { return };
-        let update = Arc::new(Update {
-            market: self.parts.market,
-            at: outcomes.at,
-            sequence: data.feed_sequence(),
-            levels: newest_of_each(levels),
-            ticker: if fills.is_empty() { None } else { ticker(data, outcomes.at) },
-            fills,
-            level2_text: OnceLock::new(),
-            matches_text: OnceLock::new(),
-            ticker_text: OnceLock::new(),
-        });
-        self.subscribers.retain(|subscriber| {
-            let kept = subscriber.try_send(Updated::Changes(update.clone())).is_ok();
-            if !kept {
-                // The only message that may pass the bound: the last one that this subscriber gets.
-                subscriber.do_send(Updated::TooSlow);
-            }
-            kept
-        });
+        self.publish(outcomes, ctx);
     }
 }
 
@@ -293,10 +340,11 @@ impl Handler<Subscribe> for MarketDataActor {
     type Result = MessageResult<Subscribe>;
 
     fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.subscribers.retain(|other| *other != subscriber && other.connected());
         let picture = self.picture(usize::MAX);
+        let mut subscribers = self.parts.desk.subscribers.lock();
+        subscribers.retain(|other| *other != subscriber && other.connected());
         if picture.is_some() {
-            self.subscribers.push(subscriber);
+            subscribers.push(subscriber);
         }
         MessageResult(picture)
     }
@@ -306,7 +354,7 @@ impl Handler<Unsubscribe> for MarketDataActor {
     type Result = ();
 
     fn handle(&mut self, Unsubscribe(subscriber): Unsubscribe, _: &mut Self::Context) {
-        self.subscribers.retain(|other| *other != subscriber);
+        self.parts.desk.subscribers.lock().retain(|other| *other != subscriber);
     }
 }
 

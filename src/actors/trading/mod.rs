@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! trading (rest for one)
+//! ├── twins (one for one): ledger, order book «BTC-USDT» …
 //! ├── event log
 //! └── venue (one for one)
 //!     ├── ledger
@@ -18,6 +19,7 @@ mod recent;
 pub mod recovery;
 mod start;
 mod tickets;
+pub mod twin;
 
 pub use start::{Foundation, start};
 
@@ -33,11 +35,12 @@ use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
 use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
-use order_book::{Cancel, CancelAll, GetOrder, OrderBook, Place};
+use order_book::{BookState, Cancel, CancelAll, GetOrder, OrderBook, Place};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::oneshot;
+use twin::{Berth, CompareTwin, Fault, TwinMeter};
 
 /// How long a caller waits for its outcome before it is told that it is unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -112,6 +115,15 @@ pub struct Market {
     pub book: Handle<OrderBook>,
     /// Its data.
     pub data: Handle<MarketDataActor>,
+    /// What outlives its book's actors.
+    pub berth: Arc<Berth<BookState>>,
+}
+
+impl Market {
+    /// Why the market is halted, if one of its entries has stopped it.
+    pub fn fault(&self) -> Option<Fault> {
+        self.berth.fault()
+    }
 }
 
 /// The exchange. Clones are the same one.
@@ -127,6 +139,7 @@ struct Inner {
     log: Handle<EventLog>,
     ledger: Handle<LedgerActor>,
     accounts: Directory<AccountId, AccountActor>,
+    twins: Arc<TwinMeter>,
 }
 
 impl Trading {
@@ -158,6 +171,20 @@ impl Trading {
     /// The users with open private feeds.
     pub fn accounts(&self) -> &Directory<AccountId, AccountActor> {
         &self.inner.accounts
+    }
+
+    /// What is counted about the twins.
+    pub fn twins(&self) -> &TwinMeter {
+        &self.inner.twins
+    }
+
+    /// Lets every twin be compared with its primary.
+    pub fn compare_twins(&self) {
+        // Those that are down or full are compared at the next checkpoint.
+        let _ = self.inner.ledger.try_send(CompareTwin);
+        for market in &self.inner.markets {
+            let _ = market.book.try_send(CompareTwin);
+        }
     }
 
     /// The event log, for those who follow it.

@@ -4,30 +4,35 @@
 //! exactly once, from the outcome of its own entry, and only after the ledger was told of it; an
 //! order enters the log only after the ledger admitted its hold.
 
+mod messages;
+mod state;
+
+pub use messages::*;
+pub use state::BookState;
+
 use super::ledger::{AddOutcomes, Admit, LedgerActor, Need, Void};
 use super::market_data::{MarketDataActor, Publish};
-use super::recent::Recent;
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
+use super::twin::{Berth, CompareTwin, Enlist, Source};
 use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::Request;
-use crate::domain::batch::Batch;
-use crate::domain::book::Resting;
 use crate::domain::codec::{Coded, Entries};
 use crate::domain::entry::MarketEntry;
-use crate::domain::event::{Event, Fill};
-use crate::domain::ids::{AccountId, Epoch, MarketId, OrderId, Sequence, StreamId, Ticket};
+use crate::domain::event::Event;
+use crate::domain::ids::{Epoch, MarketId, OrderId, StreamId, Ticket};
 use crate::domain::money::Amount;
 use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, Side};
 use crate::domain::posting::Pair;
 use crate::domain::replica::{MarketOutcomes, MarketReplica};
 use crate::domain::time::Timestamp;
+use crate::persistence::log::Committed;
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use std::time::Duration;
 
 /// The most commands of one market that may be on their way through the log.
 const MAX_IN_FLIGHT: usize = 8_192;
@@ -35,112 +40,8 @@ const MAX_IN_FLIGHT: usize = 8_192;
 /// A market buy by size may cost so much more than the book shows at admission, in percent.
 const SLIPPAGE_PERCENT: i128 = 10;
 
-/// Where the answer to a command goes.
-pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
-
-/// Asks for an order to be placed. Its ticket, fees and hold are filled in here.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Place {
-    /// The order.
-    pub order: NewOrder,
-    /// Answered with the order's record once its outcome is known and durable.
-    pub reply: Reply<OrderRecord>,
-}
-
-/// The ledger has reserved the order's hold.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Admitted {
-    /// The order, hold and ticket included.
-    pub order: NewOrder,
-    /// The epoch in which it was admitted.
-    pub epoch: Epoch,
-    /// Who waits.
-    pub reply: Reply<OrderRecord>,
-}
-
-/// Asks for one order to be canceled.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Cancel {
-    /// Whose it must be.
-    pub account: AccountId,
-    /// Which.
-    pub order: OrderId,
-    /// Answered once it is canceled.
-    pub reply: Reply<OrderId>,
-}
-
-/// Asks for all orders of a user to be canceled.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct CancelAll {
-    /// Whose.
-    pub account: AccountId,
-    /// Only this side, if given.
-    pub side: Option<Side>,
-    /// Answered with the canceled orders.
-    pub reply: Reply<Vec<OrderId>>,
-}
-
-/// Begins a new epoch, because the ledger has lost its pending holds.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Refence;
-
-/// Asks for an order that lives, or ended a short while ago.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Option<OrderRecord>")]
-pub struct GetOrder(pub OrderId);
-
-/// Asks for the live orders of a user, newest first, and those that ended a short while ago.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "OrdersOf")]
-pub struct GetOrders(pub AccountId);
-
-/// The orders of one user that are in memory.
-#[derive(Clone, Debug, Default)]
-pub struct OrdersOf {
-    /// Live, newest first.
-    pub live: Vec<OrderRecord>,
-    /// Ended a short while ago, newest end first.
-    pub ended: Vec<OrderRecord>,
-}
-
-/// A fill with its time.
-#[derive(Clone, Copy, Debug)]
-pub struct TimedFill {
-    /// The market.
-    pub market: MarketId,
-    /// When.
-    pub at: Timestamp,
-    /// Its public sequence.
-    pub feed_sequence: u64,
-    /// The fill.
-    pub fill: Fill,
-}
-
-/// Asks for the newest fills of a user that are in memory, newest first.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Vec<TimedFill>")]
-pub struct GetFills(pub AccountId);
-
-/// Asks for every resting order.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "FullBook")]
-pub struct GetFullBook;
-
-/// Every resting order, best first and oldest first within a price.
-#[derive(Clone, Debug, Default)]
-pub struct FullBook {
-    /// The last public event contained.
-    pub sequence: u64,
-    /// Bids.
-    pub bids: Vec<Resting>,
-    /// Asks.
-    pub asks: Vec<Resting>,
-}
+/// How long a book waits for its twin's state before it reads the log instead.
+const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
 
 enum Waiting {
     Place(Reply<OrderRecord>),
@@ -172,6 +73,19 @@ pub struct Parts {
     pub data: Handle<MarketDataActor>,
     /// Where the state comes from.
     pub recovery: Arc<Recovery>,
+    /// What outlives the actor.
+    pub berth: Arc<Berth<BookState>>,
+}
+
+/// The state that an incarnation begins with, and what it has to read before anything else.
+enum Start {
+    /// It goes on with what it has.
+    Here,
+    From {
+        state: Box<BookState>,
+        rest: Vec<Committed>,
+        promoted: bool,
+    },
 }
 
 /// The actor. See the module's documentation.
@@ -180,12 +94,11 @@ pub struct OrderBook {
     lifeline: Lifeline,
     /// Its own stable name, handed to the log and the ledger.
     this: Arc<parking_lot::Mutex<Option<Handle<OrderBook>>>>,
-    replica: Option<MarketReplica>,
+    state: Option<Box<BookState>>,
     epoch: Epoch,
     /// Whether its own marker was read back, so that it admits commands.
     active: bool,
     waiting: FxHashMap<Ticket, Waiting>,
-    recent: Recent,
 }
 
 impl OrderBook {
@@ -199,11 +112,10 @@ impl OrderBook {
             parts,
             lifeline,
             this,
-            replica: None,
+            state: None,
             epoch: Epoch::default(),
             active: false,
             waiting: FxHashMap::default(),
-            recent: Recent::default(),
         }
     }
 
@@ -223,20 +135,46 @@ impl OrderBook {
             return ctx.stop();
         };
         let begun = self.parts.log.send(Begin { stream: self.stream(), owner: this.port() });
-        let recovery = self.parts.recovery.clone();
-        let market = self.parts.market;
-        let recovered = self.replica.is_some();
+        let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
+        let (market, stream) = (self.parts.market, self.stream());
+        let goes_on = self.state.is_some();
+        let twin = if goes_on { None } else { berth.take() };
         let work = async move {
-            let epoch = begun.await.map_err(|why| why.to_string())?;
-            let replica = if recovered { None } else { Some(recovery.market(market).await?) };
-            Ok::<_, String>((epoch, replica))
+            let begun = begun.await.map_err(|why| why.to_string())?;
+            if goes_on {
+                // What is missing cannot be noticed later, since the new epoch counts its batches from 1.
+                return if begun.unbroken {
+                    Ok((begun.epoch, Start::Here))
+                } else {
+                    Err("a batch of an older epoch was not delivered".to_owned())
+                };
+            }
+            let state = match twin {
+                Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
+                None => None,
+            };
+            let left = berth.left();
+            let start = match state {
+                Some(state) if begun.unbroken => {
+                    Start::From { state, rest: left.into_iter().collect(), promoted: true }
+                }
+                Some(state) => {
+                    let rest = recovery.since(stream, state.position).await?;
+                    Start::From { state, rest, promoted: true }
+                }
+                None => {
+                    let recovered = recovery.market(market, berth.told()).await?;
+                    berth.tell(recovered.position);
+                    Start::From { state: Box::new(recovered.state), rest: recovered.rest, promoted: false }
+                }
+            };
+            Ok((begun.epoch, start))
         };
         ctx.wait(work.into_actor(self).map(|begun, book, ctx| match begun {
-            Ok((epoch, replica)) => {
+            Ok((epoch, start)) => {
                 book.epoch = epoch;
-                if let Some(mut replica) = replica {
-                    replica.book.keep_ended();
-                    book.replica = Some(replica);
+                if let Start::From { state, rest, promoted } = start {
+                    book.go_on_from(state, rest, promoted, ctx);
                 }
             }
             Err(reason) => {
@@ -246,36 +184,83 @@ impl OrderBook {
         }));
     }
 
-    fn committed(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
-        let Some(replica) = &mut self.replica else { return };
-        let outcomes = match replica.read(batch) {
+    fn go_on_from(&mut self, state: Box<BookState>, rest: Vec<Committed>, promoted: bool, ctx: &mut Context<Self>) {
+        self.state = Some(state);
+        for committed in rest {
+            // What its predecessor told already is dropped by those who hear it again.
+            if self.committed(committed, ctx).is_err() {
+                return;
+            }
+        }
+        if promoted {
+            self.parts.berth.promoted();
+            tracing::warn!(market = self.parts.market.0, "the order book goes on with the state of its twin");
+        }
+        self.build_twin();
+    }
+
+    /// Gives the twin a state from which it can follow.
+    fn build_twin(&self) {
+        let Some(state) = &self.state else { return };
+        let (market, position) = (self.parts.market, state.position);
+        let recovery = self.parts.recovery.clone();
+        self.parts.berth.build(if state.replica.book.live_orders() <= state::SMALL {
+            Source::Ready(state.clone())
+        } else {
+            Source::Make(Box::new(move || recovery.book_at(market, position).map_err(|error| error.to_string())))
+        });
+    }
+
+    /// Reads a batch and tells everybody.
+    ///
+    /// # Errors
+    /// When the actor has to stop; it has said why.
+    fn committed(&mut self, committed: Committed, ctx: &mut Context<Self>) -> Result<(), ()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let berth = &self.parts.berth;
+        let Committed { position, batch } = committed.clone();
+        berth.begin(self.lifeline.incarnation(), committed);
+        let read = state.replica.read_each(&batch, |sequence| berth.applying(sequence));
+        berth.applied();
+        state.position = position;
+        let outcomes = match read {
             Ok(Some(outcomes)) => Arc::new(outcomes),
-            Ok(None) => return,
+            Ok(None) => {
+                berth.done(self.lifeline.incarnation(), position);
+                return Ok(());
+            }
             Err(error) => {
                 self.lifeline.fail(format!("batch {} of epoch {}: {error}", batch.number, batch.epoch));
-                return ctx.stop();
+                ctx.stop();
+                return Err(());
             }
         };
+        self.lifeline.hazard();
         // The ledger hears first, so that whoever is answered below finds its balances changed.
         if let Err(why) = self.parts.ledger.try_send(AddOutcomes(outcomes.clone())) {
             self.lifeline.fail(format!("the ledger did not take outcomes: {why}"));
-            return ctx.stop();
+            ctx.stop();
+            return Err(());
         }
+        self.lifeline.hazard();
         if let Err(why) = self.parts.data.try_send(Publish(outcomes.clone())) {
             // Market data notices the hole and rebuilds itself from the log.
             tracing::warn!(%why, market = self.parts.market.0, "market data did not take outcomes");
         }
+        state.recent.add(&outcomes);
         if outcomes.marker && outcomes.epoch == self.epoch {
             self.active = true;
+            self.parts.berth.works();
         }
-        self.recent.add(&outcomes);
+        self.parts.berth.done(self.lifeline.incarnation(), position);
         if outcomes.epoch == self.epoch {
             self.answer(&outcomes);
         }
+        Ok(())
     }
 
     fn answer(&mut self, outcomes: &MarketOutcomes) {
-        let Some(replica) = &self.replica else { return };
+        let Some(state) = &self.state else { return };
         for (_, ticket, events) in outcomes.by_entry() {
             let Some(waiting) = self.waiting.remove(&ticket) else { continue };
             match waiting {
@@ -286,10 +271,11 @@ impl OrderBook {
                         _ => None,
                     });
                     let _ = reply.send(match accepted {
-                        Some(Ok(id)) => replica
+                        Some(Ok(id)) => state
+                            .replica
                             .book
                             .order(id)
-                            .or_else(|| self.recent.order(id))
+                            .or_else(|| state.recent.order(id))
                             .ok_or(Refused::Unavailable(Unavailable::OutcomeUnknown)),
                         Some(Err(reason)) => Err(Refused::Reject(reason)),
                         None => Err(Refused::Unavailable(Unavailable::OutcomeUnknown)),
@@ -315,9 +301,9 @@ impl OrderBook {
 
     /// Whether a further command can be taken now.
     fn ready(&self) -> Result<&MarketReplica, Refused> {
-        match &self.replica {
+        match &self.state {
             Some(_) if self.waiting.len() >= MAX_IN_FLIGHT => Err(Refused::Unavailable(Unavailable::Overloaded)),
-            Some(replica) if self.active => Ok(replica),
+            Some(state) if self.active => Ok(&state.replica),
             _ => Err(Refused::Unavailable(Unavailable::Starting)),
         }
     }
@@ -340,6 +326,10 @@ impl OrderBook {
     /// Tells the ledger that entries of these tickets will never be applied.
     fn void(&self, tickets: Vec<Ticket>) {
         let _ = self.parts.ledger.try_send(Void { stream: self.stream(), tickets });
+    }
+
+    fn recent_order(&self, id: OrderId) -> Option<OrderRecord> {
+        self.state.as_ref().and_then(|state| state.recent.order(id))
     }
 
     /// What the ledger must reserve for an order.
@@ -376,7 +366,8 @@ impl Handler<FromLog> for OrderBook {
 
     fn handle(&mut self, message: FromLog, ctx: &mut Self::Context) {
         match message {
-            FromLog::Committed(batch) => self.committed(&batch, ctx),
+            // When it fails the actor is stopping, and has said why.
+            FromLog::Committed(committed) => drop(self.committed(committed, ctx)),
             FromLog::NotWritten { batch, .. } => {
                 let tickets: Vec<Ticket> =
                     Entries::<MarketEntry>::new(&batch.payload).flatten().map(|entry| entry.ticket()).collect();
@@ -454,7 +445,7 @@ impl Handler<Cancel> for OrderBook {
         if replica.book.order(order).is_none() {
             let known = (1..=replica.book.accepted_orders()).contains(&order.number);
             let reason = if known { Reject::OrderDone } else { Reject::OrderNotFound };
-            let own = self.recent.order(order).is_none_or(|record| record.account == account);
+            let own = self.recent_order(order).is_none_or(|record| record.account == account);
             let reason = if own { reason } else { Reject::OrderNotFound };
             return answer_now(reply, Err(Refused::Reject(reason)));
         }
@@ -479,8 +470,8 @@ impl Handler<GetOrder> for OrderBook {
     type Result = MessageResult<GetOrder>;
 
     fn handle(&mut self, GetOrder(id): GetOrder, _: &mut Self::Context) -> Self::Result {
-        let live = self.replica.as_ref().and_then(|replica| replica.book.order(id));
-        MessageResult(live.or_else(|| self.recent.order(id)))
+        let live = self.state.as_ref().and_then(|state| state.replica.book.order(id));
+        MessageResult(live.or_else(|| self.recent_order(id)))
     }
 }
 
@@ -488,8 +479,10 @@ impl Handler<GetOrders> for OrderBook {
     type Result = MessageResult<GetOrders>;
 
     fn handle(&mut self, GetOrders(account): GetOrders, _: &mut Self::Context) -> Self::Result {
-        let live = self.replica.iter().flat_map(|replica| replica.book.orders_of(account)).collect();
-        MessageResult(OrdersOf { live, ended: self.recent.orders_of(account) })
+        MessageResult(self.state.as_ref().map_or_else(OrdersOf::default, |state| OrdersOf {
+            live: state.replica.book.orders_of(account).collect(),
+            ended: state.recent.orders_of(account),
+        }))
     }
 }
 
@@ -497,7 +490,7 @@ impl Handler<GetFills> for OrderBook {
     type Result = MessageResult<GetFills>;
 
     fn handle(&mut self, GetFills(account): GetFills, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.recent.fills_of(account))
+        MessageResult(self.state.as_ref().map(|state| state.recent.fills_of(account)).unwrap_or_default())
     }
 }
 
@@ -505,24 +498,39 @@ impl Handler<GetFullBook> for OrderBook {
     type Result = MessageResult<GetFullBook>;
 
     fn handle(&mut self, _: GetFullBook, _: &mut Self::Context) -> Self::Result {
-        let full = self.replica.as_ref().map(|replica| FullBook {
-            sequence: replica.book.feed_sequence(),
-            bids: replica.book.resting(Side::Buy).collect(),
-            asks: replica.book.resting(Side::Sell).collect(),
+        let full = self.state.as_ref().map(|state| FullBook {
+            sequence: state.replica.book.feed_sequence(),
+            bids: state.replica.book.resting(Side::Buy).collect(),
+            asks: state.replica.book.resting(Side::Sell).collect(),
         });
         MessageResult(full.unwrap_or_default())
     }
 }
 
-/// The newest entry that the book has applied.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Sequence")]
-pub struct GetSequence;
+impl Handler<Enlist> for OrderBook {
+    type Result = ();
+
+    fn handle(&mut self, _: Enlist, _: &mut Self::Context) {
+        self.build_twin();
+    }
+}
+
+impl Handler<CompareTwin> for OrderBook {
+    type Result = ();
+
+    fn handle(&mut self, _: CompareTwin, _: &mut Self::Context) {
+        match &self.state {
+            Some(state) if self.parts.berth.is_feeding() => self.parts.berth.compare(state),
+            // It lost its place because it was too slow.
+            _ => self.build_twin(),
+        }
+    }
+}
 
 impl Handler<GetSequence> for OrderBook {
     type Result = MessageResult<GetSequence>;
 
     fn handle(&mut self, _: GetSequence, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.replica.as_ref().map(|replica| replica.stream.sequence).unwrap_or_default())
+        MessageResult(self.state.as_ref().map(|state| state.replica.stream.sequence).unwrap_or_default())
     }
 }

@@ -275,16 +275,18 @@ pub struct Projector {
     follower: Follower,
     due: bool,
     lifeline: Lifeline,
+    checkpoint: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Projector {
-    /// A projector that goes on where this follower stands.
-    pub fn new(follower: Follower, lifeline: Lifeline) -> Projector {
-        Projector { follower, due: true, lifeline }
+    /// A projector that goes on where this follower stands, and calls `checkpoint` after each snapshot.
+    pub fn new(follower: Follower, lifeline: Lifeline, checkpoint: Arc<dyn Fn() + Send + Sync>) -> Projector {
+        Projector { follower, due: true, lifeline, checkpoint }
     }
 
     fn advance(&mut self, ctx: &mut Context<Self>) {
         self.due = false;
+        self.lifeline.hazard();
         if let Err(error) = self.follower.advance() {
             self.lifeline.fail(error);
             ctx.stop();
@@ -302,6 +304,7 @@ impl Actor for Projector {
             }
             if projector.follower.snapshot_at.elapsed() >= SNAPSHOT_EVERY {
                 projector.follower.keep();
+                (projector.checkpoint)();
             }
         });
         // Rows that the database did not take are tried again even when nothing new comes.

@@ -14,7 +14,7 @@ use std::collections::VecDeque;
 const KEPT: usize = 20_000;
 
 /// The newest ended orders and fills of one market.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Recent {
     ended: VecDeque<OrderId>,
     orders: FxHashMap<OrderId, OrderRecord>,

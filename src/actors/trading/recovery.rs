@@ -1,10 +1,12 @@
 //! Where actors get their state from: snapshot plus log.
 
-use crate::domain::ids::{MarketId, Sequence};
+use super::order_book::BookState;
+use super::recent::Recent;
+use crate::domain::ids::{MarketId, Sequence, StreamId};
 use crate::domain::market_data::MarketData;
-use crate::domain::replica::{LedgerReplica, MarketReplica};
+use crate::domain::replica::{LedgerReplica, MarketOutcomes, MarketReplica};
 use crate::domain::venue::{Market, Observer, Silent, Venue, VenueError};
-use crate::persistence::log::{LogError, LogReader, Position};
+use crate::persistence::log::{Committed, LogError, LogReader, Position};
 use crate::persistence::snapshots::Snapshots;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -19,6 +21,9 @@ pub enum RecoveryError {
     /// A batch cannot be applied.
     #[error("the batch at position {0} cannot be applied: {1}")]
     Apply(Position, VenueError),
+    /// There is no such market.
+    #[error("market {} is not listed", .0.0)]
+    NotListed(MarketId),
 }
 
 /// Rebuilds the venue. At the start of the program each actor takes its part of one recovery; an
@@ -31,9 +36,68 @@ pub struct Recovery {
 
 /// The parts that were not taken yet, by market.
 struct Seed {
+    position: Position,
     ledger: Option<LedgerReplica>,
     books: Vec<Option<MarketReplica>>,
     data: Vec<Option<(Sequence, MarketData)>>,
+}
+
+/// How far a part is rebuilt.
+#[derive(Clone, Copy, Debug)]
+enum Until {
+    /// The log's present end.
+    End,
+    /// This batch, inclusive.
+    Batch(Position),
+    /// This entry of a market, inclusive.
+    Entry(MarketId, Sequence),
+}
+
+impl Until {
+    fn contains(self, position: Position, venue: &Venue) -> bool {
+        match self {
+            Until::End => true,
+            Until::Batch(last) => position <= last,
+            Until::Entry(market, last) => {
+                let market = venue.markets.get(usize::from(market.0));
+                market.is_none_or(|market| market.replica.stream.sequence <= last)
+            }
+        }
+    }
+
+    fn is_reached(self, next: &Committed, venue: &Venue) -> bool {
+        match self {
+            Until::End => false,
+            Until::Batch(last) => next.position > last,
+            Until::Entry(market, last) => {
+                let market = venue.markets.get(usize::from(market.0));
+                market.is_some_and(|market| market.replica.stream.sequence >= last)
+            }
+        }
+    }
+}
+
+/// A book as it was when the last of its outcomes was told, and what the log holds after that.
+pub(super) struct RecoveredBook {
+    pub(super) state: BookState,
+    /// Its place in the log.
+    pub(super) position: Position,
+    /// The batches of its stream after it.
+    pub(super) rest: Vec<Committed>,
+}
+
+/// Keeps what a market's book remembers beside its state.
+struct Remembers {
+    market: MarketId,
+    recent: Recent,
+}
+
+impl Observer for Remembers {
+    fn market(&mut self, outcomes: &MarketOutcomes, _: &Market) {
+        if outcomes.market == self.market {
+            self.recent.add(outcomes);
+        }
+    }
 }
 
 /// Applies what the log holds after `from`, up to its present end or `limit` batches.
@@ -57,10 +121,10 @@ pub fn catch_up(
 }
 
 impl Recovery {
-    /// A recovery from this log and these snapshots. `venue` is the state at the log's end, for the
-    /// first incarnation of each actor.
-    pub fn new(reader: Arc<dyn LogReader>, snapshots: Snapshots, venue: Venue) -> Recovery {
-        let mut seed = Seed { ledger: Some(venue.ledger), books: Vec::new(), data: Vec::new() };
+    /// A recovery from this log and these snapshots. `venue` is the state at `position`, the log's
+    /// end, for the first incarnation of each actor.
+    pub fn new(reader: Arc<dyn LogReader>, snapshots: Snapshots, venue: Venue, position: Position) -> Recovery {
+        let mut seed = Seed { position, ledger: Some(venue.ledger), books: Vec::new(), data: Vec::new() };
         for market in venue.markets {
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
@@ -68,52 +132,139 @@ impl Recovery {
         Recovery { reader, snapshots, seed: Mutex::new(seed) }
     }
 
-    /// The whole venue at the log's present end.
-    fn venue(&self) -> Result<Venue, RecoveryError> {
-        let loaded = self.snapshots.newest(Position(u64::MAX));
+    /// The whole venue as far as `until`, and its place in the log.
+    fn venue(&self, until: Until, observer: &mut impl Observer) -> Result<(Venue, Position), RecoveryError> {
+        let loaded = self.snapshots.newest_such(|position, venue| until.contains(position, venue));
         let (mut venue, from) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
-        catch_up(&mut venue, self.reader.as_ref(), from, usize::MAX, &mut Silent)?;
-        Ok(venue)
-    }
-
-    /// Runs the recovery where it may block.
-    async fn elsewhere(self: Arc<Self>) -> Result<Venue, String> {
-        tokio::task::spawn_blocking(move || self.venue()).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
-    }
-
-    /// The ledger's part.
-    pub(super) async fn ledger(self: Arc<Self>) -> Result<LedgerReplica, String> {
-        let seed = self.seed.lock().ledger.take();
-        match seed {
-            Some(replica) => Ok(replica),
-            None => Ok(self.elsewhere().await?.ledger),
+        venue.keep_ended();
+        let mut position = from;
+        for committed in self.reader.read(from)? {
+            let committed = committed?;
+            if until.is_reached(&committed, &venue) {
+                break;
+            }
+            let failed = |error| RecoveryError::Apply(committed.position, error);
+            venue.apply(&committed.batch, observer).map_err(failed)?;
+            position = committed.position;
         }
+        Ok((venue, position))
     }
 
-    /// A book's part.
-    pub(super) async fn market(self: Arc<Self>, market: MarketId) -> Result<MarketReplica, String> {
-        let seed = self.seed.lock().books.get_mut(usize::from(market.0)).and_then(Option::take);
-        match seed {
-            Some(replica) => Ok(replica),
-            None => Ok(self.rebuilt(market).await?.replica),
-        }
-    }
-
-    /// Market data's part, with the newest entry that it contains.
-    pub(super) async fn data(self: Arc<Self>, market: MarketId) -> Result<(Sequence, MarketData), String> {
-        let seed = self.seed.lock().data.get_mut(usize::from(market.0)).and_then(Option::take);
-        match seed {
-            Some(part) => Ok(part),
-            None => {
-                let rebuilt = self.rebuilt(market).await?;
-                Ok((rebuilt.replica.stream.sequence, rebuilt.data))
+    /// The batches of a stream after `position`, up to the log's present end.
+    fn tail(&self, stream: StreamId, position: Position) -> Result<Vec<Committed>, RecoveryError> {
+        let mut tail = Vec::new();
+        for committed in self.reader.read(position)? {
+            let committed = committed?;
+            if committed.batch.stream == stream {
+                tail.push(committed);
             }
         }
+        Ok(tail)
     }
 
-    async fn rebuilt(self: Arc<Self>, market: MarketId) -> Result<Market, String> {
-        let mut markets = self.elsewhere().await?.markets;
+    /// Runs a part of the recovery where it may block.
+    async fn elsewhere<T: Send + 'static>(
+        self: Arc<Self>,
+        part: impl FnOnce(&Recovery) -> Result<T, RecoveryError> + Send + 'static,
+    ) -> Result<T, String> {
+        let part = tokio::task::spawn_blocking(move || part(&self));
+        part.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
+    }
+
+    /// The batches of a stream after `position`, for a state that came from elsewhere.
+    pub(super) async fn since(self: Arc<Self>, stream: StreamId, at: Position) -> Result<Vec<Committed>, String> {
+        self.elsewhere(move |recovery| recovery.tail(stream, at)).await
+    }
+
+    /// The ledger at the log's end, with its place there.
+    pub(super) async fn ledger(self: Arc<Self>) -> Result<(LedgerReplica, Position), String> {
+        let seed = {
+            let mut seed = self.seed.lock();
+            seed.ledger.take().map(|replica| (replica, seed.position))
+        };
+        match seed {
+            Some(seed) => Ok(seed),
+            None => self.elsewhere(Recovery::ledger_at_end).await,
+        }
+    }
+
+    /// The same, rebuilt from snapshot and log; blocks.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub(super) fn ledger_at_end(&self) -> Result<(LedgerReplica, Position), RecoveryError> {
+        self.venue(Until::End, &mut Silent).map(|(venue, position)| (venue.ledger, position))
+    }
+
+    /// A book: the state up to what was told, if anything was, and the batches after it.
+    pub(super) async fn market(
+        self: Arc<Self>,
+        market: MarketId,
+        told: Option<Position>,
+    ) -> Result<RecoveredBook, String> {
+        let seed = {
+            let mut seed = self.seed.lock();
+            let position = seed.position;
+            let book = seed.books.get_mut(usize::from(market.0)).and_then(Option::take);
+            book.map(|replica| (replica, position))
+        };
+        if let Some((mut replica, position)) = seed {
+            replica.book.keep_ended();
+            let state = BookState { replica, recent: Recent::default(), position };
+            return Ok(RecoveredBook { state, position, rest: Vec::new() });
+        }
+        let part = move |recovery: &Recovery| {
+            let until = told.map_or(Until::End, Until::Batch);
+            let (state, position) = match recovery.book(market, until) {
+                // What is left of the log begins later: those who were not told of everything must notice it.
+                Err(RecoveryError::Log(LogError::Pruned { .. })) => recovery.book(market, Until::End)?,
+                other => other?,
+            };
+            let rest = recovery.tail(StreamId::Market(market), position)?;
+            Ok(RecoveredBook { state, position, rest })
+        };
+        self.elsewhere(part).await
+    }
+
+    /// A book as it was at a place of the log; blocks.
+    ///
+    /// # Errors
+    /// [`RecoveryError`].
+    pub(super) fn book_at(&self, market: MarketId, position: Position) -> Result<BookState, RecoveryError> {
+        self.book(market, Until::Batch(position)).map(|(state, _)| state)
+    }
+
+    fn book(&self, market: MarketId, until: Until) -> Result<(BookState, Position), RecoveryError> {
+        let mut remembers = Remembers { market, recent: Recent::default() };
+        let (mut venue, position) = self.venue(until, &mut remembers)?;
         let index = usize::from(market.0);
-        if index < markets.len() { Ok(markets.swap_remove(index)) } else { Err("the market is not listed".into()) }
+        if index >= venue.markets.len() {
+            return Err(RecoveryError::NotListed(market));
+        }
+        let replica = venue.markets.swap_remove(index).replica;
+        Ok((BookState { replica, recent: remembers.recent, position }, position))
+    }
+
+    /// Market data up to `told` (else to the log's end), with the newest entry that it contains.
+    pub(super) async fn data(
+        self: Arc<Self>,
+        market: MarketId,
+        told: Option<Sequence>,
+    ) -> Result<(Sequence, MarketData), String> {
+        let seed = self.seed.lock().data.get_mut(usize::from(market.0)).and_then(Option::take);
+        if let Some(part) = seed {
+            return Ok(part);
+        }
+        let part = move |recovery: &Recovery| {
+            let until = told.map_or(Until::End, |told| Until::Entry(market, told));
+            let (mut venue, _) = recovery.venue(until, &mut Silent)?;
+            let index = usize::from(market.0);
+            if index >= venue.markets.len() {
+                return Err(RecoveryError::NotListed(market));
+            }
+            let market = venue.markets.swap_remove(index);
+            Ok((market.replica.stream.sequence, market.data))
+        };
+        self.elsewhere(part).await
     }
 }

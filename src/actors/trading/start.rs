@@ -4,19 +4,21 @@ use super::ledger::{self, Attach, LedgerActor};
 use super::market_data::{self, MarketDataActor};
 use super::order_book::{self, OrderBook};
 use super::recovery::Recovery;
+use super::twin::{Berth, Fault, Standby, Twin, TwinMeter};
 use super::{Inner, Market, Trading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::{Epochs, EventLog, LogMeter, ReportLine};
-use crate::actors::supervision::{ChildSpec, Failure, Settings};
+use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, StartError, Watch};
 use crate::actors::supervisor::Supervisor;
-use crate::domain::ids::{Epoch, MarketId};
+use crate::domain::ids::{Epoch, MarketId, StreamId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::LogEngine;
-use actix::Arbiter;
+use actix::{Arbiter, ArbiterHandle};
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What the actors are built on.
 pub struct Foundation {
@@ -38,6 +40,36 @@ pub struct Foundation {
     pub newest_time: Timestamp,
     /// This node's number.
     pub node: u16,
+    /// How the supervisors of these actors react.
+    pub settings: Settings,
+    /// How hangs are noticed.
+    pub watch: Watch,
+}
+
+/// The twins of the trading actors, which live on an arbiter of their own.
+struct Twins {
+    branch: Supervisor,
+    arbiter: ArbiterHandle,
+    meter: Arc<TwinMeter>,
+}
+
+impl Twins {
+    async fn begin(trading: &Supervisor, meter: Arc<TwinMeter>) -> Result<Twins, Failure> {
+        // A twin that fails is empty until its primary builds it up; nothing waits for it.
+        let settings = Settings::default().budget(100, Duration::from_secs(60));
+        let branch = trading.branch("twins", settings).await?;
+        Ok(Twins { branch, arbiter: Arbiter::new().handle(), meter })
+    }
+
+    /// A place with its twin.
+    async fn berth<S: Standby>(&self, name: &str) -> Result<Arc<Berth<S>>, Failure> {
+        let berth = Berth::new(self.meter.clone());
+        let of = berth.clone();
+        let build = move |lifeline| Ok(Twin::new(of.clone(), lifeline));
+        let spec = ChildSpec::new(name, self.arbiter.clone(), build).mailbox(65_536).when_exhausted(Exhausted::Fault);
+        berth.pair_with(self.branch.start(spec).await?);
+        Ok(berth)
+    }
 }
 
 /// Starts the trading actors below `root` and waits until each has recovered.
@@ -48,64 +80,103 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     // Actors that talk to each other share an arbiter: a message costs 0.1 µs there, a hop 5 µs.
     let trading_arbiter = Arbiter::new().handle();
     let data_arbiter = Arbiter::new().handle();
-    let trading = root.branch("trading", Settings::default().rest_for_one()).await?;
-    let Foundation { engine, reports, meter, recovery, currencies, markets, newest_epoch, newest_time, node } =
-        foundation;
+    let Foundation {
+        engine,
+        reports,
+        meter,
+        recovery,
+        currencies,
+        markets,
+        newest_epoch,
+        newest_time,
+        node,
+        settings,
+        watch,
+    } = foundation;
+    let trading = root.branch("trading", settings.rest_for_one()).await?;
+    let twin_meter = Arc::new(TwinMeter::default());
+    // Before the log, on which they do not depend: they survive its restarts.
+    let twins = Twins::begin(&trading, twin_meter.clone()).await?;
 
     let epochs = Arc::new(Epochs::above(newest_epoch, node));
+    let figures = meter.clone();
     let log = trading
         .start(
             ChildSpec::new("event log", trading_arbiter.clone(), move |lifeline| {
-                let (engine, epochs, meter) = (engine.clone(), epochs.clone(), meter.clone());
+                let (engine, epochs, meter) = (engine.clone(), epochs.clone(), figures.clone());
                 Ok(EventLog::new(engine, epochs, meter, newest_time, lifeline))
             })
-            .mailbox(65_536),
+            .mailbox(65_536)
+            .watch(watch),
         )
         .await?;
     reports.connect(log.clone());
 
-    let venue = trading.branch("venue", Settings::default()).await?;
+    let venue = trading.branch("venue", settings).await?;
     let books = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
     let ledger = {
-        let parts = ledger::Parts { log: log.clone(), recovery: recovery.clone(), books };
+        let berth = twins.berth("ledger").await?;
+        let lag = lag_of(StreamId::Ledger, meter.clone(), berth.clone());
+        let parts = ledger::Parts { log: log.clone(), recovery: recovery.clone(), books, berth: berth.clone() };
         let this = Arc::new(Mutex::new(None));
         let name = this.clone();
         let spec = ChildSpec::new("ledger", trading_arbiter.clone(), move |lifeline| {
             Ok(LedgerActor::new(parts.clone(), name.clone(), lifeline))
         });
-        venue.start_as(spec.mailbox(65_536).keep_queue(), &this).await?
+        let spec = spec.mailbox(65_536).keep_queue().watch(watch).lag(lag);
+        let ledger = venue.start_as(spec, &this).await?;
+        berth.served_by(ledger.port());
+        ledger
     };
 
-    let accounts =
-        Directory::new("accounts", std::slice::from_ref(&data_arbiter), DirectorySettings::default(), |account, _| {
-            Ok(AccountActor::new(*account))
-        });
+    let directory = DirectorySettings { budget: settings.budget, ..DirectorySettings::default() };
+    let accounts = Directory::new("accounts", std::slice::from_ref(&data_arbiter), directory, |account, _| {
+        Ok(AccountActor::new(*account))
+    });
     let mut listed = Vec::new();
     for (index, (config, scale)) in markets.into_iter().enumerate() {
         let id = MarketId(index as u16);
         let symbol = config.symbol.clone();
         let data = {
-            let parts = market_data::Parts { market: id, recovery: recovery.clone(), accounts: accounts.clone() };
+            let desk = Arc::<market_data::Desk>::default();
+            let (recovery, accounts) = (recovery.clone(), accounts.clone());
+            let parts = market_data::Parts { market: id, recovery, accounts, desk };
             let spec = ChildSpec::new(format!("market data {symbol}"), data_arbiter.clone(), move |lifeline| {
                 Ok(MarketDataActor::new(parts.clone(), lifeline))
             });
-            venue.start(spec.mailbox(16_384).keep_queue()).await?
+            venue.start(spec.mailbox(16_384).keep_queue().watch(watch)).await?
         };
+        let berth = twins.berth(&format!("order book {symbol}")).await?;
         let book = {
             let (log, ledger, data) = (log.clone(), ledger.clone(), data.clone());
-            let parts = order_book::Parts { market: id, log, ledger, data, recovery: recovery.clone() };
+            let recovery = recovery.clone();
+            let lag = lag_of(StreamId::Market(id), meter.clone(), berth.clone());
+            let parts = order_book::Parts { market: id, log, ledger, data, recovery, berth: berth.clone() };
             let this = Arc::new(Mutex::new(None));
             let name = this.clone();
             let spec = ChildSpec::new(format!("order book {symbol}"), trading_arbiter.clone(), move |lifeline| {
+                let fault = |fault: Fault| StartError::Faulted(fault.reason);
+                parts.berth.judge().map_err(fault)?;
                 Ok(OrderBook::new(parts.clone(), name.clone(), lifeline))
             });
-            venue.start_as(spec.mailbox(65_536).keep_queue(), &this).await?
+            let spec = spec.mailbox(65_536).keep_queue().watch(watch).lag(lag);
+            let book = venue.start_as(spec, &this).await?;
+            berth.served_by(book.port());
+            book
         };
         // A full mailbox is impossible here: nobody else knows the ledger yet.
         let _ = ledger.try_send(Attach(id, book.clone()));
         let of = |currency: crate::domain::ids::CurrencyId| currencies.iter().find(|c| c.id == currency).cloned();
         let (Some(base), Some(quote)) = (of(config.base), of(config.quote)) else { continue };
-        listed.push(Arc::new(Market { id, config, scale, base, quote, book, data }));
+        listed.push(Arc::new(Market { id, config, scale, base, quote, book, data, berth }));
     }
-    Ok(Trading { inner: Arc::new(Inner { currencies, markets: listed, log, ledger, accounts }) })
+    Ok(Trading { inner: Arc::new(Inner { currencies, markets: listed, log, ledger, accounts, twins: twin_meter }) })
+}
+
+/// How many batches of the log the owner of a stream has still to tell of.
+fn lag_of<S: Standby>(stream: StreamId, meter: Arc<LogMeter>, berth: Arc<Berth<S>>) -> Lag {
+    Arc::new(move || {
+        let newest = meter.newest_of(stream);
+        newest.saturating_sub(berth.told().unwrap_or_default().0)
+    })
 }

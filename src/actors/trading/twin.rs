@@ -1,0 +1,355 @@
+//! Hot standby: the twin of an order book or of the ledger, and what outlives the incarnations of both.
+//!
+//! A twin applies what its primary has applied, in the same order, on another arbiter, and publishes nothing. When the
+//! primary panics or hangs, its next incarnation takes the twin's state over and goes on with the piece of work that
+//! was in hand; a new twin is built behind it. A twin is therefore never ahead of what its primary has told others,
+//! and a piece of work that kills the primary has not been tried on the twin before.
+//!
+//! Invariants: what is in hand was not given to the twin yet; what was given to the twin was told to everybody; a
+//! twin without a hole in what it was given is the only one that can be taken.
+
+use crate::actors::supervision::{Answer, Handle, Lifeline, Port};
+use crate::domain::ids::Sequence;
+use crate::domain::venue::StateHash;
+use crate::persistence::log::Position;
+use actix::prelude::*;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// State that a twin can keep.
+pub trait Standby: Sized + Send + Unpin + 'static {
+    /// One piece of committed work.
+    type Item: Clone + Send + Unpin + 'static;
+    /// Where the state stands; comparing two states makes sense only at the same mark.
+    type Mark: Clone + PartialEq + Send + std::fmt::Debug + Unpin + 'static;
+
+    /// Applies a piece of work.
+    ///
+    /// # Errors
+    /// When it cannot follow what was applied so far.
+    fn apply(&mut self, item: &Self::Item) -> Result<(), String>;
+
+    /// Where the state stands.
+    fn mark(&self) -> Self::Mark;
+
+    /// A hash that is equal for equal states.
+    fn hash(&self) -> StateHash;
+}
+
+/// What operators see of all twins together.
+#[derive(Debug, Default)]
+pub struct TwinMeter {
+    /// Times that an actor took the state of its twin over.
+    pub promotions: AtomicU64,
+    /// Times that primary and twin were compared.
+    pub comparisons: AtomicU64,
+    /// Times that they differed.
+    pub divergences: AtomicU64,
+}
+
+/// Asks the primary to build up a twin that is empty.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Enlist;
+
+/// Asks the primary to let its twin be compared with itself.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct CompareTwin;
+
+/// Where a twin's state comes from.
+pub enum Source<S> {
+    /// From here.
+    Ready(Box<S>),
+    /// From what this makes, which may block.
+    Make(Box<dyn FnOnce() -> Result<S, String> + Send>),
+}
+
+/// The twin starts anew from this state; what it is fed from now on follows it.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Build<S: Standby>(Source<S>);
+
+/// What the primary has done.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Feed<S: Standby>(S::Item);
+
+/// Hands the state over.
+#[derive(Message)]
+#[rtype(result = "Option<Box<S>>")]
+struct Take<S: Standby>(std::marker::PhantomData<fn() -> S>);
+
+/// The primary's hash at a mark.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Compare<S: Standby>(S::Mark, StateHash);
+
+/// A market that is halted because of one of its entries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The entry; none when it is not an entry that stopped the market.
+    pub entry: Sequence,
+    /// In words.
+    pub reason: String,
+}
+
+/// What outlives the incarnations of one place: its work in hand, how far it has told others, its twin.
+pub struct Berth<S: Standby> {
+    in_hand: Mutex<Option<(u64, S::Item)>>,
+    /// The position up to which everybody was told; `u64::MAX` before the first start.
+    told: AtomicU64,
+    /// The entry that is being applied; 0 between entries.
+    entry: AtomicU64,
+    /// The entry during which the incarnation before died; 0 if it did not die in one.
+    struck: AtomicU64,
+    fault: Mutex<Option<Fault>>,
+    twin: OnceLock<Handle<Twin<S>>>,
+    primary: Mutex<Option<Port<Enlist>>>,
+    ready: AtomicBool,
+    feeding: AtomicBool,
+    meter: Arc<TwinMeter>,
+}
+
+impl<S: Standby> Berth<S> {
+    /// A place where nothing has happened yet.
+    pub fn new(meter: Arc<TwinMeter>) -> Arc<Berth<S>> {
+        Arc::new(Berth {
+            in_hand: Mutex::new(None),
+            told: AtomicU64::new(u64::MAX),
+            entry: AtomicU64::new(0),
+            struck: AtomicU64::new(0),
+            fault: Mutex::new(None),
+            twin: OnceLock::new(),
+            primary: Mutex::new(None),
+            ready: AtomicBool::new(false),
+            feeding: AtomicBool::new(false),
+            meter,
+        })
+    }
+
+    /// Names the twin, once.
+    pub fn pair_with(&self, twin: Handle<Twin<S>>) {
+        // The place is made once, so there is no other twin.
+        let _ = self.twin.set(twin);
+    }
+
+    /// Names the primary, which builds the twin up from now on.
+    pub fn served_by(&self, primary: Port<Enlist>) {
+        *self.primary.lock() = Some(primary);
+    }
+
+    /// Notes a piece of work of this incarnation before anything is done with it.
+    pub fn begin(&self, incarnation: u64, item: S::Item) {
+        *self.in_hand.lock() = Some((incarnation, item));
+    }
+
+    /// Notes the entry that is applied next.
+    pub fn applying(&self, entry: Sequence) {
+        self.entry.store(entry.0, Ordering::Relaxed);
+    }
+
+    /// Notes that all entries of the work in hand were applied.
+    pub fn applied(&self) {
+        self.entry.store(0, Ordering::Relaxed);
+    }
+
+    /// The work in hand is done and everybody was told: now the twin gets it.
+    pub fn done(&self, incarnation: u64, position: Position) {
+        let item = {
+            let mut in_hand = self.in_hand.lock();
+            // An incarnation that was given up may come back and end its work; the slot is not its own any more.
+            in_hand.take_if(|(by, _)| *by == incarnation)
+        };
+        let Some((_, item)) = item else { return };
+        self.tell(position);
+        if self.feeding.load(Ordering::Relaxed)
+            && let Some(twin) = self.twin.get()
+            && twin.try_send(Feed(item)).is_err()
+        {
+            // It has a hole now; it is built anew at the next checkpoint.
+            self.feeding.store(false, Ordering::Relaxed);
+            self.ready.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Everybody knows what is up to `position`.
+    pub fn tell(&self, position: Position) {
+        let before = self.told.load(Ordering::Relaxed);
+        if before == u64::MAX || before < position.0 {
+            self.told.store(position.0, Ordering::Relaxed);
+        }
+    }
+
+    /// The position up to which everybody was told; none before the first start.
+    pub fn told(&self) -> Option<Position> {
+        Some(Position(self.told.load(Ordering::Relaxed))).filter(|position| position.0 != u64::MAX)
+    }
+
+    /// What the incarnation before left in hand.
+    pub fn left(&self) -> Option<S::Item> {
+        self.in_hand.lock().take().map(|(_, item)| item)
+    }
+
+    /// The twin's state, if it has one that can be taken. It has none from now on.
+    pub fn take(&self) -> Option<Answer<Option<Box<S>>>> {
+        self.feeding.store(false, Ordering::Relaxed);
+        let ready = self.ready.swap(false, Ordering::AcqRel);
+        self.twin.get().filter(|_| ready).map(|twin| twin.send(Take(std::marker::PhantomData)))
+    }
+
+    /// Counts a take-over.
+    pub fn promoted(&self) {
+        self.meter.promotions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether the twin gets what is done.
+    pub fn is_feeding(&self) -> bool {
+        self.feeding.load(Ordering::Relaxed)
+    }
+
+    /// Builds the twin anew; from now on it is fed.
+    pub fn build(&self, source: Source<S>) {
+        self.ready.store(false, Ordering::Relaxed);
+        let built = self.twin.get().is_some_and(|twin| twin.try_send(Build(source)).is_ok());
+        self.feeding.store(built, Ordering::Relaxed);
+    }
+
+    /// Lets the twin be compared with the state that the primary has now.
+    pub fn compare(&self, state: &S) {
+        if let Some(twin) = self.twin.get().filter(|_| self.ready.load(Ordering::Relaxed)) {
+            // A twin that is too busy now is compared at the next checkpoint.
+            let _ = twin.try_send(Compare(state.mark(), state.hash()));
+        }
+    }
+
+    /// Decides, before an incarnation is built, whether the one before died in the same entry as the one before that.
+    ///
+    /// # Errors
+    /// The fault; a further call lets the entry be tried again.
+    pub fn judge(&self) -> Result<(), Fault> {
+        let entry = self.entry.swap(0, Ordering::Relaxed);
+        let before = self.struck.swap(entry, Ordering::Relaxed);
+        if entry == 0 || entry != before {
+            return Ok(());
+        }
+        self.struck.store(0, Ordering::Relaxed);
+        let reason = format!("entry {entry} of its stream stopped it twice");
+        let fault = Fault { entry: Sequence(entry), reason };
+        *self.fault.lock() = Some(fault.clone());
+        Err(fault)
+    }
+
+    /// Marks the place as faulted from outside, because of what the log holds.
+    pub fn mark_faulted(&self, fault: Fault) {
+        *self.fault.lock() = Some(fault);
+    }
+
+    /// Forgets a fault: the place works.
+    pub fn works(&self) {
+        self.fault.lock().take();
+    }
+
+    /// Why the place is halted, if it is.
+    pub fn fault(&self) -> Option<Fault> {
+        self.fault.lock().clone()
+    }
+}
+
+impl<S: Standby> std::fmt::Debug for Berth<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Berth").field("told", &self.told).field("fault", &self.fault).finish_non_exhaustive()
+    }
+}
+
+/// The actor. See the module's documentation.
+pub struct Twin<S: Standby> {
+    berth: Arc<Berth<S>>,
+    lifeline: Lifeline,
+    state: Option<Box<S>>,
+}
+
+impl<S: Standby> Twin<S> {
+    /// An empty twin, which asks its primary to build it up.
+    pub fn new(berth: Arc<Berth<S>>, lifeline: Lifeline) -> Twin<S> {
+        Twin { berth, lifeline, state: None }
+    }
+
+    fn hold(&mut self, state: Box<S>) {
+        self.state = Some(state);
+        self.berth.ready.store(true, Ordering::Release);
+    }
+}
+
+impl<S: Standby> Actor for Twin<S> {
+    type Context = Context<Self>;
+
+    fn started(&mut self, _: &mut Self::Context) {
+        self.berth.ready.store(false, Ordering::Release);
+        if let Some(primary) = self.berth.primary.lock().clone() {
+            // A primary that is down builds its twin up when it starts.
+            let _ = primary.try_send(Enlist);
+        }
+    }
+}
+
+impl<S: Standby> Handler<Build<S>> for Twin<S> {
+    type Result = ();
+
+    fn handle(&mut self, Build(source): Build<S>, ctx: &mut Self::Context) {
+        self.state = None;
+        let make = match source {
+            Source::Ready(state) => return self.hold(state),
+            Source::Make(make) => make,
+        };
+        let work = async move { tokio::task::spawn_blocking(make).await.map_err(|e| e.to_string())? };
+        ctx.wait(work.into_actor(self).map(|made, twin, ctx| match made {
+            Ok(state) => twin.hold(Box::new(state)),
+            Err(reason) => {
+                twin.lifeline.fail(reason);
+                ctx.stop();
+            }
+        }));
+    }
+}
+
+impl<S: Standby> Handler<Feed<S>> for Twin<S> {
+    type Result = ();
+
+    fn handle(&mut self, Feed(item): Feed<S>, ctx: &mut Self::Context) {
+        let Some(state) = &mut self.state else { return };
+        if let Err(reason) = state.apply(&item) {
+            self.berth.ready.store(false, Ordering::Release);
+            self.lifeline.fail(reason);
+            ctx.stop();
+        }
+    }
+}
+
+impl<S: Standby> Handler<Take<S>> for Twin<S> {
+    type Result = MessageResult<Take<S>>;
+
+    fn handle(&mut self, _: Take<S>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.take())
+    }
+}
+
+impl<S: Standby> Handler<Compare<S>> for Twin<S> {
+    type Result = ();
+
+    fn handle(&mut self, Compare(mark, hash): Compare<S>, ctx: &mut Self::Context) {
+        let Some(state) = self.state.as_ref().filter(|state| state.mark() == mark) else { return };
+        self.berth.meter.comparisons.fetch_add(1, Ordering::Relaxed);
+        let own = state.hash();
+        if own != hash {
+            self.berth.meter.divergences.fetch_add(1, Ordering::Relaxed);
+            let path = self.lifeline.path().to_owned();
+            tracing::error!(path, ?mark, primary = %hash, twin = %own, "a twin differs from its primary");
+            self.berth.ready.store(false, Ordering::Release);
+            self.lifeline.fail(format!("it differs from its primary at {mark:?}: {own} instead of {hash}"));
+            ctx.stop();
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The supervision tree for administrators: what runs, changes as they happen, and drills.
+
+use super::AppState;
+use super::error::ApiError;
+use super::session::CurrentUser;
+use crate::actors::supervision::{Drill, Failure};
+use crate::domain::ids::AccountId;
+use crate::persistence::users::Role;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CACHE_CONTROL;
+use actix_web::{HttpResponse, web};
+use bytes::Bytes;
+use futures_util::stream;
+use serde::Deserialize;
+use serde_json::json;
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+
+/// A comment is sent so often, so that proxies keep a quiet stream open.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The longest hang of a drill.
+const MAX_HANG: Duration = Duration::from_secs(60);
+
+/// `GET /admin/tree`: every place of the tree as it is now, parents before their children.
+///
+/// # Errors
+/// 403 for everybody but administrators.
+pub async fn tree(state: web::Data<AppState>, user: CurrentUser) -> Result<HttpResponse, ApiError> {
+    user.0.require(Role::Admin)?;
+    Ok(HttpResponse::Ok().json(state.tree.snapshot()))
+}
+
+/// `GET /admin/tree/events`: server-sent events. First `tree` with every place, then one `change` for each change; a
+/// reader that fell behind gets a whole `tree` again.
+///
+/// # Errors
+/// 403 for everybody but administrators.
+pub async fn events(state: web::Data<AppState>, user: CurrentUser) -> Result<HttpResponse, ApiError> {
+    user.0.require(Role::Admin)?;
+    // Listening begins before the picture is taken, so no change can fall between the two.
+    let changes = state.tree.events();
+    let picture = |state: &AppState| event("tree", &state.tree.snapshot());
+    let first = picture(&state);
+    let follow = stream::unfold((changes, state), move |(mut changes, state)| async move {
+        let text = match tokio::time::timeout(KEEP_ALIVE, changes.recv()).await {
+            Ok(Ok(change)) => event("change", &change),
+            Ok(Err(RecvError::Lagged(_))) => picture(&state),
+            Ok(Err(RecvError::Closed)) => return None,
+            Err(_) => Bytes::from_static(b": still here\n\n"),
+        };
+        Some((Ok::<_, actix_web::Error>(text), (changes, state)))
+    });
+    let first = stream::once(async move { Ok(first) });
+    Ok(HttpResponse::Ok()
+        .content_type("text/event-stream")
+        .insert_header((CACHE_CONTROL, "no-cache"))
+        .streaming(futures_util::StreamExt::chain(first, follow)))
+}
+
+fn event(name: &str, content: &impl serde::Serialize) -> Bytes {
+    let content = serde_json::to_string(content).unwrap_or_default();
+    Bytes::from(format!("event: {name}\ndata: {content}\n\n"))
+}
+
+/// What a drill does.
+#[derive(Debug, Default, Deserialize)]
+pub struct DrillBody {
+    /// `panic` (the default), `panic_at_work` or `hang`.
+    kind: Option<String>,
+    /// How long a hang lasts, in milliseconds; 1000 unless given.
+    for_ms: Option<u64>,
+}
+
+/// `POST /admin/tree/{path}/crash`: makes an actor fail on purpose. The path is that of `GET /admin/tree`; a user's
+/// actor is `accounts/{number}`.
+///
+/// # Errors
+/// 403 for everybody but administrators and where drills are not allowed; 404 when nothing runs at the path.
+pub async fn crash(
+    state: web::Data<AppState>,
+    user: CurrentUser,
+    path: web::Path<String>,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    user.0.require(Role::Admin)?;
+    if !state.allow_drills {
+        let message = "this server was not started with --allow-drills";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "drills_not_allowed", message));
+    }
+    let invalid = |_| ApiError::bad_request("invalid_body", "the body is not a drill");
+    let body: DrillBody =
+        if body.is_empty() { DrillBody::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
+    let drill = match body.kind.as_deref() {
+        None | Some("panic") => Drill::Panic,
+        Some("panic_at_work") => Drill::PanicAtWork,
+        Some("hang") => Drill::Hang(Duration::from_millis(body.for_ms.unwrap_or(1_000)).min(MAX_HANG)),
+        Some(_) => return Err(ApiError::bad_request("invalid_kind", "kind is panic, panic_at_work or hang")),
+    };
+    let found = match path.strip_prefix("accounts/").map(str::parse) {
+        Some(Ok(account)) => state.trading.accounts().drill(&AccountId(account), drill),
+        Some(Err(_)) => false,
+        None => state.tree.drill(&path, drill),
+    };
+    if !found {
+        return Err(ApiError::not_found());
+    }
+    tracing::warn!(path = path.as_str(), ?drill, by = user.0.user.0, "a drill");
+    Ok(HttpResponse::Accepted().json(json!({"path": path.as_str()})))
+}
+
+/// `POST /admin/tree/{path}/revive`: starts a faulted or stopped actor again, or restarts one that runs, with a fresh
+/// budget; answers when it is ready.
+///
+/// # Errors
+/// 403 for everybody but administrators; 404 when there is no such place; 503 with the reason when it does not start.
+pub async fn revive(
+    state: web::Data<AppState>,
+    user: CurrentUser,
+    path: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    user.0.require(Role::Admin)?;
+    tracing::warn!(path = path.as_str(), by = user.0.user.0, "an actor is started again by hand");
+    match state.tree.revive(&path).await {
+        Ok(()) => Ok(HttpResponse::Ok().json(json!({"path": path.as_str()}))),
+        Err(Failure::Unknown(_)) => Err(ApiError::not_found()),
+        Err(failure) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_revived", failure.to_string())),
+    }
+}

@@ -1,0 +1,230 @@
+//! A hundred panics in every kind of actor while users trade: nothing that was acknowledged is lost or doubled, who was
+//! not meant is not disturbed, and whoever listens to the feed misses nothing.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
+#[path = "server/feed.rs"]
+mod feed;
+#[path = "model/rng.rs"]
+mod rng;
+mod server;
+mod traders;
+
+use feed::{Feed, Followed, levels_of};
+use rng::Rng;
+use serde_json::{Value, json};
+use server::{Client, Server};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use traders::{USERS, check_orders, check_sums, terminate, trade, verify};
+
+/// The markets that are traded; the third one is not, and must not notice anything.
+const MARKETS: [&str; 2] = ["BTC-USDT", "ETH-USDT"];
+
+fn escaped(path: &str) -> String {
+    path.replace(' ', "%20")
+}
+
+fn crash(admin: &mut Client, path: &str, kind: &str, for_ms: u64) -> u16 {
+    let body = json!({"kind": kind, "for_ms": for_ms}).to_string();
+    admin.send("POST", &format!("/admin/tree/{}/crash", escaped(path)), body.as_bytes()).unwrap().status
+}
+
+fn node(tree: &Value, path: &str) -> Value {
+    tree.as_array()
+        .unwrap()
+        .iter()
+        .find(|node| node["path"] == path)
+        .unwrap_or_else(|| panic!("{path}: {tree}"))
+        .clone()
+}
+
+/// Waits until a condition on the tree holds.
+fn until(admin: &mut Client, what: &str, mut holds: impl FnMut(&Value) -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        let tree = admin.get("/admin/tree");
+        if holds(&tree) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{what} does not come true: {tree}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn until_all_run(admin: &mut Client) {
+    until(admin, "every actor runs", |tree| tree.as_array().unwrap().iter().all(|node| node["state"] == "running"));
+}
+
+/// Follows both markets' books and trades, until a message tells of `last` (by market).
+fn follow(server: &Server, enough: Arc<AtomicBool>) -> JoinHandle<[Followed; 2]> {
+    let mut feed = Feed::connect(server.address);
+    feed.subscribe(&["level2", "matches", "heartbeat"], &MARKETS, "");
+    std::thread::spawn(move || {
+        let mut followed = [Followed::default(), Followed::default()];
+        let mut quiet = [0; 2];
+        // A heartbeat that names the same sequence twice after the end: nothing is on its way any more.
+        while !(enough.load(Ordering::Relaxed) && quiet.iter().all(|beats| *beats >= 2)) {
+            let message = feed.next().unwrap_or_else(|reason| panic!("the feed was closed: {reason}"));
+            let Some(market) = MARKETS.iter().position(|symbol| message["product_id"] == *symbol) else { continue };
+            let before = followed[market].sequence;
+            followed[market].take(&message);
+            if followed[market].sequence != before {
+                quiet[market] = 0;
+            } else if message["type"] == "heartbeat" && enough.load(Ordering::Relaxed) {
+                quiet[market] += 1;
+            }
+        }
+        followed
+    })
+}
+
+/// `AGORA_PANICS` and `AGORA_PANIC_SEED` override how many, and which random numbers.
+#[test]
+fn a_hundred_panics_lose_nothing_and_leave_the_others_alone() {
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let clock = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+    let seed = number("AGORA_PANIC_SEED").unwrap_or_else(clock);
+    let panics = number("AGORA_PANICS").unwrap_or(100);
+    println!("AGORA_PANIC_SEED={seed}");
+    let mut rng = Rng(seed);
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    Client::create_admin(data);
+    // Far more crashes than an actor may have otherwise.
+    let lenient = ["--allow-drills", "--supervision-restarts", "1000", "--supervision-within-s", "1"];
+    let server = Server::start_with(data, &lenient);
+    let mut admin = Client::admin(&server);
+    let users: Vec<_> = (0..USERS).map(|user| Client::sign_up(&server, &format!("user{user}@example.org"))).collect();
+    let tokens: Vec<_> = users.iter().map(|user| user.token.clone()).collect();
+
+    let (enough, followed_enough) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+    let reader = follow(&server, followed_enough.clone());
+    let mut private = Feed::connect(server.address);
+    private.subscribe(&["user"], &MARKETS, &tokens[0]);
+    std::thread::spawn(move || while private.next().is_ok() {});
+    let traders: Vec<_> = tokens
+        .iter()
+        .enumerate()
+        .map(|(user, token)| {
+            let (client, rng, enough) = (server.client(token), Rng(rng.next()), enough.clone());
+            std::thread::spawn(move || trade(client, rng, MARKETS[user % 2], Duration::from_millis(12), &enough))
+        })
+        .collect();
+
+    let venue = |name: &str| format!("agora/trading/venue/{name}");
+    let mut targets: Vec<String> = vec![venue("ledger"), "agora/projector".into(), "accounts/2".into()];
+    for market in MARKETS {
+        targets.push(venue(&format!("order book {market}")));
+        targets.push(venue(&format!("market data {market}")));
+    }
+    let mut hit = 0;
+    for round in 0..panics {
+        std::thread::sleep(Duration::from_millis(rng.within(20, 120)));
+        // The log takes everything that trades down with it, so it comes less often.
+        let others = &targets[rng.below(targets.len() as u64) as usize];
+        let target = if round % 20 == 19 { "agora/trading/event log" } else { others.as_str() };
+        let kind = rng.pick(&["panic", "panic_at_work", "panic_at_work"]);
+        match crash(&mut admin, target, kind, 0) {
+            202 => hit += 1,
+            // A user's actor that has just crashed is made anew with the next use.
+            404 if target.starts_with("accounts/") => {}
+            other => panic!("{target}: {other}"),
+        }
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    enough.store(true, Ordering::Relaxed);
+    let mut placed: Vec<_> = traders.into_iter().map(|trader| trader.join().unwrap()).collect();
+    until_all_run(&mut admin);
+    followed_enough.store(true, Ordering::Relaxed);
+    let followed = reader.join().unwrap();
+
+    let orders: usize = placed.iter().map(Vec::len).sum();
+    println!("{hit} drills, {orders} orders, {} trades seen", followed.iter().map(|book| book.trades).sum::<u64>());
+    assert!(hit > panics / 2 && orders > 100);
+    for (market, book) in MARKETS.iter().zip(&followed) {
+        let now = admin.get(&format!("/products/{market}/book?level=2"));
+        // Events that move no level and trade nothing have a sequence, but no message on these channels.
+        assert!(now["sequence"].as_u64().unwrap() >= book.sequence, "{market}");
+        let asked: Vec<_> = levels_of(&now);
+        assert_eq!(book.levels(), asked, "the book that a reader kept is not the book of {market}");
+    }
+    let connect = || tokens.iter().map(|token| server.client(token)).collect::<Vec<_>>();
+    for (client, placed) in connect().iter_mut().zip(&mut placed) {
+        check_orders(client, placed);
+    }
+    check_sums(connect(), &placed);
+
+    let tree = server.client(&admin.token).get("/admin/tree");
+    for alone in ["order book ETH-BTC", "market data ETH-BTC"] {
+        assert_eq!(node(&tree, &venue(alone))["crashes"], 0, "{alone} was disturbed: {tree}");
+    }
+    for target in targets.iter().filter(|target| !target.starts_with("accounts")) {
+        assert_ne!(node(&tree, target)["crashes"], 0, "{target} was never hit");
+    }
+    for twin in ["ledger", "order book BTC-USDT", "order book ETH-USDT", "order book ETH-BTC"] {
+        assert_eq!(node(&tree, &format!("agora/trading/twins/{twin}"))["crashes"], 0, "the twin of {twin}: {tree}");
+    }
+    assert!(terminate(server).success());
+    verify(data);
+}
+
+#[test]
+fn drills_are_for_administrators_of_servers_that_allow_them() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start(folder.path());
+    let mut admin = Client::admin(&server);
+    let mut user = Client::sign_up(&server, "user@example.org");
+    assert_eq!(crash(&mut admin, "agora/projector", "panic", 0), 403);
+    assert_eq!(crash(&mut user, "agora/projector", "panic", 0), 403);
+    for path in ["/admin/tree", "/admin/tree/events"] {
+        assert_eq!(user.send("GET", path, b"").unwrap().status, 403);
+    }
+    assert_eq!(node(&admin.get("/admin/tree"), "agora/projector")["crashes"], 0);
+}
+
+#[test]
+fn a_hang_is_noticed_and_the_twin_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--allow-drills", "--supervision-hang-after-ms", "400"]);
+    let mut admin = Client::admin(&server);
+    let mut user = Client::sign_up(&server, "user@example.org");
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "900", "size": "0.1"}).to_string();
+    assert_eq!(user.send("POST", "/orders", order.as_bytes()).unwrap().status, 200);
+    let book = "agora/trading/venue/order book BTC-USDT";
+    assert_eq!(crash(&mut admin, book, "hang", 8_000), 202);
+    until(&mut admin, "the hang is noticed", |tree| node(tree, book)["crashes"] != 0);
+    until_all_run(&mut admin);
+    let mut user = server.client(&user.token);
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while user.send("POST", "/orders", order.as_bytes()).unwrap().status != 200 {
+        assert!(Instant::now() < deadline, "no order is taken after the hang");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(user.get("/orders").as_array().unwrap().len(), 2);
+    assert!(server.client(&admin.token).get("/admin/tree").to_string().contains("hung"));
+}
+
+#[test]
+fn an_actor_that_crashes_too_often_ends_the_program() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let mut server = Server::start_with(folder.path(), &["--allow-drills", "--supervision-restarts", "1"]);
+    let mut admin = Client::admin(&server);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    // Two crashes are one too many for a supervisor; so are two of its own for the one above.
+    let status = loop {
+        if let Some(status) = server.process.try_wait().unwrap() {
+            break status;
+        }
+        let body = json!({}).to_string();
+        let _ = admin.send("POST", "/admin/tree/agora/projector/crash", body.as_bytes());
+        assert!(Instant::now() < deadline, "the program goes on");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert!(!status.success());
+}
