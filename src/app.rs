@@ -14,6 +14,7 @@ use crate::domain::entry::LedgerEntry;
 use crate::domain::ids::{AccountId, Epoch, StreamId};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
+use crate::http::server::Listening;
 use crate::http::{self, AppState, ops};
 use crate::persistence::db::{Database, Target};
 use crate::persistence::log::embedded::{Embedded, Options};
@@ -21,7 +22,6 @@ use crate::persistence::log::{LogEngine, Position, Proposal, Report};
 use crate::persistence::snapshots::Snapshots;
 use crate::persistence::users;
 use actix::Arbiter;
-use actix_web::{App, HttpServer, middleware, web};
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use std::path::Path;
@@ -36,6 +36,8 @@ const NODE: u16 = 1;
 pub struct Running {
     /// Where it listens; tests ask for port 0.
     pub address: std::net::SocketAddr,
+    /// Where the API is served without prefix, if it is.
+    pub api_address: Option<std::net::SocketAddr>,
     server: actix_web::dev::Server,
     root: Supervisor,
     engine: Arc<Embedded>,
@@ -130,8 +132,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
     let state = AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills };
-    let (server, address) = serve(settings, state)?;
-    Ok(Running { address, server, root, engine })
+    let Listening { server, address, api_address } = http::server::listen(settings, state)?;
+    Ok(Running { address, api_address, server, root, engine })
 }
 
 /// Learns of sessions that other processes ended, and forgets those that are long over.
@@ -167,28 +169,6 @@ async fn start_projector(
     let projector = root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
     trading.log().send(Follow(projector.port())).await.map_err(|why| anyhow!("the log is down: {why}"))?;
     Ok(())
-}
-
-fn serve(settings: &ServeConfig, state: AppState) -> anyhow::Result<(actix_web::dev::Server, std::net::SocketAddr)> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let state = web::Data::new(state);
-    let server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .wrap(middleware::from_fn(ops::observe))
-            .wrap(middleware::NormalizePath::trim())
-            .configure(http::configure)
-    })
-    .workers(if settings.workers == 0 { cores } else { settings.workers })
-    .max_connections(settings.max_connections)
-    .client_request_timeout(Duration::from_secs(10))
-    .shutdown_timeout(2)
-    .tcp_nodelay(true)
-    .disable_signals()
-    .bind(settings.listen)
-    .with_context(|| format!("{} cannot be listened on", settings.listen))?;
-    let address = server.addrs().first().copied().ok_or_else(|| anyhow!("no address is bound"))?;
-    Ok((server.run(), address))
 }
 
 impl Running {

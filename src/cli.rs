@@ -157,6 +157,9 @@ fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         println!("Agora is running.");
         println!("  page   http://{address}/");
         println!("  API    http://{address}/v1  (feed ws://{address}/v1/feed)");
+        if let Some(api) = running.api_address {
+            println!("  bare   http://{api}  (feed ws://{api}/)");
+        }
         println!("  data   {}", settings.data.display());
         if settings.demo || settings.demo_bots {
             bots::spawn_demo(address);

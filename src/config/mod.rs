@@ -25,6 +25,9 @@ pub struct ServeConfig {
     /// Where the web app and the API listen.
     #[arg(long, env = "AGORA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDR")]
     pub listen: SocketAddr,
+    /// Where the API listens without the /v1 prefix, for clients that cannot take a path in their base URL.
+    #[arg(long, env = "AGORA_API_LISTEN", value_name = "ADDR")]
+    pub api_listen: Option<SocketAddr>,
     /// The folder of log, database, snapshots and keys.
     #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
     pub data: PathBuf,

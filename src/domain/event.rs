@@ -2,14 +2,14 @@
 //!
 //! Events for which [`Event::is_public`] holds raise the market's feed sequence by exactly one each.
 
-use super::ids::{AccountId, OrderId, Ticket, TradeId};
+use super::ids::{AccountId, ClientOrderId, OrderId, Ticket, TradeId};
 use super::market::MarketConfig;
 use super::money::{Amount, Price, Size};
-use super::order::{NewOrder, Reject, Side};
+use super::order::{Kind, NewOrder, Reject, Side};
 use serde::{Deserialize, Serialize};
 
 /// One outcome of a market.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Event {
     /// An order was taken in; its hold is reserved. Public unless it is a stop that sleeps.
     Accepted(OrderId, NewOrder),
@@ -46,7 +46,7 @@ pub enum Event {
 }
 
 /// An order that rests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// The order.
     pub id: OrderId,
@@ -108,7 +108,7 @@ impl Fill {
 }
 
 /// Why a live order changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum ChangeReason {
     /// It met an order of its own user.
     SelfTrade,
@@ -117,7 +117,7 @@ pub enum ChangeReason {
 }
 
 /// A live order with another size, funds or price.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
     /// The order.
     pub id: OrderId,
@@ -150,12 +150,20 @@ pub struct Change {
 }
 
 /// A stop that woke.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Triggered {
     /// The order.
     pub id: OrderId,
     /// Whose it is.
     pub account: AccountId,
+    /// The owner's own id for it.
+    pub client_id: Option<ClientOrderId>,
+    /// Buy or sell.
+    pub side: Side,
+    /// Limit or market, with its present price.
+    pub kind: Kind,
+    /// What is left to fill; zero for a market buy by funds alone.
+    pub size: Size,
 }
 
 /// Why an order is over.
@@ -190,7 +198,7 @@ impl DoneReason {
 }
 
 /// An order that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Done {
     /// The order.
     pub id: OrderId,
@@ -215,6 +223,19 @@ pub struct Done {
 }
 
 impl Event {
+    /// Whether it tells something of this order.
+    pub fn concerns(&self, order: OrderId) -> bool {
+        match self {
+            Event::Accepted(id, _) => *id == order,
+            Event::Opened(opened) => opened.id == order,
+            Event::Filled(fill) => fill.maker == order || fill.taker == order,
+            Event::Changed(change) => change.id == order,
+            Event::Triggered(triggered) => triggered.id == order,
+            Event::Done(done) => done.id == order,
+            Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => false,
+        }
+    }
+
     /// Whether the public feed shows it, so that it raises the feed sequence.
     pub fn is_public(&self) -> bool {
         match self {

@@ -70,6 +70,11 @@ impl MarketOutcomes {
         Sequence(self.first.0 + self.entries.len() as u64 - 1)
     }
 
+    /// The feed sequence after its last event.
+    pub fn feed_after(&self) -> u64 {
+        self.feed_before + self.events.iter().filter(|event| event.is_public()).count() as u64
+    }
+
     /// The entries with the events of each.
     pub fn by_entry(&self) -> impl Iterator<Item = (Sequence, Ticket, &[Event])> {
         let mut start = 0;

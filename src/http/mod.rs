@@ -6,6 +6,7 @@ pub mod assets;
 pub mod error;
 pub mod ids;
 pub mod ops;
+pub mod server;
 pub mod session;
 pub mod v1;
 pub mod wire;
@@ -60,7 +61,7 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
-    use v1::{accounts, auth, markets, orders};
+    use v1::{accounts, auth, markets, orders, profiles, summaries};
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
         .route("/orders/{id}", web::delete().to(orders::cancel))
@@ -71,6 +72,8 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/currencies", web::get().to(markets::currencies))
         .route("/currencies/{id}", web::get().to(markets::currency))
         .route("/products", web::get().to(markets::products))
+        .route("/products/spark-lines", web::get().to(summaries::spark_lines))
+        .route("/products/volume-summary", web::get().to(summaries::volumes))
         .route("/products/{id}", web::get().to(markets::product))
         .route("/products/{id}/book", web::get().to(markets::book))
         .route("/products/{id}/ticker", web::get().to(markets::ticker))
@@ -83,6 +86,9 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/auth/me", web::get().to(auth::me))
         .route("/auth/jwks.json", web::get().to(auth::jwks))
         .route("/users/self/verify", web::get().to(auth::verify))
+        .route("/users/self/trailing-volume", web::get().to(profiles::trailing_volume))
+        .route("/profiles", web::get().to(profiles::list))
+        .route("/profiles/{id}", web::get().to(profiles::get))
         .route("/accounts", web::get().to(accounts::list))
         .route("/accounts/{id}", web::get().to(accounts::get))
         .route("/fees", web::get().to(accounts::fees))

@@ -245,7 +245,18 @@ impl Market {
             for number in wave {
                 let mut order = self.remove(number);
                 order.sleeping = false;
-                self.events.push(Event::Triggered(Triggered { id: order.id(), account: order.asked.account }));
+                let mut kind = order.asked.kind;
+                if let (Kind::Limit { price, .. }, Some(limit)) = (&mut kind, order.limit) {
+                    *price = Price(limit);
+                }
+                self.events.push(Event::Triggered(Triggered {
+                    id: order.id(),
+                    account: order.asked.account,
+                    client_id: order.asked.client_id,
+                    side: order.side(),
+                    kind,
+                    size: Size(order.remaining),
+                }));
                 self.execute(order, true);
             }
         }

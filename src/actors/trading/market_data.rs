@@ -11,7 +11,7 @@ use crate::actors::directory::Directory;
 use crate::actors::supervision::Lifeline;
 use crate::domain::candle::Candle;
 use crate::domain::event::{Event, Fill};
-use crate::domain::ids::{AccountId, MarketId, Sequence};
+use crate::domain::ids::{AccountId, MarketId, OrderId, Sequence};
 use crate::domain::market_data::{Level, MarketData, Stats, Trade};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::Side;
@@ -20,7 +20,7 @@ use crate::domain::time::Timestamp;
 use actix::prelude::*;
 use bytestring::ByteString;
 use parking_lot::Mutex;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, OnceLock};
 
 /// What a market's batch did, for the public.
@@ -28,8 +28,7 @@ use std::sync::{Arc, OnceLock};
 #[rtype(result = "()")]
 pub struct Publish(pub Arc<MarketOutcomes>);
 
-/// The changes of one batch, as subscribers get them. Texts are made at most once, by whoever needs
-/// them first.
+/// The changes of one batch, as subscribers get them.
 #[derive(Debug)]
 pub struct Update {
     /// The market.
@@ -38,18 +37,29 @@ pub struct Update {
     pub at: Timestamp,
     /// The newest public event contained.
     pub sequence: u64,
+    /// What the batch did, private events included.
+    pub outcomes: Arc<MarketOutcomes>,
     /// Levels that have another size now.
     pub levels: Vec<(Side, Price, Size)>,
     /// Trades with their public sequence.
     pub fills: Vec<(u64, Fill)>,
-    /// The ticker after the last trade, when there was one.
-    pub ticker: Option<Ticker>,
-    /// The message of the level2 channel.
-    pub level2_text: OnceLock<ByteString>,
-    /// The messages of the matches channel.
-    pub matches_text: OnceLock<Vec<ByteString>>,
-    /// The message of the ticker channel.
-    pub ticker_text: OnceLock<ByteString>,
+    /// The ticker after the trades of each incoming order.
+    pub tickers: Vec<Ticker>,
+    /// What is sent of it.
+    pub texts: Texts,
+}
+
+/// The messages of an update, made at most once, by whoever needs them first, and shared by all readers.
+#[derive(Debug, Default)]
+pub struct Texts {
+    /// Of the level2 channel.
+    pub level2: OnceLock<ByteString>,
+    /// Of the matches channel.
+    pub matches: OnceLock<Vec<ByteString>>,
+    /// Of the ticker channel.
+    pub tickers: OnceLock<Vec<ByteString>>,
+    /// Of the full channel, each with its sequence.
+    pub full: OnceLock<Vec<(u64, ByteString)>>,
 }
 
 /// The last trade with the best prices and statistics after it.
@@ -73,8 +83,9 @@ pub struct Ticker {
 pub enum Updated {
     /// The market changed.
     Changes(Arc<Update>),
-    /// The subscriber did not keep up and has lost its place.
-    TooSlow,
+    /// The subscriber has lost its place, because it did not keep up or because the market's data were rebuilt. It
+    /// hears nothing more until it subscribes again.
+    Lost(MarketId),
 }
 
 /// Asks for everything from now on; answered with the state that the first update follows.
@@ -98,6 +109,8 @@ pub struct GetPicture {
 /// The market at one sequence.
 #[derive(Clone, Debug)]
 pub struct Picture {
+    /// The newest entry of the stream contained.
+    pub applied: Sequence,
     /// The newest public event contained.
     pub sequence: u64,
     /// Bids, best first.
@@ -106,7 +119,35 @@ pub struct Picture {
     pub asks: Vec<(Price, Level)>,
     /// The ticker, if there was a trade.
     pub ticker: Option<Ticker>,
+    /// The last trade with its sequence and time, if it happened since the actor started.
+    pub last_fill: Option<(u64, Timestamp, Fill)>,
 }
+
+/// Asks for what happened after a sequence, as far as memory goes back.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Events")]
+pub struct GetEvents {
+    /// Only what came after this feed sequence.
+    pub after: u64,
+    /// About how many events at most.
+    pub limit: usize,
+}
+
+/// The newest batches after a sequence.
+#[derive(Clone, Debug, Default)]
+pub struct Events {
+    /// The newest entry of the market's stream.
+    pub applied: Sequence,
+    /// The newest sequence of the market.
+    pub sequence: u64,
+    /// The batches, oldest first; `None` when memory does not go back so far.
+    pub batches: Option<Vec<Arc<MarketOutcomes>>>,
+}
+
+/// Asks for the events of one order that are in memory, with their feed sequence, oldest first.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<(u64, Timestamp, Event)>")]
+pub struct GetOrderEvents(pub OrderId);
 
 /// Asks for the newest trades, newest first.
 #[derive(Clone, Copy, Debug, Message)]
@@ -147,6 +188,65 @@ pub struct Desk {
     told: Mutex<Option<Sequence>>,
     /// What is being told.
     in_hand: Mutex<Option<Arc<MarketOutcomes>>>,
+    /// What happened lately, for readers that missed some.
+    recent: Mutex<Recent>,
+}
+
+/// How many of the newest events are kept for readers that missed some.
+const KEPT_EVENTS: usize = 16_384;
+
+/// What one batch changed.
+#[derive(Default)]
+struct Changes {
+    levels: Vec<(Side, Price, Size)>,
+    fills: Vec<(u64, Fill)>,
+    tickers: Vec<Ticker>,
+}
+
+/// The newest batches, whole, up to [`KEPT_EVENTS`] events.
+#[derive(Debug, Default)]
+struct Recent {
+    batches: VecDeque<Arc<MarketOutcomes>>,
+    events: usize,
+    last_fill: Option<(u64, Timestamp, Fill)>,
+}
+
+impl Recent {
+    fn add(&mut self, outcomes: &Arc<MarketOutcomes>, last_fill: Option<&(u64, Fill)>) {
+        // After a restart the actor may come across batches again that are here already.
+        let known = self.batches.back().is_some_and(|newest| newest.last() >= outcomes.last());
+        if outcomes.events.is_empty() || known {
+            return;
+        }
+        if let Some((sequence, fill)) = last_fill {
+            self.last_fill = Some((*sequence, outcomes.at, *fill));
+        }
+        self.events += outcomes.events.len();
+        self.batches.push_back(outcomes.clone());
+        while self.events > KEPT_EVENTS && self.batches.len() > 1 {
+            let Some(oldest) = self.batches.pop_front() else { break };
+            self.events -= oldest.events.len();
+        }
+    }
+
+    /// The batches that hold events after this sequence, about `limit` events of them.
+    fn after(&self, sequence: u64, limit: usize, newest: u64) -> Option<Vec<Arc<MarketOutcomes>>> {
+        if sequence >= newest {
+            return Some(Vec::new());
+        }
+        let first = self.batches.front()?;
+        if first.feed_before > sequence {
+            return None;
+        }
+        let mut left = limit;
+        let begin = self.batches.partition_point(|batch| batch.feed_after() <= sequence);
+        let wanted = self.batches.iter().skip(begin).take_while(|batch| {
+            let more = left > 0;
+            left = left.saturating_sub(batch.events.len());
+            more
+        });
+        Some(wanted.cloned().collect())
+    }
 }
 
 /// The actor. See the module's documentation.
@@ -166,10 +266,12 @@ impl MarketDataActor {
     fn picture(&self, levels: usize) -> Option<Picture> {
         let data = self.data.as_ref()?;
         Some(Picture {
+            applied: self.applied,
             sequence: data.feed_sequence(),
             bids: data.levels(Side::Buy).take(levels).collect(),
             asks: data.levels(Side::Sell).take(levels).collect(),
             ticker: ticker(data, wall_clock()),
+            last_fill: self.parts.desk.recent.lock().last_fill,
         })
     }
 
@@ -186,45 +288,54 @@ impl MarketDataActor {
         }
         *self.parts.desk.in_hand.lock() = Some(outcomes.clone());
         self.applied = outcomes.last();
-        let mut levels = Vec::new();
-        let mut fills = Vec::new();
-        for (sequence, event) in outcomes.numbered() {
-            data.fold(outcomes.at, event, |side, price, size| levels.push((side, price, size)));
-            if let Event::Filled(fill) = event {
-                fills.push((sequence, *fill));
+        let silent = self.parts.desk.subscribers.lock().is_empty();
+        let mut changes = Changes::default();
+        let mut sequence = outcomes.feed_before;
+        for (_, _, events) in outcomes.by_entry() {
+            let before = changes.fills.len();
+            for event in events {
+                sequence += u64::from(event.is_public());
+                data.fold(outcomes.at, event, |side, price, size| changes.levels.push((side, price, size)));
+                if let Event::Filled(fill) = event {
+                    changes.fills.push((sequence, *fill));
+                }
+            }
+            if changes.fills.len() > before && !silent {
+                let traded = changes.fills.iter().skip(before).map(|(_, fill)| fill);
+                changes.tickers.extend(next_ticker(data, outcomes.at, changes.tickers.last(), traded));
             }
         }
+        self.parts.desk.recent.lock().add(&outcomes, changes.fills.last());
         self.lifeline.hazard();
         self.route(&outcomes);
         self.lifeline.hazard();
-        self.update(&outcomes, levels, fills);
+        self.update(outcomes, sequence, changes);
         *self.parts.desk.told.lock() = Some(self.applied);
         self.parts.desk.in_hand.lock().take();
     }
 
     /// Tells the subscribers.
-    fn update(&self, outcomes: &MarketOutcomes, levels: Vec<(Side, Price, Size)>, fills: Vec<(u64, Fill)>) {
+    fn update(&self, outcomes: Arc<MarketOutcomes>, sequence: u64, changes: Changes) {
         let mut subscribers = self.parts.desk.subscribers.lock();
-        if subscribers.is_empty() || (levels.is_empty() && fills.is_empty()) {
+        if subscribers.is_empty() || outcomes.events.is_empty() {
             return;
         }
-        let Some(data) = &self.data else { return };
+        let market = self.parts.market;
         let update = Arc::new(Update {
-            market: self.parts.market,
+            market,
             at: outcomes.at,
-            sequence: data.feed_sequence(),
-            levels: newest_of_each(levels),
-            ticker: if fills.is_empty() { None } else { ticker(data, outcomes.at) },
-            fills,
-            level2_text: OnceLock::new(),
-            matches_text: OnceLock::new(),
-            ticker_text: OnceLock::new(),
+            sequence,
+            levels: newest_of_each(changes.levels),
+            fills: changes.fills,
+            tickers: changes.tickers,
+            outcomes,
+            texts: Texts::default(),
         });
         subscribers.retain(|subscriber| {
             let kept = subscriber.try_send(Updated::Changes(update.clone())).is_ok();
             if !kept {
                 // The only message that may pass the bound: the last one that this subscriber gets.
-                subscriber.do_send(Updated::TooSlow);
+                subscriber.do_send(Updated::Lost(market));
             }
             kept
         });
@@ -233,7 +344,7 @@ impl MarketDataActor {
     /// There is a hole in what the subscribers were told: they lose their places and hear of it.
     fn lose_subscribers(&self) {
         for subscriber in self.parts.desk.subscribers.lock().drain(..) {
-            subscriber.do_send(Updated::TooSlow);
+            subscriber.do_send(Updated::Lost(self.parts.market));
         }
     }
 
@@ -280,13 +391,36 @@ pub fn wall_clock() -> Timestamp {
 }
 
 fn ticker(data: &MarketData, now: Timestamp) -> Option<Ticker> {
+    current(data, data.stats(now)?)
+}
+
+fn current(data: &MarketData, stats: Stats) -> Option<Ticker> {
     Some(Ticker {
         sequence: data.feed_sequence(),
         trade: *data.last_trade()?,
         bid: data.best(Side::Buy),
         ask: data.best(Side::Sell),
-        stats: data.stats(now)?,
+        stats,
     })
+}
+
+/// The ticker after an order's trades. Statistics of a moment are computed once and then carried on, trade by trade.
+fn next_ticker<'a>(
+    data: &MarketData,
+    at: Timestamp,
+    before: Option<&Ticker>,
+    fills: impl Iterator<Item = &'a Fill>,
+) -> Option<Ticker> {
+    let Some(before) = before else { return ticker(data, at) };
+    let mut stats = before.stats;
+    for fill in fills {
+        stats.high = stats.high.max(fill.price);
+        stats.low = stats.low.min(fill.price);
+        stats.last = fill.price;
+        stats.volume = stats.volume.saturating_add(fill.size.0);
+        stats.volume_30d = stats.volume_30d.saturating_add(fill.size.0);
+    }
+    current(data, stats)
 }
 
 impl Actor for MarketDataActor {
@@ -363,6 +497,31 @@ impl Handler<GetPicture> for MarketDataActor {
 
     fn handle(&mut self, GetPicture { levels }: GetPicture, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.picture(levels))
+    }
+}
+
+impl Handler<GetEvents> for MarketDataActor {
+    type Result = MessageResult<GetEvents>;
+
+    fn handle(&mut self, GetEvents { after, limit }: GetEvents, _: &mut Self::Context) -> Self::Result {
+        let sequence = self.data.as_ref().map_or(0, MarketData::feed_sequence);
+        MessageResult(Events {
+            applied: self.applied,
+            sequence,
+            batches: self.parts.desk.recent.lock().after(after, limit, sequence),
+        })
+    }
+}
+
+impl Handler<GetOrderEvents> for MarketDataActor {
+    type Result = MessageResult<GetOrderEvents>;
+
+    fn handle(&mut self, GetOrderEvents(id): GetOrderEvents, _: &mut Self::Context) -> Self::Result {
+        let recent = self.parts.desk.recent.lock();
+        let all = recent.batches.iter().flat_map(|batch| batch.numbered().map(|(n, event)| (n, batch.at, event)));
+        MessageResult(
+            all.filter(|(.., event)| event.concerns(id)).map(|(n, at, event)| (n, at, event.clone())).collect(),
+        )
     }
 }
 

@@ -8,6 +8,7 @@ use super::Book;
 use super::slab::Live;
 use crate::domain::event::{Event, Triggered};
 use crate::domain::money::Price;
+use crate::domain::order::OrderRecord;
 use crate::domain::order::Trigger;
 use std::collections::BTreeSet;
 
@@ -83,7 +84,8 @@ impl Book {
                 live.hot.wake();
                 self.forget(*slot);
                 // The slot that was freed last is the vacant one, so the order keeps its id.
-                self.emit(out, Event::Triggered(Triggered { id: live.id(), account: live.hot.account }));
+                let OrderRecord { id, account, client_id, side, kind, remaining: size, .. } = live.record();
+                self.emit(out, Event::Triggered(Triggered { id, account, client_id, side, kind, size }));
                 self.execute(live, true, range, out);
             }
             self.stops.waking = waking;

@@ -1,12 +1,13 @@
 //! What everybody may ask: time, currencies, products, books, trades, candles, statistics.
 
-use super::page::{self, PageQuery};
+use super::page;
+use super::params::Params;
 use super::views::{CurrencyView, ProductView, side};
 use crate::actors::trading::market_data::{GetCandles, GetPicture, GetTrades, Ticker, wall_clock};
 use crate::actors::trading::order_book::GetFullBook;
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::book::Resting;
-use crate::domain::candle::{Candle, GRANULARITIES};
+use crate::domain::candle::Candle;
 use crate::domain::market_data::{KEPT_TRADES, Level, Trade};
 use crate::domain::money::Price;
 use crate::domain::time::{SECOND, Timestamp};
@@ -14,7 +15,6 @@ use crate::http::error::ApiError;
 use crate::http::{AppState, ids, wire};
 use crate::persistence::{candles, fills};
 use actix_web::{HttpResponse, web};
-use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,7 +24,11 @@ type Answer = Result<HttpResponse, ApiError>;
 /// The most buckets of one candle request.
 const MAX_BUCKETS: i64 = 300;
 
-fn market<'a>(state: &'a AppState, symbol: &str) -> Result<&'a Arc<Market>, ApiError> {
+/// The widths of candles in seconds that are served.
+const SERVED_GRANULARITIES: [u32; 6] = [60, 300, 900, 3_600, 21_600, 86_400];
+
+/// A market that a path names.
+pub(super) fn market<'a>(state: &'a AppState, symbol: &str) -> Result<&'a Arc<Market>, ApiError> {
     state.trading.market(symbol).ok_or_else(ApiError::not_found)
 }
 
@@ -58,17 +62,12 @@ pub async fn product(state: web::Data<AppState>, symbol: web::Path<String>) -> A
     Ok(HttpResponse::Ok().json(ProductView::new(market(&state, &symbol)?)))
 }
 
-/// The query of a book.
-#[derive(Debug, Deserialize)]
-pub struct BookQuery {
-    level: Option<u8>,
-}
-
 /// `GET /products/{id}/book`.
-pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, query: web::Query<BookQuery>) -> Answer {
+pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, params: Params) -> Answer {
     let market = market(&state, &symbol)?;
     let config = &market.config;
-    let (sequence, bids, asks) = match query.level.unwrap_or(1) {
+    let invalid = || ApiError::bad_request("invalid_level", "level must be 1, 2 or 3");
+    let (sequence, bids, asks) = match params.number::<u8>("level").map_err(|_| invalid())?.unwrap_or(1) {
         level @ (1 | 2) => {
             let levels = if level == 1 { 1 } else { usize::MAX };
             let picture = market.data.send(GetPicture { levels }).await.map_err(Unavailable::from)?;
@@ -87,7 +86,7 @@ pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, query: 
             };
             (full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect())
         }
-        _ => return Err(ApiError::bad_request("invalid_level", "level must be 1, 2 or 3")),
+        _ => return Err(invalid()),
     };
     Ok(HttpResponse::Ok().json(json!({
         "bids": bids, "asks": asks, "sequence": sequence,
@@ -95,7 +94,8 @@ pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, query: 
     })))
 }
 
-async fn picture_ticker(market: &Market) -> Result<Option<Ticker>, ApiError> {
+/// The last trade with best prices and statistics; `None` before the first.
+pub(super) async fn picture_ticker(market: &Market) -> Result<Option<Ticker>, ApiError> {
     let picture = market.data.send(GetPicture { levels: 0 }).await.map_err(Unavailable::from)?;
     Ok(picture.ok_or(Unavailable::Starting)?.ticker)
 }
@@ -133,9 +133,10 @@ pub async fn stats(state: web::Data<AppState>, symbol: web::Path<String>) -> Ans
 }
 
 /// `GET /products/{id}/trades`.
-pub async fn trades(state: web::Data<AppState>, symbol: web::Path<String>, page: web::Query<PageQuery>) -> Answer {
+pub async fn trades(state: web::Data<AppState>, symbol: web::Path<String>, params: Params) -> Answer {
     let market = market(&state, &symbol)?;
-    let (limit, (older, newer)) = (page.limit()?, page.numbers()?);
+    let page = params.page()?;
+    let (limit, (older, newer)) = (page.limit, page.numbers()?);
     let inside = |id: u64| older.is_none_or(|older| id < older) && newer.is_none_or(|newer| id > newer);
     let mut found = BTreeMap::<u64, Trade>::new();
     let newest = market.data.send(GetTrades(KEPT_TRADES)).await.map_err(Unavailable::from)?;
@@ -165,40 +166,16 @@ pub async fn trades(state: web::Data<AppState>, symbol: web::Path<String>, page:
     Ok(page::answer(&page.iter().map(view).collect::<Vec<_>>(), ends))
 }
 
-/// The query of candles.
-#[derive(Debug, Deserialize)]
-pub struct CandlesQuery {
-    granularity: Option<u32>,
-    start: Option<String>,
-    end: Option<String>,
-}
-
-fn parse_time(text: &str) -> Result<Timestamp, ApiError> {
-    let invalid = || ApiError::bad_request("invalid_time", "start and end must be ISO 8601 times");
-    if let Ok(seconds) = text.parse::<i64>() {
-        return Ok(Timestamp(seconds.checked_mul(SECOND).ok_or_else(invalid)?));
-    }
-    // A plus sign in a query means a space; an offset arrives that way when it was not escaped.
-    let text = text.replace(' ', "+");
-    if let Ok(at) = text.parse::<jiff::Timestamp>() {
-        return Ok(Timestamp(at.as_microsecond()));
-    }
-    let day: jiff::civil::Date = text.parse().map_err(|_| invalid())?;
-    let midnight = format!("{day}T00:00:00Z").parse::<jiff::Timestamp>().map_err(|_| invalid())?;
-    Ok(Timestamp(midnight.as_microsecond()))
-}
-
 /// `GET /products/{id}/candles`.
-pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, query: web::Query<CandlesQuery>) -> Answer {
+pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, params: Params) -> Answer {
     let market = market(&state, &symbol)?;
-    let granularity = query.granularity.unwrap_or(60);
-    if !GRANULARITIES.contains(&granularity) {
-        return Err(ApiError::bad_request("unsupported_granularity", "Unsupported granularity"));
+    let unsupported = || ApiError::bad_request("unsupported_granularity", "Unsupported granularity");
+    let granularity = params.number::<u32>("granularity").map_err(|_| unsupported())?.unwrap_or(60);
+    if !SERVED_GRANULARITIES.contains(&granularity) {
+        return Err(unsupported());
     }
     let width = i64::from(granularity) * SECOND;
-    let start = query.start.as_deref().filter(|text| !text.is_empty()).map(parse_time).transpose()?;
-    let end = query.end.as_deref().filter(|text| !text.is_empty()).map(parse_time).transpose()?;
-    let (from, to) = match (start, end) {
+    let (from, to) = match (params.time("start")?, params.time("end")?) {
         (Some(start), Some(end)) => (start, end),
         (Some(start), None) => (start, start + width * (MAX_BUCKETS - 1)),
         (None, _) => {
@@ -222,11 +199,15 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, quer
         found.extend(rows.into_iter().map(|candle| (candle.start, candle)));
     }
     found.extend(newest.into_iter().map(|candle| (candle.start, candle)));
-    // Cells are JSON numbers, printed from exact decimals rather than through floats.
+    let body = candle_rows(found.values().rev(), market);
+    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
+}
+
+/// Candles as the dialect has them: rows `[time, low, high, open, close, volume]` of JSON numbers, which are printed
+/// from exact decimals rather than through floats.
+pub(super) fn candle_rows<'a>(candles: impl Iterator<Item = &'a Candle>, market: &Market) -> String {
     let config = &market.config;
-    let rows: Vec<String> = found
-        .values()
-        .rev()
+    let rows: Vec<String> = candles
         .map(|candle| {
             let [low, high, open, close] =
                 [candle.low, candle.high, candle.open, candle.close].map(|price| wire::price(price, config));
@@ -234,6 +215,5 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, quer
             format!("[{},{low},{high},{open},{close},{volume}]", candle.start.seconds())
         })
         .collect();
-    let body = format!("[{}]", rows.join(","));
-    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
+    format!("[{}]", rows.join(","))
 }

@@ -6,4 +6,7 @@ pub mod markets;
 pub mod new_order;
 pub mod orders;
 pub mod page;
+pub mod params;
+pub mod profiles;
+pub mod summaries;
 pub mod views;

@@ -32,6 +32,7 @@ pub struct NewOrderBody<'a> {
     stop_price: Option<&'a RawValue>,
     stp: Option<String>,
     client_oid: Option<String>,
+    profile_id: Option<String>,
 }
 
 impl<'a> NewOrderBody<'a> {
@@ -42,6 +43,14 @@ impl<'a> NewOrderBody<'a> {
     pub fn parse(body: &'a [u8]) -> Result<NewOrderBody<'a>, ApiError> {
         serde_json::from_slice(body)
             .map_err(|error| ApiError::bad_request("invalid_body", format!("the body is not a valid order: {error}")))
+    }
+
+    /// Refuses a profile that is not the caller's.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn check_profile(&self, account: AccountId) -> Result<(), ApiError> {
+        super::profiles::check(self.profile_id.as_deref(), account)
     }
 
     /// The order that it asks for in this market.
@@ -144,7 +153,7 @@ impl<'a> NewOrderBody<'a> {
     }
 }
 
-/// A client's id of an order: a UUID.
+/// A client's id of an order: a UUID in its usual form.
 ///
 /// # Errors
 /// 400.

@@ -1,21 +1,21 @@
 //! Orders and fills: place, cancel, look up, list.
 
 use super::new_order::{NewOrderBody, parse_client_id};
-use super::page::{self, PageQuery};
+use super::page;
+use super::params::Params;
 use super::views::{FillView, OrderView};
 use crate::actors::trading::order_book::{GetFills, GetOrders};
 use crate::actors::trading::{Market, Refused, Unavailable};
 use crate::domain::admission::Known;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
-use crate::domain::order::{OrderRecord, Reject};
+use crate::domain::order::{Kind, OrderRecord, Reject, Status};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
-use crate::persistence::fills::FillRow;
+use crate::persistence::fills::{FillFilter, FillRow};
 use crate::persistence::orders::OrderFilter;
 use crate::persistence::{fills, orders};
-use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -30,7 +30,9 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     let product = body.product_id.as_deref().unwrap_or_default();
     let market = state.trading.market(product).ok_or_else(product_not_found)?;
     let account = user.0.user;
+    body.check_profile(account)?;
     let order = body.into_order(account, market)?;
+    let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) });
     // Ids older than memory remembers are in the database; only then does it have to be asked.
     if let Some(id) = order.client_id {
         let known = state.trading.find_client_id(account, id).await?;
@@ -47,7 +49,7 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
             let (market, record) = find(&state, account, market, id).await?;
             Ok(HttpResponse::Ok().json(OrderView::new(&market, &record)))
         }
-        Err(Refused::Reject(reject)) => Err(wire::explain(reject, market)),
+        Err(Refused::Reject(reject)) => Err(wire::explain(reject, market, by_funds)),
         Err(other) => Err(other.into()),
     }
 }
@@ -116,21 +118,24 @@ pub async fn cancel(state: web::Data<AppState>, user: CurrentUser, name: web::Pa
     }
 }
 
-/// The query of `DELETE /orders`; the body may carry the product too.
+/// The body of `DELETE /orders`; the query may carry the product too.
 #[derive(Debug, Default, Deserialize)]
-pub struct ProductHint {
+struct ProductHint {
     product_id: Option<String>,
 }
 
+fn bad_hint() -> ApiError {
+    ApiError::bad_request("invalid_body", "the body must be empty or an object with product_id")
+}
+
 /// `DELETE /orders`: answers the canceled ids.
-pub async fn cancel_all(
-    state: web::Data<AppState>,
-    user: CurrentUser,
-    query: web::Query<ProductHint>,
-    body: web::Bytes,
-) -> Answer {
-    let in_body = serde_json::from_slice::<ProductHint>(&body).unwrap_or_default().product_id;
-    let product = query.into_inner().product_id.or(in_body).map(|id| id.replace('/', "-"));
+pub async fn cancel_all(state: web::Data<AppState>, user: CurrentUser, params: Params, body: web::Bytes) -> Answer {
+    // A body that cannot be read may have meant one market; then nothing is canceled rather than everything.
+    let in_body = match body.trim_ascii() {
+        b"" => None,
+        text => serde_json::from_slice::<ProductHint>(text).map_err(|_| bad_hint())?.product_id,
+    };
+    let product = params.get("product_id").map(str::to_owned).or(in_body).map(|id| id.replace('/', "-"));
     let markets: Vec<Arc<Market>> = match &product {
         Some(symbol) => vec![state.trading.market(symbol).ok_or_else(product_not_found)?.clone()],
         None => state.trading.markets().to_vec(),
@@ -143,52 +148,73 @@ pub async fn cancel_all(
     Ok(HttpResponse::Ok().json(canceled))
 }
 
-/// What `GET /orders` is asked for.
-#[derive(Debug, Default)]
-struct ListQuery {
-    page: PageQuery,
-    product: Option<String>,
-    statuses: Vec<String>,
+/// Which states of orders a list wants.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wanted {
+    open: bool,
+    active: bool,
+    done: bool,
 }
 
-impl ListQuery {
-    fn parse(text: &str) -> Result<ListQuery, ApiError> {
-        let pairs = web::Query::<Vec<(String, String)>>::from_query(text)
-            .map_err(|_| ApiError::bad_request("invalid_query", "the query cannot be read"))?;
-        let mut query = ListQuery::default();
-        for (key, value) in pairs.into_inner() {
-            match key.as_str() {
-                "limit" => {
-                    let invalid = |_| ApiError::bad_request("invalid_limit", "limit is not a number");
-                    query.page.limit = Some(value.parse().map_err(invalid)?);
-                }
-                "after" => query.page.after = Some(value),
-                "before" => query.page.before = Some(value),
-                "product_id" => query.product = Some(value),
-                "status" => query.statuses.push(value),
-                _ => {}
-            }
-        }
-        Ok(query)
-    }
-
-    /// Whether orders that are over, and orders that are not, are wanted.
-    fn wants(&self) -> Result<(bool, bool), ApiError> {
-        if self.statuses.is_empty() {
-            return Ok((false, true));
-        }
-        let mut wanted = (false, false);
-        for status in &self.statuses {
-            match status.as_str() {
-                "all" => wanted = (true, true),
-                "done" => wanted.0 = true,
-                "open" | "active" | "pending" => wanted.1 = true,
-                "rejected" | "settled" => {}
+impl Wanted {
+    /// Without any `status`: what is alive. Refused orders are kept nowhere, so `rejected` adds none.
+    fn parse(params: &Params) -> Result<Wanted, ApiError> {
+        let mut wanted = Wanted::default();
+        let mut any = false;
+        for status in params.all("status") {
+            any = true;
+            match status {
+                "all" => wanted = Wanted { open: true, active: true, done: true },
+                "done" | "settled" => wanted.done = true,
+                "open" | "pending" => wanted.open = true,
+                "active" => wanted.active = true,
+                "rejected" => {}
                 _ => return Err(ApiError::bad_request("invalid_status", "status is not known")),
             }
         }
-        Ok(wanted)
+        Ok(if any { wanted } else { Wanted { open: true, active: true, done: false } })
     }
+
+    fn takes(self, record: &OrderRecord) -> bool {
+        match record.status {
+            Status::Open => self.open,
+            Status::Active => self.active,
+            Status::Done(..) => self.done,
+        }
+    }
+}
+
+/// Narrows cursors to the days that a query asks for, both included.
+fn within_dates(params: &Params, after: &mut Option<Cursor>, before: &mut Option<Cursor>) -> Result<(), ApiError> {
+    if let Some(end) = params.time("end_date")? {
+        let bound = (Timestamp(end.0.saturating_add(1)), MarketId(0), 0);
+        *after = Some(after.map_or(bound, |cursor| cursor.min(bound)));
+    }
+    if let Some(start) = params.time("start_date")? {
+        let bound = (Timestamp(start.0.saturating_sub(1)), MarketId(u16::MAX), i64::MAX as u64);
+        *before = Some(before.map_or(bound, |cursor| cursor.max(bound)));
+    }
+    Ok(())
+}
+
+/// Puts a page into the order that was asked for. Which orders are on it does not depend on that.
+fn sort(page: &mut [(Cursor, OrderRecord)], params: &Params) -> Result<(), ApiError> {
+    let fields = ["created_at", "price", "size", "order_id", "side", "type"];
+    let key = |record: &OrderRecord, field| match field {
+        "price" => record.price().map_or(0, |price| price.0),
+        "size" => record.size.0,
+        "order_id" => record.id.number,
+        "side" => u64::from(record.side == crate::domain::order::Side::Sell),
+        _ => u64::from(record.price().is_none()),
+    };
+    match params.word("sortedBy", &fields)? {
+        None | Some("created_at") => {}
+        Some(field) => page.sort_by_key(|(_, record)| std::cmp::Reverse(key(record, field))),
+    }
+    if params.word("sorting", &["asc", "desc"])? == Some("asc") {
+        page.reverse();
+    }
+    Ok(())
 }
 
 type Cursor = (Timestamp, MarketId, u64);
@@ -207,60 +233,51 @@ fn parse_cursor(text: &Option<String>) -> Result<Option<Cursor>, ApiError> {
 }
 
 /// `GET /orders`: live ones from memory, finished ones from memory and database together.
-pub async fn list(state: web::Data<AppState>, user: CurrentUser, request: actix_web::HttpRequest) -> Answer {
+pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params) -> Answer {
     let account = user.0.user;
-    let query = ListQuery::parse(request.query_string())?;
-    let limit = query.page.limit()?;
-    let (done, live) = query.wants()?;
-    let (after, before) = (parse_cursor(&query.page.after)?, parse_cursor(&query.page.before)?);
-    let only = match &query.product {
+    let (page, wanted) = (params.page()?, Wanted::parse(&params)?);
+    let (mut after, mut before) = (parse_cursor(&page.after)?, parse_cursor(&page.before)?);
+    within_dates(&params, &mut after, &mut before)?;
+    let only = match params.get("product_id") {
         Some(symbol) => Some(state.trading.market(symbol).ok_or_else(ApiError::not_found)?.id),
         None => None,
     };
     let mut found = BTreeMap::<Cursor, OrderRecord>::new();
-    if done {
+    if wanted.done {
         let filter = OrderFilter { market: only, done: Some(true), after, before };
-        for (market, record) in state.query(move |c| orders::list(c, account, &filter, limit as i64)).await? {
+        let limit = page.limit as i64;
+        for (market, record) in state.query(move |c| orders::list(c, account, &filter, limit)).await? {
             found.insert((record.created_at, market, record.id.number), record);
         }
     }
     for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
         let memory = market.book.send(GetOrders(account)).await.map_err(Unavailable::from)?;
-        let wanted = memory.live.into_iter().filter(|_| live).chain(memory.ended.into_iter().filter(|_| done));
-        found.extend(wanted.map(|record| ((record.created_at, market.id, record.id.number), record)));
+        let all = memory.live.into_iter().chain(memory.ended).filter(|record| wanted.takes(record));
+        found.extend(all.map(|record| ((record.created_at, market.id, record.id.number), record)));
     }
     let inside =
         |cursor: &Cursor| after.is_none_or(|after| *cursor < after) && before.is_none_or(|before| *cursor > before);
-    let page: Vec<_> = found.into_iter().rev().filter(|(cursor, _)| inside(cursor)).take(limit).collect();
-    let mut views = Vec::with_capacity(page.len());
-    for ((_, market, _), record) in &page {
+    let mut found: Vec<_> = found.into_iter().rev().filter(|(cursor, _)| inside(cursor)).take(page.limit).collect();
+    let ends = found.first().zip(found.last()).map(|(first, last)| (cursor_text(first.0), cursor_text(last.0)));
+    sort(&mut found, &params)?;
+    let mut views = Vec::with_capacity(found.len());
+    for ((_, market, _), record) in &found {
         views.push(view(&state, *market, record)?);
     }
-    let ends = page.first().zip(page.last()).map(|(first, last)| (cursor_text(first.0), cursor_text(last.0)));
     Ok(page::answer(&views, ends))
 }
 
-/// What `GET /fills` is asked for.
-#[derive(Debug, Deserialize)]
-pub struct FillsQuery {
-    product_id: Option<String>,
-    order_id: Option<String>,
-    limit: Option<usize>,
-    after: Option<String>,
-    before: Option<String>,
-}
-
-/// `GET /fills`.
-pub async fn fills(state: web::Data<AppState>, user: CurrentUser, query: web::Query<FillsQuery>) -> Answer {
+/// `GET /fills`: of one market or one order.
+pub async fn fills(state: web::Data<AppState>, user: CurrentUser, params: Params) -> Answer {
     let account = user.0.user;
-    let FillsQuery { product_id, order_id, limit, after, before } = query.into_inner();
-    let page = PageQuery { limit, after, before };
-    let (limit, (older, newer)) = (page.limit()?, page.numbers()?);
-    let order = match order_id.as_deref().filter(|id| !id.is_empty()) {
+    let page = params.page()?;
+    let (older, newer) = page.numbers()?;
+    let (from, to) = (params.time("start_date")?, params.time("end_date")?);
+    let order = match params.get("order_id") {
         Some(name) => Some(named(&state, account, name).await?.ok_or_else(ApiError::not_found)?),
         None => None,
     };
-    let market = match (order, product_id.as_deref()) {
+    let market = match (order, params.get("product_id")) {
         (Some((market, _)), _) => state.trading.market_by_id(market),
         (None, Some(symbol)) => state.trading.market(symbol),
         (None, None) => {
@@ -273,26 +290,18 @@ pub async fn fills(state: web::Data<AppState>, user: CurrentUser, query: web::Qu
         find(&state, account, place, id).await?;
     }
     let id = market.id;
-    // An order's fills are looked for among all of the user's; they are few for most.
-    let rows = if order.is_some() { 10_000 } else { limit as i64 };
+    let filter = FillFilter { older_than: older, newer_than: newer, from, to, order: order.map(|(_, id)| id) };
+    let limit = page.limit;
     let mut found = BTreeMap::<u64, FillRow>::new();
-    for row in state.query(move |c| fills::of_account(c, account, id, older, newer, rows)).await? {
+    for row in state.query(move |c| fills::of_account(c, account, id, &filter, limit)).await? {
         found.insert(row.fill.trade.0, row);
     }
     for timed in market.book.send(GetFills(account)).await.map_err(Unavailable::from)? {
         let row = FillRow { market: id, at: timed.at, feed_sequence: timed.feed_sequence, fill: timed.fill };
         found.insert(timed.fill.trade.0, row);
     }
-    let inside = |trade: u64| older.is_none_or(|older| trade < older) && newer.is_none_or(|newer| trade > newer);
-    let of_order = |row: &FillRow| order.is_none_or(|(_, id)| row.fill.maker == id || row.fill.taker == id);
-    let page: Vec<FillRow> =
-        found.into_values().rev().filter(|row| inside(row.fill.trade.0) && of_order(row)).take(limit).collect();
+    let page: Vec<FillRow> = found.into_values().rev().filter(|row| filter.takes(row)).take(limit).collect();
     let views: Vec<_> = page.iter().filter_map(|row| FillView::new(&market, row, account)).collect();
     let ends = page.first().zip(page.last()).map(|(a, b)| (a.fill.trade.0.to_string(), b.fill.trade.0.to_string()));
     Ok(page::answer(&views, ends))
-}
-
-/// 405 with the dialect's body.
-pub async fn method_not_allowed() -> Answer {
-    Err(ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "the method is not allowed here"))
 }

@@ -2,16 +2,16 @@
 
 use crate::http::error::ApiError;
 use actix_web::HttpResponse;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1_000;
 
 /// The paging part of a query.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct PageQuery {
-    /// 1 to 1000; above is clamped.
-    pub limit: Option<usize>,
+    /// How many items at most: 1 to 1000.
+    pub limit: usize,
     /// Strictly older than this cursor.
     pub after: Option<String>,
     /// Strictly newer than this cursor.
@@ -19,23 +19,30 @@ pub struct PageQuery {
 }
 
 impl PageQuery {
-    /// How many items at most.
+    /// A page of at most `limit` items between two cursors. Above 1000 is clamped, however large.
     ///
     /// # Errors
-    /// 400 for zero.
-    pub fn limit(&self) -> Result<usize, ApiError> {
-        match self.limit.unwrap_or(DEFAULT_LIMIT) {
-            0 => Err(ApiError::bad_request("invalid_limit", "limit must be at least 1")),
-            limit => Ok(limit.min(MAX_LIMIT)),
-        }
+    /// 400 when the limit is not a whole number from 1 on.
+    pub fn new(limit: Option<&str>, after: Option<String>, before: Option<String>) -> Result<PageQuery, ApiError> {
+        let limit = match limit {
+            None => DEFAULT_LIMIT,
+            Some(text) => {
+                let valid = text.bytes().all(|digit| digit.is_ascii_digit()) && text.bytes().any(|digit| digit != b'0');
+                if !valid || text.len() > 30 {
+                    return Err(ApiError::bad_request("invalid_limit", "limit must be a whole number from 1 on"));
+                }
+                text.parse().unwrap_or(MAX_LIMIT).min(MAX_LIMIT)
+            }
+        };
+        Ok(PageQuery { limit, after, before })
     }
 
-    /// The cursors as trade numbers: (older than, newer than).
+    /// The cursors as numbers: (older than, newer than).
     ///
     /// # Errors
     /// 400 when one is not a number.
     pub fn numbers(&self) -> Result<(Option<u64>, Option<u64>), ApiError> {
-        let number = |cursor: &Option<String>| match cursor.as_deref().filter(|text| !text.is_empty()) {
+        let number = |cursor: &Option<String>| match cursor.as_deref() {
             None => Ok(None),
             Some(text) => text.parse().map(Some).map_err(|_| invalid_cursor()),
         };
@@ -55,4 +62,18 @@ pub fn answer<T: Serialize>(items: &[T], cursors: Option<(String, String)>) -> H
         response.insert_header(("CB-BEFORE", first)).insert_header(("CB-AFTER", last));
     }
     response.json(items)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_clamped_above_and_refused_below() {
+        let limit = |text| PageQuery::new(Some(text), None, None).map(|page| page.limit).ok();
+        assert_eq!(PageQuery::new(None, None, None).unwrap().limit, 100);
+        assert_eq!((limit("1"), limit("1000"), limit("1001")), (Some(1), Some(1_000), Some(1_000)));
+        assert_eq!(limit("184467440737095516150"), Some(1_000));
+        assert_eq!((limit("0"), limit("-1"), limit("x"), limit("1.5"), limit(" 1")), (None, None, None, None, None));
+    }
 }

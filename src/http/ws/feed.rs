@@ -257,7 +257,7 @@ impl Handler<Updated> for Feed {
     fn handle(&mut self, updated: Updated, ctx: &mut Self::Context) {
         let update = match updated {
             Updated::Changes(update) => update,
-            Updated::TooSlow => return self.close(ctx, "the connection is too slow to follow the market"),
+            Updated::Lost(_) => return self.close(ctx, "the connection is too slow to follow the market"),
         };
         let Some(market) = self.market(update.market) else { return };
         let Some(place) = self.places.get_mut(&update.market) else { return };
@@ -276,8 +276,8 @@ impl Handler<Updated> for Feed {
         if level2 && !update.levels.is_empty() {
             ctx.text(messages::level2(&market, &update));
         }
-        if let (Some(ticker), true) = (&update.ticker, place.channels.contains(&Channel::Ticker)) {
-            ctx.text(update.ticker_text.get_or_init(|| messages::ticker(&market, ticker)).clone());
+        if place.channels.contains(&Channel::Ticker) {
+            messages::tickers(&market, &update).iter().for_each(|text| ctx.text(text.clone()));
         }
     }
 }

@@ -32,7 +32,7 @@ pub fn snapshot(market: &Market, picture: &Picture, at: Timestamp) -> ByteString
 
 /// The levels that changed.
 pub fn level2(market: &Market, update: &Update) -> ByteString {
-    let text = update.level2_text.get_or_init(|| {
+    let text = update.texts.level2.get_or_init(|| {
         let row = |(book_side, price, size): &(Side, Price, Size)| {
             json!([side(*book_side), wire::price(*price, &market.config), wire::size(*size, &market.config)])
         };
@@ -66,7 +66,7 @@ fn match_message(market: &Market, kind: &str, sequence: u64, at: Timestamp, fill
 
 /// The trades of an update.
 pub fn matches(market: &Market, update: &Update) -> Vec<ByteString> {
-    let texts = update.matches_text.get_or_init(|| {
+    let texts = update.texts.matches.get_or_init(|| {
         let text = |(sequence, fill): &(u64, Fill)| {
             match_message(market, "match", *sequence, update.at, fill).to_string().into()
         };
@@ -94,7 +94,12 @@ pub fn last_match(market: &Market, ticker: &Ticker) -> ByteString {
     .into()
 }
 
-/// The ticker after the last trade of an update.
+/// The tickers of an update.
+pub fn tickers<'a>(market: &Market, update: &'a Update) -> &'a [ByteString] {
+    update.texts.tickers.get_or_init(|| update.tickers.iter().map(|one| ticker(market, one)).collect())
+}
+
+/// The ticker after the trades of one order.
 pub fn ticker(market: &Market, ticker: &Ticker) -> ByteString {
     let config = &market.config;
     let best = |level: Option<(Price, Level)>| match level {

@@ -1,0 +1,83 @@
+//! Profiles, as far as clients need them: each user has exactly one, the default.
+
+use super::markets::picture_ticker;
+use super::params::Params;
+use crate::actors::trading::market_data::wall_clock;
+use crate::domain::ids::AccountId;
+use crate::domain::time::DAY;
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::http::{AppState, ids, wire};
+use crate::persistence::fills::{self, FillFilter};
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// The most fills that a user's volume is summed over.
+const COUNTED_FILLS: usize = 100_000;
+
+/// Refuses a profile that is not the caller's; none at all is the caller's own.
+///
+/// # Errors
+/// 403.
+pub fn check(profile: Option<&str>, account: AccountId) -> Result<(), ApiError> {
+    let own = |text: &str| Uuid::try_parse(text).is_ok_and(|id| id == ids::profile(account));
+    match profile.filter(|text| !text.is_empty()) {
+        Some(text) if !own(text) => {
+            Err(ApiError::new(StatusCode::FORBIDDEN, "foreign_profile", "the profile is not one of yours"))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn view(state: &AppState, account: AccountId) -> Result<Value, ApiError> {
+    let user = state.accounts.user(account).await?;
+    Ok(json!({
+        "id": ids::profile(account),
+        "user_id": ids::user(account),
+        "name": "default",
+        "active": true,
+        "is_default": true,
+        "has_margin": false,
+        "created_at": wire::time(user.created_at),
+    }))
+}
+
+/// `GET /profiles`: the one that the caller has; none when inactive ones are asked for.
+pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params) -> Answer {
+    let wanted = params.word("active", &["true", "false"])? != Some("false");
+    let views = if wanted { vec![view(&state, user.0.user).await?] } else { Vec::new() };
+    Ok(HttpResponse::Ok().json(views))
+}
+
+/// `GET /profiles/{id}`.
+pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
+    match Uuid::try_parse(&id) {
+        Ok(id) if id == ids::profile(user.0.user) => Ok(HttpResponse::Ok().json(view(&state, user.0.user).await?)),
+        _ => Err(ApiError::not_found()),
+    }
+}
+
+/// `GET /users/self/trailing-volume`: what the market and the user traded in the last 30 days.
+pub async fn trailing_volume(state: web::Data<AppState>, user: CurrentUser) -> Answer {
+    let account = user.0.user;
+    let now = wall_clock();
+    let mut rows = Vec::new();
+    for market in state.trading.markets() {
+        let filter = FillFilter { from: Some(now + -30 * DAY), ..FillFilter::default() };
+        let id = market.id;
+        let own = state.query(move |c| fills::of_account(c, account, id, &filter, COUNTED_FILLS)).await?;
+        let lots = own.iter().fold(0u64, |sum, row| sum.saturating_add(row.fill.size.0));
+        let stats = picture_ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+        rows.push(json!({
+            "product_id": market.config.symbol,
+            "exchange_volume": wire::steps(stats.volume_30d, market.config.lot),
+            "volume": wire::steps(lots, market.config.lot),
+            "recorded_at": wire::time(now),
+        }));
+    }
+    Ok(HttpResponse::Ok().json(rows))
+}
