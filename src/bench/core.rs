@@ -46,6 +46,8 @@ pub struct CoreReport {
     pub commands: usize,
     /// Time of the whole flow, by round.
     pub rounds: Vec<Duration>,
+    /// The same, only while the thread had a core; none where the system does not tell.
+    pub on_cpu: Vec<Duration>,
     /// Nanoseconds of one command, one clock reading included: the 50, 99 and 99.9 % quantiles.
     pub latency_ns: [u64; 3],
     /// Nanoseconds of one clock reading, median.
@@ -59,7 +61,11 @@ pub struct CoreReport {
 impl CoreReport {
     /// Commands per second of the median round.
     pub fn commands_per_second(&self) -> f64 {
-        let mut rounds = self.rounds.clone();
+        self.rate(&self.rounds)
+    }
+
+    fn rate(&self, rounds: &[Duration]) -> f64 {
+        let mut rounds = rounds.to_vec();
         rounds.sort_unstable();
         let median = rounds.get(rounds.len() / 2).copied().unwrap_or_default();
         self.commands as f64 / median.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -72,6 +78,13 @@ impl fmt::Display for CoreReport {
         let [half, most, nearly_all] = self.latency_ns;
         writeln!(f, "commands       {}", self.commands)?;
         writeln!(f, "throughput     {:.2} M commands/s (median)", self.commands_per_second() / 1e6)?;
+        if !self.on_cpu.is_empty() {
+            writeln!(
+                f,
+                "with the core  {:.2} M commands/s (waiting for a core left out)",
+                self.rate(&self.on_cpu) / 1e6
+            )?;
+        }
         write!(f, "rounds        ")?;
         for round in &self.rounds {
             write!(f, " {:.1} ms", round.as_secs_f64() * 1e3)?;
@@ -98,23 +111,31 @@ pub fn run(options: &CoreOptions) -> anyhow::Result<CoreReport> {
     let book = || Book::new(config.clone(), scale);
     let entries = entries(options, book(), &commands)?;
     let mut totals = Totals::default();
-    let mut rounds = Vec::with_capacity(options.rounds);
+    let (mut rounds, mut on_cpu) = (Vec::with_capacity(options.rounds), Vec::with_capacity(options.rounds));
     for _ in 0..options.rounds.max(1) {
         let mut book = book();
         let mut events = Vec::with_capacity(1024);
         totals = Totals::default();
+        let ran = time_with_a_core();
         let start = Instant::now();
         for (at, entry) in (1..).zip(&entries) {
             book.apply(Timestamp(at), entry, &mut events);
             consume(&mut events, &mut totals);
         }
         rounds.push(start.elapsed());
+        on_cpu.extend(time_with_a_core().zip(ran).map(|(now, before)| now.saturating_sub(before)));
         totals.live = book.live_orders();
         ensure!(totals == expected, "the book reached {totals:?}, but a correct one reaches {expected:?}");
     }
     let (latency_ns, clock_ns) = latency(book(), &entries);
     let bytes_per_order = Book::BYTES_PER_ORDER;
-    Ok(CoreReport { commands: entries.len(), rounds, latency_ns, clock_ns, bytes_per_order, totals })
+    Ok(CoreReport { commands: entries.len(), rounds, on_cpu, latency_ns, clock_ns, bytes_per_order, totals })
+}
+
+/// How long this thread has had a core so far: what a shared machine leaves of the wall clock.
+fn time_with_a_core() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
 /// Reads every outcome, as whoever publishes them would.

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// One outcome of a market.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[repr(u8)]
 pub enum Event {
     /// An order was taken in; its hold is reserved. Public unless it is a stop that sleeps.
     Accepted(OrderId, NewOrder),

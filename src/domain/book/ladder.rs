@@ -173,7 +173,11 @@ impl Ladder {
                 self.best = Some(key);
             }
         } else {
-            slab.hot(tail).next = slot;
+            let newest = slab.hot(tail);
+            if newest.next != NIL {
+                broken("a level's newest order must be last in its queue");
+            }
+            newest.next = slot;
         }
         let hot = slab.hot(slot);
         hot.prev = tail;
@@ -183,6 +187,10 @@ impl Ladder {
     /// Takes a slot out of the queue of its level.
     pub fn unlink(&mut self, key: u64, slot: u32, slab: &mut Slab) {
         let &super::slab::Hot { prev, next, .. } = slab.peek(slot);
+        // Looking before writing lets the processor fetch both neighbours at once.
+        if (prev != NIL && slab.peek(prev).next != slot) || (next != NIL && slab.peek(next).prev != slot) {
+            broken("a level's orders must be linked both ways");
+        }
         if prev != NIL {
             slab.hot(prev).next = next;
         }

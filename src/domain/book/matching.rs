@@ -21,20 +21,20 @@ enum Stopped {
 impl Book {
     /// Lets an order take what it can, then rests, ends or forgets it. It is not in the slab now;
     /// its slot is the vacant one. `awoken` says that it is a stop whose acceptance is long past.
-    pub(super) fn execute(&mut self, mut taker: Live, awoken: bool, range: &mut Range, out: &mut Vec<Event>) {
-        if taker.hot.is_fill_or_kill() && !self.can_fill(&taker) {
-            return self.finish(&taker, DoneReason::FillOrKill, out);
+    pub(super) fn execute(&mut self, taker: &mut Live, awoken: bool, range: &mut Range, out: &mut Vec<Event>) {
+        if taker.hot.is_fill_or_kill() && !self.can_fill(taker) {
+            return self.finish(taker, DoneReason::FillOrKill, out);
         }
         // A post-only order that slept as a stop is checked when it wakes.
         if awoken && taker.hot.is_post_only() && self.would_take(taker.hot.side(), taker.hot.price) {
-            return self.finish(&taker, DoneReason::NoLiquidity, out);
+            return self.finish(taker, DoneReason::NoLiquidity, out);
         }
-        match self.take(&mut taker, range, out) {
-            Stopped::Filled => self.finish(&taker, DoneReason::Filled, out),
-            Stopped::SelfTrade => self.finish(&taker, DoneReason::SelfTrade, out),
-            Stopped::NoMatch if taker.hot.is_immediate() => self.finish(&taker, DoneReason::NoLiquidity, out),
+        match self.take(taker, range, out) {
+            Stopped::Filled => self.finish(taker, DoneReason::Filled, out),
+            Stopped::SelfTrade => self.finish(taker, DoneReason::SelfTrade, out),
+            Stopped::NoMatch if taker.hot.is_immediate() => self.finish(taker, DoneReason::NoLiquidity, out),
             Stopped::NoMatch => {
-                self.keep(&taker);
+                self.keep(taker);
                 let (ladder, slab) = self.ladder(taker.hot.side());
                 ladder.push(ladder.key(taker.hot.price), taker.slot, slab);
                 self.emit(out, Event::Opened(taker.opened()));

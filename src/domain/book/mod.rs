@@ -14,12 +14,12 @@ mod slab;
 mod stops;
 
 use super::entry::MarketEntry;
-use super::event::{Change, ChangeReason, Done, DoneReason, Event};
+use super::event::{Change, ChangeReason, Done, DoneReason, Event, Opened};
 use super::ids::{AccountId, OrderId, Ticket};
 use super::invariant::broken;
 use super::market::{MarketConfig, MarketState, Scale};
 use super::money::{Amount, Price, Size};
-use super::order::{NewOrder, OrderRecord, Reject, Side, Status};
+use super::order::{Kind, NewOrder, OrderRecord, Reject, Side, Status, TimeInForce};
 use super::time::Timestamp;
 use ladder::Ladder;
 use rustc_hash::FxHashMap;
@@ -131,8 +131,12 @@ impl Book {
             return;
         }
         self.orders += 1;
-        let live = Live::new(self.orders, self.slab.vacant(), order, at);
-        self.emit(out, Event::Accepted(live.id(), *order));
+        let slot = self.slab.vacant();
+        self.emit(out, Event::Accepted(OrderId { number: self.orders, slot }, *order));
+        if let Some(price) = self.rests_at_once(order) {
+            return self.rest(at, slot, order, price, out);
+        }
+        let mut live = Live::new(self.orders, slot, order, at);
         let before = self.last_price;
         let mut range = stops::Range::default();
         if live.hot.is_sleeping() {
@@ -141,37 +145,78 @@ impl Book {
             // A stop whose price the market has reached already wakes at once.
             range.include(before);
         } else {
-            self.execute(live, false, &mut range, out);
+            self.execute(&mut live, false, &mut range, out);
         }
         self.wake_stops(&mut range, out);
+    }
+
+    /// The price at which a new order rests, if it meets nobody and is no stop.
+    #[inline]
+    fn rests_at_once(&self, order: &NewOrder) -> Option<Price> {
+        match order.kind {
+            Kind::Limit {
+                price, time_in_force: TimeInForce::GoodTillCanceled | TimeInForce::GoodTillTime(_), ..
+            } if order.stop.is_none() && !self.would_take(order.side, price) => Some(price),
+            Kind::Limit { .. } | Kind::Market { .. } => None,
+        }
+    }
+
+    /// Most orders meet nobody: the short way to what [`Book::execute`] would do with them.
+    fn rest(&mut self, at: Timestamp, slot: u32, order: &NewOrder, price: Price, out: &mut Vec<Event>) {
+        let number = self.orders;
+        self.slab.enter(slot, number, order, at);
+        self.enlist(slot, order.account);
+        if let Kind::Limit { time_in_force: TimeInForce::GoodTillTime(expires_at), .. } = order.kind {
+            self.expiries.insert((expires_at, number, slot));
+        }
+        let (ladder, slab) = self.ladder(order.side);
+        ladder.push(ladder.key(price), slot, slab);
+        let id = OrderId { number, slot };
+        let opened = Opened { id, account: order.account, side: order.side, price, remaining: order.size };
+        self.emit(out, Event::Opened(opened));
     }
 
     /// Puts an order that goes on living into slab, user list and expiries.
     fn keep(&mut self, live: &Live) {
         self.slab.insert(live);
-        let account = live.hot.account;
+        self.enlist(live.slot, live.hot.account);
+        if live.hot.expires() {
+            self.expiries.insert((live.rare.expires_at, live.hot.number, live.slot));
+        }
+    }
+
+    /// Puts an order that is in the slab at the head of its user's list.
+    #[inline]
+    fn enlist(&mut self, slot: u32, account: AccountId) {
         let orders = self.users.entry(account).or_insert(UserOrders { head: NIL, count: 0 });
         let head = orders.head;
-        orders.head = live.slot;
+        orders.head = slot;
         orders.count += 1;
         if head != NIL {
-            self.slab.hot(head).user_prev = live.slot;
+            let newest = self.slab.hot(head);
+            if newest.user_prev != NIL {
+                broken("a user's newest order must be first in the list");
+            }
+            newest.user_prev = slot;
         }
-        let hot = self.slab.hot(live.slot);
+        let hot = self.slab.hot(slot);
         hot.user_prev = NIL;
         hot.user_next = head;
-        if live.hot.expires() {
-            self.expiries.insert((live.cold.expires_at, live.hot.number, live.slot));
-        }
     }
 
     /// Takes an order that is over out of slab, user list and expiries. Its level or stop is the
     /// caller's business.
     fn forget(&mut self, slot: u32) {
         let Hot { user_prev, user_next, account, number, .. } = *self.slab.peek(slot);
-        if self.slab.peek(slot).expires() {
-            let expires_at = self.slab.cold_mut(slot).expires_at;
+        if let Some(expires_at) = self.slab.expires_at(slot) {
             self.expiries.remove(&(expires_at, number, slot));
+        }
+        // Looking before writing asserts the links, and lets the processor fetch all neighbours at
+        // once; writes alone would wait for one after the other.
+        if (user_next != NIL && self.slab.peek(user_next).user_prev != slot)
+            || (user_prev != NIL && self.slab.peek(user_prev).user_next != slot)
+        {
+            broken("a user's orders must be linked both ways");
         }
         if user_next != NIL {
             self.slab.hot(user_next).user_prev = user_prev;
@@ -480,7 +525,7 @@ impl<'de> Deserialize<'de> for Book {
                 user.head = slot;
             }
             if live.hot.expires() {
-                book.expiries.insert((live.cold.expires_at, live.hot.number, slot));
+                book.expiries.insert((live.rare.expires_at, live.hot.number, slot));
             }
             if live.hot.is_sleeping() {
                 book.stops.insert(&live);

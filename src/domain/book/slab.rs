@@ -1,8 +1,10 @@
 //! Where live orders are kept: an array of slots with a stack of free ones.
 //!
-//! What matching touches for every order (64 bytes, one cache line) is kept apart from what only
-//! fills and questions need. A slot's `number` is that of its order, 0 when it is free; an
-//! [`OrderId`] whose number differs names an order that is gone.
+//! What matching touches for every order (64 bytes, one cache line) is kept apart from what fills
+//! need (one more line) and from what few orders have and only questions need. A slot's `number` is
+//! that of its order, 0 when it is free; an [`OrderId`] whose number differs names an order that is
+//! gone. An order that enters is written into its slot field by field: building it elsewhere and
+//! copying it would make the processor wait for its own stores.
 
 use crate::domain::event::Opened;
 use crate::domain::ids::{AccountId, ClientOrderId, OrderId};
@@ -22,9 +24,8 @@ const SLEEPING: u8 = 1 << 3;
 const HAS_CLIENT_ID: u8 = 1 << 4;
 const HAS_FUNDS: u8 = 1 << 5;
 
-/// What matching needs of an order. Aligned, since a record across two cache lines costs two misses.
+/// What matching needs of an order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[repr(align(64))]
 pub(crate) struct Hot {
     pub number: u64,
     /// Zero for market orders.
@@ -44,20 +45,31 @@ pub(crate) struct Hot {
     stop: u8,
 }
 
-/// The rest of an order.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One cache line: a record across two would cost two misses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(64))]
+struct Line(Hot);
+
+/// What a fill changes of an order, and how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(align(64))]
 pub(crate) struct Cold {
     pub executed: Amount,
     pub fees: Amount,
-    client_id: u128,
-    funds: Amount,
     pub size: Size,
     pub filled: Size,
     created_at: Timestamp,
-    pub expires_at: Timestamp,
-    stop_price: Price,
     pub maker_fee: Ppm,
     pub taker_fee: Ppm,
+}
+
+/// What few orders have. Meaningless where the flags of [`Hot`] say that there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Rare {
+    client_id: u128,
+    funds: Amount,
+    pub expires_at: Timestamp,
+    stop_price: Price,
 }
 
 /// An order in full, as it moves between slab and matching.
@@ -66,6 +78,7 @@ pub(crate) struct Live {
     pub slot: u32,
     pub hot: Hot,
     pub cold: Cold,
+    pub rare: Rare,
 }
 
 impl Hot {
@@ -116,81 +129,78 @@ impl Hot {
     }
 }
 
+/// Writes an order as it enters the book.
+#[inline]
+fn describe(number: u64, order: &NewOrder, at: Timestamp, hot: &mut Hot, cold: &mut Cold, rare: &mut Rare) {
+    let mut flags = if order.side == Side::Sell { SELL } else { 0 };
+    let (mut price, mut time_in_force) = (Price(0), 0);
+    match order.kind {
+        Kind::Limit { price: limit, time_in_force: tif, post_only } => {
+            price = limit;
+            if post_only {
+                flags |= POST_ONLY;
+            }
+            match tif {
+                TimeInForce::GoodTillCanceled => {}
+                TimeInForce::GoodTillTime(at) => {
+                    time_in_force = 1;
+                    rare.expires_at = at;
+                }
+                TimeInForce::ImmediateOrCancel => time_in_force = 2,
+                TimeInForce::FillOrKill => time_in_force = 3,
+            }
+        }
+        Kind::Market { funds } => {
+            flags |= MARKET;
+            if let Some(funds) = funds {
+                flags |= HAS_FUNDS;
+                rare.funds = funds;
+            }
+        }
+    }
+    let mut stop = 0;
+    if let Some(Stop { trigger, price }) = order.stop {
+        flags |= SLEEPING;
+        stop = if trigger == Trigger::Loss { 1 } else { 2 };
+        rare.stop_price = price;
+    }
+    if let Some(ClientOrderId(id)) = order.client_id {
+        flags |= HAS_CLIENT_ID;
+        rare.client_id = id;
+    }
+    hot.number = number;
+    hot.price = price;
+    hot.remaining = order.size;
+    hot.hold = order.hold;
+    hot.account = order.account;
+    hot.prev = NIL;
+    hot.next = NIL;
+    hot.user_prev = NIL;
+    hot.user_next = NIL;
+    hot.flags = flags;
+    hot.self_trade = match order.self_trade {
+        SelfTrade::DecrementAndCancel => 0,
+        SelfTrade::CancelOldest => 1,
+        SelfTrade::CancelNewest => 2,
+        SelfTrade::CancelBoth => 3,
+    };
+    hot.time_in_force = time_in_force;
+    hot.stop = stop;
+    cold.executed = Amount::ZERO;
+    cold.fees = Amount::ZERO;
+    cold.size = order.size;
+    cold.filled = Size::ZERO;
+    cold.created_at = at;
+    cold.maker_fee = order.maker_fee;
+    cold.taker_fee = order.taker_fee;
+}
+
 impl Live {
     /// The order as it enters the book, in a slot that is still free.
     pub fn new(number: u64, slot: u32, order: &NewOrder, at: Timestamp) -> Live {
-        let mut flags = if order.side == Side::Sell { SELL } else { 0 };
-        let (mut price, mut funds, mut expires_at, mut time_in_force) = (Price(0), Amount::ZERO, Timestamp::ZERO, 0);
-        match order.kind {
-            Kind::Limit { price: limit, time_in_force: tif, post_only } => {
-                price = limit;
-                if post_only {
-                    flags |= POST_ONLY;
-                }
-                match tif {
-                    TimeInForce::GoodTillCanceled => {}
-                    TimeInForce::GoodTillTime(at) => {
-                        time_in_force = 1;
-                        expires_at = at;
-                    }
-                    TimeInForce::ImmediateOrCancel => time_in_force = 2,
-                    TimeInForce::FillOrKill => time_in_force = 3,
-                }
-            }
-            Kind::Market { funds: limit } => {
-                flags |= MARKET;
-                if let Some(limit) = limit {
-                    flags |= HAS_FUNDS;
-                    funds = limit;
-                }
-            }
-        }
-        let (mut stop, mut stop_price) = (0, Price(0));
-        if let Some(Stop { trigger, price }) = order.stop {
-            flags |= SLEEPING;
-            stop = if trigger == Trigger::Loss { 1 } else { 2 };
-            stop_price = price;
-        }
-        if order.client_id.is_some() {
-            flags |= HAS_CLIENT_ID;
-        }
-        let self_trade = match order.self_trade {
-            SelfTrade::DecrementAndCancel => 0,
-            SelfTrade::CancelOldest => 1,
-            SelfTrade::CancelNewest => 2,
-            SelfTrade::CancelBoth => 3,
-        };
-        Live {
-            slot,
-            hot: Hot {
-                number,
-                price,
-                remaining: order.size,
-                hold: order.hold,
-                account: order.account,
-                prev: NIL,
-                next: NIL,
-                user_prev: NIL,
-                user_next: NIL,
-                flags,
-                self_trade,
-                time_in_force,
-                stop,
-            },
-            cold: Cold {
-                executed: Amount::ZERO,
-                fees: Amount::ZERO,
-                client_id: order.client_id.map_or(0, |ClientOrderId(id)| id),
-                funds,
-                size: order.size,
-                filled: Size::ZERO,
-                created_at: at,
-                expires_at,
-                stop_price,
-                maker_fee: order.maker_fee,
-                taker_fee: order.taker_fee,
-            },
-        }
+        let mut live = Live { slot, hot: Hot::default(), cold: Cold::default(), rare: Rare::default() };
+        describe(number, order, at, &mut live.hot, &mut live.cold, &mut live.rare);
+        live
     }
 
     pub fn id(&self) -> OrderId {
@@ -205,8 +215,8 @@ impl Live {
     pub fn stop(&self) -> Option<Stop> {
         match self.hot.stop {
             0 => None,
-            1 => Some(Stop { trigger: Trigger::Loss, price: self.cold.stop_price }),
-            _ => Some(Stop { trigger: Trigger::Entry, price: self.cold.stop_price }),
+            1 => Some(Stop { trigger: Trigger::Loss, price: self.rare.stop_price }),
+            _ => Some(Stop { trigger: Trigger::Entry, price: self.rare.stop_price }),
         }
     }
 
@@ -223,13 +233,13 @@ impl Live {
     /// Everything that is known of it.
     pub fn record(&self) -> OrderRecord {
         let kind = if self.hot.is_market() {
-            Kind::Market { funds: if self.hot.flags & HAS_FUNDS != 0 { Some(self.cold.funds) } else { None } }
+            Kind::Market { funds: if self.hot.flags & HAS_FUNDS != 0 { Some(self.rare.funds) } else { None } }
         } else {
             Kind::Limit {
                 price: self.hot.price,
                 time_in_force: match self.hot.time_in_force {
                     0 => TimeInForce::GoodTillCanceled,
-                    1 => TimeInForce::GoodTillTime(self.cold.expires_at),
+                    1 => TimeInForce::GoodTillTime(self.rare.expires_at),
                     2 => TimeInForce::ImmediateOrCancel,
                     _ => TimeInForce::FillOrKill,
                 },
@@ -240,7 +250,7 @@ impl Live {
         OrderRecord {
             id: self.id(),
             account: self.hot.account,
-            client_id: if has_client_id { Some(ClientOrderId(self.cold.client_id)) } else { None },
+            client_id: if has_client_id { Some(ClientOrderId(self.rare.client_id)) } else { None },
             side: self.hot.side(),
             kind,
             size: self.cold.size,
@@ -259,10 +269,11 @@ impl Live {
 
 /// The slots. Freed ones are used again last in, first out, so that every node that applies the
 /// same entries gives the same slots.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Slab {
-    hot: Vec<Hot>,
+    hot: Vec<Line>,
     cold: Vec<Cold>,
+    rare: Vec<Rare>,
     free: Vec<u32>,
 }
 
@@ -275,18 +286,33 @@ impl Slab {
         }
     }
 
-    /// Puts an order into the slot that [`Slab::vacant`] named.
-    pub fn insert(&mut self, live: &Live) {
-        if live.slot as usize == self.hot.len() && live.slot != NIL {
-            self.hot.push(live.hot);
-            self.cold.push(live.cold);
-            return;
-        }
-        if self.free.pop() != Some(live.slot) {
+    /// Takes the slot that [`Slab::vacant`] named.
+    fn occupy(&mut self, slot: u32) -> (&mut Hot, &mut Cold, &mut Rare) {
+        if slot as usize == self.hot.len() && slot != NIL {
+            self.hot.push(Line::default());
+            self.cold.push(Cold::default());
+            self.rare.push(Rare::default());
+        } else if self.free.pop() != Some(slot) {
             broken("an order must enter the vacant slot");
         }
-        *self.hot(live.slot) = live.hot;
-        *self.cold_mut(live.slot) = live.cold;
+        let at = slot as usize;
+        match (self.hot.get_mut(at), self.cold.get_mut(at), self.rare.get_mut(at)) {
+            (Some(Line(hot)), Some(cold), Some(rare)) => (hot, cold, rare),
+            _ => broken("a slot must have all its parts"),
+        }
+    }
+
+    /// Writes a new order into the vacant slot.
+    #[inline]
+    pub fn enter(&mut self, slot: u32, number: u64, order: &NewOrder, at: Timestamp) {
+        let (hot, cold, rare) = self.occupy(slot);
+        describe(number, order, at, hot, cold, rare);
+    }
+
+    /// Puts an order that has met the book already into the vacant slot.
+    pub fn insert(&mut self, live: &Live) {
+        let (hot, cold, rare) = self.occupy(live.slot);
+        (*hot, *cold, *rare) = (live.hot, live.cold, live.rare);
     }
 
     /// Keeps `promised` the vacant slot after another one was freed on top of it.
@@ -301,15 +327,22 @@ impl Slab {
     }
 
     /// Frees the slot; whoever calls has taken the order out of every list.
+    #[inline]
     pub fn remove(&mut self, slot: u32) {
-        self.hot(slot).number = 0;
+        // The slot is used again soon, and then its second line is at hand.
+        let size = self.cold_mut(slot).size;
+        let hot = self.hot(slot);
+        if hot.remaining > size {
+            broken("more is left of an order than was asked for");
+        }
+        hot.number = 0;
         self.free.push(slot);
     }
 
     #[inline]
     pub fn hot(&mut self, slot: u32) -> &mut Hot {
         match self.hot.get_mut(slot as usize) {
-            Some(hot) => hot,
+            Some(Line(hot)) => hot,
             None => broken("a link must lead to a slot"),
         }
     }
@@ -317,7 +350,7 @@ impl Slab {
     #[inline]
     pub fn peek(&self, slot: u32) -> &Hot {
         match self.hot.get(slot as usize) {
-            Some(hot) => hot,
+            Some(Line(hot)) => hot,
             None => broken("a link must lead to a slot"),
         }
     }
@@ -330,17 +363,28 @@ impl Slab {
         }
     }
 
+    /// When the order in this slot expires, if it does.
+    pub fn expires_at(&self, slot: u32) -> Option<Timestamp> {
+        if !self.peek(slot).expires() {
+            return None;
+        }
+        self.rare.get(slot as usize).map(|rare| rare.expires_at)
+    }
+
     /// The order in this slot, copied out.
     pub fn live(&self, slot: u32) -> Live {
-        match self.cold.get(slot as usize) {
-            Some(cold) => Live { slot, hot: *self.peek(slot), cold: *cold },
-            None => broken("a link must lead to a slot"),
+        let at = slot as usize;
+        match (self.cold.get(at), self.rare.get(at)) {
+            (Some(cold), Some(rare)) => Live { slot, hot: *self.peek(slot), cold: *cold, rare: *rare },
+            _ => broken("a link must lead to a slot"),
         }
     }
 
     /// The slot of this order while it lives.
+    #[inline]
     pub fn find(&self, id: OrderId) -> Option<&Hot> {
-        self.hot.get(id.slot as usize).filter(|hot| hot.number == id.number && id.number != 0)
+        let Line(hot) = self.hot.get(id.slot as usize)?;
+        if hot.number == id.number && id.number != 0 { Some(hot) } else { None }
     }
 
     /// How many orders live.
@@ -350,9 +394,86 @@ impl Slab {
 
     /// The slots of all live orders, in slot order.
     pub fn slots(&self) -> impl Iterator<Item = u32> + '_ {
-        self.hot.iter().enumerate().filter(|(_, hot)| hot.number != 0).map(|(slot, _)| slot as u32)
+        self.hot.iter().enumerate().filter(|(_, Line(hot))| hot.number != 0).map(|(slot, _)| slot as u32)
     }
 
     /// Bytes kept for each slot.
-    pub const BYTES_PER_ORDER: usize = size_of::<Hot>() + size_of::<Cold>();
+    pub const BYTES_PER_ORDER: usize = size_of::<Line>() + size_of::<Cold>() + size_of::<Rare>();
+}
+
+/// A slot's second part as snapshots hold it.
+#[derive(Default, Serialize, Deserialize)]
+struct ColdImage {
+    executed: Amount,
+    fees: Amount,
+    client_id: u128,
+    funds: Amount,
+    size: Size,
+    filled: Size,
+    created_at: Timestamp,
+    expires_at: Timestamp,
+    stop_price: Price,
+    maker_fee: Ppm,
+    taker_fee: Ppm,
+}
+
+/// The slots as snapshots hold them: a free one is all zero, whatever was in it before.
+#[derive(Serialize, Deserialize)]
+struct Image {
+    hot: Vec<Hot>,
+    cold: Vec<ColdImage>,
+    free: Vec<u32>,
+}
+
+impl Serialize for Slab {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut image = Image {
+            hot: Vec::with_capacity(self.hot.len()),
+            cold: Vec::with_capacity(self.hot.len()),
+            free: self.free.clone(),
+        };
+        for slot in 0..self.hot.len() as u32 {
+            if self.peek(slot).number == 0 {
+                image.hot.push(Hot::default());
+                image.cold.push(ColdImage::default());
+                continue;
+            }
+            let live = self.live(slot);
+            let (Live { hot, cold, rare, .. }, stop) = (live, live.stop());
+            image.hot.push(hot);
+            image.cold.push(ColdImage {
+                executed: cold.executed,
+                fees: cold.fees,
+                client_id: if hot.flags & HAS_CLIENT_ID != 0 { rare.client_id } else { 0 },
+                funds: if hot.flags & HAS_FUNDS != 0 { rare.funds } else { Amount::ZERO },
+                size: cold.size,
+                filled: cold.filled,
+                created_at: cold.created_at,
+                expires_at: if hot.expires() { rare.expires_at } else { Timestamp::ZERO },
+                stop_price: stop.map_or(Price(0), |stop| stop.price),
+                maker_fee: cold.maker_fee,
+                taker_fee: cold.taker_fee,
+            });
+        }
+        image.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Slab {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Slab, D::Error> {
+        let Image { hot, cold, free } = Image::deserialize(deserializer)?;
+        if hot.len() != cold.len() {
+            return Err(serde::de::Error::custom("slots without all their parts"));
+        }
+        let (cold, rare) = cold
+            .into_iter()
+            .map(|image| {
+                let ColdImage { executed, fees, size, filled, created_at, maker_fee, taker_fee, .. } = image;
+                let ColdImage { client_id, funds, expires_at, stop_price, .. } = image;
+                let cold = Cold { executed, fees, size, filled, created_at, maker_fee, taker_fee };
+                (cold, Rare { client_id, funds, expires_at, stop_price })
+            })
+            .unzip();
+        Ok(Slab { hot: hot.into_iter().map(Line).collect(), cold, rare, free })
+    }
 }

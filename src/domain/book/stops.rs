@@ -86,7 +86,7 @@ impl Book {
                 // The slot that was freed last is the vacant one, so the order keeps its id.
                 let OrderRecord { id, account, client_id, side, kind, remaining: size, .. } = live.record();
                 self.emit(out, Event::Triggered(Triggered { id, account, client_id, side, kind, size }));
-                self.execute(live, true, range, out);
+                self.execute(&mut live, true, range, out);
             }
             self.stops.waking = waking;
         }
