@@ -57,6 +57,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let (genesis_report, genesis_done) = std::sync::mpsc::channel();
     let mut options = Options::new(data.join("log"));
     options.max_bytes = settings.log_max_bytes;
+    options.segment_bytes = settings.log_segment_bytes.max(1 << 16);
     let sink = Box::new(move |report: Report| {
         if let Report::Committed { proposal: Some(0), .. } | Report::Refused { proposal: 0, .. } = &report {
             // Nobody waits for anything but the genesis; a gone receiver is no fault.
@@ -90,6 +91,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         snapshots: snapshots.clone(),
         sealed,
         written: written.clone(),
+        prune: settings.log_prune.then(|| prune(&engine)),
     };
     let mut follower = Follower::new(parts.clone())?;
     follower.advance().context("the log cannot be replayed")?;
@@ -146,6 +148,16 @@ fn tend(accounts: Accounts) {
             }
         }
     });
+}
+
+/// Removes segments of this log.
+fn prune(engine: &Arc<Embedded>) -> projector::Prune {
+    let engine = engine.clone();
+    Arc::new(move |through| match engine.prune(through) {
+        Ok(removed) if removed.is_empty() => {}
+        Ok(removed) => tracing::info!(segments = removed.len(), through = through.0, "the log was pruned"),
+        Err(error) => tracing::warn!(%error, "the log could not be pruned"),
+    })
 }
 
 async fn start_projector(

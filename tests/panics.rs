@@ -14,6 +14,7 @@ use feed::{Feed, Followed, levels_of};
 use rng::Rng;
 use serde_json::{Value, json};
 use server::{Client, Server};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -104,7 +105,18 @@ fn a_hundred_panics_lose_nothing_and_leave_the_others_alone() {
     let reader = follow(&server, followed_enough.clone());
     let mut private = Feed::connect(server.address);
     private.subscribe(&["user"], &MARKETS, &tokens[0]);
-    std::thread::spawn(move || while private.next().is_ok() {});
+    let listener = std::thread::spawn(move || {
+        let mut trades = BTreeSet::new();
+        // Until the server ends.
+        while let Ok(message) = private.next() {
+            if message["type"] == "match" {
+                let trade =
+                    (message["product_id"].as_str().unwrap().to_string(), message["trade_id"].as_u64().unwrap());
+                assert!(trades.insert(trade.clone()), "{trade:?} came twice");
+            }
+        }
+        trades
+    });
     let traders: Vec<_> = tokens
         .iter()
         .enumerate()
@@ -167,8 +179,18 @@ fn a_hundred_panics_lose_nothing_and_leave_the_others_alone() {
     for twin in ["ledger", "order book BTC-USDT", "order book ETH-USDT", "order book ETH-BTC"] {
         assert_eq!(node(&tree, &format!("agora/trading/twins/{twin}"))["crashes"], 0, "the twin of {twin}: {tree}");
     }
+    let mut own = BTreeSet::new();
+    for market in MARKETS {
+        let fills = server.client(&tokens[0]).get(&format!("/fills?product_id={market}&limit=1000"));
+        let trade = |fill: &Value| (market.to_string(), fill["trade_id"].as_u64().unwrap());
+        own.extend(fills.as_array().unwrap().iter().map(trade));
+    }
     assert!(terminate(server).success());
     verify(data);
+    let heard = listener.join().unwrap();
+    assert!(own.len() < 1_000 && !own.is_empty());
+    let missed: Vec<_> = own.difference(&heard).collect();
+    assert!(missed.is_empty(), "the private feed missed {missed:?}");
 }
 
 #[test]
@@ -184,6 +206,61 @@ fn drills_are_for_administrators_of_servers_that_allow_them() {
         assert_eq!(user.send("GET", path, b"").unwrap().status, 403);
     }
     assert_eq!(node(&admin.get("/admin/tree"), "agora/projector")["crashes"], 0);
+}
+
+#[test]
+fn an_entry_that_stops_a_market_twice_halts_it_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--allow-drills"]);
+    let mut admin = Client::admin(&server);
+    let mut user = Client::sign_up(&server, "user@example.org");
+    let order = |market: &str| json!({"product_id": market, "side": "buy", "price": "900", "size": "0.1"}).to_string();
+    let mut place = |market: &str| user.send("POST", "/orders", order(market).as_bytes()).unwrap();
+    assert_eq!(place("BTC-USDT").status, 200);
+    let book = "agora/trading/venue/order book BTC-USDT";
+    assert_eq!(crash(&mut admin, book, "poison", 0), 202);
+    let fate = place("BTC-USDT");
+    assert_eq!((fate.status, fate.json()["code"].as_str()), (503, Some("outcome_unknown")));
+    until(&mut admin, "the market is faulted", |tree| node(tree, book)["state"] == "faulted");
+    let reason = node(&admin.get("/admin/tree"), book)["last_crash"]["reason"].as_str().unwrap().to_string();
+    assert!(reason.contains("stopped it twice"), "{reason}");
+
+    let refused = place("BTC-USDT");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("market_faulted")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(place("ETH-USDT").status, 200, "the other markets go on");
+    let product = admin.get("/products/BTC-USDT");
+    assert_eq!((product["status"].as_str(), product["trading_disabled"].as_bool()), (Some("offline"), Some(true)));
+    assert!(product["status_message"].as_str().unwrap().contains("stopped it twice"));
+    // A ledger that starts again does not wait for the halted market.
+    assert_eq!(crash(&mut admin, "agora/trading/venue/ledger", "panic", 0), 202);
+    until(&mut admin, "the ledger runs again", |tree| {
+        let ledger = node(tree, "agora/trading/venue/ledger");
+        ledger["crashes"] == 1 && ledger["state"] == "running"
+    });
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while place("ETH-USDT").status != 200 {
+        assert!(Instant::now() < deadline, "the other markets do not go on after a crash of the ledger");
+    }
+    assert!(!user.get("/orders?product_id=BTC-USDT").as_array().unwrap().is_empty());
+
+    let revive = format!("/admin/tree/{}/revive", escaped(book));
+    assert_eq!(admin.send("POST", &revive, b"").unwrap().status, 503, "it is stopped by the same entry again");
+    assert_eq!(crash(&mut admin, book, "cure", 0), 202);
+    let revived = admin.send("POST", &revive, b"").unwrap();
+    assert_eq!(revived.status, 200, "{}", revived.json());
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while admin.get("/products/BTC-USDT")["status"] != "online" {
+        assert!(Instant::now() < deadline, "the market does not come back");
+    }
+    assert_eq!(
+        user.get("/orders?product_id=BTC-USDT").as_array().unwrap().len(),
+        2,
+        "its outcome was unknown, not lost"
+    );
+    assert!(terminate(server).success());
+    verify(folder.path());
 }
 
 #[test]

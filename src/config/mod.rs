@@ -53,6 +53,13 @@ pub struct ServeConfig {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseConfig,
+    /// Bytes after which a new segment of the log is begun.
+    #[arg(long, env = "AGORA_LOG_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub log_segment_bytes: u64,
+    /// Remove segments of the log once they are in the database's archive and a snapshot lies behind them. Without this
+    /// the log is kept for ever.
+    #[arg(long, env = "AGORA_LOG_PRUNE")]
+    pub log_prune: bool,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

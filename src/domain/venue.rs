@@ -3,7 +3,7 @@
 
 use super::batch::Batch;
 use super::book::Book;
-use super::ids::{CurrencyId, MarketId, StreamId};
+use super::ids::{CurrencyId, MarketId, Sequence, StreamId};
 use super::ledger::{Ledger, LedgerOutcome};
 use super::market_data::MarketData;
 use super::money::Amount;
@@ -19,6 +19,33 @@ pub struct Market {
     pub replica: MarketReplica,
     /// What the public sees of it.
     pub data: MarketData,
+    /// The entry that the rules cannot apply, if there was one: the market stands still before its batch. Not kept in
+    /// snapshots: a program in which the entry can be applied goes on.
+    #[serde(skip)]
+    pub fault: Option<Sequence>,
+}
+
+impl Market {
+    /// Reads the next batch; `None` when the market stands still, or does so from now on. A bug that one entry brings
+    /// out must not stop the others; every reader of the log stops this market at the same entry.
+    fn read(&mut self, batch: &Batch) -> Option<Result<Option<MarketOutcomes>, ReplicaError>> {
+        if self.fault.is_some() {
+            return None;
+        }
+        let mut at = Sequence::default();
+        let Market { replica, data, .. } = self;
+        let read = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let read = replica.read_each(batch, |entry| at = entry);
+            if let Ok(Some(outcomes)) = &read {
+                outcomes.events.iter().for_each(|event| data.fold(outcomes.at, event, |_, _, _| {}));
+            }
+            read
+        }));
+        if read.is_err() {
+            self.fault = Some(at);
+        }
+        read.ok()
+    }
 }
 
 /// Everything that follows from the trading streams.
@@ -83,11 +110,9 @@ impl Venue {
             }
             StreamId::Market(id) => {
                 let market = self.markets.get_mut(usize::from(id.0)).ok_or(VenueError::UnknownMarket(id))?;
-                let read = market.replica.read(batch).map_err(|error| VenueError::Replica(batch.stream, error))?;
+                let Some(read) = market.read(batch) else { return Ok(()) };
+                let read = read.map_err(|error| VenueError::Replica(batch.stream, error))?;
                 if let Some(outcomes) = read {
-                    for event in &outcomes.events {
-                        market.data.fold(outcomes.at, event, |_, _, _| {});
-                    }
                     self.ledger.add(&outcomes, |ledger, posting| observer.posted(&outcomes, ledger, posting));
                     observer.market(&outcomes, market);
                 }
@@ -104,7 +129,7 @@ impl Venue {
                 if self.keeps_ended {
                     replica.book.keep_ended();
                 }
-                self.markets.push(Market { replica, data: MarketData::default() });
+                self.markets.push(Market { replica, data: MarketData::default(), fault: None });
             }
         }
     }
@@ -120,9 +145,17 @@ impl Venue {
         StateHash(*hasher.0.finalize().as_bytes())
     }
 
+    /// The first market that stands still because of one of its entries.
+    pub fn fault(&self) -> Option<(MarketId, Sequence)> {
+        self.markets.iter().find_map(|market| Some((market.replica.book.config().id, market.fault?)))
+    }
+
     /// The first rule of the ledger that does not hold, if any: sums that are not zero, holds that
     /// differ from those of the live orders. Linear in accounts and orders: for audits.
     pub fn audit(&self) -> Result<(), String> {
+        if let Some((market, entry)) = self.fault() {
+            return Err(format!("entry {} of market {} cannot be applied", entry.0, market.0));
+        }
         let ledger = &self.ledger.ledger;
         for currency in ledger.currencies() {
             let total = ledger.total(currency.id);

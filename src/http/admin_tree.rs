@@ -65,7 +65,8 @@ fn event(name: &str, content: &impl serde::Serialize) -> Bytes {
 /// What a drill does.
 #[derive(Debug, Default, Deserialize)]
 pub struct DrillBody {
-    /// `panic` (the default), `panic_at_work` or `hang`.
+    /// `panic` (the default), `panic_at_work` or `hang`; for order books also `poison` (their next entry stops them) and
+    /// `cure`.
     kind: Option<String>,
     /// How long a hang lasts, in milliseconds; 1000 unless given.
     for_ms: Option<u64>,
@@ -90,6 +91,12 @@ pub async fn crash(
     let invalid = |_| ApiError::bad_request("invalid_body", "the body is not a drill");
     let body: DrillBody =
         if body.is_empty() { DrillBody::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
+    if let Some(kind @ ("poison" | "cure")) = body.kind.as_deref() {
+        let symbol = path.strip_prefix("agora/trading/venue/order book ").unwrap_or_default();
+        let market = state.trading.market(symbol).ok_or_else(ApiError::not_found)?;
+        market.berth.poison(kind == "poison");
+        return Ok(HttpResponse::Accepted().json(json!({"path": path.as_str()})));
+    }
     let drill = match body.kind.as_deref() {
         None | Some("panic") => Drill::Panic,
         Some("panic_at_work") => Drill::PanicAtWork,

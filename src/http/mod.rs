@@ -13,7 +13,7 @@ pub mod wire;
 pub mod ws;
 
 use crate::actors::supervision::Tree;
-use crate::actors::trading::Trading;
+use crate::actors::trading::{Market, Trading};
 use crate::auth::Accounts;
 use crate::persistence::db::{Connection, Database};
 use actix_web::http::{Method, header};
@@ -41,6 +41,19 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// What neither memory nor the database has may exist all the same, while the database is behind what the memory of
+    /// this market has dropped.
+    ///
+    /// # Errors
+    /// 503 while that is so.
+    pub fn history_is_whole(&self, market: &Market) -> Result<(), ApiError> {
+        if market.berth.forgotten().0 <= self.metrics.written() {
+            return Ok(());
+        }
+        let message = "history is being written, please retry";
+        Err(ApiError::new(actix_web::http::StatusCode::SERVICE_UNAVAILABLE, "history_behind", message))
+    }
+
     /// Runs a query where it may block.
     ///
     /// # Errors

@@ -68,6 +68,11 @@ impl Metrics {
         })
     }
 
+    /// The last batch whose rows are in the database.
+    pub fn written(&self) -> u64 {
+        self.written.load(Ordering::Relaxed)
+    }
+
     fn refresh(&self, state: &AppState) {
         let load = |counter: &AtomicU64| i64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
         self.log_position.set(load(&self.log.position));
@@ -137,7 +142,8 @@ pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
         .tree
         .snapshot()
         .into_iter()
-        .filter(|node| !matches!(node.state, State::Running))
+        // A market that is halted alone leaves the rest as good as before.
+        .filter(|node| !matches!(node.state, State::Running | State::Faulted))
         .map(|node| node.path)
         .collect();
     let degraded = state.metrics.log.degraded.load(Ordering::Relaxed);

@@ -116,6 +116,18 @@ fn insert_ledger(connection: &mut Connection, rows: &[LedgerRow]) -> QueryResult
     Ok(())
 }
 
+/// How many of these transfers a user's history has.
+///
+/// # Errors
+/// Those of the database.
+pub fn known_transfers(connection: &mut Connection, account: AccountId, transfers: &[u128]) -> QueryResult<i64> {
+    let texts: Vec<String> = transfers.iter().map(|id| uuid::Uuid::from_u128(*id).to_string()).collect();
+    ledger_entries::table
+        .filter(ledger_entries::account.eq(i64::from(account.0)).and(ledger_entries::transfer.eq_any(texts)))
+        .count()
+        .get_result(connection)
+}
+
 /// The last position that the archive of the log contains.
 ///
 /// # Errors

@@ -106,6 +106,11 @@ pub struct GetPicture {
     pub levels: usize,
 }
 
+/// Asks for the newest batches after this entry, for a private feed that has missed some.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<Arc<MarketOutcomes>>")]
+pub struct GetBatches(pub Sequence);
+
 /// The market at one sequence.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -522,6 +527,15 @@ impl Handler<GetOrderEvents> for MarketDataActor {
         MessageResult(
             all.filter(|(.., event)| event.concerns(id)).map(|(n, at, event)| (n, at, event.clone())).collect(),
         )
+    }
+}
+
+impl Handler<GetBatches> for MarketDataActor {
+    type Result = MessageResult<GetBatches>;
+
+    fn handle(&mut self, GetBatches(after): GetBatches, _: &mut Self::Context) -> Self::Result {
+        let recent = self.parts.desk.recent.lock();
+        MessageResult(recent.batches.iter().filter(|batch| batch.last() > after).cloned().collect())
     }
 }
 

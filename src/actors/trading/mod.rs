@@ -71,6 +71,9 @@ pub enum Unavailable {
     /// The log could not be written (its disk is full, its broker is away). Nothing has changed.
     #[error("the log cannot be written at the moment, please retry")]
     LogRefused,
+    /// An entry has stopped the market, which is halted until it is repaired.
+    #[error("the market is halted because of a fault")]
+    MarketFaulted,
     /// It may or may not have happened.
     #[error("the outcome is unknown, please retry with the same client order id")]
     OutcomeUnknown,
@@ -83,6 +86,7 @@ impl Unavailable {
             Unavailable::Starting => "starting",
             Unavailable::Overloaded => "overloaded",
             Unavailable::LogRefused => "log_unavailable",
+            Unavailable::MarketFaulted => "market_faulted",
             Unavailable::OutcomeUnknown => "outcome_unknown",
         }
     }
@@ -123,6 +127,21 @@ impl Market {
     /// Why the market is halted, if one of its entries has stopped it.
     pub fn fault(&self) -> Option<Fault> {
         self.berth.fault()
+    }
+
+    /// Why the book does not answer: the fault, if that is why it is down.
+    pub fn unavailable(&self, why: impl Into<Unavailable>) -> Unavailable {
+        match why.into() {
+            Unavailable::Starting if self.fault().is_some() => Unavailable::MarketFaulted,
+            why => why,
+        }
+    }
+
+    fn explain(&self, refused: Refused) -> Refused {
+        match refused {
+            Refused::Unavailable(why) => Refused::Unavailable(self.unavailable(why)),
+            other => other,
+        }
     }
 }
 
@@ -203,7 +222,7 @@ impl Trading {
             match outcome {
                 // The first order with this client id is still on its way; its outcome is the answer.
                 Err(Refused::Repeat(Known::InFlight)) if patience > 0 => patience -= 1,
-                other => return other,
+                other => return other.map_err(|refused| market.explain(refused)),
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -214,7 +233,8 @@ impl Trading {
     /// # Errors
     /// [`Refused`].
     pub async fn cancel(&self, market: &Market, account: AccountId, order: OrderId) -> Result<OrderId, Refused> {
-        ask(|reply| market.book.try_send(Cancel { account, order, reply })).await
+        let asked = ask(|reply| market.book.try_send(Cancel { account, order, reply })).await;
+        asked.map_err(|refused| market.explain(refused))
     }
 
     /// Cancels all orders of a user in a market.
@@ -227,7 +247,8 @@ impl Trading {
         account: AccountId,
         side: Option<Side>,
     ) -> Result<Vec<OrderId>, Refused> {
-        ask(|reply| market.book.try_send(CancelAll { account, side, reply })).await
+        let asked = ask(|reply| market.book.try_send(CancelAll { account, side, reply })).await;
+        asked.map_err(|refused| market.explain(refused))
     }
 
     /// An order that lives, or ended a short while ago.
@@ -235,7 +256,7 @@ impl Trading {
     /// # Errors
     /// [`Unavailable`] when the book does not answer.
     pub async fn order(&self, market: &Market, id: OrderId) -> Result<Option<OrderRecord>, Unavailable> {
-        within(market.book.send(GetOrder(id))).await
+        within(market.book.send(GetOrder(id))).await.map_err(|why| market.unavailable(why))
     }
 
     /// All balances of a user, by currency; `None` when there is no such account.

@@ -247,7 +247,8 @@ impl OrderBook {
             // Market data notices the hole and rebuilds itself from the log.
             tracing::warn!(%why, market = self.parts.market.0, "market data did not take outcomes");
         }
-        state.recent.add(&outcomes);
+        state.recent.add(&outcomes, position);
+        berth.forget(state.recent.forgotten());
         if outcomes.marker && outcomes.epoch == self.epoch {
             self.active = true;
             self.parts.berth.works();

@@ -38,6 +38,9 @@ const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
 /// Commits are gathered for this long, so that a busy market costs few transactions.
 const GATHER: Duration = Duration::from_millis(50);
 
+/// Removes segments of the log all of whose batches are at or before a position.
+pub type Prune = Arc<dyn Fn(Position) + Send + Sync>;
+
 /// What the projector works with.
 #[derive(Clone)]
 pub struct Parts {
@@ -51,6 +54,8 @@ pub struct Parts {
     pub sealed: Arc<dyn Fn() -> Vec<SealedSegment> + Send + Sync>,
     /// How far the database is, for readers and metrics.
     pub written: Arc<AtomicU64>,
+    /// Removes the segments up to a position, where the log is to be kept short.
+    pub prune: Option<Prune>,
 }
 
 /// A venue with the changes that wait for the database.
@@ -125,7 +130,10 @@ impl Follower {
     /// Takes a snapshot if there is something new in it, and archives what can be.
     pub fn keep(&mut self) {
         let written = Position(self.parts.written.load(Ordering::Relaxed));
-        if self.position > self.snapshot && self.position <= written {
+        if let Some((market, entry)) = self.venue.fault() {
+            // Its state is half of something; a repaired program goes on from a snapshot before it.
+            tracing::error!(market = market.0, entry = entry.0, "an entry cannot be applied; no snapshots are taken");
+        } else if self.position > self.snapshot && self.position <= written {
             match self.parts.snapshots.save(self.position, &self.venue) {
                 Ok(hash) => {
                     tracing::info!(position = self.position.0, %hash, "snapshot taken");
@@ -152,6 +160,17 @@ impl Follower {
                 Ok(()) => tracing::info!(segment = %segment.path.display(), "segment archived"),
                 Err(error) => return tracing::warn!(error, "a segment could not be archived"),
             }
+        }
+        self.prune();
+    }
+
+    /// Takes away what is in the archive and before the oldest snapshot, so that a damaged snapshot costs nothing.
+    fn prune(&self) {
+        let Some(prune) = &self.parts.prune else { return };
+        let Some((oldest, _)) = self.parts.snapshots.files().into_iter().last() else { return };
+        match projection::archived(&self.parts.database) {
+            Ok(archived) => prune(archived.min(oldest)),
+            Err(error) => tracing::warn!(%error, "the archive cannot be read"),
         }
     }
 

@@ -21,6 +21,9 @@ pub enum RecoveryError {
     /// A batch cannot be applied.
     #[error("the batch at position {0} cannot be applied: {1}")]
     Apply(Position, VenueError),
+    /// An entry of the market cannot be applied.
+    #[error("entry {} of market {} cannot be applied", .1.0, .0.0)]
+    Faulted(MarketId, Sequence),
     /// There is no such market.
     #[error("market {} is not listed", .0.0)]
     NotListed(MarketId),
@@ -40,6 +43,7 @@ struct Seed {
     ledger: Option<LedgerReplica>,
     books: Vec<Option<MarketReplica>>,
     data: Vec<Option<(Sequence, MarketData)>>,
+    faults: Vec<Option<Sequence>>,
 }
 
 /// How far a part is rebuilt.
@@ -95,7 +99,8 @@ struct Remembers {
 impl Observer for Remembers {
     fn market(&mut self, outcomes: &MarketOutcomes, _: &Market) {
         if outcomes.market == self.market {
-            self.recent.add(outcomes);
+            // The batch's position is not known here; it is dated when the replay is over.
+            self.recent.add(outcomes, Position(1));
         }
     }
 }
@@ -124,12 +129,19 @@ impl Recovery {
     /// A recovery from this log and these snapshots. `venue` is the state at `position`, the log's
     /// end, for the first incarnation of each actor.
     pub fn new(reader: Arc<dyn LogReader>, snapshots: Snapshots, venue: Venue, position: Position) -> Recovery {
-        let mut seed = Seed { position, ledger: Some(venue.ledger), books: Vec::new(), data: Vec::new() };
+        let mut seed =
+            Seed { position, ledger: Some(venue.ledger), books: Vec::new(), data: Vec::new(), faults: Vec::new() };
         for market in venue.markets {
+            seed.faults.push(market.fault);
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
         }
         Recovery { reader, snapshots, seed: Mutex::new(seed) }
+    }
+
+    /// The entry that stopped a market already while the program started.
+    pub(super) fn fault(&self, market: MarketId) -> Option<Sequence> {
+        self.seed.lock().faults.get(usize::from(market.0)).copied().flatten()
     }
 
     /// The whole venue as far as `until`, and its place in the log.
@@ -237,11 +249,15 @@ impl Recovery {
     fn book(&self, market: MarketId, until: Until) -> Result<(BookState, Position), RecoveryError> {
         let mut remembers = Remembers { market, recent: Recent::default() };
         let (mut venue, position) = self.venue(until, &mut remembers)?;
+        remembers.recent.date(position);
         let index = usize::from(market.0);
         if index >= venue.markets.len() {
             return Err(RecoveryError::NotListed(market));
         }
-        let replica = venue.markets.swap_remove(index).replica;
+        let Market { replica, fault, .. } = venue.markets.swap_remove(index);
+        if let Some(entry) = fault {
+            return Err(RecoveryError::Faulted(market, entry));
+        }
         Ok((BookState { replica, recent: remembers.recent, position }, position))
     }
 

@@ -130,8 +130,8 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     };
 
     let directory = DirectorySettings { budget: settings.budget, ..DirectorySettings::default() };
-    let accounts = Directory::new("accounts", std::slice::from_ref(&data_arbiter), directory, |account, _| {
-        Ok(AccountActor::new(*account))
+    let accounts = Directory::new("accounts", std::slice::from_ref(&data_arbiter), directory, |account, lifeline| {
+        Ok(AccountActor::new(*account, lifeline))
     });
     let mut listed = Vec::new();
     for (index, (config, scale)) in markets.into_iter().enumerate() {
@@ -156,11 +156,16 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
             let name = this.clone();
             let spec = ChildSpec::new(format!("order book {symbol}"), trading_arbiter.clone(), move |lifeline| {
                 let fault = |fault: Fault| StartError::Faulted(fault.reason);
-                parts.berth.judge().map_err(fault)?;
+                parts.berth.judge(parts.recovery.fault(id)).map_err(fault)?;
                 Ok(OrderBook::new(parts.clone(), name.clone(), lifeline))
             });
             let spec = spec.mailbox(65_536).keep_queue().watch(watch).lag(lag);
-            let book = venue.start_as(spec, &this).await?;
+            let book = match (venue.start_as(spec, &this).await, berth.fault()) {
+                (Ok(book), _) => book,
+                // A market that cannot go on is halted alone.
+                (Err(failure), Some(_)) => this.lock().clone().ok_or(failure)?,
+                (Err(failure), None) => return Err(failure),
+            };
             berth.served_by(book.port());
             book
         };

@@ -18,6 +18,9 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+/// Stands for the next entry, whichever it is.
+const NEXT: u64 = u64::MAX;
+
 /// State that a twin can keep.
 pub trait Standby: Sized + Send + Unpin + 'static {
     /// One piece of committed work.
@@ -106,6 +109,10 @@ pub struct Berth<S: Standby> {
     /// The entry during which the incarnation before died; 0 if it did not die in one.
     struck: AtomicU64,
     fault: Mutex<Option<Fault>>,
+    /// The entry that a drill has poisoned; 0 for none.
+    poison: AtomicU64,
+    /// The position of the newest batch of which something is not remembered any more.
+    forgotten: AtomicU64,
     twin: OnceLock<Handle<Twin<S>>>,
     primary: Mutex<Option<Port<Enlist>>>,
     ready: AtomicBool,
@@ -122,6 +129,8 @@ impl<S: Standby> Berth<S> {
             entry: AtomicU64::new(0),
             struck: AtomicU64::new(0),
             fault: Mutex::new(None),
+            poison: AtomicU64::new(0),
+            forgotten: AtomicU64::new(0),
             twin: OnceLock::new(),
             primary: Mutex::new(None),
             ready: AtomicBool::new(false),
@@ -149,6 +158,9 @@ impl<S: Standby> Berth<S> {
     /// Notes the entry that is applied next.
     pub fn applying(&self, entry: Sequence) {
         self.entry.store(entry.0, Ordering::Relaxed);
+        if self.poison.load(Ordering::Relaxed) != 0 {
+            self.taste(entry);
+        }
     }
 
     /// Notes that all entries of the work in hand were applied.
@@ -188,6 +200,16 @@ impl<S: Standby> Berth<S> {
         Some(Position(self.told.load(Ordering::Relaxed))).filter(|position| position.0 != u64::MAX)
     }
 
+    /// Memory does not hold everything any more up to `position`; what it lacks is in the database, once that has it.
+    pub fn forget(&self, position: Position) {
+        self.forgotten.store(position.0, Ordering::Relaxed);
+    }
+
+    /// See [`Berth::forget`].
+    pub fn forgotten(&self) -> Position {
+        Position(self.forgotten.load(Ordering::Relaxed))
+    }
+
     /// What the incarnation before left in hand.
     pub fn left(&self) -> Option<S::Item> {
         self.in_hand.lock().take().map(|(_, item)| item)
@@ -225,26 +247,38 @@ impl<S: Standby> Berth<S> {
         }
     }
 
-    /// Decides, before an incarnation is built, whether the one before died in the same entry as the one before that.
+    /// Decides, before an incarnation is built, whether the one before died in the same entry as the one before that,
+    /// or whether an entry is `known` that cannot be applied.
     ///
     /// # Errors
-    /// The fault; a further call lets the entry be tried again.
-    pub fn judge(&self) -> Result<(), Fault> {
+    /// The fault; a further call lets an entry that is not known be tried again.
+    pub fn judge(&self, known: Option<Sequence>) -> Result<(), Fault> {
         let entry = self.entry.swap(0, Ordering::Relaxed);
         let before = self.struck.swap(entry, Ordering::Relaxed);
-        if entry == 0 || entry != before {
-            return Ok(());
-        }
-        self.struck.store(0, Ordering::Relaxed);
-        let reason = format!("entry {entry} of its stream stopped it twice");
-        let fault = Fault { entry: Sequence(entry), reason };
+        let fault = match known {
+            Some(entry) => Fault { entry, reason: format!("entry {} of its stream cannot be applied", entry.0) },
+            None if entry == 0 || entry != before => return Ok(()),
+            None => {
+                self.struck.store(0, Ordering::Relaxed);
+                Fault { entry: Sequence(entry), reason: format!("entry {entry} of its stream stopped it twice") }
+            }
+        };
         *self.fault.lock() = Some(fault.clone());
         Err(fault)
     }
 
-    /// Marks the place as faulted from outside, because of what the log holds.
-    pub fn mark_faulted(&self, fault: Fault) {
-        *self.fault.lock() = Some(fault);
+    /// For drills: the next entry stops whoever applies it here, however often it is tried, until it is cured.
+    pub fn poison(&self, poisoned: bool) {
+        self.poison.store(if poisoned { NEXT } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// Panics when the entry is the poisoned one.
+    #[cold]
+    fn taste(&self, entry: Sequence) {
+        let _ = self.poison.compare_exchange(NEXT, entry.0, Ordering::Relaxed, Ordering::Relaxed);
+        if self.poison.load(Ordering::Relaxed) == entry.0 {
+            panic!("a drill: entry {} is poisoned", entry.0);
+        }
     }
 
     /// Forgets a fault: the place works.

@@ -6,6 +6,7 @@ use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids};
+use crate::persistence::projection;
 use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -37,6 +38,23 @@ fn answer(signed_in: &SignedIn) -> Value {
     })
 }
 
+/// Completes a sign-up that broke off half-way.
+async fn complete_sign_up(state: &AppState, user: AccountId) -> Result<(), ApiError> {
+    let mut whole = state.trading.balances(user).await?.is_some();
+    if whole && state.demo_funds {
+        // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
+        let gifts: Vec<u128> = state.trading.currencies().iter().map(|currency| gift(user, &currency.code)).collect();
+        let wanted = gifts.len() as i64;
+        whole = state.query(move |c| projection::known_transfers(c, user, &gifts)).await? >= wanted;
+    }
+    if whole { Ok(()) } else { welcome(state, user).await }
+}
+
+/// The same id for the same user and currency: given once, whatever is retried.
+fn gift(user: AccountId, currency: &str) -> u128 {
+    transfer_id("welcome", user, currency.as_bytes())
+}
+
 /// Gives a new user an account in the ledger and, where the server does, play money.
 async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     state.trading.open_account(user).await?;
@@ -44,9 +62,7 @@ async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
         for currency in state.trading.currencies() {
             let whole = if currency.code.starts_with("USD") { 100_000 } else { 10 };
             let amount = crate::domain::money::Amount(10i128.pow(u32::from(currency.decimals)) * whole);
-            // The same id for the same user and currency: given once, whatever is retried.
-            let transfer = transfer_id("welcome", user, currency.code.as_bytes());
-            state.trading.deposit(user, currency.id, amount, transfer).await?;
+            state.trading.deposit(user, currency.id, amount, gift(user, &currency.code)).await?;
         }
     }
     Ok(())
@@ -65,10 +81,7 @@ pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web
 pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password } = credentials(&body)?;
     let signed_in = state.accounts.sign_in(&email, Secret::new(password), user_agent(&request)).await?;
-    // A sign-up that broke off half-way is completed here; otherwise these are repeats.
-    if state.trading.balances(signed_in.user.id).await?.is_none() {
-        welcome(&state, signed_in.user.id).await?;
-    }
+    complete_sign_up(&state, signed_in.user.id).await?;
     Ok(HttpResponse::Ok().json(answer(&signed_in)))
 }
 

@@ -4,7 +4,7 @@ use super::new_order::{NewOrderBody, parse_client_id};
 use super::page;
 use super::params::Params;
 use super::views::{FillView, OrderView};
-use crate::actors::trading::order_book::{GetFills, GetOrders};
+use crate::actors::trading::order_book::{GetFills, GetOrders, OrdersOf};
 use crate::actors::trading::{Market, Refused, Unavailable};
 use crate::domain::admission::Known;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
@@ -75,6 +75,9 @@ async fn find(
     if record.is_none() {
         let place = market.id;
         record = state.query(move |c| orders::get(c, place, id.number)).await?.filter(|record| record.id == id);
+    }
+    if record.is_none() {
+        state.history_is_whole(&market)?;
     }
     // Another user's order is answered as if it did not exist.
     record.filter(|record| record.account == account).map(|record| (market, record)).ok_or_else(ApiError::not_found)
@@ -251,7 +254,20 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params)
         }
     }
     for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
-        let memory = market.book.send(GetOrders(account)).await.map_err(Unavailable::from)?;
+        let memory = match market.book.send(GetOrders(account)).await {
+            Ok(memory) => memory,
+            // A market that is halted has no memory, but the database has its orders as they were.
+            Err(_) if market.fault().is_some() => {
+                let filter = OrderFilter { market: Some(market.id), done: Some(false), after, before };
+                let limit = page.limit as i64;
+                let rows = state.query(move |c| orders::list(c, account, &filter, limit)).await?;
+                OrdersOf { live: rows.into_iter().map(|(_, record)| record).collect(), ended: Vec::new() }
+            }
+            Err(why) => return Err(Unavailable::from(why).into()),
+        };
+        if wanted.done {
+            state.history_is_whole(market)?;
+        }
         let all = memory.live.into_iter().chain(memory.ended).filter(|record| wanted.takes(record));
         found.extend(all.map(|record| ((record.created_at, market.id, record.id.number), record)));
     }
@@ -296,7 +312,8 @@ pub async fn fills(state: web::Data<AppState>, user: CurrentUser, params: Params
     for row in state.query(move |c| fills::of_account(c, account, id, &filter, limit)).await? {
         found.insert(row.fill.trade.0, row);
     }
-    for timed in market.book.send(GetFills(account)).await.map_err(Unavailable::from)? {
+    state.history_is_whole(&market)?;
+    for timed in market.book.send(GetFills(account)).await.map_err(|why| market.unavailable(why))? {
         let row = FillRow { market: id, at: timed.at, feed_sequence: timed.feed_sequence, fill: timed.fill };
         found.insert(timed.fill.trade.0, row);
     }

@@ -131,7 +131,7 @@ pub struct ProductView {
     max_market_funds: String,
     display_name: String,
     status: &'static str,
-    status_message: &'static str,
+    status_message: String,
     max_slippage_percentage: &'static str,
     margin_enabled: bool,
     post_only: bool,
@@ -146,6 +146,7 @@ impl ProductView {
     /// The market as the dialect shows it.
     pub fn new(market: &Market) -> ProductView {
         let config = &market.config;
+        let fault = market.fault();
         ProductView {
             id: config.symbol.clone(),
             base_currency: market.base.code.clone(),
@@ -157,14 +158,14 @@ impl ProductView {
             min_market_funds: wire::amount(config.min_funds, &market.quote),
             max_market_funds: wire::amount(config.max_funds, &market.quote),
             display_name: format!("{}/{}", market.base.code, market.quote.code),
-            status: "online",
-            status_message: "",
+            status: if fault.is_some() { "offline" } else { "online" },
+            trading_disabled: config.state == MarketState::Halted || fault.is_some(),
+            status_message: fault.map(|fault| format!("halted: {}", fault.reason)).unwrap_or_default(),
             max_slippage_percentage: "0.10000000",
             margin_enabled: false,
             post_only: config.state == MarketState::PostOnly,
             limit_only: config.state == MarketState::LimitOnly,
             cancel_only: config.state == MarketState::CancelOnly,
-            trading_disabled: config.state == MarketState::Halted,
             fx_stablecoin: false,
             auction_mode: false,
         }

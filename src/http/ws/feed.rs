@@ -6,10 +6,11 @@
 
 use super::messages;
 use super::request::{Channel, Request};
-use crate::actors::account::{Unwatch, UserEvents, Watch};
+use crate::actors::account::{Session, Unwatch, Unwatched, UserEvents, Watch};
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::{Picture, Subscribe, Unsubscribe, Updated, wall_clock};
-use crate::domain::ids::{AccountId, MarketId};
+use crate::actors::trading::market_data::{GetBatches, Picture, Subscribe, Unsubscribe, Updated, wall_clock};
+use crate::domain::ids::{AccountId, MarketId, Sequence};
+use crate::domain::replica::MarketOutcomes;
 use crate::http::AppState;
 use actix::prelude::*;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -35,6 +36,8 @@ struct Place {
     /// The newest sequence that the snapshot or an update has named.
     sequence: u64,
     last_trade: u64,
+    /// The newest entry whose private events were sent; known once the user channel was asked for.
+    private: Option<Sequence>,
     /// Whether market data sends updates.
     attached: bool,
 }
@@ -114,10 +117,15 @@ impl Feed {
         }
         self.user = user;
         if let Some(new) = user
-            && self.state.trading.accounts().try_send(&new, Watch(ctx.address().recipient())).is_err()
+            && !self.watch_account(new, ctx)
         {
             self.close(ctx, "the private feed is overloaded, please reconnect");
         }
+    }
+
+    fn watch_account(&self, user: AccountId, ctx: &Socket) -> bool {
+        let session = Session { events: ctx.address().recipient(), ended: ctx.address().recipient() };
+        self.state.trading.accounts().try_send(&user, Watch(session)).is_ok()
     }
 
     fn watch(&self, user: AccountId, message: Unwatch) {
@@ -150,6 +158,9 @@ impl Feed {
         place.attached = true;
         place.sequence = picture.sequence;
         place.last_trade = picture.ticker.map_or(0, |ticker| ticker.trade.id.0);
+        if channels.contains(&Channel::User) {
+            place.private = place.private.max(Some(picture.applied));
+        }
         if channels.contains(&Channel::Level2) || channels.contains(&Channel::Level2Batch) {
             ctx.text(messages::snapshot(market, picture, wall_clock()));
         }
@@ -286,11 +297,47 @@ impl Handler<UserEvents> for Feed {
     type Result = ();
 
     fn handle(&mut self, UserEvents(outcomes): UserEvents, ctx: &mut Self::Context) {
+        self.send_private(&outcomes, ctx);
+    }
+}
+
+/// The account's actor crashed and what it had not handed on is lost: it is asked for where it came from.
+impl Handler<Unwatched> for Feed {
+    type Result = ();
+
+    fn handle(&mut self, Unwatched(handed_on): Unwatched, ctx: &mut Self::Context) {
+        let Some(user) = self.user else { return };
+        if !self.watch_account(user, ctx) {
+            return self.close(ctx, "the private feed is overloaded, please reconnect");
+        }
+        let missed: Vec<_> = self
+            .places
+            .iter()
+            .filter_map(|(id, place)| {
+                let after = place.private?.max(handed_on.get(id).copied().unwrap_or_default());
+                Some(self.market(*id)?.data.send(GetBatches(after)))
+            })
+            .collect();
+        for batches in missed {
+            // What comes meanwhile waits, and is left out if it is among the batches.
+            ctx.wait(batches.into_actor(self).map(|batches, feed, ctx| match batches {
+                Ok(batches) => batches.iter().for_each(|outcomes| feed.send_private(outcomes, ctx)),
+                Err(_) => feed.close(ctx, "the private feed was interrupted, please reconnect"),
+            }));
+        }
+    }
+}
+
+impl Feed {
+    fn send_private(&mut self, outcomes: &MarketOutcomes, ctx: &mut Socket) {
         let Some(user) = self.user else { return };
         let Some(market) = self.market(outcomes.market) else { return };
-        if !self.places.get(&outcomes.market).is_some_and(|place| place.channels.contains(&Channel::User)) {
+        let Some(place) = self.places.get_mut(&outcomes.market) else { return };
+        // After a crash of whoever handed it on, it may come again.
+        if !place.channels.contains(&Channel::User) || Some(outcomes.last()) <= place.private {
             return;
         }
+        place.private = Some(outcomes.last());
         for (sequence, event) in outcomes.numbered() {
             if let Some(text) = messages::private(&market, user, sequence, outcomes.at, event) {
                 ctx.text(text);

@@ -28,7 +28,7 @@ impl Standby for BookState {
 
     fn apply(&mut self, committed: &Committed) -> Result<(), String> {
         if let Some(outcomes) = self.replica.read(&committed.batch).map_err(|error| error.to_string())? {
-            self.recent.add(&outcomes);
+            self.recent.add(&outcomes, committed.position);
         }
         self.position = committed.position;
         Ok(())
