@@ -6,7 +6,7 @@ use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::Recovery;
 use crate::actors::trading::{self, Foundation, market_data::wall_clock};
-use crate::auth::{Accounts, Settings as AuthSettings};
+use crate::auth::Accounts;
 use crate::config::{self, DatabaseConfig, ServeConfig};
 use crate::domain::batch::Batch;
 use crate::domain::codec::Coded;
@@ -126,7 +126,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
 
     let accounts = {
         let (data, database) = (data.clone(), database.clone());
-        let start = move || Accounts::start(&data, database, AuthSettings::default(), Arc::new(wall_clock));
+        let settings = settings.accounts.settings();
+        let start = move || Accounts::start(&data, database, settings, Arc::new(wall_clock));
         tokio::task::spawn_blocking(start).await??
     };
     tend(accounts.clone());
@@ -142,7 +143,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
 fn tend(accounts: Accounts) {
     actix_web::rt::spawn(async move {
         loop {
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
             if let Err(error) = accounts.tend().await {
                 tracing::warn!(%error, "sessions could not be tended");
             }

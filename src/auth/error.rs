@@ -43,6 +43,39 @@ pub enum AuthError {
         /// The least role that would do.
         needed: Role,
     },
+    /// A header of a signed request is missing or empty.
+    #[error("{0} header is required")]
+    HeaderMissing(&'static str),
+    /// No API key has this id, or it expired or was revoked.
+    #[error("Invalid API Key")]
+    UnknownKey,
+    /// The signature is not that of this request with this key.
+    #[error("invalid signature")]
+    WrongSignature,
+    /// Not the passphrase of this key.
+    #[error("Invalid Passphrase")]
+    WrongPassphrase,
+    /// The timestamp is more than 30 s away from the venue's clock.
+    #[error("request timestamp expired")]
+    StaleTimestamp,
+    /// The timestamp is not a number of seconds.
+    #[error("invalid timestamp")]
+    BadTimestamp,
+    /// This signature was used before.
+    #[error("request timestamp expired: this signature was used before")]
+    Replayed,
+    /// The key may not be used from this address.
+    #[error("Forbidden")]
+    NetworkNotAllowed,
+    /// The key, or the way of signing in, does not allow this.
+    #[error("Forbidden")]
+    Forbidden,
+    /// A choice for a new key is unfit.
+    #[error("{0}")]
+    BadKey(KeyFlaw),
+    /// The user has no such key.
+    #[error("NotFound")]
+    NoSuchKey,
     /// No user has this id or address.
     #[error("There is no such user.")]
     UnknownUser,
@@ -64,14 +97,23 @@ impl AuthError {
     /// The HTTP status that fits.
     pub fn status(&self) -> u16 {
         match self {
-            AuthError::InvalidEmail | AuthError::WeakPassword(_) => 400,
-            AuthError::WrongCredentials
+            AuthError::InvalidEmail
+            | AuthError::WeakPassword(_)
+            | AuthError::StaleTimestamp
+            | AuthError::BadTimestamp
+            | AuthError::Replayed
+            | AuthError::BadKey(_) => 400,
+            AuthError::HeaderMissing(_)
+            | AuthError::UnknownKey
+            | AuthError::WrongSignature
+            | AuthError::WrongPassphrase
+            | AuthError::WrongCredentials
             | AuthError::TokenMissing
             | AuthError::TokenExpired
             | AuthError::TokenRevoked
             | AuthError::TokenInvalid => 401,
-            AuthError::RoleTooLow { .. } => 403,
-            AuthError::UnknownUser => 404,
+            AuthError::RoleTooLow { .. } | AuthError::NetworkNotAllowed | AuthError::Forbidden => 403,
+            AuthError::UnknownUser | AuthError::NoSuchKey => 404,
             AuthError::EmailTaken => 409,
             AuthError::TooManyAttempts { .. } => 429,
             AuthError::Interrupted => 500,
@@ -92,6 +134,17 @@ impl AuthError {
             AuthError::TokenRevoked => "token_revoked",
             AuthError::TokenInvalid => "token_invalid",
             AuthError::RoleTooLow { .. } => "role_too_low",
+            AuthError::HeaderMissing(_) => "header_missing",
+            AuthError::UnknownKey => "unknown_key",
+            AuthError::WrongSignature => "wrong_signature",
+            AuthError::WrongPassphrase => "wrong_passphrase",
+            AuthError::StaleTimestamp => "stale_timestamp",
+            AuthError::BadTimestamp => "invalid_timestamp",
+            AuthError::Replayed => "replayed",
+            AuthError::NetworkNotAllowed => "network_not_allowed",
+            AuthError::Forbidden => "forbidden",
+            AuthError::BadKey(flaw) => flaw.code(),
+            AuthError::NoSuchKey => "not_found",
             AuthError::UnknownUser => "unknown_user",
             AuthError::Overloaded => "overloaded",
             AuthError::StoreUnavailable => "store_unavailable",
@@ -103,18 +156,44 @@ impl AuthError {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             AuthError::TooManyAttempts { retry_after_s } => Some(*retry_after_s),
-            AuthError::Overloaded | AuthError::StoreUnavailable => Some(RETRY_SOON_S),
-            AuthError::InvalidEmail
-            | AuthError::WeakPassword(_)
-            | AuthError::EmailTaken
-            | AuthError::WrongCredentials
-            | AuthError::TokenMissing
-            | AuthError::TokenExpired
-            | AuthError::TokenRevoked
-            | AuthError::TokenInvalid
-            | AuthError::RoleTooLow { .. }
-            | AuthError::UnknownUser
-            | AuthError::Interrupted => None,
+            _ if self.status() == 503 => Some(RETRY_SOON_S),
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with the choices for a new API key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum KeyFlaw {
+    /// Too short or too long.
+    #[error("The passphrase needs 1 to 100 characters.")]
+    Passphrase,
+    /// Too long.
+    #[error("The label may have at most 100 characters.")]
+    Label,
+    /// Nothing is allowed.
+    #[error("The key needs at least one permission: view, trade or transfer.")]
+    NoScope,
+    /// Unreadable, or too many.
+    #[error("The allow-list takes at most 50 addresses or networks like 10.0.0.0/8.")]
+    Network,
+    /// In the past.
+    #[error("The key would have expired already.")]
+    Expired,
+    /// The user has the most that are allowed.
+    #[error("There are too many keys already; revoke one first.")]
+    TooMany,
+}
+
+impl KeyFlaw {
+    fn code(self) -> &'static str {
+        match self {
+            KeyFlaw::Passphrase => "invalid_passphrase",
+            KeyFlaw::Label => "invalid_label",
+            KeyFlaw::NoScope => "invalid_permissions",
+            KeyFlaw::Network => "invalid_networks",
+            KeyFlaw::Expired => "invalid_expiry",
+            KeyFlaw::TooMany => "too_many_keys",
         }
     }
 }

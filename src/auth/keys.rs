@@ -41,6 +41,9 @@ pub enum KeyError {
     /// The file holds no P-256 private key in PKCS#8 PEM form.
     #[error("the key file {0} holds no P-256 private key in PKCS#8 PEM form")]
     Malformed(PathBuf),
+    /// The key for secrets at rest is not 32 bytes in base64.
+    #[error("the key for secrets at rest (from {0}) must be 32 bytes in base64")]
+    NotThirtyTwoBytes(String),
     /// The random source or the key generator failed.
     #[error("no key could be made")]
     Generation,
@@ -69,29 +72,13 @@ impl SigningKey {
     /// # Errors
     /// See [`KeyError`]. A file that is there but unfit is never replaced.
     pub fn load_or_create(data: &Path) -> Result<SigningKey, KeyError> {
-        let folder = data.join("keys");
-        let file = folder.join("es256.pem");
-        match File::open(&file) {
-            Ok(opened) => SigningKey::load(opened, file),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                create(&folder, &file)?;
-                let opened = File::open(&file).map_err(|source| KeyError::Io { file: file.clone(), source })?;
-                SigningKey::load(opened, file)
-            }
-            Err(source) => Err(KeyError::Io { file, source }),
-        }
-    }
-
-    fn load(opened: File, file: PathBuf) -> Result<SigningKey, KeyError> {
-        let read = || -> io::Result<(u32, String)> {
-            let mode = opened.metadata()?.permissions().mode() & 0o777;
-            Ok((mode, io::read_to_string(&opened)?))
-        };
-        let (mode, pem) = read().map_err(|source| KeyError::Io { file: file.clone(), source })?;
-        if mode & FORBIDDEN_MODE != 0 {
-            return Err(KeyError::OpenToOthers { file, mode });
-        }
-        SigningKey::from_pem(&pem).ok_or(KeyError::Malformed(file))
+        let file = data.join("keys").join("es256.pem");
+        let text = private_file(&file, || {
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+                .map(|document| pem(document.as_ref()))
+                .map_err(|_| KeyError::Generation)
+        })?;
+        SigningKey::from_pem(&text).ok_or(KeyError::Malformed(file))
     }
 
     fn from_pem(pem: &str) -> Option<SigningKey> {
@@ -107,15 +94,32 @@ impl SigningKey {
     }
 }
 
-/// Makes a key and puts it in its place, unless somebody else was faster.
-fn create(folder: &Path, file: &Path) -> Result<(), KeyError> {
-    let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
-        .map_err(|_| KeyError::Generation)?;
-    let draft = folder.join(format!("es256.{}.new", uuid::Uuid::new_v4()));
+/// The content of a file that only its owner may read; `make` gives it when there is no such file yet.
+pub(super) fn private_file(file: &Path, make: impl FnOnce() -> Result<String, KeyError>) -> Result<String, KeyError> {
+    let io = |source| KeyError::Io { file: file.to_owned(), source };
+    let opened = match File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            create(file, &make()?)?;
+            File::open(file)
+        }
+        other => other,
+    };
+    let opened = opened.map_err(io)?;
+    let mode = opened.metadata().map_err(io)?.permissions().mode() & 0o777;
+    if mode & FORBIDDEN_MODE != 0 {
+        return Err(KeyError::OpenToOthers { file: file.to_owned(), mode });
+    }
+    io::read_to_string(&opened).map_err(io)
+}
+
+/// Puts a file in its place, unless somebody else was faster.
+fn create(file: &Path, content: &str) -> Result<(), KeyError> {
+    let folder = file.parent().unwrap_or(Path::new("."));
+    let draft = file.with_extension(format!("{}.new", uuid::Uuid::new_v4()));
     let write = || -> io::Result<()> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let mut new = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-        new.write_all(pem(document.as_ref()).as_bytes())?;
+        new.write_all(content.as_bytes())?;
         new.sync_all()?;
         // Unlike a rename, a link never replaces a key that is there already.
         match fs::hard_link(&draft, file) {

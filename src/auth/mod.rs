@@ -11,6 +11,7 @@
 //! - An unknown e-mail and a wrong password get the same answer for the same work.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod api_keys;
 mod credentials;
 mod error;
 mod guard;
@@ -20,14 +21,16 @@ mod secret;
 mod service;
 pub mod signature;
 mod tokens;
+mod vault;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
+pub use api_keys::{ApiKey, IssuedKey, KeyId, NewKey, Scope, Scopes, SignedRequest};
 pub use credentials::{Email, Weakness};
-pub use error::AuthError;
+pub use error::{AuthError, KeyFlaw};
 pub use keys::{KeyError, SigningKey};
 pub use secret::Secret;
 pub use service::{Accounts, Clock, Settings, SignedIn, StartError};
-pub use tokens::{Caller, bearer};
+pub use tokens::{Caller, Credential, bearer};

@@ -1,20 +1,25 @@
 //! [`Accounts`]: what the rest of the program asks about people.
 
+use super::api_keys::{Keys, Scopes};
 use super::credentials::{Email, check_new_password, could_be_a_password};
 use super::error::AuthError;
 use super::guard::Guard;
 use super::keys::{KeyError, SigningKey};
 use super::passwords::Passwords;
 use super::secret::Secret;
-use super::tokens::{Caller, Tokens};
+use super::tokens::{Caller, Credential, Tokens};
+use super::vault::Vault;
 use super::workers::{WorkError, Workers};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
+use crate::persistence::api_keys;
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::sessions::{self, Session, SessionId};
 use crate::persistence::users::{self, NewUser, Role, User};
 use diesel::QueryResult;
+use ipnet::IpNet;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -37,7 +42,7 @@ const LONGEST_USER_AGENT: usize = 256;
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// What can be chosen about accounts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// How long a session, and its one token, lives; µs, whole seconds. Default 12 h: the length
     /// of a trading day, after which people sign in again.
@@ -45,11 +50,15 @@ pub struct Settings {
     /// Password checks that may wait for one of the two workers. Default 64: over a second of
     /// work, after which more waiting would only be more giving up.
     pub password_queue: usize,
+    /// The key for secrets at rest, 32 bytes in base64; `None` takes that of the data folder.
+    pub secrets_key: Option<Secret>,
+    /// Networks of proxies that are believed about their clients' addresses.
+    pub trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { session_lifetime: 12 * HOUR, password_queue: 64 }
+        Settings { session_lifetime: 12 * HOUR, password_queue: 64, secrets_key: None, trusted_proxies: Vec::new() }
     }
 }
 
@@ -87,6 +96,8 @@ struct Inner {
     store: Workers,
     passwords: Passwords,
     tokens: Tokens,
+    vault: Vault,
+    keys: Keys,
     guard: Guard,
     /// Revocations up to here were read from the database, µs.
     tended_at: AtomicI64,
@@ -116,6 +127,8 @@ impl Accounts {
             passwords: Passwords::start(settings.password_queue)?,
             store: Workers::start("accounts", STORE_WORKERS, STORE_QUEUE)?,
             guard: Guard::new(),
+            vault: Vault::open(data, settings.secrets_key.as_ref())?,
+            keys: Keys::new(),
             tended_at: AtomicI64::new(now.0),
             settings,
             clock,
@@ -232,6 +245,11 @@ impl Accounts {
         self.0.tokens.check(token, self.now())
     }
 
+    /// Whether this is the address of a proxy that is believed about its clients.
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.0.settings.trusted_proxies.iter().any(|network| network.contains(&address))
+    }
+
     /// The user with this id.
     ///
     /// # Errors
@@ -288,6 +306,9 @@ impl Accounts {
         let now = self.now();
         let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)) + -CLOCK_TOLERANCE;
         self.0.tokens.forget_expired(now);
+        self.0.keys.forget(now);
+        // Times of use are good to know and no more: what cannot be stored is let go.
+        let key_uses = self.0.keys.take_used();
         let uses = Arc::new(self.0.tokens.take_used());
         let stored = Arc::clone(&uses);
         let outcome = self
@@ -295,14 +316,16 @@ impl Accounts {
                 // Times of use may be lost in a crash, so this write need not wait for the medium.
                 database.write(|conn| {
                     sessions::used(conn, &stored)?;
+                    api_keys::used(conn, &key_uses)?;
                     sessions::remove_expired(conn, now + -KEEP_EXPIRED)?;
-                    sessions::revoked_and_unexpired(conn, since, now)
+                    Ok((sessions::revoked_and_unexpired(conn, since, now)?, api_keys::revoked_since(conn, since)?))
                 })
             })
             .await;
         match outcome {
-            Ok(revoked) => {
+            Ok((revoked, keys)) => {
                 self.0.tokens.revoke(revoked);
+                self.0.keys.ended(&self.0.vault, keys, now);
                 self.0.tended_at.store(now.0, Ordering::Relaxed);
                 Ok(())
             }
@@ -313,7 +336,15 @@ impl Accounts {
         }
     }
 
-    fn now(&self) -> Timestamp {
+    pub(super) fn vault(&self) -> &Vault {
+        &self.0.vault
+    }
+
+    pub(super) fn api_keys(&self) -> &Keys {
+        &self.0.keys
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
         (self.0.clock)()
     }
 
@@ -341,7 +372,13 @@ impl Accounts {
     }
 
     fn admit(&self, user: User, session: &Session) -> Result<SignedIn, AuthError> {
-        let caller = Caller { user: user.id, session: session.id, role: user.role, expires_at: session.expires_at };
+        let caller = Caller {
+            user: user.id,
+            credential: Credential::Session(session.id),
+            role: user.role,
+            scopes: Scopes::ALL,
+            expires_at: session.expires_at,
+        };
         let token = self.0.tokens.issue(&caller, session.created_at)?;
         Ok(SignedIn { user, session: session.id, token: Secret::new(token), expires_at: session.expires_at })
     }
@@ -362,7 +399,7 @@ impl Accounts {
         .await
     }
 
-    async fn read<T, F>(&self, query: F) -> Result<T, AuthError>
+    pub(super) async fn read<T, F>(&self, query: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
@@ -370,7 +407,7 @@ impl Accounts {
         self.blocking(move |database| database.read(query)).await
     }
 
-    async fn write<T, F>(&self, query: F) -> Result<T, AuthError>
+    pub(super) async fn write<T, F>(&self, query: F) -> Result<T, AuthError>
     where
         T: Send + 'static,
         F: FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,

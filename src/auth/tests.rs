@@ -57,8 +57,13 @@ async fn signing_up_in_and_out() {
     assert_eq!((first.user.created_at, first.user.last_sign_in_at), (START, None));
     assert_eq!(first.expires_at, (START + 12 * HOUR).bucket(SECOND));
     let caller = accounts.authenticate(first.token.expose()).unwrap();
-    let expected =
-        Caller { user: first.user.id, session: first.session, role: Role::User, expires_at: first.expires_at };
+    let expected = Caller {
+        user: first.user.id,
+        credential: Credential::Session(first.session),
+        role: Role::User,
+        scopes: Scopes::ALL,
+        expires_at: first.expires_at,
+    };
     assert_eq!(caller, expected);
 
     venue.wait(MINUTE);

@@ -7,6 +7,7 @@
 //! Invariants: only ES256 by our own key counts, whatever a token's header claims; expiry and
 //! revocation are looked at on every use, cached or not, so a cached entry can never outlive them.
 
+use super::api_keys::{KeyId, Scope, Scopes};
 use super::error::AuthError;
 use super::keys::SigningKey;
 use crate::domain::ids::AccountId;
@@ -29,20 +30,50 @@ const LONGEST_TOKEN: usize = 2048;
 /// A session's use is noted at most once in this time, µs.
 const NOTE_EVERY: i64 = MINUTE;
 
-/// Who sends a request, as its token proves.
+/// What a caller proved itself with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// An access token of this session.
+    Session(SessionId),
+    /// A signature with this API key.
+    Key(KeyId),
+}
+
+/// Who sends a request, as its token or signature proves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The user, which is also the account in the ledger.
     pub user: AccountId,
-    /// The session that the token belongs to.
-    pub session: SessionId,
-    /// The role at the time of signing in; a change of role ends the session.
+    /// What proves it.
+    pub credential: Credential,
+    /// The role at the time of signing in; a change of role ends the session. With a key always that of a user.
     pub role: Role,
-    /// From this moment on the token counts no more.
+    /// What the caller may do with what is the user's own.
+    pub scopes: Scopes,
+    /// From this moment on the token or key counts no more.
     pub expires_at: Timestamp,
 }
 
 impl Caller {
+    /// The session of somebody who signed in.
+    ///
+    /// # Errors
+    /// [`AuthError::Forbidden`] for API keys: they cannot change what signs people in.
+    pub fn session(&self) -> Result<SessionId, AuthError> {
+        match self.credential {
+            Credential::Session(session) => Ok(session),
+            Credential::Key(_) => Err(AuthError::Forbidden),
+        }
+    }
+
+    /// Passes callers who may do this with what is the user's own.
+    ///
+    /// # Errors
+    /// [`AuthError::Forbidden`].
+    pub fn may(&self, scope: Scope) -> Result<(), AuthError> {
+        if self.scopes.contains(scope) { Ok(()) } else { Err(AuthError::Forbidden) }
+    }
+
     /// Passes callers who have this role or a higher one.
     ///
     /// # Errors
@@ -78,6 +109,7 @@ struct Claims {
 /// What a token that passed said.
 struct Verified {
     caller: Caller,
+    session: SessionId,
     /// When the session's use was last noted, µs.
     noted_at: AtomicI64,
 }
@@ -114,11 +146,12 @@ impl Tokens {
     /// # Errors
     /// [`AuthError::Interrupted`] when the signature fails, which it does not with an intact key.
     pub(super) fn issue(&self, caller: &Caller, now: Timestamp) -> Result<String, AuthError> {
+        let session = caller.session()?;
         let header = Header { kid: Some(self.key.id.clone()), ..Header::new(Algorithm::ES256) };
         let claims = Claims {
             iss: ISSUER.to_owned(),
             sub: caller.user.0.to_string(),
-            sid: caller.session,
+            sid: session,
             role: caller.role,
             iat: now.seconds(),
             exp: caller.expires_at.seconds(),
@@ -146,11 +179,14 @@ impl Tokens {
         let fresh = known.is_none();
         let verified = match known {
             Some(verified) => verified,
-            None => Arc::new(Verified { caller: self.verify(token)?, noted_at: AtomicI64::new(i64::MIN) }),
+            None => {
+                let caller = self.verify(token)?;
+                Arc::new(Verified { session: caller.session()?, caller, noted_at: AtomicI64::new(i64::MIN) })
+            }
         };
         let refusal = if now >= verified.caller.expires_at {
             Some(AuthError::TokenExpired)
-        } else if self.revoked.read().contains_key(&verified.caller.session) {
+        } else if self.revoked.read().contains_key(&verified.session) {
             Some(AuthError::TokenRevoked)
         } else {
             None
@@ -178,14 +214,20 @@ impl Tokens {
         }
         let user = data.claims.sub.parse().map_err(|_| AuthError::TokenInvalid)?;
         let expires_at = Timestamp(data.claims.exp.saturating_mul(SECOND));
-        Ok(Caller { user: AccountId(user), session: data.claims.sid, role: data.claims.role, expires_at })
+        Ok(Caller {
+            user: AccountId(user),
+            credential: Credential::Session(data.claims.sid),
+            role: data.claims.role,
+            scopes: Scopes::ALL,
+            expires_at,
+        })
     }
 
     fn note(&self, verified: &Verified, now: Timestamp) {
         let noted_at = verified.noted_at.load(Ordering::Relaxed);
         if noted_at.saturating_add(NOTE_EVERY) <= now.0 {
             verified.noted_at.store(now.0, Ordering::Relaxed);
-            self.used.lock().insert(verified.caller.session, now);
+            self.used.lock().insert(verified.session, now);
         }
     }
 
@@ -230,8 +272,9 @@ mod tests {
     fn caller() -> Caller {
         Caller {
             user: AccountId(7),
-            session: SessionId::random(),
+            credential: Credential::Session(SessionId::random()),
             role: Role::Moderator,
+            scopes: Scopes::ALL,
             expires_at: NOW + 60 * SECOND,
         }
     }
@@ -239,7 +282,7 @@ mod tests {
     fn claims(change: impl FnOnce(&mut serde_json::Value)) -> serde_json::Value {
         let caller = caller();
         let mut claims = serde_json::json!({
-            "iss": "agora", "sub": "7", "sid": caller.session, "role": "moderator",
+            "iss": "agora", "sub": "7", "sid": caller.session().unwrap(), "role": "moderator",
             "iat": NOW.seconds(), "exp": caller.expires_at.seconds(),
         });
         change(&mut claims);
@@ -276,7 +319,7 @@ mod tests {
         let (tokens, caller) = (tokens(), caller());
         let token = tokens.issue(&caller, NOW).unwrap();
         assert_eq!(tokens.check(&token, NOW), Ok(caller));
-        tokens.revoke([(caller.session, caller.expires_at)]);
+        tokens.revoke([(caller.session().unwrap(), caller.expires_at)]);
         assert_eq!(tokens.check(&token, NOW), Err(AuthError::TokenRevoked));
         assert_eq!(tokens.verified.len(), 0);
         assert_eq!(tokens.check(&token, NOW), Err(AuthError::TokenRevoked));
@@ -380,10 +423,10 @@ mod tests {
         for (at, noted) in [(NOW, 1), (NOW + 59 * SECOND, 0), (NOW + 60 * SECOND, 1), (NOW + 61 * SECOND, 0)] {
             assert_eq!(tokens.check(&token, at), Ok(caller));
             let used = tokens.take_used();
-            assert_eq!(used, vec![(caller.session, at)][..noted]);
+            assert_eq!(used, vec![(caller.session().unwrap(), at)][..noted]);
         }
         for _ in 0..300 {
-            let other = Caller { session: SessionId::random(), ..caller };
+            let other = Caller { credential: Credential::Session(SessionId::random()), ..caller };
             assert_eq!(tokens.check(&tokens.issue(&other, NOW).unwrap(), NOW), Ok(other));
         }
         assert!(tokens.verified.len() <= 100, "{}", tokens.verified.len());

@@ -3,11 +3,13 @@
 //! names (`listen = "…"`). A flag with a hyphen may stand in a table of the file: `--log-max-bytes` is `log_max_bytes`,
 //! or `max_bytes` in `[log]`.
 
+mod accounts;
 mod database;
 mod file;
 pub mod supervision;
 mod venue;
 
+pub use accounts::AccountsConfig;
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
 pub use venue::{currencies, markets};
@@ -66,4 +68,7 @@ pub struct ServeConfig {
     /// How crashes and hangs of actors are treated.
     #[command(flatten)]
     pub supervision: supervision::SupervisionConfig,
+    /// Accounts and sign-in.
+    #[command(flatten)]
+    pub accounts: AccountsConfig,
 }

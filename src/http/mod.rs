@@ -6,6 +6,7 @@ pub mod assets;
 pub mod error;
 pub mod ids;
 pub mod ops;
+pub mod permissions;
 pub mod server;
 pub mod session;
 pub mod v1;
@@ -74,7 +75,7 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
-    use v1::{accounts, auth, markets, orders, profiles, summaries};
+    use v1::{accounts, auth, keys, markets, orders, profiles, summaries};
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
         .route("/orders/{id}", web::delete().to(orders::cancel))
@@ -98,6 +99,9 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/auth/sign-out", web::post().to(auth::sign_out))
         .route("/auth/me", web::get().to(auth::me))
         .route("/auth/jwks.json", web::get().to(auth::jwks))
+        .route("/auth/keys", web::get().to(keys::list))
+        .route("/auth/keys", web::post().to(keys::create))
+        .route("/auth/keys/{id}", web::delete().to(keys::revoke))
         .route("/users/self/verify", web::get().to(auth::verify))
         .route("/users/self/trailing-volume", web::get().to(profiles::trailing_volume))
         .route("/profiles", web::get().to(profiles::list))

@@ -2,6 +2,7 @@
 
 use super::AppState;
 use super::error::ApiError;
+use super::session::Route;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
 use actix_web::body::{EitherBody, MessageBody};
@@ -9,7 +10,7 @@ use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
 use actix_web::middleware::Next;
-use actix_web::{HttpResponse, ResponseError, web};
+use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -105,9 +106,10 @@ pub async fn observe(
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("CB-BEFORE, CB-AFTER, Retry-After"));
     if let Some(metrics) = metrics {
         // The pattern, not the path: a label for each order would never end.
-        let route = response.request().match_pattern().unwrap_or_else(|| "other".into());
+        let extensions = response.request().extensions();
+        let route = extensions.get::<Route>().map_or("other", |route| route.0.as_str());
         let status = response.status();
-        let labels = [method.as_str(), route.as_str(), status.as_str()];
+        let labels = [method.as_str(), route, status.as_str()];
         metrics.requests.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
     }
     Ok(response)

@@ -4,7 +4,7 @@
 //! `/v1` prefix, for clients that cannot take a path in their base URL. Both share workers and routes: there, the path
 //! is completed before it is routed.
 
-use super::{AppState, configure, ops};
+use super::{AppState, configure, ops, session};
 use crate::config::ServeConfig;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, Url};
@@ -45,7 +45,12 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
     let factory = move || {
         let api: Option<SocketAddr> = known.get().copied();
         let arrive = move |request, next| arrive(api, request, next);
-        App::new().app_data(state.clone()).wrap(from_fn(ops::observe)).wrap(from_fn(arrive)).configure(configure)
+        App::new()
+            .app_data(state.clone())
+            .wrap(from_fn(session::guard))
+            .wrap(from_fn(ops::observe))
+            .wrap(from_fn(arrive))
+            .configure(configure)
     };
     let mut server = HttpServer::new(factory)
         .workers(if settings.workers == 0 { cores } else { settings.workers })

@@ -1,14 +1,28 @@
-//! Who is calling.
+//! Who is calling: the guard that every request passes, and what handlers take from it.
+//!
+//! Credentials, in this order: an access token (`Authorization: Bearer`), a signature with an API key
+//! (`CB-ACCESS-…`). Routes that are public look at none of them.
 
 use super::AppState;
 use super::error::ApiError;
-use crate::auth::{AuthError, Caller, bearer};
-use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
-use actix_web::{FromRequest, HttpRequest, web};
+use super::permissions::{self, Access, Rule};
+use super::server::sent_target;
+use crate::auth::{AuthError, Caller, SignedRequest, bearer};
+use actix_web::body::{EitherBody, MessageBody};
+use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::middleware::Next;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use std::future::{Ready, ready};
+use std::net::IpAddr;
 
-/// The signed-in caller of a request.
+const KEY: &str = "cb-access-key";
+const SIGN: &str = "cb-access-sign";
+const TIMESTAMP: &str = "cb-access-timestamp";
+const PASSPHRASE: &str = "cb-access-passphrase";
+
+/// The caller of a request.
 #[derive(Clone, Debug)]
 pub struct CurrentUser(pub Caller);
 
@@ -17,15 +31,101 @@ impl FromRequest for CurrentUser {
     type Future = Ready<Result<CurrentUser, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(authenticate(request))
+        let admitted = request.extensions().get::<Caller>().copied();
+        ready(match admitted {
+            Some(caller) => Ok(CurrentUser(caller)),
+            // A route without a row in the table of permissions: a session will do.
+            None => state(request).and_then(|state| Ok(CurrentUser(by_token(state, request.headers())?))),
+        })
     }
 }
 
-fn authenticate(request: &HttpRequest) -> Result<CurrentUser, ApiError> {
-    let state = request.app_data::<web::Data<AppState>>().ok_or_else(|| {
-        ApiError::new(actix_web::http::StatusCode::INTERNAL_SERVER_ERROR, "internal", "not configured")
-    })?;
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+/// The pattern of the route that a request takes, for whoever comes after the guard.
+#[derive(Clone, Debug)]
+pub struct Route(pub String);
+
+fn state(request: &HttpRequest) -> Result<&AppState, ApiError> {
+    let state = request.app_data::<web::Data<AppState>>().map(|state| state.get_ref());
+    state.ok_or_else(|| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "not configured"))
+}
+
+/// Lets a request pass when the table of permissions lets its caller pass.
+///
+/// # Errors
+/// Those of the handlers; refusals are answers.
+pub async fn guard(
+    mut request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
+    let pattern = request.match_pattern();
+    let rule = pattern.as_deref().and_then(|pattern| permissions::of(request.method().as_str(), pattern));
+    if let Some(pattern) = pattern {
+        request.extensions_mut().insert(Route(pattern));
+    }
+    match admit(&mut request, rule).await {
+        Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
+        Ok(None) => {}
+        Err(refusal) => return Ok(request.into_response(refusal.error_response()).map_into_right_body()),
+    }
+    Ok(next.call(request).await?.map_into_left_body())
+}
+
+async fn admit(request: &mut ServiceRequest, rule: Option<&Rule>) -> Result<Option<Caller>, actix_web::Error> {
+    let Some(rule) = rule.filter(|rule| rule.access != Access::Public) else { return Ok(None) };
+    let caller = identify(request, rule).await?;
+    rule.access.check(&caller).map_err(ApiError::from)?;
+    Ok(Some(caller))
+}
+
+async fn identify(request: &mut ServiceRequest, rule: &Rule) -> Result<Caller, actix_web::Error> {
+    let app = state(request.request())?.clone();
+    let signed = [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| request.headers().contains_key(*name));
+    if request.headers().contains_key(AUTHORIZATION) || !signed {
+        let missing = AuthError::HeaderMissing("CB-ACCESS-KEY");
+        return by_token(&app, request.headers()).map_err(|error| match error {
+            AuthError::TokenMissing if rule.access.takes_keys() => ApiError::from(missing).into(),
+            other => ApiError::from(other).into(),
+        });
+    }
+    let body = request.extract::<web::Bytes>().await?;
+    let (_, mut unread) = actix_http::h1::Payload::create(true);
+    unread.unread_data(body.clone());
+    request.set_payload(Payload::from(unread));
+    let target = sent_target(request.request());
+    let address = client_address(request.request(), &app);
+    let header = |name, shown| {
+        let text = request.headers().get(name).and_then(|value| value.to_str().ok());
+        text.filter(|text| !text.is_empty()).ok_or(ApiError::from(AuthError::HeaderMissing(shown)))
+    };
+    let signed = SignedRequest {
+        key: header(KEY, "CB-ACCESS-KEY")?,
+        signature: header(SIGN, "CB-ACCESS-SIGN")?,
+        timestamp: header(TIMESTAMP, "CB-ACCESS-TIMESTAMP")?,
+        passphrase: header(PASSPHRASE, "CB-ACCESS-PASSPHRASE")?,
+        method: request.method().as_str(),
+        target: &target,
+        body: &body,
+        address,
+    };
+    Ok(app.accounts.authenticate_signed(signed).await.map_err(ApiError::from)?)
+}
+
+fn by_token(state: &AppState, headers: &HeaderMap) -> Result<Caller, AuthError> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = bearer(header.ok_or(AuthError::TokenMissing)?)?;
-    Ok(CurrentUser(state.accounts.authenticate(token)?))
+    state.accounts.authenticate(token)
+}
+
+/// The address of the client: that of the connection, or, when a proxy that we trust has made it, the
+/// last one in `X-Forwarded-For` that is no such proxy.
+pub fn client_address(request: &HttpRequest, state: &AppState) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip().to_canonical();
+    let trusted = |address: &IpAddr| state.accounts.trusts(*address);
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
+    let addresses: Vec<IpAddr> =
+        forwarded.flat_map(|text| text.split(',')).map_while(|text| text.trim().parse().ok()).collect();
+    addresses.into_iter().rev().find(|address| !trusted(address)).or(Some(peer))
 }

@@ -1,5 +1,6 @@
 //! Stores: one file per store or table family; no rules here.
 
+pub mod api_keys;
 pub mod candles;
 pub mod db;
 pub mod fills;

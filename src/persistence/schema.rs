@@ -97,3 +97,20 @@ diesel::table! {
         user_agent -> Text,
     }
 }
+
+diesel::table! {
+    api_keys (id) {
+        id -> Text,
+        user_id -> BigInt,
+        label -> Text,
+        secret -> Binary,
+        passphrase -> Binary,
+        scopes -> Text,
+        networks -> Text,
+        created_at -> BigInt,
+        expires_at -> Nullable<BigInt>,
+        revoked_at -> Nullable<BigInt>,
+        last_used -> Nullable<BigInt>,
+        last_used_from -> Nullable<Text>,
+    }
+}

@@ -87,7 +87,7 @@ pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web
 
 /// `POST /auth/sign-out`.
 pub async fn sign_out(state: web::Data<AppState>, user: CurrentUser) -> Answer {
-    state.accounts.sign_out(user.0.session).await?;
+    state.accounts.sign_out(user.0.session()?).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }
 

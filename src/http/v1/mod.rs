@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod auth;
+pub mod keys;
 pub mod markets;
 pub mod new_order;
 pub mod orders;

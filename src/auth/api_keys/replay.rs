@@ -1,0 +1,111 @@
+//! Refuses signatures of changing requests that were used before.
+//!
+//! A signature counts for at most a minute (half before, half after its timestamp). Whoever reads
+//! along could send it again in that time, so those of changing requests are remembered that long.
+//! Clients whose timestamps are whole seconds sign two equal requests within one second alike; for
+//! them a repeat within that second is taken as a second request, as their clock cannot tell
+//! them apart. A later one, or any repeat of a finer timestamp, is a replay.
+//!
+//! Invariants: memory is bounded; when it is full, signed changes are refused rather than let pass
+//! unremembered. Each node remembers for itself.
+
+use super::super::error::AuthError;
+use super::super::signature::CLOCK_SKEW;
+use crate::domain::time::{SECOND, Timestamp};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use std::mem;
+
+/// Longest time between the first use of a signature and its end by age, µs.
+const LIFETIME: i64 = 2 * CLOCK_SKEW;
+/// How long a whole-second timestamp may stand for a second request, µs.
+const SAME_SECOND: i64 = SECOND;
+/// Parts with a lock of their own.
+const SHARDS: usize = 16;
+/// Signatures that one part remembers in one generation: in all 34,000 signed changes a second.
+const MOST: usize = 131_072;
+
+#[derive(Default)]
+struct Shard {
+    /// First use by signature; `older` is at least [`LIFETIME`] minus one generation old.
+    newer: FxHashMap<u128, Timestamp>,
+    older: FxHashMap<u128, Timestamp>,
+    turned_at: Timestamp,
+}
+
+/// The signatures of the last minute.
+pub(super) struct Replays {
+    shards: [Mutex<Shard>; SHARDS],
+}
+
+impl Replays {
+    pub(super) fn new() -> Replays {
+        Replays { shards: Default::default() }
+    }
+
+    /// Takes note of a use.
+    ///
+    /// # Errors
+    /// [`AuthError::Replayed`], or [`AuthError::Overloaded`] when no more can be remembered.
+    pub(super) fn admit(&self, signature: u128, whole_seconds: bool, now: Timestamp) -> Result<(), AuthError> {
+        let index = usize::try_from(signature % (SHARDS as u128)).unwrap_or(0);
+        let Some(shard) = self.shards.get(index) else { return Err(AuthError::Overloaded) };
+        let mut shard = shard.lock();
+        if now - shard.turned_at > LIFETIME {
+            let full = mem::take(&mut shard.newer);
+            // After a long silence the newer generation is over as well.
+            shard.older = if now - shard.turned_at > 2 * LIFETIME { FxHashMap::default() } else { full };
+            shard.turned_at = now;
+        }
+        if let Some(first) = shard.newer.get(&signature).or_else(|| shard.older.get(&signature)) {
+            let repeat = whole_seconds && now - *first <= SAME_SECOND;
+            return if repeat { Ok(()) } else { Err(AuthError::Replayed) };
+        }
+        if shard.newer.len() >= MOST {
+            return Err(AuthError::Overloaded);
+        }
+        shard.newer.insert(signature, now);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_counts_once_as_long_as_it_could_count_at_all() {
+        let start = Timestamp(1_800_000_000 * SECOND);
+        for offset in [0, 1, LIFETIME / 2, LIFETIME - 1, LIFETIME, LIFETIME + 1] {
+            let replays = Replays::new();
+            assert_eq!(replays.admit(7, false, start), Ok(()));
+            // Others come in between and turn the generations.
+            assert_eq!(replays.admit(7 + SHARDS as u128, false, start + offset), Ok(()));
+            let again = start + offset.max(LIFETIME - 1);
+            assert_eq!(replays.admit(7, false, again), Err(AuthError::Replayed), "{offset}");
+        }
+    }
+
+    #[test]
+    fn whole_seconds_may_repeat_within_a_second() {
+        let start = Timestamp(1_800_000_000 * SECOND);
+        let replays = Replays::new();
+        for (at, expected) in [(0, Ok(())), (1, Ok(())), (SECOND, Ok(())), (SECOND + 1, Err(AuthError::Replayed))] {
+            assert_eq!(replays.admit(7, true, start + at), expected, "{at}");
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_is_given_back() {
+        let start = Timestamp(1_800_000_000 * SECOND);
+        let replays = Replays::new();
+        let of_one_shard = |number: usize| (number * SHARDS) as u128;
+        for number in 0..MOST {
+            assert_eq!(replays.admit(of_one_shard(number), false, start), Ok(()));
+        }
+        assert_eq!(replays.admit(of_one_shard(MOST), false, start), Err(AuthError::Overloaded));
+        assert_eq!(replays.admit(of_one_shard(MOST), false, start + LIFETIME + 1), Ok(()));
+        assert_eq!(replays.admit(of_one_shard(0), false, start + 4 * LIFETIME), Ok(()));
+        assert_eq!(replays.shards[0].lock().older.len(), 0);
+    }
+}

@@ -1,0 +1,156 @@
+//! Who may use which route: the one table. The guard in `session` enforces it before a handler runs.
+//!
+//! A private handler takes the caller from the guard, so a route that is missing here is closed to API
+//! keys and knows no role; a test compares the table with the routes, both ways.
+
+use crate::auth::{AuthError, Caller, Scope};
+use crate::persistence::users::Role;
+use rustc_hash::FxHashMap;
+use std::sync::OnceLock;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: credentials are not looked at, whatever they hold.
+    Public,
+    /// Any valid session or API key.
+    Caller,
+    /// A session, or an API key with this scope. Handlers show only what is the caller's own.
+    Own(Scope),
+    /// A session: no API key may do this.
+    Session,
+    /// A session of this role or a higher one.
+    Role(Role),
+}
+
+impl Access {
+    /// Passes callers who may.
+    ///
+    /// # Errors
+    /// [`AuthError::Forbidden`], [`AuthError::RoleTooLow`].
+    pub fn check(self, caller: &Caller) -> Result<(), AuthError> {
+        match self {
+            Access::Public | Access::Caller => Ok(()),
+            Access::Own(scope) => caller.may(scope),
+            Access::Session => caller.session().map(drop),
+            Access::Role(role) => caller.session().and_then(|_| caller.require(role)),
+        }
+    }
+
+    /// Whether API keys are of use here.
+    pub fn takes_keys(self) -> bool {
+        matches!(self, Access::Caller | Access::Own(_))
+    }
+}
+
+/// One row: a route and what it asks for.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// In capitals.
+    pub method: &'static str,
+    /// As it is registered; routes of the native API without `/v1`.
+    pub pattern: &'static str,
+    /// What it asks for.
+    pub access: Access,
+}
+
+const fn rule(method: &'static str, pattern: &'static str, access: Access) -> Rule {
+    Rule { method, pattern, access }
+}
+
+const PUBLIC: Access = Access::Public;
+const SESSION: Access = Access::Session;
+const VIEW: Access = Access::Own(Scope::View);
+const TRADE: Access = Access::Own(Scope::Trade);
+const TRANSFER: Access = Access::Own(Scope::Transfer);
+const ADMIN: Access = Access::Role(Role::Admin);
+
+/// Every route.
+pub const TABLE: &[Rule] = &[
+    rule("POST", "/orders", TRADE),
+    rule("DELETE", "/orders/{id}", TRADE),
+    rule("GET", "/orders/{id}", VIEW),
+    rule("GET", "/orders", VIEW),
+    rule("DELETE", "/orders", TRADE),
+    rule("GET", "/time", PUBLIC),
+    rule("GET", "/currencies", PUBLIC),
+    rule("GET", "/currencies/{id}", PUBLIC),
+    rule("GET", "/products", PUBLIC),
+    rule("GET", "/products/spark-lines", PUBLIC),
+    rule("GET", "/products/volume-summary", PUBLIC),
+    rule("GET", "/products/{id}", PUBLIC),
+    rule("GET", "/products/{id}/book", PUBLIC),
+    rule("GET", "/products/{id}/ticker", PUBLIC),
+    rule("GET", "/products/{id}/trades", PUBLIC),
+    rule("GET", "/products/{id}/candles", PUBLIC),
+    rule("GET", "/products/{id}/stats", PUBLIC),
+    rule("POST", "/auth/sign-up", PUBLIC),
+    rule("POST", "/auth/sign-in", PUBLIC),
+    rule("POST", "/auth/sign-out", SESSION),
+    rule("GET", "/auth/me", Access::Caller),
+    rule("GET", "/auth/jwks.json", PUBLIC),
+    rule("GET", "/auth/keys", SESSION),
+    rule("POST", "/auth/keys", SESSION),
+    rule("DELETE", "/auth/keys/{id}", SESSION),
+    rule("GET", "/users/self/verify", Access::Caller),
+    rule("GET", "/users/self/trailing-volume", VIEW),
+    rule("GET", "/profiles", VIEW),
+    rule("GET", "/profiles/{id}", VIEW),
+    rule("GET", "/accounts", VIEW),
+    rule("GET", "/accounts/{id}", VIEW),
+    rule("GET", "/fees", VIEW),
+    rule("POST", "/deposits/demo", TRANSFER),
+    rule("GET", "/fills", VIEW),
+    rule("GET", "/admin/tree", ADMIN),
+    rule("GET", "/admin/tree/events", ADMIN),
+    rule("POST", "/admin/tree/{path:.*}/crash", ADMIN),
+    rule("POST", "/admin/tree/{path:.*}/revive", ADMIN),
+    // Sockets prove who they are with messages.
+    rule("GET", "/feed", PUBLIC),
+    rule("GET", "/health/live", PUBLIC),
+    rule("GET", "/health/ready", PUBLIC),
+    rule("GET", "/metrics", PUBLIC),
+];
+
+/// The row of a route by its registered pattern, with or without `/v1`.
+pub fn of(method: &str, pattern: &str) -> Option<&'static Rule> {
+    static INDEX: OnceLock<FxHashMap<(&str, &str), &'static Rule>> = OnceLock::new();
+    let index = INDEX.get_or_init(|| TABLE.iter().map(|rule| ((rule.method, rule.pattern), rule)).collect());
+    index.get(&(method, pattern.strip_prefix("/v1").unwrap_or(pattern))).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    /// The routes as they are written on the page of all routes.
+    fn registered() -> BTreeSet<(String, String)> {
+        let page = include_str!("mod.rs");
+        let routes = page.split(".route(\"").skip(1).filter_map(|rest| {
+            let (pattern, rest) = rest.split_once("\",")?;
+            let method = rest.trim_start().strip_prefix("web::")?.split_once('(')?.0;
+            Some((method.to_uppercase(), pattern.to_owned()))
+        });
+        routes.collect()
+    }
+
+    #[test]
+    fn every_route_has_a_row_and_every_row_a_route() {
+        let rows: Vec<_> = TABLE.iter().map(|rule| (rule.method.to_owned(), rule.pattern.to_owned())).collect();
+        let unique: BTreeSet<_> = rows.iter().cloned().collect();
+        assert_eq!(unique.len(), rows.len(), "a route has two rows");
+        let routes = registered();
+        assert!(routes.len() > 30);
+        assert_eq!(routes.difference(&unique).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "without a row");
+        assert_eq!(unique.difference(&routes).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "without a route");
+    }
+
+    #[test]
+    fn rows_are_found_with_and_without_the_prefix() {
+        assert_eq!(of("POST", "/v1/orders").unwrap().access, TRADE);
+        assert_eq!(of("POST", "/orders").unwrap().access, TRADE);
+        assert_eq!(of("GET", "/v1/health/nowhere").map(|rule| rule.access), None);
+        assert_eq!(of("PUT", "/v1/orders").map(|rule| rule.access), None);
+    }
+}
