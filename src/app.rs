@@ -1,6 +1,6 @@
 //! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
 
-use crate::actors::event_log::{Follow, LogMeter, ReportLine};
+use crate::actors::event_log::{LogMeter, ReportLine};
 use crate::actors::supervision::{ChildSpec, StartError};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
@@ -169,7 +169,7 @@ async fn start_projector(
     meter: &Arc<LogMeter>,
 ) -> anyhow::Result<()> {
     let mut first = Some(follower);
-    let (twins, meter, written) = (trading.clone(), meter.clone(), parts.written.clone());
+    let (twins, log, meter, written) = (trading.clone(), meter.clone(), meter.clone(), parts.written.clone());
     let checkpoint = Arc::new(move || twins.compare_twins());
     let lag = Arc::new(move || meter.position.load(Ordering::Relaxed).saturating_sub(written.load(Ordering::Relaxed)));
     let spec = ChildSpec::new("projector", Arbiter::new().handle(), move |lifeline| {
@@ -177,10 +177,9 @@ async fn start_projector(
             Some(follower) => follower,
             None => Follower::new(parts.clone()).map_err(StartError::failed)?,
         };
-        Ok(Projector::new(follower, lifeline, checkpoint.clone()))
+        Ok(Projector::new(follower, log.clone(), lifeline, checkpoint.clone()))
     });
-    let projector = root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
-    trading.log().send(Follow(projector.port())).await.map_err(|why| anyhow!("the log is down: {why}"))?;
+    root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
     Ok(())
 }
 

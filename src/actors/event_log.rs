@@ -162,19 +162,8 @@ pub struct EventLog {
     streams: BTreeMap<StreamId, Stream>,
     under_way: Option<UnderWay>,
     newest: Timestamp,
-    committed: Vec<Port<Advanced>>,
     lifeline: Lifeline,
 }
-
-/// Tells followers that there is more to read.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Advanced;
-
-/// Adds a follower that is told of every commit.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Follow(pub Port<Advanced>);
 
 impl EventLog {
     /// A log over this engine, whose sink must forward its reports here as [`EngineReport`].
@@ -186,16 +175,7 @@ impl EventLog {
         newest: Timestamp,
         lifeline: Lifeline,
     ) -> EventLog {
-        EventLog {
-            engine,
-            epochs,
-            meter,
-            streams: BTreeMap::new(),
-            under_way: None,
-            newest,
-            committed: Vec::new(),
-            lifeline,
-        }
+        EventLog { engine, epochs, meter, streams: BTreeMap::new(), under_way: None, newest, lifeline }
     }
 
     fn flush(&mut self) {
@@ -247,10 +227,6 @@ impl EventLog {
             self.meter.entries.fetch_add(u64::from(committed.batch.count), Ordering::Relaxed);
             self.meter.position.store(committed.position.0, Ordering::Relaxed);
             self.tell(committed.batch.stream, FromLog::Committed(committed));
-        }
-        for follower in &self.committed {
-            // A follower that has its mailbox full knows already that there is more.
-            let _ = follower.try_send(Advanced);
         }
     }
 
@@ -344,14 +320,6 @@ impl Handler<EngineReport> for EventLog {
                 ctx.stop();
             }
         }
-    }
-}
-
-impl Handler<Follow> for EventLog {
-    type Result = ();
-
-    fn handle(&mut self, Follow(follower): Follow, _: &mut Self::Context) {
-        self.committed.push(follower);
     }
 }
 

@@ -58,6 +58,8 @@ pub struct Figures {
     pub p50_ms: f64,
     /// The same, exceeded by one in a hundred.
     pub p99_ms: f64,
+    /// Processor time of the server for one request, in microseconds; none where there is no `/proc`.
+    pub cpu_us: Option<f64>,
 }
 
 /// The result of a run; `Display` prints it as a table.
@@ -71,6 +73,8 @@ pub struct Report {
     pub ratio: f64,
     /// Orders placed in a second, in the median round; as many were canceled.
     pub orders_per_second: f64,
+    /// The venue at half its rate, each request sent at its time and measured from then on.
+    pub half_load: Figures,
     /// Answers of either server that were not 200.
     pub errors: usize,
     /// From the start of the venue's process on its folder until its first user's first order was
@@ -117,14 +121,17 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
 
     let (mut echo_rounds, mut venue_rounds) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        echo_rounds.push(round(options, echo.address, &[]).await?);
-        venue_rounds.push(round(options, venue.address, &tokens).await?);
+        echo_rounds.push(round(options, &echo, &[], None).await?);
+        venue_rounds.push(round(options, &venue, &tokens, None).await?);
     }
+    let half = figures(&venue_rounds).requests_per_second / 2.0;
+    let half_load = round(options, &venue, &tokens, Some(half)).await?;
     let ratios = echo_rounds.iter().zip(&venue_rounds).map(|(echo, venue)| venue.rate() / echo.rate()).collect();
     Ok(Report {
         ratio: median(ratios),
         orders_per_second: median(venue_rounds.iter().map(|r| r.orders as f64 / r.time.as_secs_f64()).collect()),
-        errors: echo_rounds.iter().chain(&venue_rounds).map(|round| round.errors).sum(),
+        errors: echo_rounds.iter().chain(&venue_rounds).chain([&half_load]).map(|round| round.errors).sum(),
+        half_load: figures(&[half_load]),
         echo: figures(&echo_rounds),
         venue: figures(&venue_rounds),
         first_order,
@@ -155,6 +162,16 @@ impl Server {
                 Err(error)
             }
         }
+    }
+
+    /// How long the threads that the process has now have had a core so far.
+    fn processor_time(&self) -> Option<Duration> {
+        let mut nanos = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id())).ok()? {
+            let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+            nanos += text.split(' ').next()?.parse::<u64>().ok()?;
+        }
+        Some(Duration::from_nanos(nanos))
     }
 
     fn resident_bytes(&self) -> Option<u64> {
@@ -204,6 +221,7 @@ fn place(token: Option<&str>, index: usize) -> Vec<u8> {
 #[derive(Default)]
 struct Load {
     time: Duration,
+    processor: Option<Duration>,
     latencies: Vec<Duration>,
     orders: usize,
     errors: usize,
@@ -216,17 +234,25 @@ impl Load {
 }
 
 /// All connections against one server; without tokens it is the bare one, which only takes orders.
-async fn round(options: &Options, address: SocketAddr, tokens: &[String]) -> anyhow::Result<Load> {
+/// With a rate each connection sends at its times, whether or not the answers keep up.
+async fn round(options: &Options, server: &Server, tokens: &[String], rate: Option<f64>) -> anyhow::Result<Load> {
     let mut connections = Vec::new();
     for index in 0..options.connections {
         let token = tokens.get(index % options.users).cloned();
-        connections.push((index, token, Connection::open(address).await?));
+        connections.push((index, token, Connection::open(server.address).await?));
     }
+    let busy = server.processor_time();
     let start = Instant::now();
     let until = start + Duration::from_secs_f64(options.seconds);
-    let drive = |(index, token, connection)| async move { drive(connection, index, token, until).await };
+    let every = rate.map(|rate| Duration::from_secs_f64(options.connections as f64 / rate.max(1.0)));
+    let count = options.connections as f64;
+    let drive = |(index, token, connection)| async move {
+        let pace = every.map(|every| Pace { next: start + every.mul_f64(index as f64 / count), every });
+        drive(connection, index, token, until, pace).await
+    };
     let loads = futures_util::future::try_join_all(connections.into_iter().map(drive).map(tokio::spawn)).await?;
-    let mut all = Load { time: start.elapsed(), ..Load::default() };
+    let processor = server.processor_time().zip(busy).map(|(now, before)| now.saturating_sub(before));
+    let mut all = Load { time: start.elapsed(), processor, ..Load::default() };
     for load in loads {
         let load = load?;
         all.latencies.extend(load.latencies);
@@ -236,11 +262,29 @@ async fn round(options: &Options, address: SocketAddr, tokens: &[String]) -> any
     Ok(all)
 }
 
+/// When a connection sends.
+struct Pace {
+    next: Instant,
+    every: Duration,
+}
+
+impl Pace {
+    /// Waits for the next time to send, if it is not past already, and tells it.
+    async fn turn(&mut self) -> Instant {
+        let due = self.next;
+        self.next += self.every;
+        // Timers go by milliseconds, so up to one of them is the generator's own.
+        tokio::time::sleep_until(due.into()).await;
+        due
+    }
+}
+
 async fn drive(
     mut connection: Connection,
     index: usize,
     token: Option<String>,
     until: Instant,
+    mut pace: Option<Pace>,
 ) -> anyhow::Result<Load> {
     let token = token.as_deref();
     let place = place(token, index);
@@ -249,6 +293,9 @@ async fn drive(
     let mut before = Instant::now();
     // An order that rests when the time is over is canceled still.
     while before < until || resting.is_some() {
+        if let Some(pace) = &mut pace {
+            before = pace.turn().await;
+        }
         let cancel = resting.take().map(|id| request("DELETE", &format!("/v1/orders/{id}"), token, ""));
         let (status, answer) = connection.exchange(cancel.as_deref().unwrap_or(&place)).await?;
         match (status, &cancel) {
@@ -279,7 +326,9 @@ fn figures(rounds: &[Load]) -> Figures {
     times.sort_unstable();
     let at = |part: f64| times.get((times.len() as f64 * part) as usize).map_or(0.0, |time| time.as_secs_f64() * 1e3);
     let requests_per_second = median(rounds.iter().map(Load::rate).collect());
-    Figures { requests_per_second, p50_ms: at(0.5), p99_ms: at(0.99) }
+    let processor = |round: &Load| Some(round.processor?.as_secs_f64() * 1e6 / round.latencies.len() as f64);
+    let cpu_us = rounds.iter().map(processor).collect::<Option<Vec<f64>>>().map(median);
+    Figures { requests_per_second, p50_ms: at(0.5), p99_ms: at(0.99), cpu_us }
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -289,10 +338,11 @@ fn median(mut values: Vec<f64>) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "server     | requests/s |  p50 ms |  p99 ms")?;
-        for (name, figures) in [("JSON echo", self.echo), ("orders", self.venue)] {
-            let Figures { requests_per_second, p50_ms, p99_ms } = figures;
-            writeln!(f, "{name:<10} | {requests_per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2}")?;
+        writeln!(f, "server     | requests/s |  p50 ms |  p99 ms | its CPU, us/request")?;
+        for (name, figures) in [("JSON echo", self.echo), ("orders", self.venue), ("at half", self.half_load)] {
+            let Figures { requests_per_second, p50_ms, p99_ms, cpu_us } = figures;
+            let cpu = cpu_us.map_or("unknown".to_owned(), |cpu| format!("{cpu:.1}"));
+            writeln!(f, "{name:<10} | {requests_per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2} | {cpu:>19}")?;
         }
         writeln!(f, "ratio       {:.2}", self.ratio)?;
         writeln!(f, "orders      {:.0} placed and as many canceled per second", self.orders_per_second)?;
@@ -324,10 +374,12 @@ mod tests {
     fn figures_are_those_of_the_median_round() {
         let round = |requests: usize| Load {
             time: Duration::from_secs(1),
+            processor: Some(Duration::from_millis(requests as u64)),
             latencies: vec![Duration::from_millis(requests as u64); requests],
             ..Load::default()
         };
         let figures = figures(&[round(10), round(30), round(20)]);
         assert_eq!((figures.requests_per_second, figures.p50_ms, figures.p99_ms), (20.0, 30.0, 30.0));
+        assert_eq!(figures.cpu_us, Some(1_000.0));
     }
 }

@@ -1,6 +1,6 @@
 //! Orders: one row each, the newest state wins.
 
-use super::db::{Connection, on_either};
+use super::db::Connection;
 use super::schema::orders;
 use crate::domain::ids::{AccountId, ClientOrderId, MarketId};
 use crate::domain::order::OrderRecord;
@@ -55,12 +55,16 @@ pub fn upsert<'a>(
             orders::done.eq(record.is_done()),
             orders::record.eq(&json),
         );
-        on_either!(connection, inner => diesel::insert_into(orders::table)
-            .values(row)
-            .on_conflict((orders::market, orders::number))
-            .do_update()
-            .set((orders::done.eq(record.is_done()), orders::record.eq(&json)))
-            .execute(inner))?;
+        match connection {
+            // Unlike ON CONFLICT DO UPDATE, which diesel prepares anew for each row, this is prepared once.
+            Connection::Sqlite(inner) => diesel::replace_into(orders::table).values(row).execute(inner)?,
+            Connection::Postgres(inner) => diesel::insert_into(orders::table)
+                .values(row)
+                .on_conflict((orders::market, orders::number))
+                .do_update()
+                .set((orders::done.eq(record.is_done()), orders::record.eq(&json)))
+                .execute(inner)?,
+        };
     }
     Ok(())
 }

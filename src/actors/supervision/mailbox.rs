@@ -334,6 +334,11 @@ impl<A: Actor> Handle<A> {
         self.mailbox.close();
     }
 
+    /// Whether both are names of the same place.
+    pub fn is(&self, other: &Handle<A>) -> bool {
+        Arc::ptr_eq(&self.mailbox, &other.mailbox)
+    }
+
     /// Messages that wait.
     pub fn depth(&self) -> usize {
         self.mailbox.depth()

@@ -51,18 +51,29 @@ impl Need {
     }
 }
 
-/// Asks for an order's hold; the book goes on with [`Admitted`].
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Admit {
+/// An order that asks for its hold.
+#[derive(Debug)]
+pub struct Applicant {
     /// What the order needs at least.
     pub request: Request,
     /// What it may get at most.
     pub most: Amount,
-    /// The order; its hold is filled in here.
+    /// The order; its hold is filled in by the ledger.
     pub order: NewOrder,
     /// Who waits.
     pub reply: Reply<OrderRecord>,
+}
+
+/// Asks for the holds of orders; the book goes on with [`Admitted`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    /// The orders.
+    pub applicants: Vec<Applicant>,
+    /// Their stream.
+    pub stream: StreamId,
+    /// The epoch of all of them.
+    pub epoch: Epoch,
     /// Who goes on.
     pub book: Handle<OrderBook>,
 }
@@ -459,24 +470,40 @@ impl Handler<AddOutcomes> for LedgerActor {
 impl Handler<Admit> for LedgerActor {
     type Result = ();
 
-    fn handle(&mut self, admit: Admit, _: &mut Self::Context) {
-        let Admit { mut request, most, mut order, reply, book } = admit;
-        let Some(replica) = self.ready() else {
-            return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
-        };
-        let spendable = self.admission.spendable(&replica.ledger, request.account, request.currency);
-        request.amount = request.amount.max(most.min(spendable));
-        let Some(replica) = self.state.as_ref().map(|state| &state.replica) else { return };
-        match self.admission.admit(&replica.ledger, &replica.client_ids, request) {
-            Ok(()) => {
-                order.hold = request.amount;
-                if let Err(refused) = book.offer(Admitted { order, epoch: request.epoch, reply }) {
-                    self.admission.settle(request.stream, request.ticket);
-                    let _ = refused.message.reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
-                }
+    fn handle(&mut self, Admit { applicants, stream, epoch, book }: Admit, _: &mut Self::Context) {
+        let mut orders = Vec::with_capacity(applicants.len());
+        for applicant in applicants {
+            match self.admit(&applicant) {
+                Ok(hold) => orders.push((NewOrder { hold, ..applicant.order }, applicant.reply)),
+                Err(why) => answer_now(applicant.reply, Err(why)),
             }
-            Err(Refusal::Reject(reason)) => answer_now(reply, Err(Refused::Reject(reason))),
-            Err(Refusal::Repeat(known)) => answer_now(reply, Err(Refused::Repeat(known))),
+        }
+        if orders.is_empty() {
+            return;
+        }
+        if let Err(refused) = book.offer(Admitted { orders, epoch }) {
+            for (order, reply) in refused.message.orders {
+                self.admission.settle(stream, order.ticket);
+                answer_now(reply, Err(Refused::Unavailable(Unavailable::Overloaded)));
+            }
+        }
+    }
+}
+
+impl LedgerActor {
+    /// Reserves an order's hold and tells how much it is.
+    fn admit(&mut self, Applicant { request, most, .. }: &Applicant) -> Result<Amount, Refused> {
+        let Some(replica) = self.ready() else { return Err(Refused::Unavailable(Unavailable::Starting)) };
+        let spendable = self.admission.spendable(&replica.ledger, request.account, request.currency);
+        let amount = request.amount.max((*most).min(spendable));
+        let request = Request { amount, ..*request };
+        let Some(replica) = self.state.as_ref().map(|state| &state.replica) else {
+            return Err(Refused::Unavailable(Unavailable::Starting));
+        };
+        match self.admission.admit(&replica.ledger, &replica.client_ids, request) {
+            Ok(()) => Ok(amount),
+            Err(Refusal::Reject(reason)) => Err(Refused::Reject(reason)),
+            Err(Refusal::Repeat(known)) => Err(Refused::Repeat(known)),
         }
     }
 }

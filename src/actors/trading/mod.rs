@@ -14,6 +14,7 @@
 pub mod ledger;
 pub mod market_data;
 pub mod order_book;
+mod outbox;
 pub mod projector;
 mod recent;
 pub mod recovery;
@@ -218,7 +219,7 @@ impl Trading {
     pub async fn place(&self, market: &Market, order: NewOrder) -> Result<OrderRecord, Refused> {
         let mut patience = 50;
         loop {
-            let outcome = ask(|reply| market.book.try_send(Place { order, reply })).await;
+            let outcome = command(market, |reply| Place { order, reply }).await;
             match outcome {
                 // The first order with this client id is still on its way; its outcome is the answer.
                 Err(Refused::Repeat(Known::InFlight)) if patience > 0 => patience -= 1,
@@ -233,7 +234,7 @@ impl Trading {
     /// # Errors
     /// [`Refused`].
     pub async fn cancel(&self, market: &Market, account: AccountId, order: OrderId) -> Result<OrderId, Refused> {
-        let asked = ask(|reply| market.book.try_send(Cancel { account, order, reply })).await;
+        let asked = command(market, |reply| Cancel { account, order, reply }).await;
         asked.map_err(|refused| market.explain(refused))
     }
 
@@ -247,7 +248,7 @@ impl Trading {
         account: AccountId,
         side: Option<Side>,
     ) -> Result<Vec<OrderId>, Refused> {
-        let asked = ask(|reply| market.book.try_send(CancelAll { account, side, reply })).await;
+        let asked = command(market, |reply| CancelAll { account, side, reply }).await;
         asked.map_err(|refused| market.explain(refused))
     }
 
@@ -315,6 +316,20 @@ fn answer_now<T>(reply: order_book::Reply<T>, outcome: Result<T, Refused>) {
 async fn ask<T>(send: impl FnOnce(order_book::Reply<T>) -> Result<(), Unreachable>) -> Result<T, Refused> {
     let (reply, outcome) = oneshot::channel();
     send(reply).map_err(Unavailable::from)?;
+    wait_for(outcome).await
+}
+
+/// Submits a command to a market's book and waits for its outcome.
+async fn command<T, C: Into<order_book::Command>>(
+    market: &Market,
+    make: impl FnOnce(order_book::Reply<T>) -> C,
+) -> Result<T, Refused> {
+    let (reply, outcome) = oneshot::channel();
+    outbox::submit(&market.book, make(reply).into()).await;
+    wait_for(outcome).await
+}
+
+async fn wait_for<T>(outcome: oneshot::Receiver<Result<T, Refused>>) -> Result<T, Refused> {
     match tokio::time::timeout(PATIENCE, outcome).await {
         Ok(Ok(outcome)) => outcome,
         // The actor died before it answered, or the log takes too long: it may have happened.

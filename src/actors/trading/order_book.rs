@@ -10,7 +10,7 @@ mod state;
 pub use messages::*;
 pub use state::BookState;
 
-use super::ledger::{AddOutcomes, Admit, LedgerActor, Need, Void};
+use super::ledger::{AddOutcomes, Admit, Applicant, LedgerActor, Need, Void};
 use super::market_data::{MarketDataActor, Publish};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
@@ -57,6 +57,20 @@ impl Waiting {
             Waiting::Cancel(_, reply) => reply.send(Err(why)).is_ok(),
             Waiting::CancelAll(reply) => reply.send(Err(why)).is_ok(),
         };
+    }
+}
+
+/// Entries that are about to be proposed together, with who waits for each.
+#[derive(Default)]
+struct Outgoing {
+    entries: Vec<u8>,
+    waiting: Vec<(Ticket, Waiting)>,
+}
+
+impl Outgoing {
+    fn add(&mut self, entry: &MarketEntry, waiting: Waiting) {
+        entry.encode(&mut self.entries);
+        self.waiting.push((entry.ticket(), waiting));
     }
 }
 
@@ -309,17 +323,19 @@ impl OrderBook {
         }
     }
 
-    fn propose(&mut self, entry: &MarketEntry, waiting: Waiting) {
-        let mut entries = Vec::with_capacity(96);
-        entry.encode(&mut entries);
-        let proposal = Propose { stream: self.stream(), epoch: self.epoch, entries, count: 1 };
+    fn propose(&mut self, Outgoing { entries, waiting }: Outgoing) {
+        if waiting.is_empty() {
+            return;
+        }
+        let count = waiting.len() as u32;
+        let proposal = Propose { stream: self.stream(), epoch: self.epoch, entries, count };
         match self.parts.log.try_send(proposal) {
-            Ok(()) => {
-                self.waiting.insert(entry.ticket(), waiting);
-            }
+            Ok(()) => self.waiting.extend(waiting),
             Err(_) => {
-                self.void(vec![entry.ticket()]);
-                waiting.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                self.void(waiting.iter().map(|(ticket, _)| *ticket).collect());
+                for (_, waiting) in waiting {
+                    waiting.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                }
             }
         }
     }
@@ -389,20 +405,51 @@ impl Handler<Refence> for OrderBook {
     }
 }
 
-impl Handler<Place> for OrderBook {
+impl Handler<Commands> for OrderBook {
     type Result = ();
 
-    fn handle(&mut self, Place { mut order, reply }: Place, _: &mut Self::Context) {
+    fn handle(&mut self, Commands(commands): Commands, _: &mut Self::Context) {
+        let mut applicants = Vec::with_capacity(commands.len());
+        let mut outgoing = Outgoing::default();
+        for command in commands {
+            if self.waiting.len() + applicants.len() + outgoing.waiting.len() >= MAX_IN_FLIGHT {
+                command.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                continue;
+            }
+            match command {
+                Command::Place(place) => applicants.extend(self.applicant(place)),
+                Command::Cancel(cancel) => self.cancel(cancel, &mut outgoing),
+                Command::CancelAll(cancel) => self.cancel_all(cancel, &mut outgoing),
+            }
+        }
+        self.propose(outgoing);
+        let Some(book) = self.this.lock().clone().filter(|_| !applicants.is_empty()) else { return };
+        let admit = Admit { applicants, stream: self.stream(), epoch: self.epoch, book };
+        if let Err(refused) = self.parts.ledger.offer(admit) {
+            for applicant in refused.message.applicants {
+                answer_now(applicant.reply, Err(Refused::Unavailable(Unavailable::Overloaded)));
+            }
+        }
+    }
+}
+
+impl OrderBook {
+    /// The order with what it needs from the ledger, or none when it was refused.
+    fn applicant(&self, Place { mut order, reply }: Place) -> Option<Applicant> {
         let replica = match self.ready() {
             Ok(replica) => replica,
-            Err(why) => return answer_now(reply, Err(why)),
+            Err(why) => {
+                answer_now(reply, Err(why));
+                return None;
+            }
         };
         let config = replica.book.config();
         (order.maker_fee, order.taker_fee) = (config.maker_fee, config.taker_fee);
         order.ticket = next_ticket();
         // The clock of the log cannot be known yet; a time that has just passed is caught by apply.
         if let Err(reason) = replica.book.check(&order, Timestamp::ZERO) {
-            return answer_now(reply, Err(Refused::Reject(reason)));
+            answer_now(reply, Err(Refused::Reject(reason)));
+            return None;
         }
         let pair = Pair { base: config.base, quote: config.quote };
         let need = self.need(replica, &order);
@@ -415,29 +462,10 @@ impl Handler<Place> for OrderBook {
             amount: need.least,
             client_id: order.client_id,
         };
-        let Some(book) = self.this.lock().clone() else { return };
-        if let Err(refused) = self.parts.ledger.offer(Admit { request, most: need.most, order, reply, book }) {
-            let _ = refused.message.reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
-        }
+        Some(Applicant { request, most: need.most, order, reply })
     }
-}
 
-impl Handler<Admitted> for OrderBook {
-    type Result = ();
-
-    fn handle(&mut self, Admitted { order, epoch, reply }: Admitted, _: &mut Self::Context) {
-        if !self.active || epoch != self.epoch {
-            self.void(vec![order.ticket]);
-            return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
-        }
-        self.propose(&MarketEntry::Place(order), Waiting::Place(reply));
-    }
-}
-
-impl Handler<Cancel> for OrderBook {
-    type Result = ();
-
-    fn handle(&mut self, Cancel { account, order, reply }: Cancel, _: &mut Self::Context) {
+    fn cancel(&self, Cancel { account, order, reply }: Cancel, outgoing: &mut Outgoing) {
         let replica = match self.ready() {
             Ok(replica) => replica,
             Err(why) => return answer_now(reply, Err(why)),
@@ -451,19 +479,34 @@ impl Handler<Cancel> for OrderBook {
             return answer_now(reply, Err(Refused::Reject(reason)));
         }
         let ticket = next_ticket();
-        self.propose(&MarketEntry::Cancel { ticket, account, order }, Waiting::Cancel(order, reply));
+        outgoing.add(&MarketEntry::Cancel { ticket, account, order }, Waiting::Cancel(order, reply));
     }
-}
 
-impl Handler<CancelAll> for OrderBook {
-    type Result = ();
-
-    fn handle(&mut self, CancelAll { account, side, reply }: CancelAll, _: &mut Self::Context) {
+    fn cancel_all(&self, CancelAll { account, side, reply }: CancelAll, outgoing: &mut Outgoing) {
         if let Err(why) = self.ready() {
             return answer_now(reply, Err(why));
         }
         let ticket = next_ticket();
-        self.propose(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));
+        outgoing.add(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));
+    }
+}
+
+impl Handler<Admitted> for OrderBook {
+    type Result = ();
+
+    fn handle(&mut self, Admitted { orders, epoch }: Admitted, _: &mut Self::Context) {
+        if !self.active || epoch != self.epoch {
+            self.void(orders.iter().map(|(order, _)| order.ticket).collect());
+            for (_, reply) in orders {
+                answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
+            }
+            return;
+        }
+        let mut outgoing = Outgoing::default();
+        for (order, reply) in orders {
+            outgoing.add(&MarketEntry::Place(order), Waiting::Place(reply));
+        }
+        self.propose(outgoing);
     }
 }
 

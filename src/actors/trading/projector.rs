@@ -8,7 +8,7 @@
 //! in the database, in one transaction with that watermark; a snapshot is never ahead of it.
 
 use super::recovery::{RecoveryError, catch_up};
-use crate::actors::event_log::Advanced;
+use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{Lifeline, Shutdown};
 use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, OrderId, Sequence, StreamId};
@@ -292,15 +292,23 @@ impl Observer for Collector<'_> {
 /// The actor. See the module's documentation.
 pub struct Projector {
     follower: Follower,
+    /// Says how far the log is. Looking there now and then costs less than a wake-up for each commit.
+    log: Arc<LogMeter>,
     due: bool,
     lifeline: Lifeline,
     checkpoint: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Projector {
-    /// A projector that goes on where this follower stands, and calls `checkpoint` after each snapshot.
-    pub fn new(follower: Follower, lifeline: Lifeline, checkpoint: Arc<dyn Fn() + Send + Sync>) -> Projector {
-        Projector { follower, due: true, lifeline, checkpoint }
+    /// A projector that goes on where this follower stands, in the log with these figures, and calls `checkpoint`
+    /// after each snapshot.
+    pub fn new(
+        follower: Follower,
+        log: Arc<LogMeter>,
+        lifeline: Lifeline,
+        checkpoint: Arc<dyn Fn() + Send + Sync>,
+    ) -> Projector {
+        Projector { follower, log, due: true, lifeline, checkpoint }
     }
 
     fn advance(&mut self, ctx: &mut Context<Self>) {
@@ -318,7 +326,7 @@ impl Actor for Projector {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(GATHER, |projector, ctx| {
-            if projector.due {
+            if projector.due || projector.log.position.load(Ordering::Relaxed) > projector.follower.position().0 {
                 projector.advance(ctx);
             }
             if projector.follower.snapshot_at.elapsed() >= SNAPSHOT_EVERY {
@@ -328,14 +336,6 @@ impl Actor for Projector {
         });
         // Rows that the database did not take are tried again even when nothing new comes.
         ctx.run_interval(Duration::from_secs(1), |projector, _| projector.due = true);
-    }
-}
-
-impl Handler<Advanced> for Projector {
-    type Result = ();
-
-    fn handle(&mut self, _: Advanced, _: &mut Self::Context) {
-        self.due = true;
     }
 }
 

@@ -1,6 +1,6 @@
 //! What an order book is asked, and what it answers.
 
-use super::super::Refused;
+use super::super::{Refused, answer_now};
 use crate::domain::book::Resting;
 use crate::domain::event::Fill;
 use crate::domain::ids::{AccountId, Epoch, MarketId, OrderId, Sequence};
@@ -12,9 +12,53 @@ use tokio::sync::oneshot;
 /// Where the answer to a command goes.
 pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
-/// Asks for an order to be placed. Its ticket, fees and hold are filled in here.
+/// Commands of callers, in their order.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
+pub struct Commands(pub Vec<Command>);
+
+/// What a caller may ask of a book.
+#[derive(Debug)]
+pub enum Command {
+    /// A new order.
+    Place(Place),
+    /// One order is to go.
+    Cancel(Cancel),
+    /// All orders of a user are to go.
+    CancelAll(CancelAll),
+}
+
+impl Command {
+    /// Answers the caller that nothing was done.
+    pub fn refuse(self, why: Refused) {
+        match self {
+            Command::Place(Place { reply, .. }) => answer_now(reply, Err(why)),
+            Command::Cancel(Cancel { reply, .. }) => answer_now(reply, Err(why)),
+            Command::CancelAll(CancelAll { reply, .. }) => answer_now(reply, Err(why)),
+        }
+    }
+}
+
+impl From<Place> for Command {
+    fn from(place: Place) -> Command {
+        Command::Place(place)
+    }
+}
+
+impl From<Cancel> for Command {
+    fn from(cancel: Cancel) -> Command {
+        Command::Cancel(cancel)
+    }
+}
+
+impl From<CancelAll> for Command {
+    fn from(cancel: CancelAll) -> Command {
+        Command::CancelAll(cancel)
+    }
+}
+
+/// Asks for an order to be placed. Its ticket, fees and hold are filled in by book and ledger.
+#[derive(Debug)]
 pub struct Place {
     /// The order.
     pub order: NewOrder,
@@ -22,21 +66,18 @@ pub struct Place {
     pub reply: Reply<OrderRecord>,
 }
 
-/// The ledger has reserved the order's hold.
+/// The ledger has reserved the holds of these orders.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Admitted {
-    /// The order, hold and ticket included.
-    pub order: NewOrder,
-    /// The epoch in which it was admitted.
+    /// The orders, hold and ticket included, each with who waits for it.
+    pub orders: Vec<(NewOrder, Reply<OrderRecord>)>,
+    /// The epoch in which they were admitted.
     pub epoch: Epoch,
-    /// Who waits.
-    pub reply: Reply<OrderRecord>,
 }
 
 /// Asks for one order to be canceled.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct Cancel {
     /// Whose it must be.
     pub account: AccountId,
@@ -47,8 +88,7 @@ pub struct Cancel {
 }
 
 /// Asks for all orders of a user to be canceled.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
+#[derive(Debug)]
 pub struct CancelAll {
     /// Whose.
     pub account: AccountId,
