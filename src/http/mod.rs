@@ -115,7 +115,7 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/tree/events", web::get().to(admin_tree::events))
         .route("/admin/tree/{path:.*}/crash", web::post().to(admin_tree::crash))
         .route("/admin/tree/{path:.*}/revive", web::post().to(admin_tree::revive))
-        .route("/feed", web::get().to(ws::feed::connect))
+        .route("/feed", web::get().to(ws::socket::connect))
         .default_service(web::to(unknown));
 }
 

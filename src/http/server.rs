@@ -23,6 +23,10 @@ use std::time::Duration;
 /// that nobody reads does not stay for ever.
 const UNREAD_FOR: Duration = Duration::from_secs(30);
 
+/// The operating system takes so many bytes more than have left the machine. What a slow reader has not got waits in
+/// our own queues instead, where it is bounded and conflated.
+const UNSENT_BYTES: u32 = 128 * 1024;
+
 /// A server with its addresses.
 pub struct Listening {
     /// To be awaited.
@@ -76,11 +80,13 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
 fn bound_patience(connection: &dyn Any) {
     #[cfg(target_os = "linux")]
     if let Some(stream) = connection.downcast_ref::<actix_web::rt::net::TcpStream>() {
-        // Without the option such a connection only lives longer.
-        let _ = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(UNREAD_FOR));
+        let socket = socket2::SockRef::from(stream);
+        // Without these options such a connection only lives longer, or takes more memory of the system.
+        let _ = socket.set_tcp_user_timeout(Some(UNREAD_FOR));
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = (connection, UNREAD_FOR);
+    let _ = (connection, UNREAD_FOR, UNSENT_BYTES);
 }
 
 /// The target of a request as it stands on the request line, where routing has changed it.

@@ -3,6 +3,7 @@
 pub mod api_keys;
 pub mod candles;
 pub mod db;
+pub mod events;
 pub mod fills;
 pub mod log;
 pub mod orders;

@@ -1,6 +1,7 @@
 //! What follows from the log, written together with how far it was read.
 
 use super::db::{Connection, Database, DbError, on_either};
+use super::events::{self, Runs};
 use super::fills::{self, FillRow};
 use super::log::Position;
 use super::schema::{ledger_entries, log_archive, watermark};
@@ -45,6 +46,8 @@ pub struct Changes {
     pub candles: BTreeMap<(MarketId, u32, Timestamp), Candle>,
     /// New ledger entries.
     pub ledger: Vec<LedgerRow>,
+    /// New events of each market.
+    pub events: BTreeMap<MarketId, Runs>,
     /// The newest entry of each stream that is contained.
     pub streams: BTreeMap<StreamId, Sequence>,
 }
@@ -84,6 +87,9 @@ pub fn write(database: &Database, changes: &Changes, position: Position) -> Resu
             candles::upsert(connection, *market, *granularity, candle)?;
         }
         insert_ledger(connection, &changes.ledger)?;
+        for (market, runs) in &changes.events {
+            events::insert(connection, *market, runs)?;
+        }
         let row = (watermark::position.eq(position.0 as i64), watermark::streams.eq(&streams));
         on_either!(connection, inner => diesel::insert_into(watermark::table)
             .values((watermark::id.eq(1), row))

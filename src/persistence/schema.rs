@@ -57,6 +57,18 @@ diesel::table! {
 }
 
 diesel::table! {
+    market_events (market, entry) {
+        market -> Integer,
+        entry -> BigInt,
+        first_sequence -> BigInt,
+        last_sequence -> BigInt,
+        first_at -> BigInt,
+        last_at -> BigInt,
+        events -> Binary,
+    }
+}
+
+diesel::table! {
     watermark (id) {
         id -> Integer,
         position -> BigInt,

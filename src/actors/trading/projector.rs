@@ -250,6 +250,7 @@ impl Observer for Collector<'_> {
                 }
             }
         }
+        self.changes.events.entry(id).or_default().add(outcomes);
         self.changes.streams.insert(StreamId::Market(id), outcomes.last());
     }
 

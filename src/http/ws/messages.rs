@@ -1,102 +1,138 @@
-//! The texts of the feed. Public ones are made once for each update and shared by all sessions.
+//! The texts of the feed. Public ones are made once for each update and shared by all readers; only what a party of
+//! an event hears beyond that is made for its own.
 
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::{Picture, Ticker, Update, parties_of};
-use crate::domain::event::{ChangeReason, Event, Fill};
-use crate::domain::ids::AccountId;
+use crate::actors::trading::market_data::{Ticker, Update, parties_of};
+use crate::domain::event::{Change, ChangeReason, Done, Event, Fill, Opened, Triggered};
+use crate::domain::ids::{AccountId, ClientOrderId, MarketId, OrderId};
 use crate::domain::market_data::Level;
-use crate::domain::money::{Price, Size};
-use crate::domain::order::{Kind, Side, Trigger};
+use crate::domain::money::{Decimal, Price, Size};
+use crate::domain::order::{Kind, NewOrder, Side, Stop, Trigger};
 use crate::domain::time::Timestamp;
 use crate::http::v1::views::side;
 use crate::http::{ids, wire};
 use bytestring::ByteString;
+use serde::Serialize;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use uuid::Uuid;
+
+fn text(message: &impl Serialize) -> ByteString {
+    // Plain structures of texts and numbers always become JSON.
+    serde_json::to_string(message).unwrap_or_default().into()
+}
+
+/// One side of a book, best first, as an iterator.
+pub type Levels<'a> = &'a mut dyn Iterator<Item = (Price, Size)>;
 
 /// The whole book, best first.
-pub fn snapshot(market: &Market, picture: &Picture, at: Timestamp) -> ByteString {
-    let row = |(price, level): &(Price, Level)| {
-        json!([wire::price(*price, &market.config), wire::size(level.size, &market.config)])
+pub fn snapshot(market: &Market, sequence: u64, bids: Levels<'_>, asks: Levels<'_>, at: Timestamp) -> ByteString {
+    let config = &market.config;
+    let rows = |levels: Levels<'_>| -> Vec<[String; 2]> {
+        levels.map(|(price, size)| [wire::price(price, config), wire::size(size, config)]).collect()
     };
     json!({
         "type": "snapshot",
-        "product_id": market.config.symbol,
-        "bids": picture.bids.iter().map(row).collect::<Vec<_>>(),
-        "asks": picture.asks.iter().map(row).collect::<Vec<_>>(),
-        "sequence": picture.sequence,
-        "time": wire::time(at),
-    })
-    .to_string()
-    .into()
-}
-
-/// The levels that changed.
-pub fn level2(market: &Market, update: &Update) -> ByteString {
-    let text = update.texts.level2.get_or_init(|| {
-        let row = |(book_side, price, size): &(Side, Price, Size)| {
-            json!([side(*book_side), wire::price(*price, &market.config), wire::size(*size, &market.config)])
-        };
-        json!({
-            "type": "l2update",
-            "product_id": market.config.symbol,
-            "changes": update.levels.iter().map(row).collect::<Vec<_>>(),
-            "sequence": update.sequence,
-            "time": wire::time(update.at),
-        })
-        .to_string()
-        .into()
-    });
-    text.clone()
-}
-
-fn match_message(market: &Market, kind: &str, sequence: u64, at: Timestamp, fill: &Fill) -> Value {
-    json!({
-        "type": kind,
-        "trade_id": fill.trade.0,
+        "product_id": config.symbol,
+        "bids": rows(bids),
+        "asks": rows(asks),
         "sequence": sequence,
-        "maker_order_id": ids::order(market.id, fill.maker),
-        "taker_order_id": ids::order(market.id, fill.taker),
         "time": wire::time(at),
-        "product_id": market.config.symbol,
-        "size": wire::size(fill.size, &market.config),
-        "price": wire::price(fill.price, &market.config),
-        "side": side(fill.maker_side),
-    })
-}
-
-/// The trades of an update.
-pub fn matches(market: &Market, update: &Update) -> Vec<ByteString> {
-    let texts = update.texts.matches.get_or_init(|| {
-        let text = |(sequence, fill): &(u64, Fill)| {
-            match_message(market, "match", *sequence, update.at, fill).to_string().into()
-        };
-        update.fills.iter().map(text).collect()
-    });
-    texts.clone()
-}
-
-/// The last trade, for a new subscriber of matches. Its orders are not known any more.
-pub fn last_match(market: &Market, ticker: &Ticker) -> ByteString {
-    let nobody = uuid::Uuid::nil();
-    json!({
-        "type": "last_match",
-        "trade_id": ticker.trade.id.0,
-        "sequence": ticker.sequence,
-        "maker_order_id": nobody,
-        "taker_order_id": nobody,
-        "time": wire::time(ticker.trade.at),
-        "product_id": market.config.symbol,
-        "size": wire::size(ticker.trade.size, &market.config),
-        "price": wire::price(ticker.trade.price, &market.config),
-        "side": side(ticker.trade.maker_side),
     })
     .to_string()
     .into()
 }
 
-/// The tickers of an update.
-pub fn tickers<'a>(market: &Market, update: &'a Update) -> &'a [ByteString] {
+/// Levels with their new sizes.
+pub fn level2<'a>(
+    market: &Market,
+    sequence: u64,
+    changes: impl Iterator<Item = &'a (Side, Price, Size)>,
+    at: Timestamp,
+) -> ByteString {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        r#type: &'static str,
+        product_id: &'a str,
+        changes: Vec<(&'static str, String, String)>,
+        sequence: u64,
+        time: String,
+    }
+    let config = &market.config;
+    let row = |(book_side, price, size): &(Side, Price, Size)| {
+        (side(*book_side), wire::price(*price, config), wire::size(*size, config))
+    };
+    text(&Message {
+        r#type: "l2update",
+        product_id: &config.symbol,
+        changes: changes.map(row).collect(),
+        sequence,
+        time: wire::time(at),
+    })
+}
+
+/// The level changes of an update; made once.
+pub fn level2_of(market: &Market, update: &Update) -> ByteString {
+    let made = || level2(market, update.sequence, update.levels.iter(), update.at);
+    update.texts.level2.get_or_init(made).clone()
+}
+
+/// The trades of an update; made once.
+pub fn matches_of<'a>(market: &Market, update: &'a Update) -> &'a [ByteString] {
+    update.texts.matches.get_or_init(|| {
+        let message = |(sequence, fill): &(u64, Fill)| text(&matched(market, "match", *sequence, update.at, fill));
+        update.fills.iter().map(message).collect()
+    })
+}
+
+/// The tickers of an update; made once.
+pub fn tickers_of<'a>(market: &Market, update: &'a Update) -> &'a [ByteString] {
     update.texts.tickers.get_or_init(|| update.tickers.iter().map(|one| ticker(market, one)).collect())
+}
+
+/// The public events of an update with their sequences; made once.
+pub fn full_of<'a>(market: &Market, update: &'a Update) -> &'a [(u64, ByteString)] {
+    update.texts.full.get_or_init(|| {
+        let public = update.outcomes.numbered().filter(|(_, event)| event.is_public());
+        public.filter_map(|(n, event)| Some((n, of_event(market, None, n, update.at, event)?))).collect()
+    })
+}
+
+#[derive(Serialize)]
+struct Match<'a> {
+    r#type: &'static str,
+    trade_id: u64,
+    sequence: u64,
+    maker_order_id: Uuid,
+    taker_order_id: Uuid,
+    time: String,
+    product_id: &'a str,
+    size: String,
+    price: String,
+    side: &'static str,
+    #[serde(flatten)]
+    own: Option<Own>,
+}
+
+fn matched<'a>(market: &'a Market, kind: &'static str, sequence: u64, at: Timestamp, fill: &Fill) -> Match<'a> {
+    Match {
+        r#type: kind,
+        trade_id: fill.trade.0,
+        sequence,
+        maker_order_id: ids::order(market.id, fill.maker),
+        taker_order_id: ids::order(market.id, fill.taker),
+        time: wire::time(at),
+        product_id: &market.config.symbol,
+        size: wire::size(fill.size, &market.config),
+        price: wire::price(fill.price, &market.config),
+        side: side(fill.maker_side),
+        own: None,
+    }
+}
+
+/// The last trade, for a new reader of matches.
+pub fn last_match(market: &Market, sequence: u64, at: Timestamp, fill: &Fill) -> ByteString {
+    text(&matched(market, "last_match", sequence, at, fill))
 }
 
 /// The ticker after the trades of one order.
@@ -148,119 +184,237 @@ pub fn error(message: &str, reason: &str) -> ByteString {
     json!({"type": "error", "message": message, "reason": reason}).to_string().into()
 }
 
-/// What the owner of an order hears of one event; `None` when it does not concern the user.
-pub fn private(market: &Market, user: AccountId, sequence: u64, at: Timestamp, event: &Event) -> Option<ByteString> {
-    let mut concerned = false;
-    parties_of(event, |party| concerned |= party == user);
-    if !concerned {
-        return None;
-    }
-    let mut message = event_message(market, user, sequence, at, event)?;
-    if let Value::Object(fields) = &mut message {
-        fields.insert("user_id".into(), json!(ids::user(user)));
-        fields.insert("profile_id".into(), json!(ids::profile(user)));
-    }
-    Some(message.to_string().into())
+/// The last message before the server closes a connection: why, and from where each market's events can be resumed.
+pub fn closing(reason: &str, resume_from: &BTreeMap<String, u64>) -> ByteString {
+    json!({"type": "error", "message": "Connection closed", "reason": reason, "resume_from": resume_from})
+        .to_string()
+        .into()
 }
 
-fn event_message(market: &Market, user: AccountId, sequence: u64, at: Timestamp, event: &Event) -> Option<Value> {
-    let config = &market.config;
-    let order_id = |id| ids::order(market.id, id);
-    let base = |kind: &str, id, order_side| {
-        json!({
-            "type": kind, "time": wire::time(at), "product_id": config.symbol, "sequence": sequence,
-            "order_id": order_id(id), "side": side(order_side),
-        })
-    };
-    let with = |mut message: Value, more: Vec<(&str, Value)>| {
-        if let Value::Object(fields) = &mut message {
-            fields.extend(more.into_iter().map(|(key, value)| (key.to_owned(), value)));
-        }
-        message
+/// What only the party of an event hears of it.
+#[derive(Serialize)]
+struct Own {
+    user_id: Uuid,
+    profile_id: Uuid,
+    #[serde(flatten)]
+    roles: BTreeMap<String, Value>,
+}
+
+/// Whether the event concerns the user.
+pub fn concerns(event: &Event, user: AccountId) -> bool {
+    let mut concerned = false;
+    parties_of(event, |party| concerned |= party == user);
+    concerned
+}
+
+/// The message of one event, for the public or, with its own fields, for a party of it. `None` when it has none.
+pub fn of_event(
+    market: &Market,
+    party: Option<AccountId>,
+    sequence: u64,
+    at: Timestamp,
+    event: &Event,
+) -> Option<ByteString> {
+    let own = |roles| party.map(|user| Own { user_id: ids::user(user), profile_id: ids::profile(user), roles });
+    let head = |kind, id, order_side| Head {
+        r#type: kind,
+        time: wire::time(at),
+        product_id: &market.config.symbol,
+        sequence,
+        order_id: ids::order(market.id, id),
+        side: side(order_side),
+        own: own(BTreeMap::new()),
     };
     Some(match event {
         Event::Accepted(id, order) => match order.stop {
-            None => {
-                let mut more = match order.kind {
-                    Kind::Limit { price, .. } => vec![
-                        ("order_type", json!("limit")),
-                        ("price", json!(wire::price(price, config))),
-                        ("size", json!(wire::size(order.size, config))),
-                    ],
-                    Kind::Market { funds } => {
-                        let mut more = vec![("order_type", json!("market"))];
-                        if !order.size.is_zero() {
-                            more.push(("size", json!(wire::size(order.size, config))));
-                        }
-                        more.extend(funds.map(|funds| ("funds", json!(wire::amount(funds, &market.quote)))));
-                        more
-                    }
-                };
-                more.extend(order.client_id.map(|id| ("client_oid", json!(uuid::Uuid::from_u128(id.0)))));
-                with(base("received", *id, order.side), more)
-            }
-            Some(stop) => json!({
-                "type": "activate",
-                "product_id": config.symbol,
-                "timestamp": crate::domain::money::Decimal { units: i128::from(at.0), decimals: 6 }.to_string(),
-                "order_id": order_id(*id),
-                "stop_type": if stop.trigger == Trigger::Loss { "loss" } else { "entry" },
-                "side": side(order.side),
-                "stop_price": wire::price(stop.price, config),
-                "size": wire::size(order.size, config),
-                "private": true,
-            }),
+            None => text(&Received::new(market, head("received", *id, order.side), order.into())),
+            Some(stop) => activate(market, *id, order, stop, party?, at),
         },
-        Event::Opened(opened) => with(
-            base("open", opened.id, opened.side),
-            vec![
-                ("price", json!(wire::price(opened.price, config))),
-                ("remaining_size", json!(wire::size(opened.remaining, config))),
-            ],
-        ),
+        Event::Triggered(order) => text(&Received::new(market, head("received", order.id, order.side), order.into())),
+        Event::Opened(opened) => text(&open(market, head("open", opened.id, opened.side), opened)),
         Event::Filled(fill) => {
-            let (role, rate) =
-                if fill.taker_account == user { ("taker", config.taker_fee) } else { ("maker", config.maker_fee) };
-            let mut message = match_message(market, "match", sequence, at, fill);
-            if let Value::Object(fields) = &mut message {
-                fields.insert(format!("{role}_user_id"), json!(ids::user(user)));
-                fields.insert(format!("{role}_profile_id"), json!(ids::profile(user)));
-                fields.insert(format!("{role}_fee_rate"), json!(wire::rate(rate)));
-            }
-            message
+            let roles = party.map(|user| roles(market, fill, user)).unwrap_or_default();
+            text(&Match { own: own(roles), ..matched(market, "match", sequence, at, fill) })
         }
-        Event::Changed(change) => {
-            let reason = match change.reason {
-                ChangeReason::SelfTrade => "STP",
-                ChangeReason::Amended => "modify_order",
-            };
-            let mut more = vec![("reason", json!(reason))];
-            more.extend(change.price.map(|price| ("price", json!(wire::price(price, config)))));
-            more.extend(change.new_price.map(|price| ("new_price", json!(wire::price(price, config)))));
-            match (change.old_funds, change.new_funds) {
-                (Some(old), Some(new)) => {
-                    more.push(("old_funds", json!(wire::amount(old, &market.quote))));
-                    more.push(("new_funds", json!(wire::amount(new, &market.quote))));
-                }
-                _ => {
-                    more.push(("old_size", json!(wire::size(change.old_size, config))));
-                    more.push(("new_size", json!(wire::size(change.new_size, config))));
-                }
-            }
-            with(base("change", change.id, change.side), more)
-        }
-        Event::Done(done) => {
-            let mut more = vec![("reason", json!(done.reason.wire()))];
-            if let Some(price) = done.price {
-                more.push(("price", json!(wire::price(price, config))));
-                more.push(("remaining_size", json!(wire::size(done.remaining, config))));
-            }
-            with(base("done", done.id, done.side), more)
-        }
-        Event::Triggered(triggered) => json!({
-            "type": "received", "time": wire::time(at), "product_id": config.symbol, "sequence": sequence,
-            "order_id": order_id(triggered.id),
-        }),
+        Event::Changed(change) => text(&changed(market, head("change", change.id, change.side), change)),
+        Event::Done(done) => text(&ended(market, head("done", done.id, done.side), done)),
         Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => return None,
     })
+}
+
+/// The user's own roles in a match. Clients tell maker from taker by the fee rate that they are shown.
+fn roles(market: &Market, fill: &Fill, user: AccountId) -> BTreeMap<String, Value> {
+    let config = &market.config;
+    let (role, rate) =
+        if fill.taker_account == user { ("taker", config.taker_fee) } else { ("maker", config.maker_fee) };
+    BTreeMap::from([
+        (format!("{role}_user_id"), json!(ids::user(user))),
+        (format!("{role}_profile_id"), json!(ids::profile(user))),
+        (format!("{role}_fee_rate"), json!(wire::rate(rate))),
+    ])
+}
+
+#[derive(Serialize)]
+struct Head<'a> {
+    r#type: &'static str,
+    time: String,
+    product_id: &'a str,
+    sequence: u64,
+    order_id: Uuid,
+    side: &'static str,
+    #[serde(flatten)]
+    own: Option<Own>,
+}
+
+/// What a `received` message tells of an order.
+struct Asked {
+    client_id: Option<ClientOrderId>,
+    kind: Kind,
+    size: Size,
+}
+
+impl From<&NewOrder> for Asked {
+    fn from(order: &NewOrder) -> Asked {
+        Asked { client_id: order.client_id, kind: order.kind, size: order.size }
+    }
+}
+
+impl From<&Triggered> for Asked {
+    fn from(order: &Triggered) -> Asked {
+        Asked { client_id: order.client_id, kind: order.kind, size: order.size }
+    }
+}
+
+#[derive(Serialize)]
+struct Received<'a> {
+    #[serde(flatten)]
+    head: Head<'a>,
+    order_type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    size: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    funds: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_oid: Option<Uuid>,
+}
+
+impl Received<'_> {
+    fn new<'a>(market: &Market, head: Head<'a>, asked: Asked) -> Received<'a> {
+        let config = &market.config;
+        let (order_type, price, funds) = match asked.kind {
+            Kind::Limit { price, .. } => ("limit", Some(wire::price(price, config)), None),
+            Kind::Market { funds } => ("market", None, funds.map(|funds| wire::amount(funds, &market.quote))),
+        };
+        Received {
+            head,
+            order_type,
+            size: (!asked.size.is_zero()).then(|| wire::size(asked.size, config)),
+            price,
+            funds,
+            client_oid: asked.client_id.map(|id| Uuid::from_u128(id.0)),
+        }
+    }
+}
+
+fn activate(market: &Market, id: OrderId, order: &NewOrder, stop: Stop, user: AccountId, at: Timestamp) -> ByteString {
+    let config = &market.config;
+    let funds = match order.kind {
+        Kind::Market { funds } => funds.map(|funds| wire::amount(funds, &market.quote)),
+        Kind::Limit { .. } => None,
+    };
+    json!({
+        "type": "activate",
+        "product_id": config.symbol,
+        "timestamp": Decimal { units: i128::from(at.0), decimals: 6 }.to_string(),
+        "user_id": ids::user(user),
+        "profile_id": ids::profile(user),
+        "order_id": ids::order(market.id, id),
+        "stop_type": if stop.trigger == Trigger::Loss { "loss" } else { "entry" },
+        "side": side(order.side),
+        "stop_price": wire::price(stop.price, config),
+        "size": wire::size(order.size, config),
+        "funds": funds.unwrap_or_else(|| "0".into()),
+        "private": true,
+    })
+    .to_string()
+    .into()
+}
+
+fn open<'a>(market: &Market, head: Head<'a>, opened: &Opened) -> impl Serialize + use<'a> {
+    #[derive(Serialize)]
+    struct Open<'a> {
+        #[serde(flatten)]
+        head: Head<'a>,
+        price: String,
+        remaining_size: String,
+    }
+    Open {
+        head,
+        price: wire::price(opened.price, &market.config),
+        remaining_size: wire::size(opened.remaining, &market.config),
+    }
+}
+
+fn changed<'a>(market: &Market, head: Head<'a>, change: &Change) -> impl Serialize + use<'a> {
+    #[derive(Serialize)]
+    struct Changed<'a> {
+        #[serde(flatten)]
+        head: Head<'a>,
+        reason: &'static str,
+        #[serde(flatten)]
+        values: BTreeMap<&'static str, String>,
+    }
+    let config = &market.config;
+    let mut values = BTreeMap::new();
+    values.extend(change.price.map(|price| ("price", wire::price(price, config))));
+    values.extend(change.new_price.map(|price| ("new_price", wire::price(price, config))));
+    match (change.old_funds, change.new_funds) {
+        (Some(old), Some(new)) => values
+            .extend([("old_funds", wire::amount(old, &market.quote)), ("new_funds", wire::amount(new, &market.quote))]),
+        _ => values.extend([
+            ("old_size", wire::size(change.old_size, config)),
+            ("new_size", wire::size(change.new_size, config)),
+        ]),
+    }
+    let reason = match change.reason {
+        ChangeReason::SelfTrade => "STP",
+        ChangeReason::Amended => "modify_order",
+    };
+    Changed { head, reason, values }
+}
+
+fn ended<'a>(market: &Market, head: Head<'a>, done: &Done) -> impl Serialize + use<'a> {
+    #[derive(Serialize)]
+    struct Ended<'a> {
+        #[serde(flatten)]
+        head: Head<'a>,
+        reason: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        price: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remaining_size: Option<String>,
+    }
+    let config = &market.config;
+    Ended {
+        head,
+        reason: done.reason.wire(),
+        price: done.price.map(|price| wire::price(price, config)),
+        remaining_size: done.price.map(|_| wire::size(done.remaining, config)),
+    }
+}
+
+/// The full list of what a connection has: channel names with product symbols.
+pub fn subscriptions(channels: &[(&'static str, Vec<String>)]) -> ByteString {
+    let rows: Vec<_> = channels.iter().map(|(name, products)| json!({"name": name, "product_ids": products})).collect();
+    json!({"type": "subscriptions", "channels": rows}).to_string().into()
+}
+
+/// Symbols of markets by their place, for `resume_from`.
+pub fn by_symbol(
+    sequences: impl Iterator<Item = (MarketId, u64)>,
+    market: impl Fn(MarketId) -> Option<String>,
+) -> BTreeMap<String, u64> {
+    sequences.filter_map(|(id, sequence)| Some((market(id)?, sequence))).collect()
 }

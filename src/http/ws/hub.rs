@@ -1,0 +1,467 @@
+//! One worker's share of the feed: its sessions, and the markets that they read.
+//!
+//! Market data tells each worker once of a change, and the worker tells its sessions without any further hop between
+//! threads. Everything here lives on the worker's thread; only [`Updated`] comes from elsewhere, through the bounded
+//! mailbox of the worker's one hub actor.
+//!
+//! Invariants: a market that a session subscribes to is active before the subscription is confirmed, so that every
+//! event after the confirmation reaches the session; a session that cannot take an event is closed, with a reason and
+//! the sequences from which it can resume.
+
+use super::market_feed::{MarketFeed, Wants};
+use super::messages;
+use super::outbox::Outbox;
+use super::request::Channel;
+use super::{replay, status};
+use crate::actors::trading::Market;
+use crate::actors::trading::market_data::{Subscribe, Unsubscribe, Update, Updated, wall_clock};
+use crate::domain::ids::{AccountId, MarketId, Sequence};
+use crate::http::AppState;
+use actix::prelude::*;
+use actix_web::web;
+use bytestring::ByteString;
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// Updates that may wait for one worker.
+const MAILBOX: usize = 8_192;
+/// How long level changes are gathered for those who want them so.
+const GATHER: Duration = Duration::from_millis(50);
+/// Seconds between the messages of the slow ticker and of the status channel.
+const SELDOM_S: u32 = 5;
+/// Seconds between pings, and the silence after which a session is given up.
+const PING_S: u32 = 15;
+const SILENCE: Duration = Duration::from_secs(45);
+/// Seconds after which a market that nobody reads is left.
+const IDLE_S: u32 = 30;
+
+/// Reasons for which the server ends a connection.
+pub mod reasons {
+    /// Its reader does not keep up.
+    pub const SLOW: &str = "slow_reader";
+    /// The market's data were rebuilt, and events were missed meanwhile.
+    pub const RESTARTED: &str = "market_restarted";
+    /// The market does not answer.
+    pub const STARTING: &str = "starting";
+    /// The events that it wants to resume from are not kept any more.
+    pub const TOO_OLD: &str = "resume_too_old";
+    /// The worker failed.
+    pub const FAILED: &str = "internal";
+}
+
+/// One connection as its worker sees it.
+#[derive(Debug)]
+pub struct Session {
+    /// Its number on this worker.
+    pub id: u64,
+    /// What waits to be sent.
+    pub outbox: Rc<Outbox>,
+    /// Whose it is, once its client has said so.
+    pub user: Cell<Option<AccountId>>,
+    /// When its client was last heard.
+    pub heard: Cell<Instant>,
+    channels: RefCell<BTreeMap<MarketId, BTreeSet<Channel>>>,
+    status: Cell<bool>,
+    replaying: RefCell<BTreeSet<MarketId>>,
+}
+
+impl Session {
+    /// Whether past events of the market are still being sent.
+    pub fn is_replaying(&self, market: MarketId) -> bool {
+        self.replaying.borrow().contains(&market)
+    }
+
+    pub(super) fn set_replaying(&self, market: MarketId, replaying: bool) {
+        let mut all = self.replaying.borrow_mut();
+        let _ = if replaying { all.insert(market) } else { all.remove(&market) };
+    }
+
+    /// Which events of the market it wants.
+    pub fn wants(&self, market: MarketId) -> Wants {
+        self.channels.borrow().get(&market).map(Wants::of).unwrap_or_default()
+    }
+}
+
+/// See the module's documentation.
+pub struct Hub {
+    state: web::Data<AppState>,
+    inner: RefCell<Inner>,
+    inbox: RefCell<Option<Recipient<Updated>>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    feeds: BTreeMap<MarketId, MarketFeed>,
+    /// Markets whose picture is on its way, with what came after it was asked for.
+    activating: BTreeMap<MarketId, Activation>,
+    sessions: BTreeMap<u64, Rc<Session>>,
+    next_session: u64,
+    status: Option<ByteString>,
+    seconds: u32,
+}
+
+#[derive(Default)]
+struct Activation {
+    /// The market was lost again meanwhile.
+    lost: bool,
+    held: Vec<Arc<Update>>,
+    waiting: Vec<oneshot::Sender<bool>>,
+}
+
+thread_local! {
+    static OF_WORKER: RefCell<Option<Rc<Hub>>> = const { RefCell::new(None) };
+}
+
+impl Hub {
+    /// The hub of the worker whose thread this is; it starts with the first session.
+    pub fn of_worker(state: &web::Data<AppState>) -> Rc<Hub> {
+        OF_WORKER.with_borrow_mut(|slot| match slot {
+            Some(hub) if hub.inbox.borrow().as_ref().is_some_and(Recipient::connected) => hub.clone(),
+            _ => {
+                let hub = Rc::new(Hub { state: state.clone(), inner: RefCell::default(), inbox: RefCell::default() });
+                let inbox = HubActor { hub: hub.clone() }.start();
+                *hub.inbox.borrow_mut() = Some(inbox.recipient());
+                *slot = Some(hub.clone());
+                hub
+            }
+        })
+    }
+
+    /// What handlers work with.
+    pub fn state(&self) -> &web::Data<AppState> {
+        &self.state
+    }
+
+    /// A market by its place.
+    pub fn market(&self, id: MarketId) -> Option<Arc<Market>> {
+        self.state.trading.market_by_id(id).cloned()
+    }
+
+    /// A new session.
+    pub fn open(&self) -> Rc<Session> {
+        let mut inner = self.inner.borrow_mut();
+        inner.next_session += 1;
+        let session = Rc::new(Session {
+            id: inner.next_session,
+            outbox: Rc::default(),
+            user: Cell::new(None),
+            heard: Cell::new(Instant::now()),
+            channels: RefCell::default(),
+            status: Cell::new(false),
+            replaying: RefCell::default(),
+        });
+        inner.sessions.insert(session.id, session.clone());
+        session
+    }
+
+    /// Forgets a session.
+    pub fn leave(&self, session: &Session) {
+        let mut inner = self.inner.borrow_mut();
+        inner.sessions.remove(&session.id);
+        for (market, channels) in session.channels.take() {
+            if let Some(feed) = inner.feeds.get_mut(&market) {
+                feed.leave(session, &channels, &BTreeSet::new());
+            }
+        }
+    }
+
+    /// Ends a session with a reason, and tells from where the events of each market can be resumed.
+    pub fn close(&self, session: &Session, reason: &str) {
+        let symbol = |id| self.market(id).map(|market| market.config.symbol.clone());
+        let resume = messages::by_symbol(session.outbox.delivered().into_iter(), symbol);
+        session.outbox.close(messages::closing(reason, &resume), reason);
+        self.leave(session);
+    }
+
+    /// Makes markets active, so that sessions can join them at once; false when one does not answer.
+    pub async fn activate(self: &Rc<Self>, markets: BTreeSet<MarketId>) -> bool {
+        for id in markets {
+            let waiting = {
+                let mut inner = self.inner.borrow_mut();
+                if inner.feeds.contains_key(&id) {
+                    continue;
+                }
+                let (answer, waiting) = oneshot::channel();
+                let fresh = !inner.activating.contains_key(&id);
+                inner.activating.entry(id).or_default().waiting.push(answer);
+                if fresh {
+                    let hub = self.clone();
+                    actix_web::rt::spawn(async move { hub.begin(id).await });
+                }
+                drop(inner);
+                waiting
+            };
+            if !waiting.await.unwrap_or(false) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Asks for a market's picture and everything after it; false when the market does not answer.
+    async fn begin(self: &Rc<Self>, id: MarketId) -> bool {
+        let inbox = self.inbox.borrow().clone();
+        let (Some(market), Some(inbox)) = (self.market(id), inbox) else { return false };
+        let picture = market.data.send(Subscribe(inbox)).await.ok().flatten();
+        let mut inner = self.inner.borrow_mut();
+        let Some(activation) = inner.activating.remove(&id) else { return false };
+        let active = picture.is_some();
+        let mut holed = Vec::new();
+        match (picture, inner.feeds.get_mut(&id)) {
+            (Some(picture), Some(feed)) => holed = feed.restart(picture),
+            (Some(picture), None) => drop(inner.feeds.insert(id, MarketFeed::new(market, picture))),
+            (None, _) => {}
+        }
+        for answer in activation.waiting {
+            // Whoever asked may have gone meanwhile.
+            let _ = answer.send(active);
+        }
+        drop(inner);
+        for session in holed {
+            self.close(&session, reasons::RESTARTED);
+        }
+        for update in activation.held {
+            self.update(&update);
+        }
+        active && !activation.lost
+    }
+
+    fn updated(self: &Rc<Self>, updated: Updated) {
+        match updated {
+            Updated::Changes(update) => self.update(&update),
+            Updated::Lost(id) => {
+                let inner = &mut *self.inner.borrow_mut();
+                match inner.activating.get_mut(&id) {
+                    Some(activation) => activation.lost = true,
+                    None if inner.feeds.contains_key(&id) => {
+                        inner.activating.insert(id, Activation::default());
+                        let hub = self.clone();
+                        actix_web::rt::spawn(async move { hub.again(id).await });
+                    }
+                    None => {}
+                }
+            }
+        }
+    }
+
+    /// Begins a market anew for the sessions that read it; while it does not answer, it is asked again.
+    async fn again(self: Rc<Self>, id: MarketId) {
+        while !self.begin(id).await {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            self.inner.borrow_mut().activating.entry(id).or_default();
+        }
+    }
+
+    fn update(&self, update: &Arc<Update>) {
+        let slow = {
+            let mut inner = self.inner.borrow_mut();
+            if let Some(activation) = inner.activating.get_mut(&update.market) {
+                if activation.held.len() < MAILBOX {
+                    activation.held.push(update.clone());
+                } else {
+                    activation.lost = true;
+                }
+                return;
+            }
+            inner.feeds.get_mut(&update.market).map(|feed| feed.update(update)).unwrap_or_default()
+        };
+        for session in slow {
+            self.close(&session, reasons::SLOW);
+        }
+    }
+
+    /// Adds channels to a session; the markets are active. `resume` names the sequences after which events are wanted.
+    pub fn subscribe(
+        self: &Rc<Self>,
+        session: &Rc<Session>,
+        wanted: &BTreeSet<(Channel, Option<MarketId>)>,
+        resume: &BTreeMap<MarketId, u64>,
+    ) {
+        let mut new: BTreeMap<MarketId, BTreeSet<Channel>> = BTreeMap::new();
+        for (channel, market) in wanted {
+            match market {
+                Some(market) => {
+                    if session.channels.borrow_mut().entry(*market).or_default().insert(*channel) {
+                        new.entry(*market).or_default().insert(*channel);
+                    }
+                }
+                None if *channel == Channel::Status && !session.status.replace(true) => {
+                    let text = status::message(&self.state);
+                    session.outbox.optional(text.clone());
+                    self.inner.borrow_mut().status = Some(text);
+                }
+                None => {}
+            }
+        }
+        let mut slow = !session.outbox.text(self.subscriptions(session));
+        for (id, channels) in new {
+            let all = session.channels.borrow().get(&id).cloned().unwrap_or_default();
+            let mut inner = self.inner.borrow_mut();
+            let Some(feed) = inner.feeds.get_mut(&id) else { continue };
+            let fresh = Wants::of(&channels) == Wants::of(&all) && Wants::of(&channels).any();
+            let from = resume.get(&id).copied().filter(|_| fresh && !session.is_replaying(id));
+            let joined = feed.join(session, &channels, &all, from.is_some() || session.is_replaying(id));
+            slow |= !joined;
+            drop(inner);
+            if let (Some(from), Some(market)) = (from, self.market(id)) {
+                session.set_replaying(id, true);
+                actix_web::rt::spawn(replay::run(self.clone(), session.clone(), market, from));
+            }
+        }
+        if slow {
+            self.close(session, reasons::SLOW);
+        }
+    }
+
+    /// Takes channels off a session; a channel without market ends for all of them.
+    pub fn unsubscribe(&self, session: &Rc<Session>, unwanted: &BTreeSet<(Channel, Option<MarketId>)>) {
+        let mut inner = self.inner.borrow_mut();
+        for (channel, market) in unwanted {
+            if *channel == Channel::Status {
+                session.status.set(false);
+            }
+            let mut all = session.channels.borrow_mut();
+            let places = all.iter_mut().filter(|(id, _)| market.is_none_or(|market| market == **id));
+            for (id, channels) in places {
+                if channels.remove(channel)
+                    && let Some(feed) = inner.feeds.get_mut(id)
+                {
+                    feed.leave(session, &BTreeSet::from([*channel]), channels);
+                }
+            }
+            all.retain(|_, channels| !channels.is_empty());
+        }
+        drop(inner);
+        if !session.outbox.text(self.subscriptions(session)) {
+            self.close(session, reasons::SLOW);
+        }
+    }
+
+    /// The full list of what a session has.
+    fn subscriptions(&self, session: &Session) -> ByteString {
+        let channels = session.channels.borrow();
+        let of = |channel: Channel| -> Vec<String> {
+            let has = channels.iter().filter(|(_, channels)| channels.contains(&channel));
+            has.filter_map(|(id, _)| self.market(*id)).map(|market| market.config.symbol.clone()).collect()
+        };
+        let list: Vec<_> = Channel::ALL
+            .into_iter()
+            .map(|channel| (channel, of(channel)))
+            .filter(|(channel, products)| match channel {
+                Channel::Status => session.status.get(),
+                _ => !products.is_empty(),
+            })
+            .map(|(channel, products)| (channel.name(), products))
+            .collect();
+        messages::subscriptions(&list)
+    }
+
+    /// A new snapshot of a market for a session that still wants its levels.
+    pub fn snapshot(&self, session: &Session, id: MarketId) -> Option<ByteString> {
+        let wanted =
+            session.channels.borrow().get(&id).is_some_and(|channels| {
+                channels.contains(&Channel::Level2) || channels.contains(&Channel::Level2Batch)
+            });
+        let mut inner = self.inner.borrow_mut();
+        inner.feeds.get_mut(&id).filter(|_| wanted).map(MarketFeed::snapshot)
+    }
+
+    /// Ends the catching up of a session: from here on it follows the market, which stands at or before `applied`, the
+    /// entry up to which everything was sent. False when the market is further already, or gone.
+    pub(super) fn go_live(&self, session: &Rc<Session>, id: MarketId, applied: Sequence) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        let Some(feed) = inner.feeds.get_mut(&id) else { return false };
+        if feed.applied > applied {
+            return false;
+        }
+        let wants = session.wants(id);
+        if wants.any() {
+            feed.follow(session, wants, applied);
+        }
+        session.set_replaying(id, false);
+        true
+    }
+
+    /// What happens once a second.
+    fn second(&self) {
+        let now = wall_clock();
+        let mut inner = self.inner.borrow_mut();
+        inner.seconds = inner.seconds.wrapping_add(1);
+        let seldom = inner.seconds.is_multiple_of(SELDOM_S);
+        let inbox = self.inbox.borrow();
+        inner.feeds.retain(|_, feed| {
+            feed.heartbeat(now);
+            if seldom {
+                feed.flush_tickers();
+            }
+            feed.idle = if feed.is_unread() { feed.idle + 1 } else { 0 };
+            let kept = feed.idle < IDLE_S;
+            if let (false, Some(inbox)) = (kept, inbox.as_ref()) {
+                // Market data that does not take this finds the feed gone with its next update.
+                let _ = feed.market.data.try_send(Unsubscribe(inbox.clone()));
+            }
+            kept
+        });
+        if inner.sessions.values().any(|session| session.status.get()) {
+            let text = status::message(&self.state);
+            if seldom || inner.status.as_ref().is_none_or(|before| !status::same(before, &text)) {
+                for session in inner.sessions.values().filter(|session| session.status.get()) {
+                    session.outbox.optional(text.clone());
+                }
+                inner.status = Some(text);
+            }
+        }
+        if inner.seconds.is_multiple_of(PING_S) {
+            let silent = |session: &&Rc<Session>| session.heard.get().elapsed() > SILENCE;
+            for session in inner.sessions.values() {
+                session.outbox.ping();
+            }
+            let gone: Vec<_> = inner.sessions.values().filter(silent).cloned().collect();
+            drop(inner);
+            for session in gone {
+                self.close(&session, "silent");
+            }
+        }
+    }
+}
+
+/// The hub's place on its worker: takes updates and keeps time.
+struct HubActor {
+    hub: Rc<Hub>,
+}
+
+impl Actor for HubActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(Duration::from_secs(1), |actor, _| actor.hub.second());
+        ctx.run_interval(GATHER, |actor, _| {
+            actor.hub.inner.borrow_mut().feeds.values_mut().for_each(MarketFeed::flush_levels);
+        });
+    }
+}
+
+impl Handler<Updated> for HubActor {
+    type Result = ();
+
+    fn handle(&mut self, updated: Updated, _: &mut Self::Context) {
+        self.hub.updated(updated);
+    }
+}
+
+impl Drop for HubActor {
+    /// When the actor dies, so do its sessions: they would hear nothing more.
+    fn drop(&mut self) {
+        let Ok(inner) = self.hub.inner.try_borrow() else { return };
+        let sessions: Vec<_> = inner.sessions.values().cloned().collect();
+        drop(inner);
+        for session in sessions {
+            self.hub.close(&session, reasons::FAILED);
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! One market as the readers of one worker see it: its levels, its last trade, and who wants what of it.
+//!
+//! Invariants: `bids` and `asks` are the levels at `sequence`; a reader gets a snapshot before any change of levels;
+//! a reader of events is in `events` once, whatever channels it has, so that it gets every event at most once.
+
+use super::hub::Session;
+use super::messages;
+use super::request::Channel;
+use crate::actors::trading::Market;
+use crate::actors::trading::market_data::{Picture, Ticker, Update, wall_clock};
+use crate::domain::event::{Event, Fill};
+use crate::domain::ids::{AccountId, Sequence};
+use crate::domain::money::{Price, Size};
+use crate::domain::order::Side;
+use crate::domain::time::Timestamp;
+use bytestring::ByteString;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Who reads single events of the market.
+#[derive(Debug)]
+struct EventReader {
+    session: Rc<Session>,
+    wants: Wants,
+    /// Batches up to this entry were sent already.
+    skip_until: Sequence,
+}
+
+/// Which events a reader gets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    /// All.
+    pub full: bool,
+    /// The user's own.
+    pub user: bool,
+    /// Trades.
+    pub matches: bool,
+}
+
+impl Wants {
+    /// What these channels mean.
+    pub fn of(channels: &BTreeSet<Channel>) -> Wants {
+        let has = |channel| channels.contains(&channel);
+        Wants { full: has(Channel::Full), user: has(Channel::User), matches: has(Channel::Matches) }
+    }
+
+    /// Whether any event is wanted.
+    pub fn any(self) -> bool {
+        self.full || self.user || self.matches
+    }
+
+    /// Whether a reader gets this event, and as whose party.
+    pub fn takes(self, event: &Event, user: Option<AccountId>) -> Option<Option<AccountId>> {
+        let party = user.filter(|user| messages::concerns(event, *user));
+        let traded = self.matches && matches!(event, Event::Filled(_));
+        let own = party.is_some() && self.user;
+        (own || (event.is_public() && (self.full || traded))).then_some(party)
+    }
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub struct MarketFeed {
+    /// The market.
+    pub market: Arc<Market>,
+    /// The newest entry of the market's stream that is contained.
+    pub applied: Sequence,
+    /// The newest public event that is contained.
+    pub sequence: u64,
+    bids: BTreeMap<Price, Size>,
+    asks: BTreeMap<Price, Size>,
+    ticker: Option<Ticker>,
+    last_fill: Option<(u64, Timestamp, Fill)>,
+    events: Vec<EventReader>,
+    /// The readers of the other channels, by channel.
+    readers: [Vec<Rc<Session>>; Channel::ALL.len()],
+    /// Level changes that the gathering channel has not sent.
+    gathered: BTreeMap<(bool, Price), (Side, Price, Size)>,
+    gathered_at: Timestamp,
+    /// Whether there was a trade since the slow ticker channel was last served.
+    traded: bool,
+    snapshot: Option<(u64, ByteString)>,
+    /// Rounds without any reader.
+    pub idle: u32,
+}
+
+impl MarketFeed {
+    /// A feed that begins with this picture, without readers.
+    pub fn new(market: Arc<Market>, picture: Picture) -> MarketFeed {
+        let side = |levels: Vec<(Price, crate::domain::market_data::Level)>| {
+            levels.into_iter().map(|(price, level)| (price, level.size)).collect()
+        };
+        MarketFeed {
+            market,
+            applied: picture.applied,
+            sequence: picture.sequence,
+            bids: side(picture.bids),
+            asks: side(picture.asks),
+            ticker: picture.ticker,
+            last_fill: picture.last_fill,
+            events: Vec::new(),
+            readers: Default::default(),
+            gathered: BTreeMap::new(),
+            gathered_at: Timestamp::ZERO,
+            traded: false,
+            snapshot: None,
+            idle: 0,
+        }
+    }
+
+    /// Begins anew with this picture and keeps the readers. Levels are sent again whole; a reader of events, who would
+    /// have a hole, is handed back to be cut off.
+    pub fn restart(&mut self, picture: Picture) -> Vec<Rc<Session>> {
+        let holes = picture.sequence > self.sequence;
+        let fresh = MarketFeed::new(self.market.clone(), picture);
+        let events = std::mem::take(&mut self.events);
+        let readers = std::mem::take(&mut self.readers);
+        *self = MarketFeed { readers, ..fresh };
+        let text = self.snapshot();
+        for reader in self.of(Channel::Level2).iter().chain(self.of(Channel::Level2Batch)) {
+            reader.outbox.forget_levels(self.market.id);
+            reader.outbox.optional(text.clone());
+        }
+        if holes {
+            return events.into_iter().map(|reader| reader.session).collect();
+        }
+        self.events = events;
+        Vec::new()
+    }
+
+    fn of(&self, channel: Channel) -> &[Rc<Session>] {
+        self.readers.get(channel as usize).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether nobody reads it.
+    pub fn is_unread(&self) -> bool {
+        self.events.is_empty() && self.readers.iter().all(Vec::is_empty)
+    }
+
+    /// The whole book as a message; made once for each sequence.
+    pub fn snapshot(&mut self) -> ByteString {
+        match &self.snapshot {
+            Some((sequence, text)) if *sequence == self.sequence => text.clone(),
+            _ => {
+                let mut bids = self.bids.iter().rev().map(|(price, size)| (*price, *size));
+                let mut asks = self.asks.iter().map(|(price, size)| (*price, *size));
+                let text = messages::snapshot(&self.market, self.sequence, &mut bids, &mut asks, wall_clock());
+                self.snapshot = Some((self.sequence, text.clone()));
+                text
+            }
+        }
+    }
+
+    /// Adds a reader to channels that it did not have, and sends what each begins with; false when the reader cannot
+    /// take that. Events begin now, unless they are `replayed` first.
+    #[must_use]
+    pub fn join(
+        &mut self,
+        session: &Rc<Session>,
+        new: &BTreeSet<Channel>,
+        all: &BTreeSet<Channel>,
+        replayed: bool,
+    ) -> bool {
+        self.idle = 0;
+        let mut taken = true;
+        let of_levels = [Channel::Level2, Channel::Level2Batch];
+        if of_levels.iter().any(|channel| new.contains(channel)) {
+            session.outbox.forget_levels(self.market.id);
+            taken &= session.outbox.text(self.snapshot());
+        }
+        if new.contains(&Channel::Matches)
+            && let Some((sequence, at, fill)) = &self.last_fill
+        {
+            taken &= session.outbox.text(messages::last_match(&self.market, *sequence, *at, fill));
+        }
+        if [Channel::Ticker, Channel::TickerBatch].iter().any(|channel| new.contains(channel))
+            && let Some(ticker) = &self.ticker
+        {
+            taken &= session.outbox.text(messages::ticker(&self.market, ticker));
+        }
+        for channel in new.iter().filter(|channel| !channel.is_of_events()) {
+            if let Some(readers) = self.readers.get_mut(*channel as usize) {
+                readers.push(session.clone());
+            }
+        }
+        if !replayed && new.iter().any(|channel| channel.is_of_events()) {
+            self.follow(session, Wants::of(all), self.applied);
+        }
+        taken
+    }
+
+    /// Makes a session a reader of the events after this entry.
+    pub fn follow(&mut self, session: &Rc<Session>, wants: Wants, skip_until: Sequence) {
+        match self.events.iter_mut().find(|reader| reader.session.id == session.id) {
+            Some(reader) => reader.wants = wants,
+            None => self.events.push(EventReader { session: session.clone(), wants, skip_until }),
+        }
+    }
+
+    /// Takes a reader off channels; `left` are those that it keeps.
+    pub fn leave(&mut self, session: &Session, gone: &BTreeSet<Channel>, left: &BTreeSet<Channel>) {
+        for channel in gone {
+            if let Some(readers) = self.readers.get_mut(*channel as usize) {
+                readers.retain(|reader| reader.id != session.id);
+            }
+        }
+        let wants = Wants::of(left);
+        self.events.retain_mut(|reader| {
+            if reader.session.id == session.id {
+                reader.wants = wants;
+            }
+            reader.session.id != session.id || wants.any()
+        });
+        if !left.contains(&Channel::Level2) && !left.contains(&Channel::Level2Batch) {
+            session.outbox.forget_levels(self.market.id);
+        }
+    }
+
+    /// Takes in what one batch changed and hands it out. The sessions that could not take it are returned.
+    pub fn update(&mut self, update: &Arc<Update>) -> Vec<Rc<Session>> {
+        if update.outcomes.last() <= self.applied {
+            return Vec::new();
+        }
+        self.applied = update.outcomes.last();
+        self.sequence = update.sequence;
+        for (side, price, size) in &update.levels {
+            let levels = if *side == Side::Buy { &mut self.bids } else { &mut self.asks };
+            if size.is_zero() {
+                levels.remove(price);
+            } else {
+                levels.insert(*price, *size);
+            }
+        }
+        if let Some((sequence, fill)) = update.fills.last() {
+            self.last_fill = Some((*sequence, update.at, *fill));
+            self.ticker = update.tickers.last().copied().or(self.ticker);
+            self.traded = true;
+        }
+        let mut slow = Vec::new();
+        for reader in &self.events {
+            if update.outcomes.last() > reader.skip_until && !self.hand_events(reader, update) {
+                slow.push(reader.session.clone());
+            }
+        }
+        if !update.levels.is_empty() {
+            for session in self.of(Channel::Level2) {
+                let text = || messages::level2_of(&self.market, update);
+                session.outbox.levels(&self.market, update.sequence, &update.levels, update.at, text);
+            }
+            if !self.of(Channel::Level2Batch).is_empty() {
+                let keyed = update.levels.iter().map(|change| ((change.0 == Side::Buy, change.1), *change));
+                self.gathered.extend(keyed);
+                self.gathered_at = update.at;
+            }
+        }
+        if !self.of(Channel::Ticker).is_empty() {
+            for text in messages::tickers_of(&self.market, update) {
+                for session in self.of(Channel::Ticker) {
+                    session.outbox.ticker(self.market.id, text.clone());
+                }
+            }
+        }
+        slow
+    }
+
+    /// Hands the events of a batch to a reader; false when it cannot take them.
+    fn hand_events(&self, reader: &EventReader, update: &Update) -> bool {
+        let (session, wants, market) = (&reader.session, reader.wants, &self.market);
+        let user = session.user.get();
+        let is_party = user.is_some_and(|user| update.outcomes.events.iter().any(|e| messages::concerns(e, user)));
+        if !is_party {
+            if wants.full {
+                let mut all = messages::full_of(market, update).iter();
+                return all.all(|(sequence, text)| session.outbox.event(market.id, *sequence, text.clone()));
+            }
+            if wants.matches {
+                let mut all = messages::matches_of(market, update).iter().zip(&update.fills);
+                return all.all(|(text, (sequence, _))| session.outbox.event(market.id, *sequence, text.clone()));
+            }
+            return true;
+        }
+        let mut public = messages::full_of(market, update).iter();
+        for (sequence, event) in update.outcomes.numbered() {
+            let shared = if event.is_public() { public.next().map(|(_, text)| text) } else { None };
+            let Some(party) = wants.takes(event, user) else { continue };
+            let text = match (party, shared) {
+                (None, Some(shared)) => Some(shared.clone()),
+                _ => messages::of_event(market, party, sequence, update.at, event),
+            };
+            if text.is_some_and(|text| !session.outbox.event(market.id, sequence, text)) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Sends the level changes that were gathered.
+    pub fn flush_levels(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let gathered: Vec<_> = std::mem::take(&mut self.gathered).into_values().collect();
+        let text = messages::level2(&self.market, self.sequence, gathered.iter(), self.gathered_at);
+        for session in self.of(Channel::Level2Batch) {
+            session.outbox.levels(&self.market, self.sequence, &gathered, self.gathered_at, || text.clone());
+        }
+    }
+
+    /// Sends the ticker to those who want it seldom.
+    pub fn flush_tickers(&mut self) {
+        if std::mem::take(&mut self.traded)
+            && !self.of(Channel::TickerBatch).is_empty()
+            && let Some(ticker) = &self.ticker
+        {
+            let text = messages::ticker(&self.market, ticker);
+            for session in self.of(Channel::TickerBatch) {
+                session.outbox.ticker(self.market.id, text.clone());
+            }
+        }
+    }
+
+    /// Sends a heartbeat. It waits behind every event that was handed out before, so it never names one that was not
+    /// sent; whoever is still catching up gets none.
+    pub fn heartbeat(&self, now: Timestamp) {
+        if self.of(Channel::Heartbeat).is_empty() {
+            return;
+        }
+        let last_trade = self.ticker.map_or(0, |ticker| ticker.trade.id.0);
+        let text = messages::heartbeat(&self.market, self.sequence, last_trade, now);
+        for session in self.of(Channel::Heartbeat) {
+            if !session.is_replaying(self.market.id) {
+                session.outbox.optional(text.clone());
+            }
+        }
+    }
+}

@@ -1,0 +1,323 @@
+//! What waits to be sent on one connection.
+//!
+//! The socket takes from it only as fast as its reader reads, so it is the one place where a slow reader shows. It is
+//! bounded: level changes and tickers are conflated while the reader is behind; a reader of single events that falls
+//! too far behind is cut off, and told from where it can resume. Texts are shared between connections, so what waits
+//! costs little more than its place here.
+
+use super::messages;
+use crate::actors::trading::Market;
+use crate::domain::ids::MarketId;
+use crate::domain::money::{Price, Size};
+use crate::domain::order::Side;
+use crate::domain::time::Timestamp;
+use bytestring::ByteString;
+use futures_util::Stream;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, VecDeque};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+/// From so many waiting messages on, levels and tickers are conflated.
+const BEHIND: usize = 512;
+/// Beyond so many waiting messages, a connection is cut off.
+const MOST: usize = 4_096;
+/// Messages are handed to the socket in pieces of about so many bytes.
+const PIECE: usize = 32 * 1024;
+/// Beyond so many conflated level changes of a market, its reader gets a new snapshot instead.
+const MOST_LEVELS: usize = 5_000;
+
+/// What the socket is to send.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outgoing {
+    /// A message.
+    Text(ByteString),
+    /// A new snapshot of this market's levels: the reader was too far behind for its changes.
+    Snapshot(MarketId),
+    /// A ping frame.
+    Ping,
+    /// The end of the connection, with its reason.
+    Close(String),
+}
+
+#[derive(Debug)]
+enum Item {
+    Out(Outgoing),
+    /// An event of a market, by its sequence.
+    Event(MarketId, u64, ByteString),
+}
+
+/// Level changes that a slow reader has not got yet: of each level the newest.
+#[derive(Debug)]
+struct Conflated {
+    market: Arc<Market>,
+    levels: BTreeMap<(bool, Price), (Side, Price, Size)>,
+    sequence: u64,
+    at: Timestamp,
+    /// There were too many; the reader begins anew.
+    lost: bool,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Item>,
+    levels: BTreeMap<MarketId, Conflated>,
+    tickers: BTreeMap<MarketId, ByteString>,
+    /// The newest event of each market that was handed to the socket.
+    delivered: Vec<(MarketId, u64)>,
+    closed: bool,
+    waker: Option<Waker>,
+}
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub struct Outbox(RefCell<Inner>);
+
+impl Outbox {
+    fn push(&self, item: Item) -> bool {
+        let mut inner = self.0.borrow_mut();
+        if inner.closed || inner.queue.len() >= MOST {
+            return false;
+        }
+        inner.queue.push_back(item);
+        inner.wake();
+        true
+    }
+
+    /// Adds a message; false when too many wait or the connection is closed.
+    #[must_use]
+    pub fn text(&self, text: ByteString) -> bool {
+        self.push(Item::Out(Outgoing::Text(text)))
+    }
+
+    /// Adds the message of an event; false when too many wait or the connection is closed.
+    #[must_use]
+    pub fn event(&self, market: MarketId, sequence: u64, text: ByteString) -> bool {
+        self.push(Item::Event(market, sequence, text))
+    }
+
+    /// Adds a ping, unless the reader is behind.
+    pub fn ping(&self) {
+        if !self.is_behind() {
+            // A closed connection needs none.
+            let _ = self.push(Item::Out(Outgoing::Ping));
+        }
+    }
+
+    /// Adds a message that may as well be left out when the reader is behind.
+    pub fn optional(&self, text: ByteString) {
+        if !self.is_behind() {
+            let _ = self.push(Item::Out(Outgoing::Text(text)));
+        }
+    }
+
+    /// Adds a ticker. A slow reader gets the newest alone.
+    pub fn ticker(&self, market: MarketId, text: ByteString) {
+        let mut inner = self.0.borrow_mut();
+        if inner.closed {
+            return;
+        }
+        if inner.queue.len() < BEHIND && !inner.tickers.contains_key(&market) {
+            inner.queue.push_back(Item::Out(Outgoing::Text(text)));
+        } else {
+            inner.tickers.insert(market, text);
+        }
+        inner.wake();
+    }
+
+    /// Adds level changes and their message. A slow reader gets the newest size of each level later.
+    pub fn levels(
+        &self,
+        market: &Arc<Market>,
+        sequence: u64,
+        changes: &[(Side, Price, Size)],
+        at: Timestamp,
+        text: impl FnOnce() -> ByteString,
+    ) {
+        let mut inner = self.0.borrow_mut();
+        if inner.closed {
+            return;
+        }
+        if inner.queue.len() < BEHIND && !inner.levels.contains_key(&market.id) {
+            inner.queue.push_back(Item::Out(Outgoing::Text(text())));
+        } else {
+            let empty = || Conflated { market: market.clone(), levels: BTreeMap::new(), sequence, at, lost: false };
+            let conflated = inner.levels.entry(market.id).or_insert_with(empty);
+            (conflated.sequence, conflated.at) = (sequence, at);
+            if !conflated.lost {
+                conflated.levels.extend(changes.iter().map(|change| ((change.0 == Side::Buy, change.1), *change)));
+            }
+            if conflated.levels.len() > MOST_LEVELS {
+                conflated.levels.clear();
+                conflated.lost = true;
+            }
+        }
+        inner.wake();
+    }
+
+    /// Forgets what waits of a market's levels or tickers, because a new snapshot comes or nobody wants them.
+    pub fn forget_levels(&self, market: MarketId) {
+        self.0.borrow_mut().levels.remove(&market);
+    }
+
+    /// Ends the connection: what waits is dropped, the text and the close frame go out.
+    pub fn close(&self, text: ByteString, reason: &str) {
+        let mut inner = self.0.borrow_mut();
+        if inner.closed {
+            return;
+        }
+        inner.closed = true;
+        inner.queue = VecDeque::from([Item::Out(Outgoing::Text(text)), Item::Out(Outgoing::Close(reason.to_owned()))]);
+        inner.levels.clear();
+        inner.tickers.clear();
+        inner.wake();
+    }
+
+    /// Whether the connection was closed from here.
+    pub fn is_closed(&self) -> bool {
+        self.0.borrow().closed
+    }
+
+    /// Whether the reader is behind.
+    pub fn is_behind(&self) -> bool {
+        self.0.borrow().queue.len() >= BEHIND
+    }
+
+    /// The newest event of each market that was handed to the socket.
+    pub fn delivered(&self) -> Vec<(MarketId, u64)> {
+        self.0.borrow().delivered.clone()
+    }
+
+    fn take(&self) -> Vec<Outgoing> {
+        let mut inner = self.0.borrow_mut();
+        let mut piece = Vec::with_capacity(inner.queue.len().min(64));
+        let mut bytes = 0;
+        while bytes < PIECE {
+            match inner.queue.pop_front() {
+                Some(Item::Out(out)) => {
+                    if let Outgoing::Text(text) = &out {
+                        bytes += text.len();
+                    }
+                    piece.push(out);
+                }
+                Some(Item::Event(market, sequence, text)) => {
+                    bytes += text.len();
+                    inner.delivered(market, sequence);
+                    piece.push(Outgoing::Text(text));
+                }
+                None => break,
+            }
+        }
+        if inner.queue.is_empty() && bytes < PIECE {
+            inner.queue.shrink_to(64);
+            for (id, conflated) in std::mem::take(&mut inner.levels) {
+                piece.push(if conflated.lost {
+                    Outgoing::Snapshot(id)
+                } else {
+                    let Conflated { market, levels, sequence, at, .. } = &conflated;
+                    Outgoing::Text(messages::level2(market, *sequence, levels.values(), *at))
+                });
+            }
+            piece.extend(std::mem::take(&mut inner.tickers).into_values().map(Outgoing::Text));
+        }
+        piece
+    }
+}
+
+impl Inner {
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn delivered(&mut self, market: MarketId, sequence: u64) {
+        match self.delivered.iter_mut().find(|(id, _)| *id == market) {
+            Some((_, newest)) => *newest = sequence,
+            None => self.delivered.push((market, sequence)),
+        }
+    }
+}
+
+/// The pieces that the socket sends; it ends after a close.
+#[derive(Debug)]
+pub struct Pieces(pub Rc<Outbox>);
+
+impl Stream for Pieces {
+    type Item = Vec<Outgoing>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Vec<Outgoing>>> {
+        let piece = self.0.take();
+        if !piece.is_empty() {
+            return Poll::Ready(Some(piece));
+        }
+        let mut inner = self.0.0.borrow_mut();
+        if inner.closed {
+            return Poll::Ready(None);
+        }
+        inner.waker = Some(context.waker().clone());
+        Poll::Pending
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(piece: &[Outgoing]) -> Vec<&str> {
+        piece
+            .iter()
+            .map(|out| match out {
+                Outgoing::Text(text) => &**text,
+                Outgoing::Snapshot(_) => "snapshot",
+                Outgoing::Ping => "ping",
+                Outgoing::Close(_) => "close",
+            })
+            .collect()
+    }
+
+    #[test]
+    fn events_beyond_the_bound_are_refused_and_the_delivered_ones_known() {
+        let outbox = Outbox::default();
+        let market = MarketId(0);
+        for sequence in 1..=MOST as u64 {
+            assert!(outbox.event(market, sequence, "x".into()));
+        }
+        assert!(!outbox.event(market, 9_999, "x".into()));
+        assert!(outbox.is_behind());
+        assert_eq!(outbox.delivered(), []);
+        let piece = outbox.take();
+        assert_eq!(piece.len(), MOST);
+        assert_eq!(outbox.delivered(), [(market, MOST as u64)]);
+        outbox.close("bye".into(), "slow");
+        assert!(outbox.is_closed() && !outbox.text("more".into()));
+        assert_eq!(texts(&outbox.take()), ["bye", "close"]);
+        assert!(outbox.take().is_empty());
+    }
+
+    #[test]
+    fn pieces_are_bounded_and_tickers_conflated() {
+        let outbox = Outbox::default();
+        let long: ByteString = "x".repeat(10_000).into();
+        for _ in 0..BEHIND {
+            assert!(outbox.text(long.clone()));
+        }
+        for n in 0..100 {
+            outbox.ticker(MarketId(0), format!("ticker {n}").into());
+            outbox.optional("left out".into());
+        }
+        let mut all = Vec::new();
+        loop {
+            let piece = outbox.take();
+            if piece.is_empty() {
+                break;
+            }
+            assert!(piece.len() <= 4 || all.len() >= BEHIND - 4);
+            all.extend(piece);
+        }
+        assert_eq!(all.len(), BEHIND + 1);
+        assert_eq!(texts(&all[BEHIND..]), ["ticker 99"]);
+    }
+}

@@ -1,0 +1,187 @@
+//! The connection itself. This is the only module that knows `actix-web-actors`, which is deprecated upstream.
+
+use super::hub::Hub;
+use super::hub::Session;
+use super::messages;
+use super::outbox::{Outgoing, Pieces};
+use super::request::{Channel, Credentials, Request};
+use crate::domain::ids::MarketId;
+use crate::http::AppState;
+use actix::prelude::*;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws;
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// The largest message of a client.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// How many messages a client may send in a second, and at once.
+const MESSAGES_PER_S: f64 = 100.0;
+const BURST: f64 = 200.0;
+
+/// `GET /feed`: the upgrade.
+///
+/// # Errors
+/// When the request is no WebSocket handshake.
+pub async fn connect(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    let hub = Hub::of_worker(&state);
+    let session = hub.open();
+    let socket = Socket { hub, session, allowance: BURST, counted: Instant::now() };
+    ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
+}
+
+/// One connection: reads requests, and sends what its outbox holds as fast as the client reads.
+struct Socket {
+    hub: Rc<Hub>,
+    session: Rc<Session>,
+    /// Messages that the client may send at once now.
+    allowance: f64,
+    counted: Instant,
+}
+
+type Context = ws::WebsocketContext<Socket>;
+type Wanted = BTreeSet<(Channel, Option<MarketId>)>;
+
+impl Socket {
+    fn error(&self, message: &str, reason: &str) {
+        self.session.outbox.optional(messages::error(message, reason));
+    }
+
+    /// Counts a message; false when there are too many.
+    fn within_rate(&mut self) -> bool {
+        let now = Instant::now();
+        let earned = now.duration_since(self.counted).as_secs_f64() * MESSAGES_PER_S;
+        self.allowance = (self.allowance + earned).min(BURST) - 1.0;
+        self.counted = now;
+        self.allowance >= 0.0
+    }
+
+    fn handle_text(&mut self, text: &str, ctx: &mut Context) {
+        let request = match Request::parse(text) {
+            Ok(request) => request,
+            Err((message, reason)) => return self.error(message, &reason),
+        };
+        match &request.credentials {
+            None => self.carry_out(request, ctx),
+            Some(Credentials::Token(token)) => match self.hub.state().accounts.authenticate(token) {
+                Ok(caller) => {
+                    self.session.user.set(Some(caller.user));
+                    self.carry_out(request, ctx);
+                }
+                Err(error) => self.error("Authentication Failed", &json!({"message": error.to_string()}).to_string()),
+            },
+            Some(Credentials::Signature { .. }) => {
+                self.error("Authentication Failed", r#"{"message":"Invalid API Key"}"#);
+            }
+        }
+    }
+
+    /// Does what was asked. Everything is checked before anything changes.
+    fn carry_out(&mut self, request: Request, ctx: &mut Context) {
+        let wanted = match self.resolve(&request) {
+            Ok(wanted) => wanted,
+            Err(reason) => return self.error("Failed to subscribe", &reason),
+        };
+        if !request.subscribe {
+            return self.hub.unsubscribe(&self.session, &wanted);
+        }
+        let resume: BTreeMap<MarketId, u64> = request
+            .resume_from
+            .iter()
+            .filter_map(|(symbol, from)| Some((self.hub.state().trading.market(symbol)?.id, *from)))
+            .collect();
+        let markets: BTreeSet<MarketId> = wanted.iter().filter_map(|(_, market)| *market).collect();
+        let hub = self.hub.clone();
+        // Further messages of the client wait until its markets are there.
+        ctx.wait(async move { hub.activate(markets).await }.into_actor(self).map(move |active, socket, _| {
+            if active {
+                socket.hub.subscribe(&socket.session, &wanted, &resume);
+            } else {
+                socket.hub.close(&socket.session, super::hub::reasons::STARTING);
+            }
+        }));
+    }
+
+    fn resolve(&self, request: &Request) -> Result<Wanted, String> {
+        let trading = &self.hub.state().trading;
+        let mut wanted = Wanted::new();
+        for (channel, product) in &request.wanted {
+            if *channel == Channel::User && request.subscribe && self.session.user.get().is_none() {
+                return Err("user channel requires authentication".into());
+            }
+            let market = match product {
+                None => None,
+                Some(symbol) => {
+                    let unknown = || format!("{symbol:.40} is not a valid product");
+                    Some(trading.market(symbol).ok_or_else(unknown)?.id)
+                }
+            };
+            wanted.insert((*channel, market));
+        }
+        Ok(wanted)
+    }
+}
+
+impl Actor for Socket {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.add_stream(Pieces(self.session.outbox.clone()));
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.hub.leave(&self.session);
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
+    fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+        self.session.heard.set(Instant::now());
+        match message {
+            Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.within_rate() => {
+                self.hub.close(&self.session, "too_many_messages");
+            }
+            Ok(ws::Message::Text(text)) => self.handle_text(&text, ctx),
+            Ok(ws::Message::Ping(content)) => ctx.pong(&content),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
+                self.error("Malformed JSON", "messages must be unfragmented text");
+            }
+            Ok(ws::Message::Close(reason)) => {
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(_) => ctx.stop(),
+        }
+    }
+}
+
+impl StreamHandler<Vec<Outgoing>> for Socket {
+    fn handle(&mut self, piece: Vec<Outgoing>, ctx: &mut Self::Context) {
+        for outgoing in piece {
+            match outgoing {
+                Outgoing::Text(text) => ctx.text(text),
+                Outgoing::Snapshot(market) => {
+                    if let Some(text) = self.hub.snapshot(&self.session, market) {
+                        ctx.text(text);
+                    }
+                }
+                Outgoing::Ping => ctx.ping(b""),
+                Outgoing::Close(reason) => {
+                    ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Policy, description: Some(reason) }));
+                    ctx.stop();
+                }
+            }
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
