@@ -283,18 +283,15 @@ impl Hub {
     ) {
         let mut new: BTreeMap<MarketId, BTreeSet<Channel>> = BTreeMap::new();
         for (channel, market) in wanted {
-            match market {
-                Some(market) => {
-                    if session.channels.borrow_mut().entry(*market).or_default().insert(*channel) {
-                        new.entry(*market).or_default().insert(*channel);
-                    }
+            if let Some(market) = market {
+                let fresh = session.channels.borrow_mut().entry(*market).or_default().insert(*channel);
+                if fresh {
+                    new.entry(*market).or_default().insert(*channel);
                 }
-                None if *channel == Channel::Status && !session.status.replace(true) => {
-                    let text = status::message(&self.state);
-                    session.outbox.optional(text.clone());
-                    self.inner.borrow_mut().status = Some(text);
-                }
-                None => {}
+            } else if *channel == Channel::Status && !session.status.replace(true) {
+                let text = status::message(&self.state);
+                session.outbox.optional(text.clone());
+                self.inner.borrow_mut().status = Some(text);
             }
         }
         let mut slow = !session.outbox.text(self.subscriptions(session));
