@@ -10,6 +10,7 @@
 pub mod conformance;
 pub mod embedded;
 pub mod faulty;
+pub mod rabbitmq;
 
 use crate::domain::batch::{Batch, BatchError};
 use std::fmt;
@@ -125,6 +126,12 @@ pub enum LogError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The broker is out of reach, or its queue is not what it must be.
+    #[error("the log's broker: {reason}")]
+    Broker {
+        /// What is wrong.
+        reason: String,
+    },
     /// A batch inside an intact frame cannot be read.
     #[error("the batch at position {0} cannot be read: {1}")]
     Batch(Position, BatchError),
@@ -149,6 +156,11 @@ pub trait LogEngine: Send {
 
     /// The place of the newest committed batch.
     fn end(&self) -> Position;
+
+    /// Whether a proposal made now can be expected to be written soon. False while a broker is away.
+    fn available(&self) -> bool {
+        true
+    }
 
     /// A reader of its own over what is committed, which may be used on another thread while the
     /// engine goes on writing.

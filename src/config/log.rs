@@ -1,0 +1,60 @@
+//! Where the log is.
+
+use crate::persistence::log::rabbitmq::AMQPUri;
+use clap::{Args, ValueEnum};
+
+/// The engines of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Engine {
+    /// Files under the data folder; one node.
+    Embedded,
+    /// A stream queue of RabbitMQ, for several nodes.
+    Rabbitmq,
+}
+
+/// What must have happened before anybody is told that an entry counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Durability {
+    /// The broker has confirmed it and it was read back.
+    Broker,
+    /// That, and this node has flushed it to a local copy of the log.
+    #[value(name = "broker+disk")]
+    BrokerAndDisk,
+}
+
+/// The settings of the log.
+#[derive(Args, Clone, Debug)]
+pub struct LogConfig {
+    /// The most bytes that the log may take; beyond, orders are refused until old segments go.
+    #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
+    pub log_max_bytes: Option<u64>,
+    /// Where the log is: in files under the data folder, or in RabbitMQ.
+    #[arg(long, env = "AGORA_LOG_ENGINE", value_enum, default_value_t = Engine::Embedded)]
+    pub log_engine: Engine,
+    /// The broker, as in amqp://user:password@host:5672/vhost. It makes RabbitMQ the log's engine.
+    #[arg(long, env = "AGORA_RABBITMQ", value_name = "URL", hide_env_values = true)]
+    pub rabbitmq: Option<AMQPUri>,
+    /// What the names of all queues and exchanges begin with: one venue, one prefix.
+    #[arg(long, env = "AGORA_RABBITMQ_PREFIX", default_value = "agora", value_name = "NAME")]
+    pub rabbitmq_prefix: String,
+    /// What must have happened before an entry is acknowledged; for RabbitMQ alone.
+    #[arg(long, env = "AGORA_DURABILITY", value_enum, default_value_t = Durability::Broker)]
+    pub durability: Durability,
+    /// The most bytes that a new stream queue keeps; without it, everything is kept.
+    #[arg(long, env = "AGORA_RABBITMQ_KEEP_BYTES", value_name = "BYTES")]
+    pub rabbitmq_keep_bytes: Option<u64>,
+}
+
+impl LogConfig {
+    /// The broker, if the log is there.
+    ///
+    /// # Errors
+    /// When the engine is RabbitMQ and no broker is named.
+    pub fn broker(&self) -> anyhow::Result<Option<&AMQPUri>> {
+        match (&self.rabbitmq, self.log_engine) {
+            (Some(uri), _) => Ok(Some(uri)),
+            (None, Engine::Embedded) => Ok(None),
+            (None, Engine::Rabbitmq) => Err(anyhow::anyhow!("--log-engine rabbitmq needs --rabbitmq URL")),
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! The engine on RabbitMQ: one durable stream queue that all nodes append to and read.
+//!
+//! A batch is a message, and its position is the message's offset plus one. A batch counts as committed when it was
+//! **read back**; the broker's confirm alone proves nothing about its place. All streams share the one queue, so that
+//! positions are one total order (see ARCHITECTURE.md). The engine knows no epochs: who may write is decided by the
+//! readers, from the content of the log.
+//!
+//! Invariants: reports follow the offsets without a hole; what was taken and not read back is published again after a
+//! lost connection, in the same order, so a batch may stand in the log twice but never before one that was taken
+//! earlier; a queue that vanished, or that ends before what was read from it, stops the engine for good.
+//!
+//! Messages of any other type than ours are ignored by every reader. The engine itself publishes such messages, to
+//! learn where the log ends: a stream has no question for that, and a consumer that starts behind the end waits for
+//! ever in silence.
+
+mod link;
+mod outbox;
+mod reader;
+mod session;
+mod tail;
+
+#[cfg(test)]
+mod tests;
+
+use super::{Batches, Busy, LogEngine, LogError, LogReader, Position, Proposal, Report, Sink};
+use parking_lot::Mutex;
+use reader::Walk;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tail::Tail;
+use tokio::sync::mpsc;
+
+pub use lapin::uri::AMQPUri;
+
+/// Where the log is and how it is used.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The broker. Its query may set `heartbeat` (seconds) and others.
+    pub uri: AMQPUri,
+    /// The stream queue.
+    pub queue: String,
+    /// Whether a queue that is not there is made. False once anything is known of the log: then a missing queue is a
+    /// lost log.
+    pub create: bool,
+    /// The most proposals that are taken and not reported.
+    pub bound: usize,
+    /// The most bytes of the newest batches that are kept in memory for readers.
+    pub cache_bytes: usize,
+    /// How long opening may take.
+    pub open_within: Duration,
+    /// The most bytes that a new queue keeps, if there is a limit; the oldest go first.
+    pub keep_bytes: Option<u64>,
+}
+
+impl Options {
+    /// The defaults for this broker and queue.
+    pub fn new(uri: AMQPUri, queue: impl Into<String>) -> Options {
+        Options {
+            uri,
+            queue: queue.into(),
+            create: true,
+            bound: 1_024,
+            cache_bytes: 64 << 20,
+            open_within: Duration::from_secs(60),
+            keep_bytes: None,
+        }
+    }
+}
+
+/// What the engine's thread and its readers share.
+struct Shared {
+    options: Options,
+    tail: Mutex<Tail>,
+    /// Proposals that were taken and not reported yet.
+    outstanding: AtomicUsize,
+    connected: AtomicBool,
+}
+
+/// The engine. See the module's documentation.
+pub struct RabbitMq {
+    shared: Arc<Shared>,
+    proposals: Option<mpsc::UnboundedSender<Proposal>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl RabbitMq {
+    /// Connects and finds the log's end. From then on everything that any node appends is reported.
+    ///
+    /// # Errors
+    /// [`LogError::Broker`] when it does not succeed in time or the queue is not there and must be.
+    pub fn open(options: Options, mut sink: Sink) -> Result<RabbitMq, LogError> {
+        let broker = |reason: String| LogError::Broker { reason };
+        let shared = Arc::new(Shared {
+            options,
+            tail: Mutex::new(Tail::default()),
+            outstanding: AtomicUsize::new(0),
+            connected: AtomicBool::new(false),
+        });
+        // Bounded by `outstanding`: see `propose`.
+        let (proposals, taken) = mpsc::unbounded_channel();
+        let (tell, mut told) = mpsc::channel::<Report>(1_024);
+        let (opened, is_open) = crossbeam_channel::bounded(1);
+        let session = {
+            let shared = Arc::clone(&shared);
+            let run = move || session::run(&shared, taken, tell, &opened);
+            std::thread::Builder::new().name("log broker".into()).spawn(run).map_err(|e| broker(e.to_string()))?
+        };
+        let reporter = {
+            let shared = Arc::clone(&shared);
+            let run = move || {
+                while let Some(report) = told.blocking_recv() {
+                    let answers =
+                        matches!(&report, Report::Committed { proposal: Some(_), .. } | Report::Refused { .. });
+                    sink(report);
+                    if answers {
+                        shared.outstanding.fetch_sub(1, Ordering::AcqRel);
+                    }
+                }
+            };
+            std::thread::Builder::new().name("log reports".into()).spawn(run).map_err(|e| broker(e.to_string()))?
+        };
+        let engine = RabbitMq { shared, proposals: Some(proposals), threads: vec![session, reporter] };
+        match is_open.recv() {
+            Ok(Ok(())) => Ok(engine),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(broker("the engine's thread has ended".into())),
+        }
+    }
+}
+
+impl LogEngine for RabbitMq {
+    fn propose(&self, proposal: Proposal) -> Result<(), Busy> {
+        let bound = self.shared.options.bound;
+        let room = |n: usize| (n < bound).then_some(n + 1);
+        self.shared.outstanding.fetch_update(Ordering::AcqRel, Ordering::Acquire, room).map_err(|_| Busy)?;
+        let sent = self.proposals.as_ref().map(|proposals| proposals.send(proposal));
+        if let Some(Ok(())) = sent {
+            return Ok(());
+        }
+        self.shared.outstanding.fetch_sub(1, Ordering::AcqRel);
+        Err(Busy)
+    }
+
+    fn end(&self) -> Position {
+        self.shared.tail.lock().end()
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        Arc::new(Reader(Arc::clone(&self.shared)))
+    }
+
+    fn available(&self) -> bool {
+        self.shared.connected.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for RabbitMq {
+    /// Publishes what was taken and waits, for a while, until it was read back.
+    fn drop(&mut self) {
+        self.proposals = None;
+        for thread in self.threads.drain(..) {
+            // A thread that panicked has said so; there is nothing left to do for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Reader(Arc<Shared>);
+
+impl LogReader for Reader {
+    /// Served from memory as far as that goes back, else from the broker. That batches are missing is known only when
+    /// the first one arrives, so it is the first item that says so.
+    fn read(&self, from: Position) -> Result<Batches, LogError> {
+        Ok(Box::new(Walk::new(Arc::clone(&self.0), from)))
+    }
+}

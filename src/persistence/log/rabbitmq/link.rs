@@ -1,0 +1,226 @@
+//! Connections to the broker, and the few things that are done with a stream queue.
+
+use super::Options;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicAckOptions, BasicConsumeOptions, BasicPublishOptions, BasicQosOptions, ConfirmSelectOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::{AMQPValue, FieldTable};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ErrorKind};
+use std::time::Duration;
+use thiserror::Error;
+
+/// The type of the messages that are batches.
+const BATCH: &str = "agora.batch";
+
+/// The type of the messages that only ask where the log ends.
+const PROBE: &str = "agora.probe";
+
+/// How long one question to the broker may take before the connection counts as lost.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How long the newest chunk may take to come.
+const NEWEST_WITHIN: Duration = Duration::from_secs(2);
+
+/// Seconds between heartbeats, unless the address says otherwise: a dead broker is noticed after twice as long.
+const HEARTBEAT_S: u16 = 3;
+
+/// Why there is no connection.
+#[derive(Debug, Error)]
+pub(super) enum LinkError {
+    /// It may heal: try again.
+    #[error("{0}")]
+    Lost(String),
+    /// The log is not what it was. Trying again cannot help.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<lapin::Error> for LinkError {
+    fn from(error: lapin::Error) -> LinkError {
+        LinkError::Lost(error.to_string())
+    }
+}
+
+/// Puts a bound on the wait for the broker.
+pub(super) async fn patiently<T>(
+    what: &str,
+    work: impl Future<Output = Result<T, lapin::Error>>,
+) -> Result<T, LinkError> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(|error| LinkError::Lost(format!("{what}: {error}"))),
+        Err(_) => Err(LinkError::Lost(format!("{what}: no answer"))),
+    }
+}
+
+pub(super) async fn connect(options: &Options, purpose: &str) -> Result<Connection, LinkError> {
+    let mut uri = options.uri.clone();
+    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
+    uri.query.connection_timeout.get_or_insert(PATIENCE.as_millis() as u64);
+    let name = format!("agora {purpose}");
+    let properties = ConnectionProperties::default().with_connection_name(name.into());
+    patiently("connecting", Connection::connect_uri(uri, properties)).await
+}
+
+/// Makes sure of the queue.
+pub(super) async fn declare(connection: &Connection, options: &Options, create: bool) -> Result<(), LinkError> {
+    let queue = &options.queue;
+    let channel = patiently("opening a channel", connection.create_channel()).await?;
+    let passive = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+    let asked =
+        tokio::time::timeout(PATIENCE, channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()));
+    match asked.await {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(error)) if is_not_found(&error) && create => {}
+        Ok(Err(error)) if is_not_found(&error) => {
+            return Err(LinkError::Fatal(format!("the stream queue {queue} is not there any more")));
+        }
+        Ok(Err(error)) => return Err(error.into()),
+        Err(_) => return Err(LinkError::Lost("asking for the queue: no answer".into())),
+    }
+    // The refused question has closed its channel.
+    let channel = patiently("opening a channel", connection.create_channel()).await?;
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
+    if let Some(bytes) = options.keep_bytes {
+        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX)));
+    }
+    let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+    let declared = channel.queue_declare(queue.as_str().into(), durable, arguments);
+    patiently("making the queue", declared).await?;
+    Ok(())
+}
+
+fn is_not_found(error: &lapin::Error) -> bool {
+    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 404)
+}
+
+/// A channel whose messages are confirmed.
+pub(super) async fn confirming(connection: &Connection) -> Result<Channel, LinkError> {
+    let channel = patiently("opening a channel", connection.create_channel()).await?;
+    patiently("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    Ok(channel)
+}
+
+fn properties(kind: &str, name: &str) -> BasicProperties {
+    BasicProperties::default().with_delivery_mode(2).with_type(kind.into()).with_message_id(name.into())
+}
+
+/// Hands a batch to the broker; its confirm follows. Mandatory: without that, a message to a queue that is not there
+/// would be confirmed all the same.
+pub(super) async fn publish(
+    channel: &Channel,
+    queue: &str,
+    name: &str,
+    bytes: &Bytes,
+) -> Result<lapin::PublisherConfirm, lapin::Error> {
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    channel.basic_publish("".into(), queue.into(), mandatory, bytes, properties(BATCH, name)).await
+}
+
+/// What a confirm means.
+pub(super) fn judge(confirm: Result<Confirmation, lapin::Error>) -> Result<(), LinkError> {
+    match confirm? {
+        Confirmation::Ack(None) => Ok(()),
+        Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
+            Err(LinkError::Fatal("the stream queue is not there any more: a message was returned".into()))
+        }
+        Confirmation::Nack(None) => Err(LinkError::Lost("the broker did not take a message".into())),
+        Confirmation::NotRequested => Err(LinkError::Lost("the channel gives no confirms".into())),
+    }
+}
+
+/// Where a consumer begins.
+#[derive(Clone, Copy)]
+pub(super) enum Start {
+    /// At the newest chunk, which holds some messages.
+    Newest,
+    /// At this offset, which must not lie behind the end: the broker would wait in silence.
+    Offset(u64),
+}
+
+/// A consumer of the queue. Acknowledgements only grant it credit.
+pub(super) async fn consume(
+    channel: &Channel,
+    queue: &str,
+    start: Start,
+    prefetch: u16,
+) -> Result<Consumer, LinkError> {
+    patiently("setting the credit", channel.basic_qos(prefetch, BasicQosOptions::default())).await?;
+    let offset = match start {
+        Start::Newest => AMQPValue::LongString("last".into()),
+        Start::Offset(offset) => AMQPValue::LongLongInt(i64::try_from(offset).unwrap_or(i64::MAX)),
+    };
+    let mut arguments = FieldTable::default();
+    arguments.insert("x-stream-offset".into(), offset);
+    let consumed = channel.basic_consume(queue.into(), "".into(), BasicConsumeOptions::default(), arguments);
+    patiently("reading the queue", consumed).await
+}
+
+/// Grants credit for everything up to this delivery.
+pub(super) async fn acknowledge(delivery: &Delivery) -> Result<(), LinkError> {
+    let all = BasicAckOptions { multiple: true };
+    delivery.acker.ack(all).await.map(drop).map_err(LinkError::from)
+}
+
+/// The offset of a message.
+pub(super) fn offset(delivery: &Delivery) -> Result<u64, LinkError> {
+    let headers = delivery.properties.headers().as_ref();
+    match headers.and_then(|headers| headers.inner().get("x-stream-offset")) {
+        Some(AMQPValue::LongLongInt(offset)) => Ok(u64::try_from(*offset).unwrap_or_default()),
+        _ => Err(LinkError::Fatal("the queue is no stream: its messages have no offset".into())),
+    }
+}
+
+/// Whether a message is a batch; what others put into the queue counts for nobody.
+pub(super) fn is_batch(delivery: &Delivery) -> bool {
+    delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == BATCH)
+}
+
+/// The name that its publisher gave a message.
+pub(super) fn name(delivery: &Delivery) -> &str {
+    delivery.properties.message_id().as_ref().map_or("", |name| name.as_str())
+}
+
+/// Finds an offset at or before the log's end, behind everything that was confirmed before the question: publishes a
+/// message of no meaning and looks for it in the newest chunk. A chunk that is newer still tells as much.
+pub(super) async fn find_end(
+    publishing: &Channel,
+    consuming: &Connection,
+    queue: &str,
+    question: &str,
+) -> Result<u64, LinkError> {
+    let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let asked = publishing.basic_publish("".into(), queue.into(), mandatory, &[], properties(PROBE, question));
+    let confirm = patiently("publishing", asked).await?;
+    judge(tokio::time::timeout(PATIENCE, confirm).await.map_err(|_| LinkError::Lost("no confirm".into()))?)?;
+    let channel = patiently("opening a channel", consuming.create_channel()).await?;
+    let mut consumer = consume(&channel, queue, Start::Newest, 500).await?;
+    let mut first = None;
+    let deadline = tokio::time::Instant::now() + NEWEST_WITHIN;
+    let end = loop {
+        let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else {
+            // The newest chunk began after the question, so everything before it was there already.
+            break first.ok_or_else(|| LinkError::Lost("the queue delivers nothing".into()))?;
+        };
+        let delivery = next.ok_or_else(|| LinkError::Lost("the consumer was canceled".into()))??;
+        let at = offset(&delivery)?;
+        first.get_or_insert(at);
+        if name(&delivery) == question {
+            break at + 1;
+        }
+        if !is_probe_or_batch(&delivery) {
+            tracing::warn!(offset = at, "a message in the stream queue is none of ours and is ignored");
+        }
+        acknowledge(&delivery).await?;
+    };
+    patiently("closing a channel", channel.close(200, "done".into())).await?;
+    Ok(end)
+}
+
+fn is_probe_or_batch(delivery: &Delivery) -> bool {
+    delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == BATCH || kind.as_str() == PROBE)
+}

@@ -1,0 +1,200 @@
+//! Reading batches back: the newest from memory, older ones from the broker.
+
+use super::Shared;
+use super::link::{self, LinkError, Start};
+use super::session::decode;
+use crate::persistence::log::{Committed, LogError, Position};
+use crossbeam_channel::{Receiver, Sender};
+use futures_util::StreamExt;
+use lapin::Connection;
+use lapin::message::Delivery;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Messages that the broker may send ahead, and after how many credit is granted anew.
+const CREDIT: u16 = 500;
+const GRANT_EVERY: u64 = 50;
+
+/// How long the broker may be silent while there is something to read.
+const SILENCE: Duration = Duration::from_secs(10);
+
+/// How often reading begins again after a lost connection.
+const ATTEMPTS: u32 = 10;
+
+/// Batches that wait between broker and reader.
+const AHEAD: usize = 256;
+
+/// One walk through the log.
+pub(super) struct Walk {
+    shared: Arc<Shared>,
+    at: Position,
+    older: Option<Receiver<Result<Committed, LogError>>>,
+    /// Where the walk from the broker ends and memory goes on.
+    older_to: Position,
+}
+
+impl Walk {
+    pub(super) fn new(shared: Arc<Shared>, from: Position) -> Walk {
+        Walk { shared, at: from, older: None, older_to: Position(0) }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Committed, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(older) = &self.older {
+                match older.recv() {
+                    Ok(Ok(committed)) => {
+                        self.at = committed.position;
+                        return Some(Ok(committed));
+                    }
+                    Ok(Err(error)) => {
+                        // Whoever goes on after an error meets it again.
+                        self.older = None;
+                        return Some(Err(error));
+                    }
+                    Err(_) => {
+                        self.older = None;
+                        self.at = self.at.max(self.older_to);
+                    }
+                }
+            }
+            let floor = {
+                let tail = self.shared.tail.lock();
+                if self.at >= tail.end() {
+                    return None;
+                }
+                if let Some(committed) = tail.after(self.at) {
+                    self.at = committed.position;
+                    return Some(Ok(committed));
+                }
+                tail.floor()
+            };
+            let (send, receive) = crossbeam_channel::bounded(AHEAD);
+            let (shared, from) = (Arc::clone(&self.shared), self.at);
+            let spawned = std::thread::Builder::new()
+                .name("log reader".into())
+                .spawn(move || fetch(&shared, from, floor, &send))
+                .map_err(|source| LogError::Io { what: "a thread cannot be started".into(), source });
+            if let Err(error) = spawned {
+                return Some(Err(error));
+            }
+            (self.older, self.older_to) = (Some(receive), floor);
+        }
+    }
+}
+
+/// Reads the batches after `from` up to `to`, on a thread and a connection of its own.
+fn fetch(shared: &Shared, from: Position, to: Position, send: &Sender<Result<Committed, LogError>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return drop(send.send(Err(LogError::Broker { reason: error.to_string() }))),
+    };
+    let mut at = from;
+    let mut failures = 0;
+    while at < to {
+        let result = runtime.block_on(async {
+            let connection = link::connect(&shared.options, "read back").await?;
+            scan(&connection, &shared.options.queue, at.0, to.0, |offset, delivery| {
+                if at == from && offset > at.0 {
+                    let (asked, oldest) = (from, Position(offset));
+                    return Err(Stop::Log(LogError::Pruned { asked, oldest }));
+                }
+                at = Position(offset + 1);
+                if !link::is_batch(&delivery) {
+                    return Ok(());
+                }
+                let committed = decode(offset, delivery.data)?;
+                // A receiver that has gone does not want the rest.
+                send.send(Ok(committed)).map_err(|_| Stop::Unwanted)
+            })
+            .await
+        });
+        match result {
+            Ok(()) | Err(Stop::Unwanted) => return,
+            Err(Stop::Log(error)) => return drop(send.send(Err(error))),
+            Err(Stop::Link(error)) => {
+                failures += 1;
+                if matches!(error, LinkError::Fatal(_)) || failures >= ATTEMPTS {
+                    return drop(send.send(Err(LogError::Broker { reason: error.to_string() })));
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+/// Why a scan ended early.
+enum Stop {
+    Link(LinkError),
+    Log(LogError),
+    Unwanted,
+}
+
+impl From<LinkError> for Stop {
+    fn from(error: LinkError) -> Stop {
+        Stop::Link(error)
+    }
+}
+
+/// Hands over the messages with offsets from `from` to before `to`, which must exist.
+async fn scan(
+    connection: &Connection,
+    queue: &str,
+    from: u64,
+    to: u64,
+    mut each: impl FnMut(u64, Delivery) -> Result<(), Stop>,
+) -> Result<(), Stop> {
+    if from >= to {
+        return Ok(());
+    }
+    let channel = link::patiently("opening a channel", connection.create_channel()).await?;
+    let mut consumer = link::consume(&channel, queue, Start::Offset(from), CREDIT).await?;
+    let mut count = 0;
+    loop {
+        let next = tokio::time::timeout(SILENCE, consumer.next()).await;
+        let next = next.map_err(|_| LinkError::Lost("the queue delivers nothing".into()))?;
+        let delivery = next
+            .ok_or_else(|| LinkError::Lost("the consumer was canceled".into()))?
+            .map_err(|error| Stop::Link(error.into()))?;
+        let offset = link::offset(&delivery)?;
+        count += 1;
+        if count % GRANT_EVERY == 0 {
+            link::acknowledge(&delivery).await?;
+        }
+        if offset < to {
+            each(offset, delivery)?;
+        }
+        if offset + 1 >= to {
+            link::patiently("closing a channel", channel.close(200, "done".into())).await?;
+            return Ok(());
+        }
+    }
+}
+
+/// The newest batch with an offset below `end`; `Position(0)` when there is none. Messages that are no batches are few.
+pub(super) async fn newest_batch_before(connection: &Connection, queue: &str, end: u64) -> Result<Position, LinkError> {
+    let mut newest = Position(0);
+    for window in [64, 4_096, 262_144, u64::MAX] {
+        let from = end.saturating_sub(window);
+        let scanned = scan(connection, queue, from, end, |offset, delivery| {
+            if link::is_batch(&delivery) {
+                newest = Position(offset + 1);
+            }
+            Ok(())
+        })
+        .await;
+        match scanned {
+            Ok(()) => {}
+            Err(Stop::Link(error)) => return Err(error),
+            Err(Stop::Log(error)) => return Err(LinkError::Fatal(error.to_string())),
+            Err(Stop::Unwanted) => {}
+        }
+        if newest > Position(0) || from == 0 {
+            break;
+        }
+    }
+    Ok(newest)
+}

@@ -1,0 +1,185 @@
+//! The engine against a real broker, named by `AGORA_TEST_RABBITMQ` or on its usual port.
+
+#![allow(clippy::unwrap_used)]
+
+use super::super::Committed;
+use super::super::conformance::{self, Subject, batch};
+use super::outbox::Outbox;
+use super::*;
+use crate::domain::ids::StreamId;
+use crossbeam_channel::{Receiver, unbounded};
+use lapin::options::{BasicPublishOptions, QueueDeleteOptions};
+use std::time::Instant;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn uri() -> AMQPUri {
+    let address = std::env::var("AGORA_TEST_RABBITMQ");
+    address.unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into()).parse().unwrap()
+}
+
+fn options() -> Options {
+    let queue = format!("agora.test.{}", uuid::Uuid::new_v4().simple());
+    Options { bound: 64, cache_bytes: 1 << 20, ..Options::new(uri(), queue) }
+}
+
+/// Removes its queue in the end.
+struct InQueue(Options);
+
+impl Subject for InQueue {
+    fn open(&self, sink: Sink) -> Box<dyn LogEngine> {
+        Box::new(RabbitMq::open(self.0.clone(), sink).unwrap())
+    }
+}
+
+impl Drop for InQueue {
+    fn drop(&mut self) {
+        delete(&self.0);
+    }
+}
+
+fn at_the_broker<T>(options: &Options, work: impl AsyncFnOnce(lapin::Channel) -> T) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let connection = link::connect(options, "test").await.unwrap();
+        work(connection.create_channel().await.unwrap()).await
+    })
+}
+
+fn delete(options: &Options) {
+    at_the_broker(options, async |channel| {
+        let _ = channel.queue_delete(options.queue.as_str().into(), QueueDeleteOptions::default()).await;
+    });
+}
+
+fn open(options: &Options) -> (RabbitMq, Receiver<Report>) {
+    let (tell, reports) = unbounded();
+    let sink = Box::new(move |report| drop(tell.send(report)));
+    (RabbitMq::open(options.clone(), sink).unwrap(), reports)
+}
+
+fn one(id: u64) -> Proposal {
+    Proposal { id, batches: vec![batch(StreamId::Ledger, 1, id, 100)] }
+}
+
+#[test]
+fn conforms() {
+    let subject = InQueue(options());
+    conformance::all(&subject);
+    // A small memory makes every reader go to the broker.
+    let small = InQueue(Options { cache_bytes: 0, ..options() });
+    conformance::any_position_can_be_read_from(&small);
+    conformance::reopening_keeps_everything(&small);
+    conformance::large_batches_survive(&small);
+}
+
+#[test]
+fn two_nodes_are_told_the_same_in_the_same_order() {
+    let subject = InQueue(options());
+    let (one_node, one_reports) = open(&subject.0);
+    let (other_node, other_reports) = open(&subject.0);
+    for id in 1..=30 {
+        one_node.propose(one(id)).unwrap();
+        other_node.propose(one(100 + id)).unwrap();
+    }
+    let told = |reports: &Receiver<Report>| {
+        let (mut batches, mut own) = (Vec::<Committed>::new(), Vec::new());
+        while batches.len() < 60 {
+            match reports.recv_timeout(PATIENCE).unwrap() {
+                Report::Committed { proposal, batches: more } => {
+                    own.extend(proposal);
+                    batches.extend(more);
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        (batches.into_iter().map(|c| (c.position, c.batch.number)).collect::<Vec<_>>(), own)
+    };
+    let (first, first_own) = told(&one_reports);
+    let (second, second_own) = told(&other_reports);
+    assert_eq!(first, second);
+    assert!(first.is_sorted_by(|a, b| a.0 < b.0));
+    assert_eq!(first_own, (1..=30).collect::<Vec<_>>());
+    assert_eq!(second_own, (101..=130).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_strangers_put_into_the_queue_counts_for_nobody() {
+    let subject = InQueue(options());
+    let (engine, reports) = open(&subject.0);
+    engine.propose(one(1)).unwrap();
+    reports.recv_timeout(PATIENCE).unwrap();
+    at_the_broker(&subject.0, async |channel| {
+        let options = BasicPublishOptions::default();
+        let properties = lapin::BasicProperties::default();
+        channel
+            .basic_publish("".into(), subject.0.queue.as_str().into(), options, b"hello", properties)
+            .await
+            .unwrap()
+            .await
+            .unwrap();
+    });
+    engine.propose(one(2)).unwrap();
+    assert!(matches!(reports.recv_timeout(PATIENCE).unwrap(), Report::Committed { proposal: Some(2), .. }));
+    drop(engine);
+    let (engine, _reports) = open(&subject.0);
+    let numbers: Vec<u64> = engine.reader().read(Position(0)).unwrap().map(|c| c.unwrap().batch.number).collect();
+    assert_eq!(numbers, [1, 2]);
+}
+
+#[test]
+fn a_queue_that_vanished_stops_the_engine_and_is_not_made_again() {
+    let subject = InQueue(options());
+    let (engine, reports) = open(&subject.0);
+    engine.propose(one(1)).unwrap();
+    reports.recv_timeout(PATIENCE).unwrap();
+    delete(&subject.0);
+    assert!(matches!(reports.recv_timeout(PATIENCE).unwrap(), Report::Failed { .. }));
+    drop(engine);
+    let later = Options { create: false, ..subject.0.clone() };
+    let Err(error) = RabbitMq::open(later, Box::new(|_| ())) else { panic!("a lost log was opened") };
+    assert!(error.to_string().contains("not there any more"), "{error}");
+}
+
+#[test]
+fn an_engine_without_a_broker_says_so() {
+    let nowhere = "amqp://guest:guest@127.0.0.1:1/%2f".parse().unwrap();
+    let options = Options { open_within: Duration::from_millis(300), ..Options::new(nowhere, "agora.test") };
+    let begun = Instant::now();
+    assert!(matches!(RabbitMq::open(options, Box::new(|_| ())), Err(LogError::Broker { .. })));
+    assert!(begun.elapsed() < PATIENCE);
+}
+
+#[test]
+fn batches_that_come_back_twice_are_reported_but_answer_only_once() {
+    let mut outbox = Outbox::new("me".into());
+    let at = |position: u64, number| Committed {
+        position: Position(position),
+        batch: Arc::new(batch(StreamId::Ledger, 1, number, 1)),
+    };
+    let two = Proposal { id: 7, batches: vec![batch(StreamId::Ledger, 1, 1, 1), batch(StreamId::Ledger, 1, 2, 1)] };
+    assert_eq!(outbox.take(two).0.len(), 2);
+    let empty = outbox.take(Proposal { id: 8, batches: vec![] });
+    assert!(empty.1.is_none(), "it must wait for its turn");
+    let mut reports = outbox.came_back("me.1", at(1, 1));
+    assert!(reports.is_empty());
+    assert_eq!(outbox.unread().len(), 1);
+    // Published again after a lost connection, and somebody else's between.
+    reports.extend(outbox.came_back("me.1", at(2, 1)));
+    reports.extend(outbox.came_back("you.2", at(3, 9)));
+    reports.extend(outbox.came_back("me.2", at(4, 2)));
+    reports.extend(outbox.came_back("me.2", at(5, 2)));
+    let told: Vec<(Option<u64>, Vec<u64>)> = reports
+        .into_iter()
+        .map(|report| match report {
+            Report::Committed { proposal, batches } => {
+                (proposal, batches.into_iter().map(|committed| committed.position.0).collect())
+            }
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let expected =
+        [(None, vec![1]), (None, vec![2]), (None, vec![3]), (Some(7), vec![4]), (Some(8), vec![]), (None, vec![5])];
+    assert_eq!(told, expected);
+    assert!(outbox.is_empty());
+}
