@@ -1,36 +1,31 @@
 //! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
 
+mod log;
+
+use crate::actors::cluster::Cluster;
 use crate::actors::event_log::{LogMeter, ReportLine};
 use crate::actors::supervision::{ChildSpec, StartError};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
-use crate::actors::trading::recovery::Recovery;
+use crate::actors::trading::recovery::{Recovery, catch_up};
 use crate::actors::trading::{self, Foundation, market_data::wall_clock};
 use crate::auth::Accounts;
-use crate::config::{self, DatabaseConfig, ServeConfig};
-use crate::domain::batch::Batch;
-use crate::domain::codec::Coded;
-use crate::domain::entry::LedgerEntry;
-use crate::domain::ids::{AccountId, Epoch, StreamId};
+use crate::config::{DatabaseConfig, ServeConfig};
+use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
-use crate::domain::venue::Venue;
+use crate::domain::venue::{Silent, Venue};
 use crate::http::server::Listening;
 use crate::http::{self, AppState, ops};
 use crate::persistence::db::{Database, Target};
-use crate::persistence::log::embedded::{Embedded, Options};
-use crate::persistence::log::{LogEngine, Position, Proposal, Report};
+use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::snapshots::Snapshots;
-use crate::persistence::users;
+use crate::persistence::{projection, users};
 use actix::Arbiter;
 use anyhow::{Context, anyhow};
-use bytes::Bytes;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-
-/// This node's number; a single node is number 1.
-const NODE: u16 = 1;
 
 /// A running venue.
 pub struct Running {
@@ -40,7 +35,7 @@ pub struct Running {
     pub api_address: Option<std::net::SocketAddr>,
     server: actix_web::dev::Server,
     root: Supervisor,
-    engine: Arc<Embedded>,
+    engine: Arc<dyn LogEngine + Sync>,
 }
 
 /// Opens everything under the data folder, recovers, and starts to serve.
@@ -52,76 +47,65 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let data = settings.data.clone();
     std::fs::create_dir_all(&data).with_context(|| format!("the folder {} cannot be made", data.display()))?;
 
-    let reports = ReportLine::default();
-    let line = reports.clone();
-    let (genesis_report, genesis_done) = std::sync::mpsc::channel();
-    let mut options = Options::new(data.join("log"));
-    options.max_bytes = settings.log_max_bytes;
-    options.segment_bytes = settings.log_segment_bytes.max(1 << 16);
-    let sink = Box::new(move |report: Report| {
-        if let Report::Committed { proposal: Some(0), .. } | Report::Refused { proposal: 0, .. } = &report {
-            // Nobody waits for anything but the genesis; a gone receiver is no fault.
-            let _ = genesis_report.send(());
-        } else {
-            line.forward(report);
-        }
-    });
-    let (engine, opened) = Embedded::open(options, sink)?;
-    if let Some(torn) = &opened.torn {
-        tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,
-            "the last write was torn and was cut off; none of it was ever acknowledged");
-    }
-    let engine = Arc::new(engine);
-    if opened.end == Position(0) {
-        genesis(engine.as_ref()).map_err(|error| anyhow!("the venue cannot be listed: {error}"))?;
-        genesis_done.recv_timeout(Duration::from_secs(30)).context("the log does not take the first batch")?;
-    }
-
     let database = Database::connect(&settings.database.options(&data))?;
+    // Asked before the log is opened: other nodes may move on meanwhile.
+    let known = projection::position(&database)?;
+    let reports = ReportLine::default();
+    let log::OpenLog { engine, role, sealed, prune } = log::open(settings, &data, known, &reports)?;
+    if known > engine.end() {
+        return Err(anyhow!("the log ends before what the database has seen; a part of the log is missing"));
+    }
     let snapshots = Snapshots::open(data.join("snapshots"))?;
     let written = Arc::new(AtomicU64::new(0));
-    let sealed = {
-        let engine = engine.clone();
-        Arc::new(move || engine.sealed_segments())
-    };
     let reader = engine.reader();
+    let meter = Arc::new(LogMeter::default());
+    let cluster = Cluster::new(settings, &role, &meter, &engine)?;
+    let peers = cluster.as_ref().map(Cluster::peers);
     let parts = projector::Parts {
         reader: reader.clone(),
         database: database.clone(),
         snapshots: snapshots.clone(),
         sealed,
         written: written.clone(),
-        prune: settings.log_prune.then(|| prune(&engine)),
+        role: role.clone(),
+        peers: peers.clone(),
+        prune,
     };
     let mut follower = Follower::new(parts.clone())?;
     follower.advance().context("the log cannot be replayed")?;
-    if follower.position() < engine.end() {
+    if role.is_active() && follower.position() < engine.end() {
         return Err(anyhow!("the database does not take the log's content; see the messages above"));
     }
-    if written.load(Ordering::Relaxed) > engine.end().0 {
-        return Err(anyhow!("the log ends before what the database has seen; a part of the log is missing"));
+    // The active node alone moves the database on, so a standby's follower may stand before the log's end.
+    let mut venue = follower.venue().clone();
+    let (all, mut caught_up) = (Position(u64::MAX), follower.position());
+    while caught_up < engine.end() {
+        caught_up = catch_up(&mut venue, reader.as_ref(), caught_up, all, usize::MAX, &mut Silent)
+            .context("the log cannot be replayed")?;
     }
-    let venue = follower.venue().clone();
     let newest_account = AccountId(venue.ledger.ledger.next_account().0.saturating_sub(1));
     database.write_durably(|connection| users::begin_above(connection, newest_account))?;
 
     let root = Supervisor::root("agora", settings.supervision.settings(), &Arbiter::current());
-    let meter = Arc::new(LogMeter::default());
-    let (newest_epoch, newest_time) = newest(&venue, reader.as_ref(), engine.end())?;
+    let (newest_epoch, newest_time) = newest(&venue, reader.as_ref(), caught_up)?;
     let foundation = Foundation {
         engine: engine.clone(),
         reports,
         meter: meter.clone(),
         currencies: venue.ledger.ledger.currencies().to_vec(),
         markets: venue.ledger.ledger.markets().to_vec(),
-        recovery: Arc::new(Recovery::new(reader, snapshots, venue, engine.end())),
+        recovery: Arc::new(Recovery::new(reader, snapshots, venue, caught_up)),
         newest_epoch,
         newest_time,
-        node: NODE,
+        role: role.clone(),
+        forward: cluster.as_ref().map(Cluster::forwarder),
         settings: settings.supervision.settings(),
         watch: settings.supervision.watch(),
     };
     let trading = trading::start(&root, foundation).await?;
+    if let Some(cluster) = cluster {
+        cluster.start(&root, &trading).await?;
+    }
     start_projector(&root, parts, follower, &trading, &meter).await?;
 
     let accounts = {
@@ -134,7 +118,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
-    let state = AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills };
+    let state =
+        AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills, peers };
     let Listening { server, address, api_address } = http::server::listen(settings, state)?;
     Ok(Running { address, api_address, server, root, engine })
 }
@@ -149,16 +134,6 @@ fn tend(accounts: Accounts) {
             }
         }
     });
-}
-
-/// Removes segments of this log.
-fn prune(engine: &Arc<Embedded>) -> projector::Prune {
-    let engine = engine.clone();
-    Arc::new(move |through| match engine.prune(through) {
-        Ok(removed) if removed.is_empty() => {}
-        Ok(removed) => tracing::info!(segments = removed.len(), through = through.0, "the log was pruned"),
-        Err(error) => tracing::warn!(%error, "the log could not be pruned"),
-    })
 }
 
 async fn start_projector(
@@ -211,24 +186,6 @@ impl Running {
     }
 }
 
-/// Writes the first batch of a new venue: its currencies and markets.
-fn genesis(engine: &Embedded) -> Result<(), crate::persistence::log::Busy> {
-    let mut payload = Vec::new();
-    let mut count = 0;
-    for currency in config::currencies() {
-        LedgerEntry::ListCurrency(Box::new(currency)).encode(&mut payload);
-        count += 1;
-    }
-    for market in config::markets() {
-        LedgerEntry::ListMarket(Box::new(market)).encode(&mut payload);
-        count += 1;
-    }
-    let epoch = Epoch { counter: 1, node: NODE };
-    let payload = Bytes::from(payload);
-    let batch = Batch { stream: StreamId::Ledger, epoch, number: 1, at: wall_clock(), count, payload };
-    engine.propose(Proposal { id: 0, batches: vec![batch] })
-}
-
 /// The newest epoch of any stream and the time of the last batch.
 fn newest(
     venue: &Venue,
@@ -246,7 +203,6 @@ fn newest(
 /// # Errors
 /// The first divergence, in words.
 pub fn verify(data: &Path, database: &DatabaseConfig) -> anyhow::Result<String> {
-    use crate::domain::venue::Silent;
     use crate::persistence::log::embedded;
     let folder = data.join("log");
     let verified = embedded::verify(&folder)?;

@@ -5,6 +5,7 @@
 //! at most one proposal is under way; a batch number is used up only when its batch was written;
 //! what an older epoch queued is dropped when its stream begins a new one.
 
+use super::role::Role;
 use super::supervision::{Handle, Lifeline, Port};
 use crate::domain::batch::{Batch, MAX_PAYLOAD};
 use crate::domain::ids::{Epoch, StreamId};
@@ -33,6 +34,9 @@ pub enum FromLog {
         /// Why.
         error: AppendError,
     },
+    /// Another node has begun a newer epoch: nothing is admitted here any more. What is under way may or may not come
+    /// back before the marker of its stream.
+    Deposed,
 }
 
 /// Queues encoded entries for a stream. Answered by [`FromLog`] to the stream's owner.
@@ -58,10 +62,13 @@ pub enum NotQueued {
     /// Too much waits already.
     #[error("the log is overloaded")]
     Full,
+    /// The log's broker is away.
+    #[error("the log is out of reach")]
+    OutOfReach,
 }
 
-/// Begins a new epoch of a stream and names its owner. The marker is on its way when this is
-/// answered; the owner admits once it reads it back.
+/// Names the owner of a stream and, on a node that may, begins a new epoch of it. The marker is on its way when this
+/// is answered; the owner admits once it reads it back. On a standby its owners only apply.
 #[derive(Debug, Message)]
 #[rtype(result = "Begun")]
 pub struct Begin {
@@ -71,11 +78,11 @@ pub struct Begin {
     pub owner: Port<FromLog>,
 }
 
-/// A new epoch of a stream is on its way.
+/// What became of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Begun {
-    /// The epoch.
-    pub epoch: Epoch,
+    /// The new epoch, which is on its way; none on a standby.
+    pub epoch: Option<Epoch>,
     /// Whether everything that was committed since the stream's last epoch began was put into its
     /// owner's mailbox. Otherwise the owner has to look for it in the log.
     pub unbroken: bool,
@@ -131,6 +138,11 @@ impl Epochs {
         self.proposals.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// An epoch was read: those that are begun here must be greater.
+    fn observe(&self, epoch: Epoch) {
+        self.counter.fetch_max(epoch.counter, Ordering::Relaxed);
+    }
+
     fn next(&self) -> Epoch {
         Epoch { counter: self.counter.fetch_add(1, Ordering::Relaxed) + 1, node: self.node }
     }
@@ -158,10 +170,13 @@ struct UnderWay {
 pub struct EventLog {
     engine: Arc<dyn LogEngine + Sync>,
     epochs: Arc<Epochs>,
+    role: Role,
     meter: Arc<LogMeter>,
     streams: BTreeMap<StreamId, Stream>,
     under_way: Option<UnderWay>,
     newest: Timestamp,
+    /// Whether the engine could be reached when last looked at.
+    available: bool,
     lifeline: Lifeline,
 }
 
@@ -171,11 +186,22 @@ impl EventLog {
     pub fn new(
         engine: Arc<dyn LogEngine + Sync>,
         epochs: Arc<Epochs>,
+        role: Role,
         meter: Arc<LogMeter>,
         newest: Timestamp,
         lifeline: Lifeline,
     ) -> EventLog {
-        EventLog { engine, epochs, meter, streams: BTreeMap::new(), under_way: None, newest, lifeline }
+        EventLog {
+            engine,
+            epochs,
+            role,
+            meter,
+            streams: BTreeMap::new(),
+            under_way: None,
+            newest,
+            available: true,
+            lifeline,
+        }
     }
 
     fn flush(&mut self) {
@@ -226,7 +252,31 @@ impl EventLog {
             self.meter.newest.lock().insert(committed.batch.stream, committed.position.0);
             self.meter.entries.fetch_add(u64::from(committed.batch.count), Ordering::Relaxed);
             self.meter.position.store(committed.position.0, Ordering::Relaxed);
+            self.newest = self.newest.max(committed.batch.at);
+            self.observe(committed.batch.stream, committed.batch.epoch);
             self.tell(committed.batch.stream, FromLog::Committed(committed));
+        }
+    }
+
+    /// Takes note of the epoch of a batch that was read, and steps down when it is another node's and newer.
+    fn observe(&mut self, stream: StreamId, epoch: Epoch) {
+        self.epochs.observe(epoch);
+        self.role.observed(epoch);
+        let own = self.streams.get(&stream).map(|stream| stream.epoch);
+        if epoch.node == self.role.node()
+            || own.is_none_or(|own| own == Epoch::default() || epoch <= own)
+            || !self.role.step_down()
+        {
+            return;
+        }
+        tracing::warn!(%stream, %epoch, "another node has taken over");
+        let streams: Vec<StreamId> = self.streams.keys().copied().collect();
+        for id in streams {
+            let Some(stream) = self.streams.get_mut(&id) else { continue };
+            // Nothing of this was proposed, and it never will be.
+            stream.queued.clear();
+            (stream.count, stream.marker_due, stream.epoch) = (0, false, Epoch::default());
+            self.tell(id, FromLog::Deposed);
         }
     }
 
@@ -269,7 +319,16 @@ impl Actor for EventLog {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         // Refused proposals (a full disk) are tried again even when nobody else comes along.
-        ctx.run_interval(Duration::from_millis(200), |log, _| log.flush());
+        ctx.run_interval(Duration::from_millis(200), |log, _| {
+            log.flush();
+            let available = log.engine.available();
+            if log.available && !available {
+                log.meter.degraded.store(true, Ordering::Relaxed);
+            } else if available && !log.available {
+                log.meter.degraded.store(false, Ordering::Relaxed);
+            }
+            log.available = available;
+        });
     }
 }
 
@@ -277,8 +336,16 @@ impl Handler<Begin> for EventLog {
     type Result = MessageResult<Begin>;
 
     fn handle(&mut self, Begin { stream, owner }: Begin, _: &mut Self::Context) -> Self::Result {
-        let epoch = self.epochs.next();
-        let begun = Stream { epoch, number: 0, marker_due: true, queued: Vec::new(), count: 0, owner, unbroken: true };
+        let epoch = self.role.may_begin().then(|| self.epochs.next());
+        let begun = Stream {
+            epoch: epoch.unwrap_or_default(),
+            number: 0,
+            marker_due: epoch.is_some(),
+            queued: Vec::new(),
+            count: 0,
+            owner,
+            unbroken: true,
+        };
         let unbroken = self.streams.insert(stream, begun).is_some_and(|before| before.unbroken);
         self.flush();
         MessageResult(Begun { epoch, unbroken })
@@ -293,13 +360,15 @@ impl Handler<Propose> for EventLog {
         if stream.epoch != proposal.epoch {
             return Err(NotQueued::Stale);
         }
-        if stream.queued.len() + proposal.entries.len() > MAX_QUEUED {
+        let reachable = self.engine.available();
+        if !reachable || stream.queued.len() + proposal.entries.len() > MAX_QUEUED {
             // The owner does not wait for the answer: it hears through its port, as of any refusal.
             let (epoch, count, payload) = (proposal.epoch, proposal.count, Bytes::from(proposal.entries));
             let batch = Batch { stream: proposal.stream, epoch, number: 0, at: self.newest, count, payload };
-            let error = AppendError::Unavailable(NotQueued::Full.to_string());
+            let why = if reachable { NotQueued::Full } else { NotQueued::OutOfReach };
+            let error = AppendError::Unavailable(why.to_string());
             self.tell(proposal.stream, FromLog::NotWritten { batch: Arc::new(batch), error });
-            return Err(NotQueued::Full);
+            return Err(why);
         }
         stream.queued.extend_from_slice(&proposal.entries);
         stream.count += proposal.count;
@@ -337,7 +406,15 @@ impl ReportLine {
     pub fn forward(&self, report: Report) {
         let mut message = EngineReport(report);
         loop {
-            let Some(log) = self.0.lock().clone() else { return };
+            let Some(log) = self.0.lock().clone() else {
+                // Other nodes may have appended already: their batches wait until those who apply them are there. When
+                // nobody is left who could connect the line, the start has failed.
+                if Arc::strong_count(&self.0) <= 1 {
+                    return;
+                }
+                std::thread::sleep(Duration::from_millis(1));
+                continue;
+            };
             match log.offer(message) {
                 Ok(()) => return,
                 Err(refused) if refused.why == super::supervision::Unreachable::Closed => return,

@@ -12,8 +12,10 @@
 //! that never has to be looked up again.
 
 pub mod account;
+pub mod cluster;
 pub mod directory;
 pub mod event_log;
+pub mod role;
 pub mod supervision;
 pub mod supervisor;
 pub mod trading;

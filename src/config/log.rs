@@ -28,6 +28,13 @@ pub struct LogConfig {
     /// The most bytes that the log may take; beyond, orders are refused until old segments go.
     #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
     pub log_max_bytes: Option<u64>,
+    /// Bytes after which a new segment of the log is begun.
+    #[arg(long, env = "AGORA_LOG_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
+    pub log_segment_bytes: u64,
+    /// Remove segments of the log once they are in the database's archive and a snapshot lies behind them. Without this
+    /// the log is kept for ever.
+    #[arg(long, env = "AGORA_LOG_PRUNE")]
+    pub log_prune: bool,
     /// Where the log is: in files under the data folder, or in RabbitMQ.
     #[arg(long, env = "AGORA_LOG_ENGINE", value_enum, default_value_t = Engine::Embedded)]
     pub log_engine: Engine,

@@ -4,14 +4,18 @@
 //! or `max_bytes` in `[log]`.
 
 mod accounts;
+mod cluster;
 mod database;
 mod file;
+mod log;
 pub mod supervision;
 mod venue;
 
 pub use accounts::AccountsConfig;
+pub use cluster::{ClusterConfig, NodeRole};
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
+pub use log::{Durability, Engine, LogConfig};
 pub use venue::{currencies, markets};
 
 use clap::Args;
@@ -49,19 +53,15 @@ pub struct ServeConfig {
     /// The most connections at once, for each worker.
     #[arg(long, env = "AGORA_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
-    /// The most bytes that the log may take; beyond, orders are refused until old segments go.
-    #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
-    pub log_max_bytes: Option<u64>,
+    /// Where the log is.
+    #[command(flatten)]
+    pub log: LogConfig,
+    /// What this node is among others.
+    #[command(flatten)]
+    pub cluster: ClusterConfig,
     /// The database.
     #[command(flatten)]
     pub database: DatabaseConfig,
-    /// Bytes after which a new segment of the log is begun.
-    #[arg(long, env = "AGORA_LOG_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
-    pub log_segment_bytes: u64,
-    /// Remove segments of the log once they are in the database's archive and a snapshot lies behind them. Without this
-    /// the log is kept for ever.
-    #[arg(long, env = "AGORA_LOG_PRUNE")]
-    pub log_prune: bool,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

@@ -10,6 +10,7 @@ use super::ledger::Ledger;
 use super::money::Amount;
 use super::order::Reject;
 use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
 
 #[derive(Clone, Copy, Debug)]
@@ -22,7 +23,7 @@ struct Pending {
 }
 
 /// Who stands behind a client order id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Known {
     /// An order that was admitted and is on its way through the log.
     InFlight,

@@ -4,6 +4,7 @@ use super::ids::{AccountId, CurrencyId, OrderId, Ticket};
 use super::market::{Currency, MarketConfig};
 use super::money::{Amount, Price, Size};
 use super::order::{NewOrder, Side};
+use serde::{Deserialize, Serialize};
 
 /// One entry of a market's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +94,7 @@ pub enum LedgerEntry {
 }
 
 /// An amount of one currency that enters or leaves an account.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Movement {
     /// Ties it to its pending hold and its caller.
     pub ticket: Ticket,

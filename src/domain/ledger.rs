@@ -45,7 +45,7 @@ struct Account {
 }
 
 /// What an entry of the ledger's stream did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LedgerOutcome {
     /// A currency joined the list.
     CurrencyListed(Box<Currency>),
@@ -73,7 +73,7 @@ pub enum MovedKind {
 }
 
 /// Why an entry changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ignored {
     /// It was done before (same transfer id, account already open).
     Repeat,

@@ -86,7 +86,7 @@ pub struct MarketConfig {
 }
 
 /// Why a currency or market cannot be listed.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum ConfigError {
     /// The code or symbol has the wrong form.
     #[error("{0:?} is not a valid code")]
@@ -108,7 +108,7 @@ pub enum ConfigError {
     FeeTooHigh(u32),
     /// Limits that contradict each other or exceed what can be held.
     #[error("the limit {0} is out of range")]
-    BadLimit(&'static str),
+    BadLimit(std::borrow::Cow<'static, str>),
 }
 
 /// The highest fee a market may have: 10 %.
@@ -185,13 +185,13 @@ impl MarketConfig {
             }
         }
         if self.min_size.is_zero() || self.min_size > self.max_size || self.max_size > Size::MAX {
-            return Err(ConfigError::BadLimit("min_size or max_size"));
+            return Err(ConfigError::BadLimit("min_size or max_size".into()));
         }
         if self.min_funds.is_negative() || self.min_funds > self.max_funds || self.max_funds > MAX_AMOUNT {
-            return Err(ConfigError::BadLimit("min_funds or max_funds"));
+            return Err(ConfigError::BadLimit("min_funds or max_funds".into()));
         }
         if self.band.0 >= 1_000_000 || self.reference_price > Price::MAX {
-            return Err(ConfigError::BadLimit("band or reference_price"));
+            return Err(ConfigError::BadLimit("band or reference_price".into()));
         }
         Ok(scale)
     }
@@ -281,10 +281,10 @@ mod tests {
             assert_eq!(config.validate(&btc, &usdt), Err(error));
         };
         refused(|m| m.taker_fee = Ppm(100_001), ConfigError::FeeTooHigh(100_001));
-        refused(|m| m.min_size = Size(0), ConfigError::BadLimit("min_size or max_size"));
-        refused(|m| m.max_size = Size(MAX_UNITS + 1), ConfigError::BadLimit("min_size or max_size"));
-        refused(|m| m.max_funds = Amount(0), ConfigError::BadLimit("min_funds or max_funds"));
-        refused(|m| m.band = Ppm(1_000_000), ConfigError::BadLimit("band or reference_price"));
+        refused(|m| m.min_size = Size(0), ConfigError::BadLimit("min_size or max_size".into()));
+        refused(|m| m.max_size = Size(MAX_UNITS + 1), ConfigError::BadLimit("min_size or max_size".into()));
+        refused(|m| m.max_funds = Amount(0), ConfigError::BadLimit("min_funds or max_funds".into()));
+        refused(|m| m.band = Ppm(1_000_000), ConfigError::BadLimit("band or reference_price".into()));
         refused(|m| m.symbol = "BTC/USDT".into(), ConfigError::BadCode("BTC/USDT".into()));
         refused(|m| m.quote = CurrencyId(0), ConfigError::BadCurrencies);
     }

@@ -13,6 +13,7 @@ pub mod v1;
 pub mod wire;
 pub mod ws;
 
+use crate::actors::cluster::peers::Peers;
 use crate::actors::supervision::Tree;
 use crate::actors::trading::{Market, Trading};
 use crate::auth::Accounts;
@@ -39,6 +40,8 @@ pub struct AppState {
     pub metrics: Arc<ops::Metrics>,
     /// Whether administrators may make actors fail on purpose.
     pub allow_drills: bool,
+    /// The other nodes, if there may be any.
+    pub peers: Option<Peers>,
 }
 
 impl AppState {

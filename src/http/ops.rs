@@ -28,6 +28,13 @@ pub struct Metrics {
     log_flush_nanos: IntGauge,
     log_refused: IntGauge,
     projected: IntGauge,
+    active: IntGauge,
+    epoch: IntGauge,
+    take_overs: IntGauge,
+    lag: IntGauge,
+    peers: IntGauge,
+    compared: IntGauge,
+    different: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -60,6 +67,13 @@ impl Metrics {
             log_flush_nanos: gauge("agora_log_flush_nanoseconds_total", "time from proposal to commit, summed")?,
             log_refused: gauge("agora_log_refused_total", "proposals that the log refused")?,
             projected: gauge("agora_projected_position", "the last batch whose rows are in the database")?,
+            active: gauge("agora_node_active", "1 on the node that admits commands")?,
+            epoch: gauge("agora_epoch", "the newest epoch that was read")?,
+            take_overs: gauge("agora_take_overs_total", "how often this node became active")?,
+            lag: gauge("agora_node_lag", "batches that other nodes have read and this one has not")?,
+            peers: gauge("agora_node_peers", "other nodes that were heard of within five seconds")?,
+            compared: gauge("agora_state_hashes_compared_total", "state hashes compared with those of other nodes")?,
+            different: gauge("agora_state_hashes_different_total", "state hashes that differed: a bug or damage")?,
             requests,
             mailbox_depth,
             restarts,
@@ -82,6 +96,18 @@ impl Metrics {
         self.log_flush_nanos.set(load(&self.log.flush_nanos));
         self.log_refused.set(load(&self.log.refused));
         self.projected.set(load(&self.written));
+        let number = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
+        let role = state.trading.role();
+        self.active.set(i64::from(role.is_active()));
+        self.epoch.set(number(role.epoch().counter));
+        self.take_overs.set(number(role.take_overs()));
+        if let Some(peers) = &state.peers {
+            let picture = peers.picture(self.log.position.load(Ordering::Relaxed));
+            self.lag.set(number(picture.lag));
+            self.peers.set(number(picture.peers.len() as u64));
+            self.compared.set(number(picture.hashes_compared));
+            self.different.set(number(picture.hashes_different));
+        }
         for node in state.tree.snapshot() {
             self.mailbox_depth.with_label_values(&[&node.path]).set(node.mailbox_depth as i64);
             self.restarts.with_label_values(&[&node.path]).set(i64::try_from(node.crashes).unwrap_or(i64::MAX));
@@ -138,7 +164,10 @@ pub async fn live() -> HttpResponse {
     HttpResponse::Ok().json(serde_json::json!({"status": "live"}))
 }
 
-/// `GET /health/ready`: every actor runs and the log takes entries.
+/// A node that has so many batches still to read is not ready.
+const MAX_LAG: u64 = 5_000;
+
+/// `GET /health/ready`: every actor runs, the log takes entries, and the node has read what the others have.
 pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let down: Vec<String> = state
         .tree
@@ -149,10 +178,19 @@ pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
         .map(|node| node.path)
         .collect();
     let degraded = state.metrics.log.degraded.load(Ordering::Relaxed);
-    if down.is_empty() && !degraded {
-        return HttpResponse::Ok().json(serde_json::json!({"status": "ready"}));
+    let position = state.metrics.log.position.load(Ordering::Relaxed);
+    let cluster = state.peers.as_ref().map(|peers| peers.picture(position));
+    let behind = cluster.as_ref().is_some_and(|cluster| cluster.lag > MAX_LAG);
+    if down.is_empty() && !degraded && !behind {
+        return HttpResponse::Ok().json(serde_json::json!({"status": "ready", "cluster": cluster}));
     }
-    let body = serde_json::json!({"status": "not ready", "down": down, "log_refuses": degraded});
+    let body = serde_json::json!({
+        "status": "not ready",
+        "down": down,
+        "log_refuses": degraded,
+        "behind": behind,
+        "cluster": cluster,
+    });
     HttpResponse::ServiceUnavailable().insert_header(("Retry-After", "1")).json(body)
 }
 

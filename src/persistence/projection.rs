@@ -68,18 +68,29 @@ pub fn position(database: &Database) -> Result<Position, DbError> {
     Ok(Position(row.unwrap_or_default() as u64))
 }
 
-/// Writes the changes up to `position` in one transaction with it; skipped when they are there.
+/// Writes the changes after `from` up to `position` in one transaction with it. False when the database is not at
+/// `from`, because another node has written meanwhile; nothing was written then.
 ///
 /// # Errors
 /// [`DbError`]; nothing was written then.
-pub fn write(database: &Database, changes: &Changes, position: Position) -> Result<(), DbError> {
+pub fn write(database: &Database, changes: &Changes, from: Position, position: Position) -> Result<bool, DbError> {
     let streams: BTreeMap<String, u64> =
         changes.streams.iter().map(|(stream, sequence)| (stream.to_string(), sequence.0)).collect();
     let streams = serde_json::to_string(&streams).unwrap_or_default();
     database.write(|connection| {
-        let known = watermark::table.select(watermark::position).first::<i64>(connection).optional()?;
-        if known.unwrap_or_default() >= position.0 as i64 {
-            return Ok(());
+        // Moving the watermark first locks its row, so that of two nodes only one can write what follows `from`.
+        let row = (watermark::position.eq(position.0 as i64), watermark::streams.eq(&streams));
+        let at = watermark::table.filter(watermark::id.eq(1)).filter(watermark::position.eq(from.0 as i64));
+        let mut moved = diesel::update(at).set(row).execute(connection)?;
+        if moved == 0 && from == Position(0) {
+            let first = (watermark::id.eq(1), row);
+            moved = on_either!(connection, inner => diesel::insert_into(watermark::table)
+                .values(first)
+                .on_conflict_do_nothing()
+                .execute(inner))?;
+        }
+        if moved == 0 {
+            return Ok(false);
         }
         orders::upsert(connection, changes.orders.values())?;
         fills::insert(connection, &changes.fills)?;
@@ -90,14 +101,7 @@ pub fn write(database: &Database, changes: &Changes, position: Position) -> Resu
         for (market, runs) in &changes.events {
             events::insert(connection, *market, runs)?;
         }
-        let row = (watermark::position.eq(position.0 as i64), watermark::streams.eq(&streams));
-        on_either!(connection, inner => diesel::insert_into(watermark::table)
-            .values((watermark::id.eq(1), row))
-            .on_conflict(watermark::id)
-            .do_update()
-            .set(row)
-            .execute(inner)
-            .map(drop))
+        Ok(true)
     })
 }
 

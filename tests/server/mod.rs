@@ -12,7 +12,12 @@ use std::time::Duration;
 /// `agora` with these arguments; it is not started yet.
 pub fn agora(arguments: &[&str], data: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_agora"));
-    command.args(arguments).arg("--data").arg(data).env("AGORA_LOG", "error").env("RUST_BACKTRACE", "0");
+    command
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .env("AGORA_LOG", std::env::var("AGORA_TEST_LOG").unwrap_or_else(|_| "error".into()))
+        .env("RUST_BACKTRACE", "0");
     command
 }
 
@@ -85,6 +90,11 @@ impl Answer {
 }
 
 impl Client {
+    /// A user of the server at this address.
+    pub fn at(address: SocketAddr, token: &str) -> Client {
+        Client { address, token: token.into(), connection: None }
+    }
+
     /// Makes a new user and is their client from here on.
     pub fn sign_up(server: &Server, email: &str) -> Client {
         let mut client = server.client("");

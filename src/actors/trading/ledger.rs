@@ -94,7 +94,7 @@ pub struct Void {
 }
 
 /// A command for the ledger's own stream.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum LedgerCommand {
     /// Opens an account; a repeat is fine.
     OpenAccount(AccountId),
@@ -255,6 +255,9 @@ impl LedgerActor {
         let Some(state) = &mut self.state else { return Ok(()) };
         let berth = &self.parts.berth;
         let Committed { position, batch } = committed.clone();
+        if position <= state.position {
+            return Ok(());
+        }
         berth.begin(self.lifeline.incarnation(), Work::Own(committed));
         let read = state.replica.read(&batch);
         state.position = position;
@@ -321,7 +324,14 @@ impl LedgerActor {
             tracing::warn!("the ledger goes on with the state of its twin");
         }
         self.build_twin();
-        // Books that admitted against the ledger that died may have entries on their way.
+        if self.epoch != Epoch::default() {
+            self.refence();
+        }
+    }
+
+    /// Asks every book for a new epoch: those that admitted against a ledger that died may have entries on their way.
+    fn refence(&mut self) {
+        self.unfenced.clear();
         for (market, book) in self.parts.books.lock().iter() {
             match book.try_send(Refence) {
                 // It is halted and will bring no entries; when it is started again it begins an epoch by itself.
@@ -393,49 +403,100 @@ impl LedgerActor {
     }
 }
 
-impl Actor for LedgerActor {
-    type Context = Context<Self>;
+impl LedgerActor {
+    /// Admits nothing from here on, and forgets what it admitted: the callers may or may not have got what they asked for.
+    fn stand_by(&mut self) {
+        self.active = false;
+        self.epoch = Epoch::default();
+        self.admission = Admission::default();
+        for (_, reply) in self.waiting.drain() {
+            answer_now(reply, Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
+        }
+    }
 
     /// Begins an epoch and then reads what is in the log, so that nothing is missed between.
-    fn started(&mut self, ctx: &mut Self::Context) {
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.stand_by();
         let Some(this) = self.this.lock().clone() else {
             self.lifeline.fail("the ledger has no name yet");
             return ctx.stop();
         };
         let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
-        let twin = berth.take();
+        let goes_on = self.state.is_some();
+        let twin = if goes_on { None } else { berth.take() };
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
+            if goes_on {
+                return if begun.unbroken {
+                    Ok((begun.epoch, None))
+                } else {
+                    Err("a batch of an older epoch was not delivered".to_owned())
+                };
+            }
             let state = match twin {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
                 None => None,
             };
             let left = berth.left();
-            Ok::<_, String>(match state {
-                Some(state) if begun.unbroken => (begun.epoch, state, left.into_iter().collect(), true),
+            let (state, rest, promoted) = match state {
+                Some(state) if begun.unbroken => (state, left.into_iter().collect(), true),
                 Some(state) => {
                     let missed = recovery.since(StreamId::Ledger, state.position).await?;
                     // What a market did is not in the ledger's stream, so it is still to be added.
                     let market = left.into_iter().filter(|work| matches!(work, Work::Market(_)));
-                    (begun.epoch, state, market.chain(missed.into_iter().map(Work::Own)).collect(), true)
+                    (state, market.chain(missed.into_iter().map(Work::Own)).collect(), true)
                 }
                 None => {
                     let (replica, position) = recovery.ledger().await?;
-                    (begun.epoch, Box::new(LedgerState { replica, position }), Vec::new(), false)
+                    (Box::new(LedgerState { replica, position }), Vec::new(), false)
                 }
-            })
+            };
+            Ok::<_, String>((begun.epoch, Some((state, rest, promoted))))
         };
         ctx.wait(work.into_actor(self).map(|begun, ledger, ctx| match begun {
-            Ok((epoch, state, rest, promoted)) => {
-                ledger.epoch = epoch;
-                ledger.go_on_from(state, rest, promoted, ctx);
+            Ok((epoch, start)) => {
+                ledger.epoch = epoch.unwrap_or_default();
+                match start {
+                    Some((state, rest, promoted)) => ledger.go_on_from(state, rest, promoted, ctx),
+                    None => ledger.refence(),
+                }
             }
             Err(reason) => {
                 ledger.lifeline.fail(reason);
                 ctx.stop();
             }
         }));
+    }
+}
+
+impl Actor for LedgerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.begin(ctx);
+    }
+}
+
+impl Handler<Refence> for LedgerActor {
+    type Result = ();
+
+    /// The node takes over: new epochs of the ledger's stream and then of every market's.
+    fn handle(&mut self, _: Refence, ctx: &mut Self::Context) {
+        self.begin(ctx);
+    }
+}
+
+/// Asks whether commands are admitted, all markets being fenced.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsReady;
+
+impl Handler<IsReady> for LedgerActor {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsReady, _: &mut Self::Context) -> Self::Result {
+        self.ready().is_some()
     }
 }
 
@@ -454,6 +515,7 @@ impl Handler<FromLog> for LedgerActor {
                     }
                 }
             }
+            FromLog::Deposed => self.stand_by(),
         }
     }
 }

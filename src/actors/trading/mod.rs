@@ -18,6 +18,7 @@ mod outbox;
 pub mod projector;
 mod recent;
 pub mod recovery;
+pub mod remote;
 mod start;
 mod tickets;
 pub mod twin;
@@ -26,7 +27,8 @@ pub use start::{Foundation, start};
 
 use super::account::AccountActor;
 use super::directory::Directory;
-use super::event_log::EventLog;
+use super::event_log::{EventLog, LogMeter};
+use super::role::Role;
 use super::supervision::{Answer, Handle, Unreachable};
 use crate::domain::admission::Known;
 use crate::domain::entry::Movement;
@@ -37,6 +39,8 @@ use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
 use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
 use order_book::{BookState, Cancel, CancelAll, GetOrder, OrderBook, Place};
+use remote::{Command, Done, Forwarder};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -47,7 +51,7 @@ use twin::{Berth, CompareTwin, Fault, TwinMeter};
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Why a command has no outcome of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Refused {
     /// A rule says no; nothing has changed.
     #[error(transparent)]
@@ -61,7 +65,7 @@ pub enum Refused {
 }
 
 /// Why a command cannot be done now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Unavailable {
     /// The market or the ledger is starting or recovering.
     #[error("trading is starting, please retry")]
@@ -158,6 +162,10 @@ struct Inner {
     markets: Vec<Arc<Market>>,
     log: Handle<EventLog>,
     ledger: Handle<LedgerActor>,
+    role: Role,
+    meter: Arc<LogMeter>,
+    /// The way to the active node, when there are others.
+    forward: Option<Forwarder>,
     accounts: Directory<AccountId, AccountActor>,
     twins: Arc<TwinMeter>,
 }
@@ -207,6 +215,16 @@ impl Trading {
         }
     }
 
+    /// What this node does.
+    pub fn role(&self) -> &Role {
+        &self.inner.role
+    }
+
+    /// The ledger, for those who take over.
+    pub fn ledger(&self) -> &Handle<LedgerActor> {
+        &self.inner.ledger
+    }
+
     /// The event log, for those who follow it.
     pub fn log(&self) -> &Handle<EventLog> {
         &self.inner.log
@@ -217,6 +235,13 @@ impl Trading {
     /// # Errors
     /// [`Refused`]; after [`Unavailable::OutcomeUnknown`] a retry with the same client id is safe.
     pub async fn place(&self, market: &Market, order: NewOrder) -> Result<OrderRecord, Refused> {
+        match self.perform(Command::Place(market.id, order)).await? {
+            Done::Placed(record) => Ok(record),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn place_here(&self, market: &Market, order: NewOrder) -> Result<OrderRecord, Refused> {
         let mut patience = 50;
         loop {
             let outcome = command(market, |reply| Place { order, reply }).await;
@@ -234,6 +259,13 @@ impl Trading {
     /// # Errors
     /// [`Refused`].
     pub async fn cancel(&self, market: &Market, account: AccountId, order: OrderId) -> Result<OrderId, Refused> {
+        match self.perform(Command::Cancel(market.id, account, order)).await? {
+            Done::Canceled(order) => Ok(order),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn cancel_here(&self, market: &Market, account: AccountId, order: OrderId) -> Result<OrderId, Refused> {
         let asked = command(market, |reply| Cancel { account, order, reply }).await;
         asked.map_err(|refused| market.explain(refused))
     }
@@ -243,6 +275,18 @@ impl Trading {
     /// # Errors
     /// [`Refused`].
     pub async fn cancel_all(
+        &self,
+        market: &Market,
+        account: AccountId,
+        side: Option<Side>,
+    ) -> Result<Vec<OrderId>, Refused> {
+        match self.perform(Command::CancelAll(market.id, account, side)).await? {
+            Done::CanceledAll(orders) => Ok(orders),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn cancel_all_here(
         &self,
         market: &Market,
         account: AccountId,
@@ -304,6 +348,13 @@ impl Trading {
     /// # Errors
     /// [`Refused`].
     pub async fn execute(&self, command: LedgerCommand) -> Result<LedgerOutcome, Refused> {
+        match self.perform(Command::Ledger(command)).await? {
+            Done::Ledger(outcome) => Ok(outcome),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn execute_here(&self, command: LedgerCommand) -> Result<LedgerOutcome, Refused> {
         ask(|reply| self.inner.ledger.try_send(Execute { command, reply })).await
     }
 }

@@ -137,13 +137,19 @@ impl OrderBook {
         StreamId::Market(self.parts.market)
     }
 
-    /// Begins an epoch and then reads what is in the log: everything that is committed after this
-    /// arrives as a message, so nothing can be missed between the two.
-    fn begin(&mut self, ctx: &mut Context<Self>) {
+    /// Admits nothing from here on. What waits may or may not be in the log.
+    fn stand_by(&mut self) {
         self.active = false;
+        self.epoch = Epoch::default();
         for (_, waiting) in self.waiting.drain() {
             waiting.refuse(Refused::Unavailable(Unavailable::OutcomeUnknown));
         }
+    }
+
+    /// Begins an epoch and then reads what is in the log: everything that is committed after this
+    /// arrives as a message, so nothing can be missed between the two.
+    fn begin(&mut self, ctx: &mut Context<Self>) {
+        self.stand_by();
         let Some(this) = self.this.lock().clone() else {
             self.lifeline.fail("the book has no name yet");
             return ctx.stop();
@@ -186,7 +192,7 @@ impl OrderBook {
         };
         ctx.wait(work.into_actor(self).map(|begun, book, ctx| match begun {
             Ok((epoch, start)) => {
-                book.epoch = epoch;
+                book.epoch = epoch.unwrap_or_default();
                 if let Start::From { state, rest, promoted } = start {
                     book.go_on_from(state, rest, promoted, ctx);
                 }
@@ -233,6 +239,9 @@ impl OrderBook {
         let Some(state) = &mut self.state else { return Ok(()) };
         let berth = &self.parts.berth;
         let Committed { position, batch } = committed.clone();
+        if position <= state.position {
+            return Ok(());
+        }
         berth.begin(self.lifeline.incarnation(), committed);
         let read = state.replica.read_each(&batch, |sequence| berth.applying(sequence));
         berth.applied();
@@ -393,6 +402,7 @@ impl Handler<FromLog> for OrderBook {
                 }
                 self.void(tickets);
             }
+            FromLog::Deposed => self.stand_by(),
         }
     }
 }

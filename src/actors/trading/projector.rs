@@ -8,7 +8,9 @@
 //! in the database, in one transaction with that watermark; a snapshot is never ahead of it.
 
 use super::recovery::{RecoveryError, catch_up};
+use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::LogMeter;
+use crate::actors::role::Role;
 use crate::actors::supervision::{Lifeline, Shutdown};
 use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, OrderId, Sequence, StreamId};
@@ -20,7 +22,7 @@ use crate::domain::venue::{Market, Observer, Venue};
 use crate::persistence::db::Database;
 use crate::persistence::fills::FillRow;
 use crate::persistence::log::embedded::SealedSegment;
-use crate::persistence::log::{LogReader, Position};
+use crate::persistence::log::{LogError, LogReader, Position};
 use crate::persistence::projection::{self, Changes, LedgerRow};
 use crate::persistence::snapshots::Snapshots;
 use actix::prelude::*;
@@ -28,12 +30,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use thiserror::Error;
 
 /// How many batches are applied before their rows are written.
 const BATCHES_AT_ONCE: usize = 2_000;
 
 /// A snapshot is taken after this long, if anything has changed.
 const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
+
+/// The state is hashed whenever the log's position is a multiple of this, so that nodes can compare.
+const HASH_EVERY: u64 = 5_000;
+
+/// It is also hashed when nothing has happened for so long.
+const STILL: Duration = Duration::from_secs(1);
 
 /// Commits are gathered for this long, so that a busy market costs few transactions.
 const GATHER: Duration = Duration::from_millis(50);
@@ -56,6 +65,21 @@ pub struct Parts {
     pub written: Arc<AtomicU64>,
     /// Removes the segments up to a position, where the log is to be kept short.
     pub prune: Option<Prune>,
+    /// Only the active node writes; the others follow what it has written.
+    pub role: Role,
+    /// Whom hashes of the state are compared with.
+    pub peers: Option<Peers>,
+}
+
+/// Why following the log has ended.
+#[derive(Debug, Error)]
+pub enum FollowError {
+    /// The log cannot be applied.
+    #[error(transparent)]
+    Recovery(#[from] RecoveryError),
+    /// Another node writes to the database too. Beginning anew finds out how far that one is.
+    #[error("the database is no longer at position {0}: another node has written to it")]
+    Overtaken(Position),
 }
 
 /// A venue with the changes that wait for the database.
@@ -63,9 +87,16 @@ pub struct Follower {
     parts: Parts,
     venue: Venue,
     position: Position,
+    /// The last batch whose rows are no longer in `changes`.
+    cleared: Position,
     snapshot: Position,
     snapshot_at: Instant,
     changes: Changes,
+    /// Whether this node wrote when it last advanced.
+    writes: bool,
+    /// Where the state was hashed last, and when it last changed.
+    hashed: Position,
+    moved_at: Instant,
 }
 
 impl Follower {
@@ -81,7 +112,20 @@ impl Follower {
         let (mut venue, position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
         venue.keep_ended();
         let changes = Changes::default();
-        Ok(Follower { parts, venue, position, snapshot: position, snapshot_at: Instant::now(), changes })
+        let (cleared, snapshot) = (position, position);
+        let snapshot_at = Instant::now();
+        Ok(Follower {
+            parts,
+            venue,
+            position,
+            cleared,
+            snapshot,
+            snapshot_at,
+            changes,
+            writes: false,
+            hashed: Position(0),
+            moved_at: snapshot_at,
+        })
     }
 
     /// Applies and writes everything up to the log's present end.
@@ -89,40 +133,96 @@ impl Follower {
     /// # Errors
     /// When the log cannot be applied: a bug or damage. A database that is away is no error; the
     /// rows wait, and nothing further is read meanwhile.
-    pub fn advance(&mut self) -> Result<(), RecoveryError> {
+    pub fn advance(&mut self) -> Result<(), FollowError> {
+        let writes = self.parts.role.is_active();
+        // A node that has just become active may know less than the one before it has written.
+        if (!writes || !std::mem::replace(&mut self.writes, writes)) && !self.look() {
+            self.writes = false;
+            return Ok(());
+        }
+        self.writes = writes;
         loop {
-            if !self.write() {
+            if writes && !self.write()? {
                 return Ok(());
             }
             let before = self.position;
-            let mut collector = Collector { changes: &mut self.changes };
-            // Never across the watermark: what is below it must be dropped, not written again.
-            let known = self.parts.written.load(Ordering::Relaxed).saturating_sub(before.0);
-            let known = usize::try_from(known).unwrap_or(usize::MAX);
-            let limit = if known == 0 { BATCHES_AT_ONCE } else { BATCHES_AT_ONCE.min(known) };
-            let reader = self.parts.reader.clone();
-            self.position = catch_up(&mut self.venue, reader.as_ref(), before, limit, &mut collector)?;
-            if self.position == before {
+            let written = Position(self.parts.written.load(Ordering::Relaxed));
+            if !writes && before >= written {
+                self.hash_if_still();
                 return Ok(());
+            }
+            // Never across the watermark: what is below it must be dropped, not written again.
+            let until = if before < written { written } else { Position(u64::MAX) };
+            let until = until.min(Position((before.0 / HASH_EVERY + 1) * HASH_EVERY));
+            let mut collector = Collector { changes: &mut self.changes };
+            let reader = self.parts.reader.clone();
+            let read = catch_up(&mut self.venue, reader.as_ref(), before, until, BATCHES_AT_ONCE, &mut collector);
+            self.position = match read {
+                Err(RecoveryError::Log(LogError::Broker { reason })) => {
+                    tracing::warn!(reason, "the log cannot be read for now");
+                    return Ok(());
+                }
+                read => read?,
+            };
+            if self.position <= written {
+                self.changes = Changes::default();
+                self.cleared = self.position;
+            }
+            if self.position == before {
+                self.hash_if_still();
+                return Ok(());
+            }
+            self.moved_at = Instant::now();
+            if self.position.0.is_multiple_of(HASH_EVERY) {
+                self.hash();
+            }
+        }
+    }
+
+    /// Hashes the state when nothing has happened for a moment: then the other nodes come to the same place.
+    fn hash_if_still(&mut self) {
+        if self.hashed != self.position && self.moved_at.elapsed() >= STILL {
+            self.hash();
+        }
+    }
+
+    fn hash(&mut self) {
+        if let Some(peers) = &self.parts.peers {
+            self.hashed = self.position;
+            peers.hashed(self.position.0, self.venue.hash().to_string());
+        }
+    }
+
+    /// Asks the database how far the active node has written; false when it is away.
+    fn look(&self) -> bool {
+        match projection::position(&self.parts.database) {
+            Ok(written) => {
+                self.parts.written.fetch_max(written.0, Ordering::Relaxed);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the database does not say how far it is");
+                false
             }
         }
     }
 
     /// Writes what waits; false when the database is away.
-    fn write(&mut self) -> bool {
-        if self.position.0 <= self.parts.written.load(Ordering::Relaxed) {
-            self.changes = Changes::default();
-            return true;
+    fn write(&mut self) -> Result<bool, FollowError> {
+        if self.position <= self.cleared {
+            return Ok(true);
         }
-        match projection::write(&self.parts.database, &self.changes, self.position) {
-            Ok(()) => {
+        match projection::write(&self.parts.database, &self.changes, self.cleared, self.position) {
+            Ok(true) => {
                 self.parts.written.store(self.position.0, Ordering::Relaxed);
                 self.changes = Changes::default();
-                true
+                self.cleared = self.position;
+                Ok(true)
             }
+            Ok(false) => Err(FollowError::Overtaken(self.cleared)),
             Err(error) => {
                 tracing::warn!(%error, rows = self.changes.rows(), "the database does not take rows; they wait");
-                false
+                Ok(false)
             }
         }
     }
@@ -327,7 +427,9 @@ impl Actor for Projector {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(GATHER, |projector, ctx| {
-            if projector.due || projector.log.position.load(Ordering::Relaxed) > projector.follower.position().0 {
+            // A standby goes no further than the database, which it asks once a second.
+            let behind = projector.log.position.load(Ordering::Relaxed) > projector.follower.position().0;
+            if projector.due || (behind && projector.follower.parts.role.is_active()) {
                 projector.advance(ctx);
             }
             if projector.follower.snapshot_at.elapsed() >= SNAPSHOT_EVERY {

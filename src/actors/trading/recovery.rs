@@ -105,7 +105,9 @@ impl Observer for Remembers {
     }
 }
 
-/// Applies what the log holds after `from`, up to its present end or `limit` batches.
+/// Applies what the log holds after `from`, up to its present end, position `until` or `limit` batches.
+///
+/// A broker that is lost on the way is an error only when nothing was read before that.
 ///
 /// # Errors
 /// [`RecoveryError`]; the venue stands at the last good batch then.
@@ -113,12 +115,22 @@ pub fn catch_up(
     venue: &mut Venue,
     reader: &dyn LogReader,
     from: Position,
+    until: Position,
     limit: usize,
     observer: &mut impl Observer,
 ) -> Result<Position, RecoveryError> {
     let mut position = from;
+    if from >= until {
+        return Ok(from);
+    }
     for committed in reader.read(from)?.take(limit) {
-        let committed = committed?;
+        let committed = match committed {
+            Err(LogError::Broker { .. }) if position > from => break,
+            committed => committed?,
+        };
+        if committed.position > until {
+            break;
+        }
         venue.apply(&committed.batch, observer).map_err(|error| RecoveryError::Apply(committed.position, error))?;
         position = committed.position;
     }

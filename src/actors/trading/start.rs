@@ -4,11 +4,13 @@ use super::ledger::{self, Attach, LedgerActor};
 use super::market_data::{self, MarketDataActor};
 use super::order_book::{self, OrderBook};
 use super::recovery::Recovery;
+use super::remote::Forwarder;
 use super::twin::{Berth, Fault, Standby, Twin, TwinMeter};
 use super::{Inner, Market, Trading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::{Epochs, EventLog, LogMeter, ReportLine};
+use crate::actors::role::Role;
 use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, StartError, Watch};
 use crate::actors::supervisor::Supervisor;
 use crate::domain::ids::{Epoch, MarketId, StreamId};
@@ -38,8 +40,10 @@ pub struct Foundation {
     pub newest_epoch: Epoch,
     /// The time of the newest batch in the log.
     pub newest_time: Timestamp,
-    /// This node's number.
-    pub node: u16,
+    /// What this node does.
+    pub role: Role,
+    /// The way to the active node, when there are others.
+    pub forward: Option<Forwarder>,
     /// How the supervisors of these actors react.
     pub settings: Settings,
     /// How hangs are noticed.
@@ -89,7 +93,8 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         markets,
         newest_epoch,
         newest_time,
-        node,
+        role,
+        forward,
         settings,
         watch,
     } = foundation;
@@ -98,20 +103,19 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     // Before the log, on which they do not depend: they survive its restarts.
     let twins = Twins::begin(&trading, twin_meter.clone()).await?;
 
-    let epochs = Arc::new(Epochs::above(newest_epoch, node));
+    let epochs = Arc::new(Epochs::above(newest_epoch, role.node()));
     let figures = meter.clone();
+    let for_log = role.clone();
     let log = trading
         .start(
             ChildSpec::new("event log", trading_arbiter.clone(), move |lifeline| {
                 let (engine, epochs, meter) = (engine.clone(), epochs.clone(), figures.clone());
-                Ok(EventLog::new(engine, epochs, meter, newest_time, lifeline))
+                Ok(EventLog::new(engine, epochs, for_log.clone(), meter, newest_time, lifeline))
             })
             .mailbox(65_536)
             .watch(watch),
         )
         .await?;
-    reports.connect(log.clone());
-
     let venue = trading.branch("venue", settings).await?;
     let books = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
     let ledger = {
@@ -175,7 +179,11 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         let (Some(base), Some(quote)) = (of(config.base), of(config.quote)) else { continue };
         listed.push(Arc::new(Market { id, config, scale, base, quote, book, data, berth }));
     }
-    Ok(Trading { inner: Arc::new(Inner { currencies, markets: listed, log, ledger, accounts, twins: twin_meter }) })
+    // Only now are all there who apply what is reported.
+    reports.connect(log.clone());
+    let twins = twin_meter;
+    let inner = Inner { currencies, markets: listed, log, ledger, role, meter, forward, accounts, twins };
+    Ok(Trading { inner: Arc::new(inner) })
 }
 
 /// How many batches of the log the owner of a stream has still to tell of.

@@ -1,6 +1,7 @@
 //! Connections to the broker, and the few things that are done with a stream queue.
 
 use super::Options;
+use crate::persistence::broker::{self, PATIENCE, refusal};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -9,9 +10,10 @@ use lapin::options::{
     QueueDeclareOptions,
 };
 use lapin::types::{AMQPValue, FieldTable};
-use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties, Consumer, ErrorKind};
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer};
 use std::time::Duration;
-use thiserror::Error;
+
+pub(super) use crate::persistence::broker::{BrokerError as LinkError, patiently};
 
 /// The type of the messages that are batches.
 const BATCH: &str = "agora.batch";
@@ -19,50 +21,14 @@ const BATCH: &str = "agora.batch";
 /// The type of the messages that only ask where the log ends.
 const PROBE: &str = "agora.probe";
 
-/// How long one question to the broker may take before the connection counts as lost.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// How long the newest chunk may take to come.
 const NEWEST_WITHIN: Duration = Duration::from_secs(2);
 
 /// Seconds between heartbeats, unless the address says otherwise: a dead broker is noticed after twice as long.
 const HEARTBEAT_S: u16 = 3;
 
-/// Why there is no connection.
-#[derive(Debug, Error)]
-pub(super) enum LinkError {
-    /// It may heal: try again.
-    #[error("{0}")]
-    Lost(String),
-    /// The log is not what it was. Trying again cannot help.
-    #[error("{0}")]
-    Fatal(String),
-}
-
-impl From<lapin::Error> for LinkError {
-    fn from(error: lapin::Error) -> LinkError {
-        LinkError::Lost(error.to_string())
-    }
-}
-
-/// Puts a bound on the wait for the broker.
-pub(super) async fn patiently<T>(
-    what: &str,
-    work: impl Future<Output = Result<T, lapin::Error>>,
-) -> Result<T, LinkError> {
-    match tokio::time::timeout(PATIENCE, work).await {
-        Ok(done) => done.map_err(|error| LinkError::Lost(format!("{what}: {error}"))),
-        Err(_) => Err(LinkError::Lost(format!("{what}: no answer"))),
-    }
-}
-
 pub(super) async fn connect(options: &Options, purpose: &str) -> Result<Connection, LinkError> {
-    let mut uri = options.uri.clone();
-    uri.query.heartbeat.get_or_insert(HEARTBEAT_S);
-    uri.query.connection_timeout.get_or_insert(PATIENCE.as_millis() as u64);
-    let name = format!("agora {purpose}");
-    let properties = ConnectionProperties::default().with_connection_name(name.into());
-    patiently("connecting", Connection::connect_uri(uri, properties)).await
+    broker::connect(&options.uri, HEARTBEAT_S, purpose).await
 }
 
 /// Makes sure of the queue.
@@ -74,8 +40,8 @@ pub(super) async fn declare(connection: &Connection, options: &Options, create: 
         tokio::time::timeout(PATIENCE, channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()));
     match asked.await {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) if is_not_found(&error) && create => {}
-        Ok(Err(error)) if is_not_found(&error) => {
+        Ok(Err(error)) if refusal(&error) == Some(404) && create => {}
+        Ok(Err(error)) if refusal(&error) == Some(404) => {
             return Err(LinkError::Fatal(format!("the stream queue {queue} is not there any more")));
         }
         Ok(Err(error)) => return Err(error.into()),
@@ -92,10 +58,6 @@ pub(super) async fn declare(connection: &Connection, options: &Options, create: 
     let declared = channel.queue_declare(queue.as_str().into(), durable, arguments);
     patiently("making the queue", declared).await?;
     Ok(())
-}
-
-fn is_not_found(error: &lapin::Error) -> bool {
-    matches!(error.kind(), ErrorKind::ProtocolError(error) if error.get_id() == 404)
 }
 
 /// A channel whose messages are confirmed.

@@ -1,0 +1,124 @@
+//! What this node is among others: who leads, who is there, and the commands that travel between them.
+//!
+//! Two conversations with the broker, each with a connection of its own that is made again when it is lost:
+//!
+//! - [`lead`] holds the exclusive queue that says who should be active, or waits for it, and takes over with it. The
+//!   lock is a hint; that this node leads is proved by its markers in the log.
+//! - [`converse`] takes commands from the other nodes, sends ours, and tells each other how far everybody is.
+//!
+//! Invariants: a node's number is held as an exclusive queue while it lives, so no two nodes share one; a command that
+//! left this node and was not answered has an unknown outcome.
+
+mod converse;
+mod lead;
+pub mod peers;
+
+use super::event_log::LogMeter;
+use super::role::Role;
+use super::supervision::{ChildSpec, Failure, Lifeline};
+use super::supervisor::Supervisor;
+use super::trading::Trading;
+use super::trading::remote::{Call, Forwarder};
+use crate::config::{NodeRole, ServeConfig};
+use crate::persistence::log::LogEngine;
+use crate::persistence::log::rabbitmq::AMQPUri;
+use actix::prelude::*;
+use peers::Peers;
+use std::sync::Arc;
+use tokio::sync::{Mutex, mpsc};
+
+/// Commands that wait for their way to the active node.
+const CALLS: usize = 4_096;
+
+/// What both conversations work with.
+#[derive(Clone)]
+struct Parts {
+    uri: AMQPUri,
+    prefix: String,
+    heartbeat_s: u16,
+    takes_over: bool,
+    role: Role,
+    meter: Arc<LogMeter>,
+    engine: Arc<dyn LogEngine + Sync>,
+    peers: Peers,
+    calls: Arc<Mutex<mpsc::Receiver<Call>>>,
+}
+
+impl Parts {
+    fn name(&self, what: impl std::fmt::Display) -> String {
+        format!("{}.{what}", self.prefix)
+    }
+}
+
+/// The node's place in the cluster, before it is started.
+pub struct Cluster {
+    parts: Parts,
+    forwarder: Forwarder,
+}
+
+impl Cluster {
+    /// `None` when there is no broker, so that the node is alone.
+    ///
+    /// # Errors
+    /// When the settings contradict each other.
+    pub fn new(
+        settings: &ServeConfig,
+        role: &Role,
+        meter: &Arc<LogMeter>,
+        engine: &Arc<dyn LogEngine + Sync>,
+    ) -> anyhow::Result<Option<Cluster>> {
+        let Some(uri) = settings.log.broker()? else { return Ok(None) };
+        let (forwarder, calls) = Forwarder::new(CALLS);
+        let parts = Parts {
+            uri: uri.clone(),
+            prefix: settings.log.rabbitmq_prefix.clone(),
+            heartbeat_s: settings.cluster.cluster_heartbeat,
+            takes_over: settings.cluster.has(NodeRole::Trading),
+            role: role.clone(),
+            meter: Arc::clone(meter),
+            engine: Arc::clone(engine),
+            peers: Peers::new(role.clone()),
+            calls: Arc::new(Mutex::new(calls)),
+        };
+        Ok(Some(Cluster { parts, forwarder }))
+    }
+
+    /// The way to the active node.
+    pub fn forwarder(&self) -> Forwarder {
+        self.forwarder.clone()
+    }
+
+    /// What is known of the nodes.
+    pub fn peers(&self) -> Peers {
+        self.parts.peers.clone()
+    }
+
+    /// Starts the conversations.
+    ///
+    /// # Errors
+    /// [`Failure`] when the actor cannot be started.
+    pub async fn start(self, root: &Supervisor, trading: &Trading) -> Result<(), Failure> {
+        let (parts, trading) = (self.parts, trading.clone());
+        let spec = ChildSpec::new("cluster", Arbiter::new().handle(), move |_: Lifeline| {
+            Ok(ClusterActor { parts: parts.clone(), trading: trading.clone() })
+        });
+        root.start(spec).await.map(drop)
+    }
+}
+
+/// The actor: it lives while the conversations go on.
+struct ClusterActor {
+    parts: Parts,
+    trading: Trading,
+}
+
+impl Actor for ClusterActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        if self.parts.takes_over {
+            ctx.spawn(lead::run(self.parts.clone(), self.trading.clone()).into_actor(self));
+        }
+        ctx.spawn(converse::run(self.parts.clone(), self.trading.clone()).into_actor(self));
+    }
+}

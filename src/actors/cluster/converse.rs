@@ -1,0 +1,229 @@
+//! Commands between nodes over request and reply, and what the nodes say about themselves.
+
+use super::Parts;
+use super::peers::Status;
+use crate::actors::trading::remote::Call;
+use crate::actors::trading::{Refused, Trading, Unavailable, remote};
+use crate::persistence::broker::{self, BrokerError, patiently, refusal};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
+use lapin::message::Delivery;
+use lapin::options::{
+    BasicConsumeOptions, BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions,
+    QueueDeclareOptions,
+};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer, ExchangeKind};
+use std::collections::HashMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// Seconds between heartbeats.
+const HEARTBEAT_S: u16 = 3;
+
+/// How often a node says how far it is.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
+
+/// Commands of other nodes that are executed at once; beyond, they are told that too much waits.
+const AT_ONCE: usize = 4_096;
+
+/// A command that nobody has taken for so long has been given up by its caller. Milliseconds.
+const EXPIRES_MS: &str = "5000";
+
+/// The broker's own queue for answers.
+const REPLIES: &str = "amq.rabbitmq.reply-to";
+
+/// Talks as long as the node lives.
+pub(super) async fn run(parts: Parts, trading: Trading) {
+    // There is one of us at a time; after a restart the one before has let go.
+    let calls = parts.calls.clone();
+    let mut calls = calls.lock().await;
+    loop {
+        match Conversation::begin(&parts).await {
+            Ok(conversation) => {
+                let Err(error) = conversation.hold(&parts, &trading, &mut calls).await;
+                tracing::warn!(%error, "the connection to the other nodes was lost");
+            }
+            Err(error) => tracing::warn!(%error, "the other nodes are out of reach"),
+        }
+        // Callers need not wait for a broker that is away.
+        while let Ok(call) = calls.try_recv() {
+            refuse(call.reply);
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Where the answer to a call goes.
+type Waiting = oneshot::Sender<Result<Vec<u8>, Unavailable>>;
+
+fn refuse(reply: Waiting) {
+    // A caller that hung up does not want the answer.
+    let _ = reply.send(Err(Unavailable::Starting));
+}
+
+enum Never {}
+
+struct Conversation {
+    connection: Connection,
+    channel: Channel,
+    replies: Consumer,
+    commands: Consumer,
+    statuses: Consumer,
+    /// The calls that were not answered yet, with the node that was asked.
+    waiting: HashMap<u64, (u16, Waiting)>,
+    sent: u64,
+}
+
+impl Conversation {
+    async fn begin(parts: &Parts) -> Result<Conversation, BrokerError> {
+        let connection = broker::connect(&parts.uri, HEARTBEAT_S, "converse").await?;
+        let channel = patiently("opening a channel", connection.create_channel()).await?;
+        patiently("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+        let replies = consume(&channel, REPLIES).await?;
+        let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let own = parts.name(format_args!("node.{}", parts.role.node()));
+        let declared = channel.queue_declare(own.as_str().into(), exclusive, FieldTable::default());
+        match tokio::time::timeout(broker::PATIENCE, declared).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) if refusal(&error) == Some(405) => {
+                return Err(BrokerError::Lost(format!("another node has the number {}", parts.role.node())));
+            }
+            Ok(Err(error)) => return Err(error.into()),
+            Err(_) => return Err(BrokerError::Lost("making the node's queue: no answer".into())),
+        }
+        let commands = consume(&channel, &own).await?;
+        let exchange = parts.name("nodes");
+        let options = ExchangeDeclareOptions { auto_delete: true, ..ExchangeDeclareOptions::default() };
+        let kind = ExchangeKind::Fanout;
+        let made = channel.exchange_declare(exchange.as_str().into(), kind, options, FieldTable::default());
+        patiently("making the nodes' exchange", made).await?;
+        let queue = channel.queue_declare("".into(), exclusive, FieldTable::default());
+        let queue = patiently("making a queue", queue).await?.name().to_string();
+        let options = QueueBindOptions::default();
+        let (to, from) = (queue.as_str().into(), exchange.as_str().into());
+        patiently("binding a queue", channel.queue_bind(to, from, "".into(), options, FieldTable::default())).await?;
+        let statuses = consume(&channel, &queue).await?;
+        let waiting = HashMap::new();
+        Ok(Conversation { connection, channel, replies, commands, statuses, waiting, sent: 0 })
+    }
+
+    /// Ends when the connection does; callers whose answers did not come by then learn that the outcome is unknown.
+    async fn hold(
+        mut self,
+        parts: &Parts,
+        trading: &Trading,
+        calls: &mut mpsc::Receiver<Call>,
+    ) -> Result<Never, BrokerError> {
+        let (answer, mut answers) = mpsc::unbounded_channel::<(Delivery, Vec<u8>)>();
+        let mut executing = 0;
+        let mut confirms = FuturesUnordered::new();
+        let mut tick = tokio::time::interval(STATUS_EVERY);
+        let mut epochs = parts.role.watch_epoch();
+        loop {
+            tokio::select! {
+                changed = epochs.changed() => {
+                    let leader = epochs.borrow_and_update().node;
+                    if changed.is_ok() {
+                        // What the node before was asked and has not answered is unknown; it may be frozen for long.
+                        self.waiting.retain(|_, (asked, _)| *asked == leader);
+                    }
+                }
+                Some(call) = calls.recv() => {
+                    self.sent += 1;
+                    let number = self.sent;
+                    let leader = parts.role.leader();
+                    let to = parts.name(format_args!("node.{leader}"));
+                    let properties = BasicProperties::default()
+                        .with_correlation_id(number.to_string().into())
+                        .with_reply_to(REPLIES.into())
+                        .with_expiration(EXPIRES_MS.into());
+                    self.waiting.insert(number, (leader, call.reply));
+                    let confirm = self.publish("", &to, true, &call.command, properties).await?;
+                    confirms.push(confirm.map(move |confirmed| (number, confirmed)));
+                }
+                Some((number, confirmed)) = confirms.next(), if !confirms.is_empty() => {
+                    // Returned: the active node is not there, so the command went nowhere.
+                    if let Confirmation::Ack(Some(_)) | Confirmation::Nack(_) = confirmed?
+                        && let Some((_, reply)) = self.waiting.remove(&number)
+                    {
+                        refuse(reply);
+                    }
+                }
+                reply = self.replies.next() => {
+                    let delivery = delivered(reply)?;
+                    let number = delivery.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());
+                    if let Some((_, reply)) = number.and_then(|number: u64| self.waiting.remove(&number)) {
+                        let _ = reply.send(Ok(delivery.data));
+                    }
+                }
+                command = self.commands.next() => {
+                    let delivery = delivered(command)?;
+                    let (trading, answer) = (trading.clone(), answer.clone());
+                    if executing >= AT_ONCE {
+                        let _ = answer.send((delivery, overloaded()));
+                    } else {
+                        actix::spawn(async move {
+                            let done = trading.perform_for_another(&delivery.data).await;
+                            let _ = answer.send((delivery, done));
+                        });
+                    }
+                    executing += 1;
+                }
+                Some((delivery, done)) = answers.recv() => {
+                    executing -= 1;
+                    let (to, id) = (delivery.properties.reply_to(), delivery.properties.correlation_id());
+                    if let (Some(to), Some(id)) = (to, id) {
+                        let properties = BasicProperties::default().with_correlation_id(id.clone());
+                        drop(self.publish("", to.as_str(), false, &done, properties).await?);
+                    }
+                }
+                status = self.statuses.next() => {
+                    let delivery = delivered(status)?;
+                    if let Ok(status) = serde_json::from_slice::<Status>(&delivery.data) {
+                        parts.peers.heard(status);
+                    }
+                }
+                _ = tick.tick() => {
+                    if !self.connection.status().connected() {
+                        return Err(BrokerError::Lost("the connection has ended".into()));
+                    }
+                    self.waiting.retain(|_, (_, reply)| !reply.is_closed());
+                    let position = parts.meter.position.load(std::sync::atomic::Ordering::Relaxed);
+                    let status = serde_json::to_vec(&parts.peers.status(position)).unwrap_or_default();
+                    let exchange = parts.name("nodes");
+                    drop(self.publish(&exchange, "", false, &status, BasicProperties::default()).await?);
+                }
+            }
+        }
+    }
+
+    async fn publish(
+        &self,
+        exchange: &str,
+        to: &str,
+        mandatory: bool,
+        content: &[u8],
+        properties: BasicProperties,
+    ) -> Result<lapin::PublisherConfirm, BrokerError> {
+        let options = BasicPublishOptions { mandatory, ..BasicPublishOptions::default() };
+        patiently("publishing", self.channel.basic_publish(exchange.into(), to.into(), options, content, properties))
+            .await
+    }
+}
+
+fn overloaded() -> Vec<u8> {
+    let outcome = Err(Refused::Unavailable(Unavailable::Overloaded));
+    postcard::to_stdvec(&remote::Answer { outcome, position: 0 }).unwrap_or_default()
+}
+
+async fn consume(channel: &Channel, queue: &str) -> Result<Consumer, BrokerError> {
+    // What is lost with the connection is answered as unknown, so nothing has to be delivered again.
+    let options = BasicConsumeOptions { no_ack: true, ..BasicConsumeOptions::default() };
+    let consumed = channel.basic_consume(queue.into(), "".into(), options, FieldTable::default());
+    patiently("reading a queue", consumed).await
+}
+
+fn delivered(next: Option<Result<Delivery, lapin::Error>>) -> Result<Delivery, BrokerError> {
+    next.ok_or_else(|| BrokerError::Lost("a consumer was canceled".into()))?.map_err(BrokerError::from)
+}

@@ -1,0 +1,144 @@
+//! Commands that travel to the node that admits them.
+//!
+//! Any node takes any request. One that is not active hands the command to the active node and gives back its answer,
+//! once it has itself applied everything that the answer follows from: whoever reads here afterwards finds it done.
+
+use super::ledger::{IsReady, LedgerCommand};
+use super::order_book::GetSequence;
+use super::{Market, PATIENCE, Refused, Trading, Unavailable};
+use crate::domain::ids::{AccountId, MarketId, OrderId};
+use crate::domain::ledger::LedgerOutcome;
+use crate::domain::order::{NewOrder, OrderRecord, Side};
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// How long an answer is held back until this node has applied what it follows from.
+const CATCH_UP_WITHIN: Duration = Duration::from_secs(2);
+
+/// A command for whichever node is active.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Command {
+    /// Places an order.
+    Place(MarketId, NewOrder),
+    /// Cancels one order.
+    Cancel(MarketId, AccountId, OrderId),
+    /// Cancels all orders of a user in a market.
+    CancelAll(MarketId, AccountId, Option<Side>),
+    /// Commits a command of the ledger's stream.
+    Ledger(LedgerCommand),
+}
+
+/// What a command did.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Done {
+    /// The order's record.
+    Placed(OrderRecord),
+    /// The order.
+    Canceled(OrderId),
+    /// The orders.
+    CanceledAll(Vec<OrderId>),
+    /// What the ledger did.
+    Ledger(LedgerOutcome),
+}
+
+/// An answer as it travels.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Answer {
+    /// What became of the command.
+    pub outcome: Result<Done, Refused>,
+    /// The newest position of the log that the active node had read then.
+    pub position: u64,
+}
+
+/// A command on its way out of this node. The answer is `Err` when it never left.
+#[derive(Debug)]
+pub struct Call {
+    /// The encoded [`Command`].
+    pub command: Vec<u8>,
+    /// Takes the encoded [`Answer`]; dropped when the outcome is unknown.
+    pub reply: oneshot::Sender<Result<Vec<u8>, Unavailable>>,
+}
+
+/// The way to the active node. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Forwarder(mpsc::Sender<Call>);
+
+impl Forwarder {
+    /// A way, and its other end.
+    pub fn new(bound: usize) -> (Forwarder, mpsc::Receiver<Call>) {
+        let (calls, taken) = mpsc::channel(bound);
+        (Forwarder(calls), taken)
+    }
+
+    async fn ask(&self, command: &Command) -> Result<Answer, Unavailable> {
+        let command = postcard::to_stdvec(command).map_err(|_| Unavailable::Starting)?;
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(Call { command, reply }).map_err(|_| Unavailable::Overloaded)?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(answer)) => postcard::from_bytes(&answer?).map_err(|_| Unavailable::OutcomeUnknown),
+            Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown),
+        }
+    }
+}
+
+impl Trading {
+    /// Executes a command on the active node, wherever that is.
+    pub(super) async fn perform(&self, command: Command) -> Result<Done, Refused> {
+        match &self.inner.forward {
+            Some(forward) if !self.inner.role.is_active() => {
+                let answer = forward.ask(&command).await?;
+                self.catch_up(&command, answer.position).await;
+                answer.outcome
+            }
+            _ => self.perform_here(command).await,
+        }
+    }
+
+    /// Executes a command that came from another node; the answer as it travels back.
+    pub async fn perform_for_another(&self, command: &[u8]) -> Vec<u8> {
+        let outcome = match postcard::from_bytes(command) {
+            // Never forwarded again: two nodes that each take the other for the active one would play ping-pong.
+            Ok(_) if !self.inner.role.is_active() => Err(Refused::Unavailable(Unavailable::Starting)),
+            Ok(command) => self.perform_here(command).await,
+            Err(_) => Err(Refused::Unavailable(Unavailable::Starting)),
+        };
+        let position = self.inner.meter.position.load(Ordering::Relaxed);
+        postcard::to_stdvec(&Answer { outcome, position }).unwrap_or_default()
+    }
+
+    async fn perform_here(&self, command: Command) -> Result<Done, Refused> {
+        let market = |id| self.market_by_id(id).cloned().ok_or(Refused::Unavailable(Unavailable::Starting));
+        Ok(match command {
+            Command::Place(id, order) => Done::Placed(self.place_here(&*market(id)?, order).await?),
+            Command::Cancel(id, account, order) => {
+                Done::Canceled(self.cancel_here(&*market(id)?, account, order).await?)
+            }
+            Command::CancelAll(id, account, side) => {
+                Done::CanceledAll(self.cancel_all_here(&*market(id)?, account, side).await?)
+            }
+            Command::Ledger(command) => Done::Ledger(self.execute_here(command).await?),
+        })
+    }
+
+    /// Waits until this node has applied the log up to `position`.
+    async fn catch_up(&self, command: &Command, position: u64) {
+        let begun = Instant::now();
+        while self.inner.meter.position.load(Ordering::Relaxed) < position && begun.elapsed() < CATCH_UP_WITHIN {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // The mailboxes are in order: an answer from the book means that its outcomes are with the ledger.
+        let book = match command {
+            Command::Place(id, _) | Command::Cancel(id, ..) | Command::CancelAll(id, ..) => self.market_by_id(*id),
+            Command::Ledger(_) => None,
+        };
+        let waited = match book.map(|market: &std::sync::Arc<Market>| market.book.send(GetSequence)) {
+            Some(answer) => answer.within(CATCH_UP_WITHIN).await.map(drop),
+            None => self.inner.ledger.send(IsReady).within(CATCH_UP_WITHIN).await.map(drop),
+        };
+        if let Err(why) = waited {
+            tracing::debug!(%why, "an answer is given before this node has caught up");
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Connections to RabbitMQ, with a bound on every wait.
+
+use lapin::uri::AMQPUri;
+use lapin::{Connection, ConnectionProperties, ErrorKind};
+use std::time::Duration;
+use thiserror::Error;
+
+/// How long one question to the broker may take before the connection counts as lost.
+pub const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Why something at the broker was not done.
+#[derive(Debug, Error)]
+pub enum BrokerError {
+    /// It may heal: try again.
+    #[error("{0}")]
+    Lost(String),
+    /// Trying again cannot help.
+    #[error("{0}")]
+    Fatal(String),
+}
+
+impl From<lapin::Error> for BrokerError {
+    fn from(error: lapin::Error) -> BrokerError {
+        BrokerError::Lost(error.to_string())
+    }
+}
+
+/// Puts a bound on the wait for the broker. `what` is being done, for the message.
+///
+/// # Errors
+/// [`BrokerError::Lost`] when the broker refused or did not answer in time.
+pub async fn patiently<T>(what: &str, work: impl Future<Output = Result<T, lapin::Error>>) -> Result<T, BrokerError> {
+    match tokio::time::timeout(PATIENCE, work).await {
+        Ok(done) => done.map_err(|error| BrokerError::Lost(format!("{what}: {error}"))),
+        Err(_) => Err(BrokerError::Lost(format!("{what}: no answer"))),
+    }
+}
+
+/// Connects with heartbeats every `heartbeat_s` seconds, unless the address says otherwise: a dead peer is noticed after
+/// two to three of them. `purpose` is what operators see.
+///
+/// # Errors
+/// [`BrokerError::Lost`].
+pub async fn connect(uri: &AMQPUri, heartbeat_s: u16, purpose: &str) -> Result<Connection, BrokerError> {
+    let mut uri = uri.clone();
+    uri.query.heartbeat.get_or_insert(heartbeat_s);
+    uri.query.connection_timeout.get_or_insert(PATIENCE.as_millis() as u64);
+    let properties = ConnectionProperties::default().with_connection_name(format!("agora {purpose}").into());
+    patiently("connecting", Connection::connect_uri(uri, properties)).await
+}
+
+/// The code of an AMQP refusal: 404 for what is not there, 405 for what another connection has locked.
+pub fn refusal(error: &lapin::Error) -> Option<u16> {
+    match error.kind() {
+        ErrorKind::ProtocolError(error) => Some(error.get_id()),
+        _ => None,
+    }
+}
