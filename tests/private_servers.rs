@@ -1,4 +1,5 @@
 //! The private servers of the tests themselves: they start, can be killed, and come back.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 mod servers;
 

@@ -1,38 +1,46 @@
 //! Candles: one row for each market, width and bucket, the newest state wins.
 
-use super::db::{Connection, on_either};
+use super::db::{Connection, bulk_insert};
+use super::numbers::stored;
 use super::schema::candles;
 use crate::domain::candle::Candle;
 use crate::domain::ids::MarketId;
 use crate::domain::money::{Price, Size};
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer};
 
-/// Writes candles of one width in seconds; a later state replaces an earlier one.
+/// A candle with its market and width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CandleRow {
+    /// The market.
+    pub market: MarketId,
+    /// The width in seconds.
+    pub granularity: u32,
+    /// The candle.
+    pub candle: Candle,
+}
+
+const NEWEST_WINS: &str = "ON CONFLICT (market, granularity, start) DO UPDATE SET \
+    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, \
+    volume = excluded.volume, trades = excluded.trades";
+
+/// Writes candles, each at most once in the slice; a later state replaces an earlier one.
 ///
 /// # Errors
 /// Those of the database.
-pub fn upsert(connection: &mut Connection, market: MarketId, granularity: u32, candle: &Candle) -> QueryResult<()> {
-    let content = (
-        candles::open.eq(candle.open.0 as i64),
-        candles::high.eq(candle.high.0 as i64),
-        candles::low.eq(candle.low.0 as i64),
-        candles::close.eq(candle.close.0 as i64),
-        candles::volume.eq(i64::try_from(candle.volume.0).unwrap_or(i64::MAX)),
-        candles::trades.eq(i32::try_from(candle.trades).unwrap_or(i32::MAX)),
-    );
-    let key = (
-        candles::market.eq(i32::from(market.0)),
-        candles::granularity.eq(granularity as i32),
-        candles::start.eq(candle.start.0),
-    );
-    on_either!(connection, inner => diesel::insert_into(candles::table)
-        .values((key, content))
-        .on_conflict((candles::market, candles::granularity, candles::start))
-        .do_update()
-        .set(content)
-        .execute(inner)
-        .map(drop))
+pub fn upsert(connection: &mut Connection, rows: &[CandleRow]) -> QueryResult<()> {
+    bulk_insert!(connection, "candles", rows, |row| {
+        market: Integer = i32::from(row.market.0),
+        granularity: Integer = i32::try_from(row.granularity).unwrap_or(i32::MAX),
+        start: BigInt = row.candle.start.0,
+        open: BigInt = stored(row.candle.open.0),
+        high: BigInt = stored(row.candle.high.0),
+        low: BigInt = stored(row.candle.low.0),
+        close: BigInt = stored(row.candle.close.0),
+        volume: BigInt = stored(row.candle.volume.0),
+        trades: Integer = i32::try_from(row.candle.trades).unwrap_or(i32::MAX),
+    }, NEWEST_WINS)
 }
 
 /// A market's candles whose buckets begin between the two moments, newest first.

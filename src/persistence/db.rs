@@ -8,12 +8,14 @@
 //! once after the first has found out, and work again when it is back.
 
 mod any;
+pub(super) mod bulk;
 mod connection;
 mod migrations;
 mod target;
 
 pub use crate::on_either;
 pub use any::{AnyConnection as Connection, MultiBackend as Backend};
+pub(super) use bulk::bulk_insert;
 pub use target::{Options, Target, Url};
 
 use connection::{Durability, Opener};
@@ -64,6 +66,7 @@ impl From<Error> for DbError {
 #[derive(Clone)]
 pub struct Database {
     pool: Pool<Opener>,
+    shared: bool,
     /// When a call last waited in vain.
     gave_up: Arc<Mutex<Option<Instant>>>,
 }
@@ -90,7 +93,8 @@ impl Database {
             .error_handler(Box::new(Quiet))
             .build(Opener(options.clone()))
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
-        Ok(Database { pool, gave_up: Arc::default() })
+        let shared = matches!(options.target, Target::Postgres(_));
+        Ok(Database { pool, shared, gave_up: Arc::default() })
     }
 
     fn connection(&self) -> Result<PooledConnection<Opener>, DbError> {
@@ -104,6 +108,11 @@ impl Database {
         connection
     }
 
+    /// Whether other nodes may use it too.
+    pub fn is_shared(&self) -> bool {
+        self.shared
+    }
+
     /// Reads.
     ///
     /// # Errors
@@ -112,12 +121,13 @@ impl Database {
         Ok(query(&mut *self.connection()?)?)
     }
 
-    /// Writes in one transaction. On SQLite it is the only one that writes; on PostgreSQL others may
-    /// write between two of its statements: let a constraint or [`Connection::lock`] guard what must
-    /// not change meanwhile.
+    /// Writes in one transaction, which SQLite may lose when the machine (not this process) crashes
+    /// within a moment. On SQLite it is the only one that writes; on PostgreSQL others may write between
+    /// two of its statements: let a constraint or [`Connection::lock`] guard what must not change
+    /// meanwhile.
     ///
     /// # Errors
-    /// [`DbError`]; nothing was written then.
+    /// [`DbError`]; nothing was written then, unless the connection broke while it was committed.
     pub fn write<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
         Ok(self.connection()?.write(Durability::Relaxed, query)?)
     }
@@ -125,7 +135,7 @@ impl Database {
     /// Writes in one transaction that is on the medium when this returns.
     ///
     /// # Errors
-    /// [`DbError`]; nothing was written then.
+    /// [`DbError`]; nothing was written then, unless the connection broke while it was committed.
     pub fn write_durably<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
         Ok(self.connection()?.write(Durability::Full, query)?)
     }

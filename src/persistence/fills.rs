@@ -1,11 +1,15 @@
 //! Fills: one row for each trade, seen by the public as a trade and by its two parties as fills.
 
-use super::db::{Connection, on_either};
+use super::db::{Backend, Connection, bulk_insert};
+use super::numbers::{amount, loaded, stored};
+use super::orders::{side, side_word};
 use super::schema::fills;
 use crate::domain::event::Fill;
-use crate::domain::ids::{AccountId, MarketId, OrderId};
+use crate::domain::ids::{AccountId, MarketId, OrderId, TradeId};
+use crate::domain::money::{Price, Size};
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Integer, Text};
 
 /// A fill with its place and time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,19 +24,47 @@ pub struct FillRow {
     pub fill: Fill,
 }
 
-type Stored = (i32, i64, i64, String);
+/// A row, in the order of the table's columns.
+#[derive(Queryable)]
+struct Stored {
+    market: i32,
+    trade: i64,
+    at: i64,
+    feed_sequence: i64,
+    maker: i64,
+    maker_slot: i64,
+    maker_account: i64,
+    taker: i64,
+    taker_slot: i64,
+    taker_account: i64,
+    maker_side: String,
+    price: i64,
+    size: i64,
+    base: String,
+    quote: String,
+    maker_fee: String,
+    taker_fee: String,
+}
 
-fn parsed(rows: Vec<Stored>) -> Vec<FillRow> {
-    let read = |(market, at, sequence, record): Stored| match serde_json::from_str(&record) {
-        Ok(fill) => {
-            Some(FillRow { market: MarketId(market as u16), at: Timestamp(at), feed_sequence: sequence as u64, fill })
-        }
-        Err(error) => {
-            tracing::error!(%error, record, "a fill row cannot be read");
-            None
-        }
-    };
-    rows.into_iter().filter_map(read).collect()
+impl Stored {
+    fn row(&self) -> QueryResult<FillRow> {
+        let fill = Fill {
+            trade: TradeId(loaded(self.trade)?),
+            maker: OrderId { number: loaded(self.maker)?, slot: loaded(self.maker_slot)? },
+            taker: OrderId { number: loaded(self.taker)?, slot: loaded(self.taker_slot)? },
+            maker_account: AccountId(loaded(self.maker_account)?),
+            taker_account: AccountId(loaded(self.taker_account)?),
+            maker_side: side(&self.maker_side)?,
+            price: Price(loaded(self.price)?),
+            size: Size(loaded(self.size)?),
+            base: amount(&self.base)?,
+            quote: amount(&self.quote)?,
+            maker_fee: amount(&self.maker_fee)?,
+            taker_fee: amount(&self.taker_fee)?,
+        };
+        let market = MarketId(loaded(self.market.into())?);
+        Ok(FillRow { market, at: Timestamp(self.at), feed_sequence: loaded(self.feed_sequence)?, fill })
+    }
 }
 
 /// Writes fills; a repeat changes nothing.
@@ -40,22 +72,25 @@ fn parsed(rows: Vec<Stored>) -> Vec<FillRow> {
 /// # Errors
 /// Those of the database.
 pub fn insert(connection: &mut Connection, rows: &[FillRow]) -> QueryResult<()> {
-    for row in rows {
-        let json =
-            serde_json::to_string(&row.fill).map_err(|e| diesel::result::Error::SerializationError(Box::new(e)))?;
-        let row = (
-            fills::market.eq(i32::from(row.market.0)),
-            fills::trade.eq(row.fill.trade.0 as i64),
-            fills::maker_account.eq(i64::from(row.fill.maker_account.0)),
-            fills::taker_account.eq(i64::from(row.fill.taker_account.0)),
-            fills::at.eq(row.at.0),
-            fills::feed_sequence.eq(row.feed_sequence as i64),
-            fills::record.eq(json),
-        );
-        on_either!(connection, inner =>
-            diesel::insert_into(fills::table).values(row).on_conflict_do_nothing().execute(inner))?;
-    }
-    Ok(())
+    bulk_insert!(connection, "fills", rows, |row| {
+        market: Integer = i32::from(row.market.0),
+        trade: BigInt = stored(row.fill.trade.0),
+        at: BigInt = row.at.0,
+        feed_sequence: BigInt = stored(row.feed_sequence),
+        maker: BigInt = stored(row.fill.maker.number),
+        maker_slot: BigInt = i64::from(row.fill.maker.slot),
+        maker_account: BigInt = i64::from(row.fill.maker_account.0),
+        taker: BigInt = stored(row.fill.taker.number),
+        taker_slot: BigInt = i64::from(row.fill.taker.slot),
+        taker_account: BigInt = i64::from(row.fill.taker_account.0),
+        maker_side: Text = side_word(row.fill.maker_side),
+        price: BigInt = stored(row.fill.price.0),
+        size: BigInt = stored(row.fill.size.0),
+        base: Text = row.fill.base.0.to_string(),
+        quote: Text = row.fill.quote.0.to_string(),
+        maker_fee: Text = row.fill.maker_fee.0.to_string(),
+        taker_fee: Text = row.fill.taker_fee.0.to_string(),
+    }, "ON CONFLICT DO NOTHING")
 }
 
 /// A market's trades, newest first, strictly between the two trade numbers.
@@ -69,15 +104,8 @@ pub fn trades(
     newer_than: Option<u64>,
     limit: i64,
 ) -> QueryResult<Vec<FillRow>> {
-    let mut query = fills::table.filter(fills::market.eq(i32::from(market.0))).into_boxed();
-    if let Some(trade) = older_than {
-        query = query.filter(fills::trade.lt(i64::try_from(trade).unwrap_or(i64::MAX)));
-    }
-    if let Some(trade) = newer_than {
-        query = query.filter(fills::trade.gt(i64::try_from(trade).unwrap_or(i64::MAX)));
-    }
-    let columns = (fills::market, fills::at, fills::feed_sequence, fills::record);
-    query.order(fills::trade.desc()).limit(limit).select(columns).load(connection).map(parsed)
+    let filter = FillFilter { older_than, newer_than, ..FillFilter::default() };
+    newest(connection, wanted(market, &filter), limit)
 }
 
 /// Which fills of a user in a market are wanted.
@@ -107,8 +135,29 @@ impl FillFilter {
     }
 }
 
-/// Rows that are read at once while an order's fills are looked for.
-const FILLS_AT_ONCE: i64 = 10_000;
+type Query = fills::BoxedQuery<'static, Backend>;
+
+fn wanted(market: MarketId, filter: &FillFilter) -> Query {
+    let mut query = fills::table.filter(fills::market.eq(i32::from(market.0))).into_boxed();
+    if let Some(trade) = filter.older_than {
+        query = query.filter(fills::trade.lt(stored(trade)));
+    }
+    if let Some(trade) = filter.newer_than {
+        query = query.filter(fills::trade.gt(stored(trade)));
+    }
+    if let Some(from) = filter.from {
+        query = query.filter(fills::at.ge(from.0));
+    }
+    if let Some(to) = filter.to {
+        query = query.filter(fills::at.le(to.0));
+    }
+    query
+}
+
+fn newest(connection: &mut Connection, query: Query, limit: i64) -> QueryResult<Vec<FillRow>> {
+    let rows: Vec<Stored> = query.order(fills::trade.desc()).limit(limit).load(connection)?;
+    rows.iter().map(Stored::row).collect()
+}
 
 /// A user's fills in a market, newest first, at most `limit`.
 ///
@@ -121,34 +170,18 @@ pub fn of_account(
     filter: &FillFilter,
     limit: usize,
 ) -> QueryResult<Vec<FillRow>> {
-    let account = i64::from(account.0);
-    let mut found = Vec::new();
-    let mut older_than = filter.older_than;
-    // An order is no column; its fills are picked out of its user's, page by page.
-    let at_once = if filter.order.is_some() { FILLS_AT_ONCE } else { i64::try_from(limit).unwrap_or(i64::MAX) };
-    loop {
-        let own = fills::maker_account.eq(account).or(fills::taker_account.eq(account));
-        let mut query = fills::table.filter(fills::market.eq(i32::from(market.0))).filter(own).into_boxed();
-        if let Some(trade) = older_than {
-            query = query.filter(fills::trade.lt(i64::try_from(trade).unwrap_or(i64::MAX)));
-        }
-        if let Some(trade) = filter.newer_than {
-            query = query.filter(fills::trade.gt(i64::try_from(trade).unwrap_or(i64::MAX)));
-        }
-        if let Some(from) = filter.from {
-            query = query.filter(fills::at.ge(from.0));
-        }
-        if let Some(to) = filter.to {
-            query = query.filter(fills::at.le(to.0));
-        }
-        let columns = (fills::market, fills::at, fills::feed_sequence, fills::record);
-        let rows: Vec<Stored> = query.order(fills::trade.desc()).limit(at_once).select(columns).load(connection)?;
-        let last = (rows.len() as i64) < at_once;
-        let rows = parsed(rows);
-        older_than = rows.last().map(|row| row.fill.trade.0);
-        found.extend(rows.into_iter().filter(|row| filter.takes(row)).take(limit.saturating_sub(found.len())));
-        if last || found.len() >= limit || older_than.is_none() {
-            return Ok(found);
-        }
+    let at_most = i64::try_from(limit).unwrap_or(i64::MAX);
+    let id = i64::from(account.0);
+    let (mut made, mut taken) = (wanted(market, filter), wanted(market, filter));
+    if let Some(order) = filter.order {
+        made = made.filter(fills::maker.eq(stored(order.number)).and(fills::maker_slot.eq(i64::from(order.slot))));
+        taken = taken.filter(fills::taker.eq(stored(order.number)).and(fills::taker_slot.eq(i64::from(order.slot))));
     }
+    // Two questions, each with an index of its own; one with OR would walk over everybody's trades.
+    let mut rows = newest(connection, made.filter(fills::maker_account.eq(id)), at_most)?;
+    rows.extend(newest(connection, taken.filter(fills::taker_account.eq(id)), at_most)?);
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.fill.trade));
+    rows.dedup_by_key(|row| row.fill.trade);
+    rows.truncate(limit);
+    Ok(rows)
 }

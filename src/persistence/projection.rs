@@ -1,45 +1,33 @@
 //! What follows from the log, written together with how far it was read.
+//!
+//! Several nodes may share a database; the active one writes. A transaction that does not begin exactly
+//! where the database stands writes nothing, so that every row is there once, whoever wrote it.
 
-use super::db::{Connection, Database, DbError, on_either};
+use super::candles::{self, CandleRow};
+use super::db::{Database, DbError, on_either};
 use super::events::{self, Runs};
 use super::fills::{self, FillRow};
+use super::ledger_entries::{self, LedgerRow};
 use super::log::Position;
-use super::schema::{ledger_entries, log_archive, watermark};
-use super::{candles, orders};
+use super::numbers::stored;
+use super::orders;
+use super::schema::{log_archive, watermark};
+use super::transfers::{self, TransferRow};
 use crate::domain::candle::Candle;
-use crate::domain::ids::{AccountId, CurrencyId, MarketId, OrderId, Sequence, StreamId};
-use crate::domain::money::Amount;
+use crate::domain::ids::{MarketId, Sequence, StreamId};
 use crate::domain::order::OrderRecord;
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
 use std::collections::BTreeMap;
 
-/// One change of a balance that its owner sees in the account's history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LedgerRow {
-    /// Whose.
-    pub account: AccountId,
-    /// In which currency.
-    pub currency: CurrencyId,
-    /// Signed.
-    pub amount: Amount,
-    /// Available and hold after it.
-    pub balance: Amount,
-    /// `match`, `fee` or `transfer`.
-    pub kind: &'static str,
-    /// The order and trade, for matches and fees.
-    pub order: Option<(MarketId, OrderId, u64)>,
-    /// The transfer's id, for transfers.
-    pub transfer: Option<u128>,
-    /// When.
-    pub at: Timestamp,
-}
+/// The number of the lock that one writer at a time holds.
+const LOCK: i64 = 0x6167_6f72_6101;
 
 /// Rows that wait to be written.
 #[derive(Debug, Default)]
 pub struct Changes {
     /// The newest state of each changed order.
-    pub orders: BTreeMap<(MarketId, u64), (MarketId, OrderRecord)>,
+    pub orders: BTreeMap<(MarketId, u64), OrderRecord>,
     /// New fills.
     pub fills: Vec<FillRow>,
     /// The newest state of each changed candle.
@@ -48,6 +36,8 @@ pub struct Changes {
     pub ledger: Vec<LedgerRow>,
     /// New events of each market.
     pub events: BTreeMap<MarketId, Runs>,
+    /// New transfers.
+    pub transfers: Vec<TransferRow>,
     /// The newest entry of each stream that is contained.
     pub streams: BTreeMap<StreamId, Sequence>,
 }
@@ -55,8 +45,17 @@ pub struct Changes {
 impl Changes {
     /// How many rows wait.
     pub fn rows(&self) -> usize {
-        self.orders.len() + self.fills.len() + self.candles.len() + self.ledger.len()
+        self.orders.len() + self.fills.len() + self.candles.len() + self.ledger.len() + self.transfers.len()
     }
+}
+
+/// Where the database stands after an attempt to write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// The changes are in it.
+    Yes,
+    /// It stood elsewhere than where the changes begin, and nothing was written.
+    Elsewhere(Position),
 }
 
 /// How far the log was projected.
@@ -68,74 +67,54 @@ pub fn position(database: &Database) -> Result<Position, DbError> {
     Ok(Position(row.unwrap_or_default() as u64))
 }
 
-/// Writes the changes after `from` up to `position` in one transaction with it. False when the database is not at
-/// `from`, because another node has written meanwhile; nothing was written then.
+/// Writes what happened after `from` up to `to`, in one transaction with the watermark.
 ///
 /// # Errors
-/// [`DbError`]; nothing was written then.
-pub fn write(database: &Database, changes: &Changes, from: Position, position: Position) -> Result<bool, DbError> {
+/// [`DbError`]; nothing was written then, unless the connection broke while it was being committed. To
+/// write the same again is right in any case.
+pub fn write(database: &Database, changes: &Changes, from: Position, to: Position) -> Result<Written, DbError> {
     let streams: BTreeMap<String, u64> =
         changes.streams.iter().map(|(stream, sequence)| (stream.to_string(), sequence.0)).collect();
-    let streams = serde_json::to_string(&streams).unwrap_or_default();
+    let orders: Vec<_> = changes.orders.iter().map(|((market, _), record)| (*market, *record)).collect();
+    let candles: Vec<_> = changes
+        .candles
+        .iter()
+        .map(|((market, granularity, _), candle)| CandleRow {
+            market: *market,
+            granularity: *granularity,
+            candle: *candle,
+        })
+        .collect();
     database.write(|connection| {
-        // Moving the watermark first locks its row, so that of two nodes only one can write what follows `from`.
-        let row = (watermark::position.eq(position.0 as i64), watermark::streams.eq(&streams));
-        let at = watermark::table.filter(watermark::id.eq(1)).filter(watermark::position.eq(from.0 as i64));
-        let mut moved = diesel::update(at).set(row).execute(connection)?;
-        if moved == 0 && from == Position(0) {
-            let first = (watermark::id.eq(1), row);
-            moved = on_either!(connection, inner => diesel::insert_into(watermark::table)
-                .values(first)
-                .on_conflict_do_nothing()
-                .execute(inner))?;
+        connection.lock(LOCK)?;
+        let (known, entries, before): (i64, i64, String) = watermark::table
+            .select((watermark::position, watermark::ledger_entries, watermark::streams))
+            .first(connection)?;
+        if known == stored(to.0) {
+            return Ok(Written::Yes);
         }
-        if moved == 0 {
-            return Ok(false);
+        if known != stored(from.0) {
+            return Ok(Written::Elsewhere(Position(known as u64)));
         }
-        orders::upsert(connection, changes.orders.values())?;
+        orders::upsert(connection, &orders)?;
         fills::insert(connection, &changes.fills)?;
-        for ((market, granularity, _), candle) in &changes.candles {
-            candles::upsert(connection, *market, *granularity, candle)?;
-        }
-        insert_ledger(connection, &changes.ledger)?;
+        candles::upsert(connection, &candles)?;
+        ledger_entries::insert(connection, entries + 1, &changes.ledger)?;
+        transfers::insert(connection, &changes.transfers)?;
         for (market, runs) in &changes.events {
             events::insert(connection, *market, runs)?;
         }
-        Ok(true)
-    })
-}
-
-fn insert_ledger(connection: &mut Connection, rows: &[LedgerRow]) -> QueryResult<()> {
-    for row in rows {
-        diesel::insert_into(ledger_entries::table)
-            .values((
-                ledger_entries::account.eq(i64::from(row.account.0)),
-                ledger_entries::currency.eq(i32::from(row.currency.0)),
-                ledger_entries::amount.eq(row.amount.0.to_string()),
-                ledger_entries::balance.eq(row.balance.0.to_string()),
-                ledger_entries::kind.eq(row.kind),
-                ledger_entries::market.eq(row.order.map(|(market, ..)| i32::from(market.0))),
-                ledger_entries::order_number.eq(row.order.map(|(_, order, _)| order.number as i64)),
-                ledger_entries::order_slot.eq(row.order.map(|(_, order, _)| i64::from(order.slot))),
-                ledger_entries::trade.eq(row.order.map(|(_, _, trade)| trade as i64)),
-                ledger_entries::transfer.eq(row.transfer.map(|id| uuid::Uuid::from_u128(id).to_string())),
-                ledger_entries::at.eq(row.at.0),
+        let mut newest: BTreeMap<String, u64> = serde_json::from_str(&before).unwrap_or_default();
+        newest.extend(streams);
+        diesel::update(watermark::table)
+            .set((
+                watermark::position.eq(stored(to.0)),
+                watermark::streams.eq(serde_json::to_string(&newest).unwrap_or_default()),
+                watermark::ledger_entries.eq(entries + changes.ledger.len() as i64),
             ))
             .execute(connection)?;
-    }
-    Ok(())
-}
-
-/// How many of these transfers a user's history has.
-///
-/// # Errors
-/// Those of the database.
-pub fn known_transfers(connection: &mut Connection, account: AccountId, transfers: &[u128]) -> QueryResult<i64> {
-    let texts: Vec<String> = transfers.iter().map(|id| uuid::Uuid::from_u128(*id).to_string()).collect();
-    ledger_entries::table
-        .filter(ledger_entries::account.eq(i64::from(account.0)).and(ledger_entries::transfer.eq_any(texts)))
-        .count()
-        .get_result(connection)
+        Ok(Written::Yes)
+    })
 }
 
 /// The last position that the archive of the log contains.

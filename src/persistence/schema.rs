@@ -5,11 +5,28 @@ diesel::table! {
     orders (market, number) {
         market -> Integer,
         number -> BigInt,
+        slot -> BigInt,
         account -> BigInt,
         client_id -> Nullable<Text>,
+        side -> Text,
+        price -> Nullable<BigInt>,
+        time_in_force -> Nullable<Text>,
+        expires_at -> Nullable<BigInt>,
+        post_only -> Bool,
+        funds -> Nullable<Text>,
+        size -> BigInt,
+        stop -> Nullable<Text>,
+        stop_price -> Nullable<BigInt>,
+        self_trade -> Text,
         created_at -> BigInt,
-        done -> Bool,
-        record -> Text,
+        remaining -> BigInt,
+        filled -> BigInt,
+        executed -> Text,
+        fees -> Text,
+        hold -> Text,
+        status -> Text,
+        done_reason -> Nullable<Text>,
+        done_at -> Nullable<BigInt>,
     }
 }
 
@@ -17,11 +34,21 @@ diesel::table! {
     fills (market, trade) {
         market -> Integer,
         trade -> BigInt,
-        maker_account -> BigInt,
-        taker_account -> BigInt,
         at -> BigInt,
         feed_sequence -> BigInt,
-        record -> Text,
+        maker -> BigInt,
+        maker_slot -> BigInt,
+        maker_account -> BigInt,
+        taker -> BigInt,
+        taker_slot -> BigInt,
+        taker_account -> BigInt,
+        maker_side -> Text,
+        price -> BigInt,
+        size -> BigInt,
+        base -> Text,
+        quote -> Text,
+        maker_fee -> Text,
+        taker_fee -> Text,
     }
 }
 
@@ -69,10 +96,31 @@ diesel::table! {
 }
 
 diesel::table! {
+    transfers (account, sequence) {
+        account -> BigInt,
+        sequence -> BigInt,
+        id -> Text,
+        kind -> Text,
+        currency -> Integer,
+        amount -> Text,
+        counterpart -> Nullable<BigInt>,
+        at -> BigInt,
+    }
+}
+
+diesel::table! {
     watermark (id) {
         id -> Integer,
         position -> BigInt,
         streams -> Text,
+        ledger_entries -> BigInt,
+    }
+}
+
+diesel::table! {
+    snapshots (position) {
+        position -> BigInt,
+        content -> Binary,
     }
 }
 

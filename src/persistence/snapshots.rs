@@ -65,9 +65,8 @@ impl Snapshots {
     /// # Errors
     /// When it cannot be written; older ones stay then.
     pub fn save(&self, position: Position, venue: &Venue) -> Result<StateHash, SnapshotError> {
-        let path = self.folder.join(format!("{:020}.snap", position.0));
-        let io = |error| SnapshotError::Io(path.clone(), error);
-        let body = postcard::to_stdvec(venue).map_err(|_| SnapshotError::Damaged(path.clone(), "not serialisable"))?;
+        let body =
+            postcard::to_stdvec(venue).map_err(|_| SnapshotError::Damaged(self.path(position), "not serialisable"))?;
         let hash = venue.hash();
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);
@@ -75,17 +74,45 @@ impl Snapshots {
         header.extend_from_slice(&position.0.to_le_bytes());
         header.extend_from_slice(&hash.0);
         header.extend_from_slice(blake3::hash(&body).as_bytes());
-        let temporary = path.with_extension("tmp");
-        let mut file = File::create(&temporary).map_err(io)?;
-        file.write_all(&header).and_then(|()| file.write_all(&body)).and_then(|()| file.sync_all()).map_err(io)?;
-        fs::rename(&temporary, &path).map_err(io)?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)?;
+        self.put(position, &[&header, &body])?;
         for (_, old) in self.files().into_iter().skip(KEPT) {
             if let Err(error) = fs::remove_file(&old) {
                 tracing::warn!(file = %old.display(), %error, "an old snapshot could not be removed");
             }
         }
         Ok(hash)
+    }
+
+    /// The content of the file at `position`, as it is.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn content(&self, position: Position) -> Result<Vec<u8>, SnapshotError> {
+        let path = self.path(position);
+        fs::read(&path).map_err(|error| SnapshotError::Io(path, error))
+    }
+
+    /// Adds a file that another node wrote. It is checked when it is loaded.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn adopt(&self, position: Position, content: &[u8]) -> Result<(), SnapshotError> {
+        self.put(position, &[content])
+    }
+
+    fn path(&self, position: Position) -> PathBuf {
+        self.folder.join(format!("{:020}.snap", position.0))
+    }
+
+    /// Writes a file so that it is complete once it has its name.
+    fn put(&self, position: Position, parts: &[&[u8]]) -> Result<(), SnapshotError> {
+        let path = self.path(position);
+        let io = |error| SnapshotError::Io(path.clone(), error);
+        let temporary = path.with_extension("tmp");
+        let mut file = File::create(&temporary).map_err(io)?;
+        parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).map_err(io)?;
+        fs::rename(&temporary, &path).map_err(io)?;
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)
     }
 
     /// The newest valid snapshot at or before `limit`; damaged ones are reported and skipped.

@@ -12,25 +12,28 @@ use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::LogMeter;
 use crate::actors::role::Role;
 use crate::actors::supervision::{Lifeline, Shutdown};
+use crate::domain::entry::Movement;
 use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, OrderId, Sequence, StreamId};
-use crate::domain::ledger::{Ledger, LedgerOutcome};
+use crate::domain::ledger::{Ledger, LedgerOutcome, MovedKind};
 use crate::domain::money::Amount;
 use crate::domain::posting::{Posting, PostingKind};
 use crate::domain::replica::{LedgerOutcomes, MarketOutcomes};
 use crate::domain::venue::{Market, Observer, Venue};
-use crate::persistence::db::Database;
+use crate::persistence::db::{Database, DbError};
 use crate::persistence::fills::FillRow;
+use crate::persistence::ledger_entries::{Cause, LedgerRow, TradePlace};
 use crate::persistence::log::embedded::SealedSegment;
 use crate::persistence::log::{LogError, LogReader, Position};
-use crate::persistence::projection::{self, Changes, LedgerRow};
+use crate::persistence::projection::{self, Changes, Written};
+use crate::persistence::shared_snapshots;
 use crate::persistence::snapshots::Snapshots;
+use crate::persistence::transfers::{TransferKind, TransferRow};
 use actix::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use thiserror::Error;
 
 /// How many batches are applied before their rows are written.
 const BATCHES_AT_ONCE: usize = 2_000;
@@ -46,6 +49,9 @@ const STILL: Duration = Duration::from_secs(1);
 
 /// Commits are gathered for this long, so that a busy market costs few transactions.
 const GATHER: Duration = Duration::from_millis(50);
+
+/// A database that is away is tried again after so long.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
 
 /// Removes segments of the log all of whose batches are at or before a position.
 pub type Prune = Arc<dyn Fn(Position) + Send + Sync>;
@@ -71,17 +77,6 @@ pub struct Parts {
     pub peers: Option<Peers>,
 }
 
-/// Why following the log has ended.
-#[derive(Debug, Error)]
-pub enum FollowError {
-    /// The log cannot be applied.
-    #[error(transparent)]
-    Recovery(#[from] RecoveryError),
-    /// Another node writes to the database too. Beginning anew finds out how far that one is.
-    #[error("the database is no longer at position {0}: another node has written to it")]
-    Overtaken(Position),
-}
-
 /// A venue with the changes that wait for the database.
 pub struct Follower {
     parts: Parts,
@@ -97,6 +92,28 @@ pub struct Follower {
     /// Where the state was hashed last, and when it last changed.
     hashed: Position,
     moved_at: Instant,
+    /// When the database was last found to be away.
+    away: Option<Instant>,
+}
+
+/// The state to start from: the newest snapshot that the database has caught up with, this node's own
+/// or one that another node left in the database, else the log's beginning.
+fn start(parts: &Parts, written: Position) -> Result<(Venue, Position), DbError> {
+    let own = parts.snapshots.files().into_iter().map(|(position, _)| position).find(|at| *at <= written);
+    if parts.database.is_shared()
+        && let Some(shared) =
+            shared_snapshots::newest(&parts.database, written)?.filter(|at| own.is_none_or(|own| *at > own))
+        && let Some(content) = shared_snapshots::get(&parts.database, shared)?
+    {
+        match parts.snapshots.adopt(shared, &content) {
+            Ok(()) => tracing::info!(position = shared.0, "a snapshot was taken over from the database"),
+            Err(error) => tracing::warn!(%error, "the snapshot in the database is of no use"),
+        }
+    }
+    let loaded = parts.snapshots.newest(written);
+    let (mut venue, position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
+    venue.keep_ended();
+    Ok((venue, position))
 }
 
 impl Follower {
@@ -105,12 +122,10 @@ impl Follower {
     ///
     /// # Errors
     /// When the database cannot say how far it is.
-    pub fn new(parts: Parts) -> Result<Follower, crate::persistence::db::DbError> {
+    pub fn new(parts: Parts) -> Result<Follower, DbError> {
         let written = projection::position(&parts.database)?;
         parts.written.store(written.0, Ordering::Relaxed);
-        let loaded = parts.snapshots.newest(written);
-        let (mut venue, position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
-        venue.keep_ended();
+        let (venue, position) = start(&parts, written)?;
         let changes = Changes::default();
         let (cleared, snapshot) = (position, position);
         let snapshot_at = Instant::now();
@@ -125,6 +140,7 @@ impl Follower {
             writes: false,
             hashed: Position(0),
             moved_at: snapshot_at,
+            away: None,
         })
     }
 
@@ -133,7 +149,11 @@ impl Follower {
     /// # Errors
     /// When the log cannot be applied: a bug or damage. A database that is away is no error; the
     /// rows wait, and nothing further is read meanwhile.
-    pub fn advance(&mut self) -> Result<(), FollowError> {
+    pub fn advance(&mut self) -> Result<(), RecoveryError> {
+        if self.away.is_some_and(|since| since.elapsed() < TRY_AGAIN) {
+            return Ok(());
+        }
+        self.away = None;
         let writes = self.parts.role.is_active();
         // A node that has just become active may know less than the one before it has written.
         if (!writes || !std::mem::replace(&mut self.writes, writes)) && !self.look() {
@@ -142,7 +162,7 @@ impl Follower {
         }
         self.writes = writes;
         loop {
-            if writes && !self.write()? {
+            if writes && !self.write() {
                 return Ok(());
             }
             let before = self.position;
@@ -165,8 +185,7 @@ impl Follower {
                 read => read?,
             };
             if self.position <= written {
-                self.changes = Changes::default();
-                self.cleared = self.position;
+                self.clear();
             }
             if self.position == before {
                 self.hash_if_still();
@@ -194,7 +213,7 @@ impl Follower {
     }
 
     /// Asks the database how far the active node has written; false when it is away.
-    fn look(&self) -> bool {
+    fn look(&mut self) -> bool {
         match projection::position(&self.parts.database) {
             Ok(written) => {
                 self.parts.written.fetch_max(written.0, Ordering::Relaxed);
@@ -202,27 +221,53 @@ impl Follower {
             }
             Err(error) => {
                 tracing::warn!(%error, "the database does not say how far it is");
+                self.away = Some(Instant::now());
                 false
             }
         }
     }
 
     /// Writes what waits; false when the database is away.
-    fn write(&mut self) -> Result<bool, FollowError> {
+    fn write(&mut self) -> bool {
         if self.position <= self.cleared {
-            return Ok(true);
+            return true;
         }
         match projection::write(&self.parts.database, &self.changes, self.cleared, self.position) {
-            Ok(true) => {
+            Ok(Written::Yes) => {
                 self.parts.written.store(self.position.0, Ordering::Relaxed);
-                self.changes = Changes::default();
-                self.cleared = self.position;
-                Ok(true)
+                self.clear();
+                true
             }
-            Ok(false) => Err(FollowError::Overtaken(self.cleared)),
+            Ok(Written::Elsewhere(known)) => self.rewind(known),
             Err(error) => {
                 tracing::warn!(%error, rows = self.changes.rows(), "the database does not take rows; they wait");
-                Ok(false)
+                self.away = Some(Instant::now());
+                false
+            }
+        }
+    }
+
+    fn clear(&mut self) {
+        self.changes = Changes::default();
+        self.cleared = self.position;
+    }
+
+    /// Goes on from where the database stands: it lost what it had (a backup was restored, another server took over
+    /// from the one that failed), or another node wrote meanwhile. False when it is away.
+    fn rewind(&mut self, known: Position) -> bool {
+        let here = self.position.0;
+        tracing::warn!(database = known.0, here, "the database stands elsewhere; going on from there");
+        match start(&self.parts, known) {
+            Ok((venue, position)) => {
+                (self.venue, self.position, self.snapshot) = (venue, position, position);
+                self.parts.written.store(known.0, Ordering::Relaxed);
+                self.clear();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the database went away again");
+                self.away = Some(Instant::now());
+                false
             }
         }
     }
@@ -238,12 +283,25 @@ impl Follower {
                 Ok(hash) => {
                     tracing::info!(position = self.position.0, %hash, "snapshot taken");
                     self.snapshot = self.position;
+                    self.share();
                 }
                 Err(error) => tracing::error!(%error, "no snapshot could be taken"),
             }
         }
         self.snapshot_at = Instant::now();
         self.archive(written);
+    }
+
+    /// Leaves the newest snapshot in the database, for nodes that have none.
+    fn share(&self) {
+        if !self.writes || !self.parts.database.is_shared() {
+            return;
+        }
+        let content = self.parts.snapshots.content(self.snapshot).map_err(|error| error.to_string());
+        let put = |content: Vec<u8>| shared_snapshots::put(&self.parts.database, self.snapshot, &content);
+        if let Err(error) = content.and_then(|content| put(content).map_err(|error| error.to_string())) {
+            tracing::warn!(error, "the snapshot could not be left in the database");
+        }
     }
 
     fn archive(&self, written: Position) {
@@ -296,13 +354,30 @@ impl Collector<'_> {
             self.changes.ledger.push(row);
         }
     }
+
+    fn transfer_row(&mut self, row: TransferRow) {
+        if row.account != AccountId::OUTSIDE {
+            self.changes.transfers.push(row);
+        }
+    }
+}
+
+/// How the holder of an account sees a movement of money, and who is on its other side.
+fn seen_by(account: AccountId, kind: MovedKind, movement: &Movement) -> (TransferKind, Option<AccountId>) {
+    match kind {
+        MovedKind::Deposit => (TransferKind::Deposit, None),
+        MovedKind::Withdraw => (TransferKind::Withdraw, None),
+        MovedKind::Transfer(to) if account == movement.account => (TransferKind::InternalWithdraw, Some(to)),
+        MovedKind::Transfer(_) => (TransferKind::InternalDeposit, Some(movement.account)),
+    }
 }
 
 impl Observer for Collector<'_> {
     fn posted(&mut self, outcomes: &MarketOutcomes, ledger: &Ledger, posting: &Posting) {
-        let kind = match posting.kind {
-            PostingKind::Match => "match",
-            PostingKind::Fee => "fee",
+        let place = TradePlace { market: outcomes.market, order: posting.order, trade: posting.trade };
+        let cause = match posting.kind {
+            PostingKind::Match => Cause::Match(place),
+            PostingKind::Fee => Cause::Fee(place),
             PostingKind::Hold | PostingKind::Transfer => return,
         };
         self.ledger_row(LedgerRow {
@@ -310,9 +385,7 @@ impl Observer for Collector<'_> {
             currency: posting.currency,
             amount: posting.amount(),
             balance: ledger.balance(posting.account, posting.currency).total(),
-            kind,
-            order: Some((outcomes.market, posting.order, posting.trade.0)),
-            transfer: None,
+            cause,
             at: outcomes.at,
         });
     }
@@ -337,11 +410,11 @@ impl Observer for Collector<'_> {
         }
         for order in touched {
             if let Some(record) = market.replica.book.order(order) {
-                self.changes.orders.insert((id, order.number), (id, record));
+                self.changes.orders.insert((id, order.number), record);
             }
         }
         for record in &outcomes.ended {
-            self.changes.orders.insert((id, record.id.number), (id, *record));
+            self.changes.orders.insert((id, record.id.number), *record);
         }
         if traded {
             for series in market.data.all_series() {
@@ -361,29 +434,27 @@ impl Observer for Collector<'_> {
         let mut end = outcomes.postings.len();
         for (index, (_, outcome, _)) in outcomes.entries.iter().enumerate().rev() {
             let start = index.checked_sub(1).and_then(|i| outcomes.entries.get(i)).map_or(0, |(.., end)| *end as usize);
-            let transfer = match outcome {
-                LedgerOutcome::Moved(_, movement) => Some(movement.transfer),
-                _ => None,
-            };
-            for posting in outcomes.postings.get(start..end).unwrap_or_default().iter().rev() {
-                let key = (posting.account, posting.currency);
-                let balance: &mut Amount = after.entry(key).or_insert_with(|| ledger.balance(key.0, key.1).total());
-                rows.push(LedgerRow {
-                    account: posting.account,
-                    currency: posting.currency,
-                    amount: posting.amount(),
-                    balance: *balance,
-                    kind: "transfer",
-                    order: None,
-                    transfer,
-                    at: outcomes.at,
-                });
+            let postings = outcomes.postings.get(start..end).unwrap_or_default();
+            end = start;
+            let LedgerOutcome::Moved(moved, movement) = outcome else { continue };
+            let sequence = Sequence(outcomes.first.0 + index as u64);
+            for posting in postings.iter().rev() {
+                let (account, currency) = (posting.account, posting.currency);
+                let balance: &mut Amount =
+                    after.entry((account, currency)).or_insert_with(|| ledger.balance(account, currency).total());
+                let (kind, counterpart) = seen_by(account, *moved, movement);
+                let (id, at, amount) = (movement.transfer, outcomes.at, posting.amount());
+                let cause = Cause::Transfer(kind, id);
+                let ledger = LedgerRow { account, currency, amount, balance: *balance, cause, at };
+                let amount = movement.amount;
+                let transfer = TransferRow { account, sequence, id, kind, currency, amount, counterpart, at };
+                rows.push((ledger, transfer));
                 *balance -= posting.amount();
             }
-            end = start;
         }
-        for row in rows.into_iter().rev() {
-            self.ledger_row(row);
+        for (ledger, transfer) in rows.into_iter().rev() {
+            self.ledger_row(ledger);
+            self.transfer_row(transfer);
         }
         let last = outcomes.first.0 + outcomes.entries.len() as u64 - 1;
         self.changes.streams.insert(StreamId::Ledger, Sequence(last));

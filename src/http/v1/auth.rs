@@ -6,7 +6,7 @@ use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids};
-use crate::persistence::projection;
+use crate::persistence::transfers;
 use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -45,7 +45,7 @@ async fn complete_sign_up(state: &AppState, user: AccountId) -> Result<(), ApiEr
         // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
         let gifts: Vec<u128> = state.trading.currencies().iter().map(|currency| gift(user, &currency.code)).collect();
         let wanted = gifts.len() as i64;
-        whole = state.query(move |c| projection::known_transfers(c, user, &gifts)).await? >= wanted;
+        whole = state.query(move |c| transfers::known(c, user, &gifts)).await? >= wanted;
     }
     if whole { Ok(()) } else { welcome(state, user).await }
 }

@@ -31,7 +31,7 @@ macro_rules! on_either {
 /// How long a committed transaction may wait for the medium.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Durability {
-    /// It may be lost when the machine (SQLite) or the server (PostgreSQL) crashes within a second.
+    /// SQLite may lose it when the machine crashes within a moment.
     Relaxed,
     /// It is on the medium when the commit returns.
     Full,
@@ -80,12 +80,9 @@ impl Connection {
                 AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN IMMEDIATE")
             }
             Connection::Postgres(inner) => {
-                AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN")?;
-                match durability {
-                    Durability::Relaxed => inner.batch_execute("SET LOCAL synchronous_commit = off"),
-                    // What the server is set up to do; it may be more than its own medium.
-                    Durability::Full => Ok(()),
-                }
+                // As durable as the server is set up to be, which may be more than its own medium. Nothing
+                // is gained by less: whoever writes much does so in bulk.
+                AnsiTransactionManager::begin_transaction_sql(inner, "BEGIN")
             }
         }
     }

@@ -1,5 +1,8 @@
 //! The stores, on SQLite and on PostgreSQL alike: one suite, run against both.
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+mod projections;
+#[path = "../servers/mod.rs"]
 mod servers;
 
 use agora::domain::ids::AccountId;
@@ -28,6 +31,11 @@ fn both_databases_do_the_same() {
     on_each(&server, "users", users_have_unique_addresses_and_numbers);
     on_each(&server, "sessions", sessions_end);
     on_each(&server, "failures", a_failed_transaction_changes_nothing);
+    on_each(&server, "orders", projections::orders_come_back_as_they_were);
+    on_each(&server, "fills", projections::fills_are_found_by_either_party);
+    on_each(&server, "entries", projections::entries_and_transfers_are_paged_both_ways);
+    on_each(&server, "rows", projections::every_row_is_written_once);
+    on_each(&server, "snapshots", projections::the_newest_snapshots_are_kept);
     nodes_migrate_one_after_the_other(&server);
 }
 
@@ -68,7 +76,7 @@ fn sessions_end(database: &Database) {
     assert!(database.write_durably(|c| sessions::create(c, &unknown)).is_err());
 
     database.write(|c| sessions::revoke(c, first.id, Timestamp(20))).unwrap();
-    assert_eq!(database.read(|c| sessions::live_of(c, user, Timestamp(30))).unwrap(), [second.clone()]);
+    assert_eq!(database.read(|c| sessions::live_of(c, user, Timestamp(30))).unwrap(), std::slice::from_ref(&second));
     let ended = database.write_durably(|c| sessions::revoke_all_of(c, user, Timestamp(40))).unwrap();
     assert_eq!(ended, [(second.id, Timestamp(1_000))]);
     let known = database.read(|c| sessions::revoked_and_unexpired(c, Timestamp(30), Timestamp(50))).unwrap();
@@ -95,7 +103,7 @@ fn a_failed_transaction_changes_nothing(database: &Database) {
 }
 
 fn nodes_migrate_one_after_the_other(server: &Postgres) {
-    let mut options = Options::new(Target::Postgres(Url::parse(&server.create_database("nodes")).unwrap()));
+    let mut options = Options::new(Target::Postgres(Url::parse(&server.create_database("migrations")).unwrap()));
     options.statement_timeout = Duration::from_millis(200);
     let connect = || {
         std::thread::spawn({
