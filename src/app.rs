@@ -10,19 +10,18 @@ use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::{Recovery, catch_up};
 use crate::actors::trading::{self, Foundation, market_data::wall_clock};
 use crate::auth::Accounts;
-use crate::config::{DatabaseConfig, ServeConfig};
+use crate::config::ServeConfig;
 use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::{Silent, Venue};
 use crate::http::server::Listening;
 use crate::http::{self, AppState, ops};
-use crate::persistence::db::{Database, Target};
+use crate::persistence::db::Database;
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::snapshots::Snapshots;
 use crate::persistence::{projection, users};
 use actix::Arbiter;
 use anyhow::{Context, anyhow};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -70,6 +69,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         role: role.clone(),
         peers: peers.clone(),
         prune,
+        snapshot_every: Duration::from_secs(settings.checkpoint_every_s.max(1)),
     };
     let mut follower = Follower::new(parts.clone())?;
     follower.advance().context("the log cannot be replayed")?;
@@ -101,6 +101,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         forward: cluster.as_ref().map(Cluster::forwarder),
         settings: settings.supervision.settings(),
         watch: settings.supervision.watch(),
+        in_flight: settings.market_in_flight.max(1),
     };
     let trading = trading::start(&root, foundation).await?;
     if let Some(cluster) = cluster {
@@ -196,72 +197,4 @@ fn newest(
     let epoch = markets.chain([venue.ledger.stream.epoch]).max().unwrap_or_default();
     let last = reader.read(Position(end.0.saturating_sub(1)))?.last().transpose()?;
     Ok((epoch, last.map_or(Timestamp::ZERO, |committed| committed.batch.at)))
-}
-
-/// Replays the whole log and compares it with snapshots and database; used by `agora verify`.
-///
-/// # Errors
-/// The first divergence, in words.
-pub fn verify(data: &Path, database: &DatabaseConfig) -> anyhow::Result<String> {
-    use crate::persistence::log::embedded;
-    let folder = data.join("log");
-    let verified = embedded::verify(&folder)?;
-    let log = embedded::ReadOnly::open(&folder)?.0;
-    let snapshots = Snapshots::read_only(data.join("snapshots"));
-    let mut marks: Vec<_> = snapshots.files().into_iter().map(|(position, _)| position).collect();
-    marks.sort();
-    let mut venue = Venue::default();
-    let mut compared = 0;
-    for committed in log.reader().read(Position(0))? {
-        let committed = committed?;
-        venue
-            .apply(&committed.batch, &mut Silent)
-            .map_err(|error| anyhow!("the batch at position {} cannot be applied: {error}", committed.position))?;
-        if marks.contains(&committed.position)
-            && let Some(loaded) = snapshots.newest(committed.position).filter(|l| l.position == committed.position)
-        {
-            let (replayed, stored) = (venue.hash(), loaded.venue.hash());
-            if replayed != stored {
-                let position = committed.position;
-                return Err(anyhow!("at position {position} the replay has hash {replayed}, the snapshot {stored}"));
-            }
-            compared += 1;
-        }
-    }
-    venue.audit().map_err(|reason| anyhow!("the replayed state breaks a rule: {reason}"))?;
-    let rows = compare_database(data, database, &venue)?;
-    Ok(format!(
-        "no divergence: {} batches in {} segments, {compared} snapshots and {rows} live orders agree, state {}",
-        log.end(),
-        verified.segments,
-        venue.hash()
-    ))
-}
-
-/// Every live order of the replay must be in the database as it is, as far as the rows have got.
-fn compare_database(data: &Path, database: &DatabaseConfig, venue: &Venue) -> anyhow::Result<usize> {
-    use crate::persistence::{orders, projection};
-    let options = database.options(data);
-    if matches!(&options.target, Target::Sqlite(path) if !path.exists()) {
-        return Ok(0);
-    }
-    let database = Database::connect(&options)?;
-    let end = projection::position(&database)?;
-    let log = crate::persistence::log::embedded::ReadOnly::open(&data.join("log"))?.0;
-    if end != log.end() {
-        return Ok(0);
-    }
-    let mut rows = 0;
-    for market in &venue.markets {
-        let id = market.replica.book.config().id;
-        for order in market.replica.book.all_orders() {
-            let number = order.id.number;
-            let row = database.read(|connection| orders::get(connection, id, number))?;
-            if row.as_ref() != Some(&order) {
-                return Err(anyhow!("order {number} of market {} differs: replay {order:?}, database {row:?}", id.0));
-            }
-            rows += 1;
-        }
-    }
-    Ok(rows)
 }

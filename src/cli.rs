@@ -3,7 +3,7 @@
 use crate::app;
 use crate::bench::core::{CoreOptions, flow::FlowOptions};
 use crate::config::{self, DatabaseConfig, ServeConfig};
-use crate::{bench, bots};
+use crate::{bench, bots, verify};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -73,6 +73,10 @@ enum BenchCommand {
         #[arg(long)]
         shallow: bool,
     },
+    /// How long a market stands still when its book panics.
+    Promotion(bench::promotion::Options),
+    /// How long it takes to bring a large book back.
+    Recovery(bench::recovery::Options),
     /// Orders over HTTP against a bare JSON server.
     Rest(bench::rest::Options),
     /// The bare JSON server of `bench rest`.
@@ -112,7 +116,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => serve(*settings),
         Command::Verify { data, database } => {
-            println!("{}", app::verify(&data, &database)?);
+            println!("{}", verify::verify(&data, &database)?);
             Ok(())
         }
         Command::Admin { command: AdminCommand::Create { email, data, database } } => {
@@ -133,6 +137,8 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
             let flow = if shallow { FlowOptions::shallow() } else { FlowOptions::default() };
             println!("{}", bench::core::run(&CoreOptions { flow, rounds, ..CoreOptions::default() })?);
         }
+        BenchCommand::Promotion(options) => println!("{}", bench::promotion::run(&options)?),
+        BenchCommand::Recovery(options) => println!("{}", bench::recovery::run(&options)?),
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
         BenchCommand::Echo { listen, workers } => {
             actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers))?;

@@ -13,3 +13,4 @@ pub mod config;
 pub mod domain;
 pub mod http;
 pub mod persistence;
+pub mod verify;

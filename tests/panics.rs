@@ -95,7 +95,15 @@ fn a_hundred_panics_lose_nothing_and_leave_the_others_alone() {
     let data = folder.path();
     Client::create_admin(data);
     // Far more crashes than an actor may have otherwise.
-    let lenient = ["--allow-drills", "--supervision-restarts", "1000", "--supervision-within-s", "1"];
+    let lenient = [
+        "--allow-drills",
+        "--supervision-restarts",
+        "1000",
+        "--supervision-within-s",
+        "1",
+        "--checkpoint-every-s",
+        "1",
+    ];
     let server = Server::start_with(data, &lenient);
     let mut admin = Client::admin(&server);
     let users: Vec<_> = (0..USERS).map(|user| Client::sign_up(&server, &format!("user{user}@example.org"))).collect();
@@ -169,6 +177,15 @@ fn a_hundred_panics_lose_nothing_and_leave_the_others_alone() {
     }
     check_sums(connect(), &placed);
 
+    let metrics = server.client("").metrics();
+    let figure = |name: &str| -> u64 {
+        let line = metrics.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+        line.unwrap_or_else(|| panic!("{name} is no metric: {metrics}"))
+    };
+    println!("{} promotions", figure("agora_twin_promotions_total"));
+    assert!(figure("agora_twin_promotions_total") > 0 && figure("agora_twin_comparisons_total") > 0);
+    assert_eq!(figure("agora_twin_divergences_total"), 0, "a twin differs from its primary");
+    assert!(figure("agora_order_acknowledged_seconds_count") > 100);
     let tree = server.client(&admin.token).get("/admin/tree");
     for alone in ["order book ETH-BTC", "market data ETH-BTC"] {
         assert_eq!(node(&tree, &venue(alone))["crashes"], 0, "{alone} was disturbed: {tree}");

@@ -11,11 +11,11 @@ mod traders;
 
 use rng::Rng;
 use serde_json::json;
-use server::{Client, Server, agora};
-use std::process::Stdio;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use traders::{Placed, USERS, check_orders, check_sums, terminate, trade, verify};
+use server::{Answer, Client, Server, agora};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use traders::{Outcome, Placed, USERS, check_orders, check_sums, terminate, trade, verify};
 
 fn number_from_environment(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
@@ -123,4 +123,116 @@ fn a_second_process_on_the_same_folder_is_refused() {
     assert!(said.contains("in use by another process"), "{said}");
     // The first one is none the worse for it.
     Client::sign_up(&server, "still@example.org").get("/accounts");
+}
+
+fn place(client: &mut Client, price: u32) -> Answer {
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": price, "size": "0.1"}).to_string();
+    client.send("POST", "/orders", order.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_damaged_snapshot_is_skipped_for_the_one_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut token = String::new();
+    for round in 0..2 {
+        let server = Server::start(folder.path());
+        if token.is_empty() {
+            token = Client::sign_up(&server, "user@example.org").token;
+        }
+        assert_eq!(place(&mut server.client(&token), 900 + round).status, 200);
+        assert!(terminate(server).success());
+    }
+    let snapshots = std::fs::read_dir(folder.path().join("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+    let mut snapshots: Vec<_> = snapshots.filter(|path| path.extension().is_some_and(|e| e == "snap")).collect();
+    snapshots.sort();
+    assert!(snapshots.len() >= 2, "{snapshots:?}");
+    let newest = snapshots.last().unwrap();
+    let mut bytes = std::fs::read(newest).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(newest, bytes).unwrap();
+
+    let server = Server::start(folder.path());
+    let mut client = server.client(&token);
+    assert_eq!(client.get("/orders").as_array().unwrap().len(), 2);
+    assert_eq!(place(&mut client, 902).status, 200);
+    assert!(terminate(server).success());
+    verify(folder.path());
+}
+
+#[test]
+fn a_log_that_was_pruned_is_verified_from_its_archive() {
+    let folder = tempfile::tempdir().unwrap();
+    let short = ["--log-segment-bytes", "65536", "--log-prune", "--checkpoint-every-s", "1"];
+    let server = Server::start_with(folder.path(), &short);
+    let tokens: Vec<_> =
+        (0..USERS).map(|user| Client::sign_up(&server, &format!("user{user}@example.org")).token).collect();
+    let first = folder.path().join("log").join(format!("{:020}.seg", 1));
+    let enough = AtomicBool::new(false);
+    let placed: Vec<_> = std::thread::scope(|scope| {
+        let traders: Vec<_> = tokens
+            .iter()
+            .enumerate()
+            .map(|(user, token)| {
+                let (client, rng, enough) = (server.client(token), Rng(user as u64 + 1), &enough);
+                scope.spawn(move || trade(client, rng, "BTC-USDT", Duration::ZERO, enough))
+            })
+            .collect();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while first.exists() {
+            assert!(Instant::now() < deadline, "nothing was pruned");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        enough.store(true, Ordering::Relaxed);
+        traders.into_iter().map(|trader| trader.join().unwrap()).collect()
+    });
+    let mut other = server.client(&tokens[0]);
+    other.send("GET", "/accounts", b"").unwrap();
+    assert!(terminate(server).success());
+    verify(folder.path());
+    assert!(!first.exists());
+
+    let server = Server::start_with(folder.path(), &short);
+    check_sums(tokens.iter().map(|token| server.client(token)).collect(), &placed_for_sure(placed));
+    assert!(terminate(server).success());
+    verify(folder.path());
+}
+
+/// Of traders that nobody disturbed, every outcome is known.
+fn placed_for_sure(placed: Vec<Vec<Placed>>) -> Vec<Vec<Placed>> {
+    assert!(placed.iter().flatten().all(|order| !matches!(order.outcome, Outcome::Unknown)));
+    placed
+}
+
+/// `prlimit` takes the room away from a running program, and gives it back.
+#[test]
+fn a_full_disk_refuses_orders_until_there_is_room_again() {
+    let folder = tempfile::tempdir().unwrap();
+    // A write beyond the limit is to fail, not to kill.
+    let direct = agora(&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], folder.path());
+    let mut command = Command::new("sh");
+    command.args(["-c", r#"trap "" XFSZ; exec "$0" "$@""#]).arg(direct.get_program()).args(direct.get_args());
+    command.env("AGORA_LOG", "error");
+    let server = Server::run(command);
+    let mut client = Client::sign_up(&server, "user@example.org");
+    assert_eq!(place(&mut client, 900).status, 200);
+    let limit = |bytes: &str| {
+        let pid = server.process.id().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--fsize={bytes}:")]).status();
+        assert!(set.is_ok_and(|status| status.success()), "prlimit (of util-linux) is needed");
+    };
+    limit("64");
+    let refused = place(&mut client, 901);
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (503, Some("log_unavailable")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(client.get("/orders").as_array().unwrap().len(), 1, "what was refused is not there");
+    limit("unlimited");
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while place(&mut client, 902).status != 200 {
+        assert!(Instant::now() < deadline, "no order is taken although there is room");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(client.get("/orders").as_array().unwrap().len(), 2);
+    assert!(terminate(server).success());
+    verify(folder.path());
 }

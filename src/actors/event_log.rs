@@ -5,6 +5,7 @@
 //! at most one proposal is under way; a batch number is used up only when its batch was written;
 //! what an older epoch queued is dropped when its stream begins a new one.
 
+use super::latency::Latency;
 use super::role::Role;
 use super::supervision::{Handle, Lifeline, Port};
 use crate::domain::batch::{Batch, MAX_PAYLOAD};
@@ -104,6 +105,8 @@ pub struct LogMeter {
     pub refused: AtomicU64,
     /// Nanoseconds from proposal to commit, summed.
     pub flush_nanos: AtomicU64,
+    /// Time from proposal to commit.
+    pub flush: Latency,
     /// The position of the newest committed batch.
     pub position: AtomicU64,
     /// Whether the last proposal was refused.
@@ -241,7 +244,9 @@ impl EventLog {
 
     fn committed(&mut self, proposal: Option<u64>, batches: Vec<Committed>) {
         if let Some(under_way) = self.under_way.take_if(|under_way| Some(under_way.id) == proposal) {
-            let nanos = u64::try_from(under_way.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            let took = under_way.since.elapsed();
+            self.meter.flush.observe(took);
+            let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
             self.meter.flush_nanos.fetch_add(nanos, Ordering::Relaxed);
             self.meter.flushes.fetch_add(1, Ordering::Relaxed);
             self.meter.degraded.store(false, Ordering::Relaxed);
@@ -249,6 +254,9 @@ impl EventLog {
         // The next group is on its way to the disk while this one is applied.
         self.flush();
         for committed in batches {
+            let batch = &committed.batch;
+            tracing::debug!(target: "agora::path", stream = %batch.stream, number = batch.number, entries = batch.count,
+                position = committed.position.0, "committed");
             self.meter.newest.lock().insert(committed.batch.stream, committed.position.0);
             self.meter.entries.fetch_add(u64::from(committed.batch.count), Ordering::Relaxed);
             self.meter.position.store(committed.position.0, Ordering::Relaxed);

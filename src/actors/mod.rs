@@ -15,6 +15,7 @@ pub mod account;
 pub mod cluster;
 pub mod directory;
 pub mod event_log;
+pub mod latency;
 pub mod role;
 pub mod supervision;
 pub mod supervisor;

@@ -3,4 +3,6 @@
 
 pub mod core;
 pub mod log;
+pub mod promotion;
+pub mod recovery;
 pub mod rest;

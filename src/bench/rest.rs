@@ -5,7 +5,7 @@
 //! connection places an order that rests and cancels it, with a bearer token; every answer means that
 //! the outcome is durable. The ratio is that of the median round.
 
-mod client;
+pub(super) mod client;
 mod echo;
 
 pub use echo::serve as serve_echo;
@@ -140,15 +140,15 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
 }
 
 /// A server in a process of its own, ended with this value.
-struct Server {
+pub(super) struct Server {
     process: Child,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
     /// Kept, since a server that prints into a closed pipe fails.
     _output: BufReader<ChildStdout>,
 }
 
 impl Server {
-    fn start(arguments: &[&str]) -> anyhow::Result<Server> {
+    pub(super) fn start(arguments: &[&str]) -> anyhow::Result<Server> {
         let mut command = Command::new(std::env::current_exe()?);
         // Settings of the caller's environment would make the two servers differ from run to run.
         command.args(arguments).env_clear().env("AGORA_LOG", "warn").stdin(Stdio::null()).stdout(Stdio::piped());

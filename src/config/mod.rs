@@ -62,6 +62,12 @@ pub struct ServeConfig {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseConfig,
+    /// Seconds between two checkpoints, if anything has changed.
+    #[arg(long, env = "AGORA_CHECKPOINT_EVERY_S", value_name = "SECONDS", default_value_t = 60)]
+    pub checkpoint_every_s: u64,
+    /// The most commands of one market that may be on their way through the log; beyond, they are refused with 503.
+    #[arg(long, env = "AGORA_MARKET_IN_FLIGHT", value_name = "COMMANDS", default_value_t = 8_192)]
+    pub market_in_flight: usize,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

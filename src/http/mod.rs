@@ -7,6 +7,7 @@ pub mod error;
 pub mod ids;
 pub mod ops;
 pub mod permissions;
+pub mod request_id;
 pub mod server;
 pub mod session;
 pub mod v1;

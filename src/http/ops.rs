@@ -2,19 +2,27 @@
 
 use super::AppState;
 use super::error::ApiError;
+use super::request_id;
 use super::session::Route;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName, HeaderValue,
+};
 use actix_web::middleware::Next;
 use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use tracing::Instrument;
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// What scripts of other origins may read.
+const EXPOSED: &str = "CB-BEFORE, CB-AFTER, Retry-After, X-Request-Id";
 
 /// Figures for Prometheus.
 pub struct Metrics {
@@ -22,6 +30,11 @@ pub struct Metrics {
     requests: HistogramVec,
     mailbox_depth: IntGaugeVec,
     restarts: IntGaugeVec,
+    actor_lag: IntGaugeVec,
+    running: IntGaugeVec,
+    promotions: IntGauge,
+    comparisons: IntGauge,
+    divergences: IntGauge,
     log_position: IntGauge,
     log_entries: IntGauge,
     log_flushes: IntGauge,
@@ -52,6 +65,12 @@ impl Metrics {
         let depth = Opts::new("agora_mailbox_depth", "messages that wait for an actor");
         let mailbox_depth = IntGaugeVec::new(depth, &["actor"])?;
         let restarts = IntGaugeVec::new(Opts::new("agora_actor_restarts", "restarts of an actor"), &["actor"])?;
+        let actor_lag =
+            IntGaugeVec::new(Opts::new("agora_actor_lag_batches", "batches that an actor has to take in"), &["actor"])?;
+        let running =
+            IntGaugeVec::new(Opts::new("agora_actor_running", "whether an actor takes messages"), &["actor"])?;
+        registry.register(Box::new(actor_lag.clone()))?;
+        registry.register(Box::new(running.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(mailbox_depth.clone()))?;
         registry.register(Box::new(restarts.clone()))?;
@@ -74,9 +93,14 @@ impl Metrics {
             peers: gauge("agora_node_peers", "other nodes that were heard of within five seconds")?,
             compared: gauge("agora_state_hashes_compared_total", "state hashes compared with those of other nodes")?,
             different: gauge("agora_state_hashes_different_total", "state hashes that differed: a bug or damage")?,
+            promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
+            comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
+            divergences: gauge("agora_twin_divergences_total", "times that primary and twin differed")?,
             requests,
             mailbox_depth,
             restarts,
+            actor_lag,
+            running,
             registry,
             log,
             written,
@@ -108,8 +132,17 @@ impl Metrics {
             self.compared.set(number(picture.hashes_compared));
             self.different.set(number(picture.hashes_different));
         }
+        let twins = state.trading.twins();
+        self.promotions.set(load(&twins.promotions));
+        self.comparisons.set(load(&twins.comparisons));
+        self.divergences.set(load(&twins.divergences));
         for node in state.tree.snapshot() {
             self.mailbox_depth.with_label_values(&[&node.path]).set(node.mailbox_depth as i64);
+            let running = matches!(node.state, State::Running);
+            self.running.with_label_values(&[&node.path]).set(i64::from(running));
+            if let Some(lag) = node.lag {
+                self.actor_lag.with_label_values(&[&node.path]).set(i64::try_from(lag).unwrap_or(i64::MAX));
+            }
             self.restarts.with_label_values(&[&node.path]).set(i64::try_from(node.crashes).unwrap_or(i64::MAX));
         }
     }
@@ -126,10 +159,15 @@ pub async fn observe(
     let started = Instant::now();
     let metrics = request.app_data::<web::Data<AppState>>().map(|state| state.metrics.clone());
     let method = request.method().clone();
-    let mut response = in_json(next.call(request).await?);
+    let id = request_id::of(request.headers());
+    let span = request_id::span(method.as_str(), request.path(), &id, request.headers());
+    let called = next.call(request);
+    let called = if span.is_none() { called.await? } else { called.instrument(span).await? };
+    let mut response = in_json(called);
     let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static("CB-BEFORE, CB-AFTER, Retry-After"));
+    headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     if let Some(metrics) = metrics {
         // The pattern, not the path: a label for each order would never end.
         let extensions = response.request().extensions();
@@ -200,5 +238,10 @@ pub async fn metrics(state: web::Data<AppState>) -> Result<HttpResponse, ApiErro
     let mut text = Vec::new();
     let failed = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the metrics cannot be written");
     TextEncoder::new().encode(&state.metrics.registry.gather(), &mut text).map_err(failed)?;
+    let mut latencies = String::new();
+    state.metrics.log.flush.expose("agora_log_flush_seconds", "time from proposal to commit", &mut latencies);
+    let acknowledged = "time from an order's arrival to its durable outcome";
+    state.trading.acknowledged().expose("agora_order_acknowledged_seconds", acknowledged, &mut latencies);
+    text.extend_from_slice(latencies.as_bytes());
     Ok(HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(text))
 }

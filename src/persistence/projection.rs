@@ -127,6 +127,34 @@ pub fn archived(database: &Database) -> Result<Position, DbError> {
     Ok(Position(last.unwrap_or_default() as u64))
 }
 
+/// The archived segments that begin at or before `through`, oldest first, by the position of their first batch.
+///
+/// # Errors
+/// [`DbError`].
+pub fn archived_segments(database: &Database, through: Position) -> Result<Vec<Position>, DbError> {
+    let firsts = database.read(|c| {
+        let wanted = log_archive::table.filter(log_archive::first.le(through.0 as i64));
+        wanted.order(log_archive::first.asc()).select(log_archive::first).load::<i64>(c)
+    })?;
+    Ok(firsts.into_iter().map(|first| Position(first as u64)).collect())
+}
+
+/// The content of an archived segment; `None` when it is not there or not as it was.
+///
+/// # Errors
+/// [`DbError`].
+pub fn archived_content(database: &Database, first: Position) -> Result<Option<Vec<u8>>, DbError> {
+    let row = database.read(|c| {
+        let wanted = log_archive::table.filter(log_archive::first.eq(first.0 as i64));
+        let columns = (log_archive::length, log_archive::checksum, log_archive::content);
+        wanted.select(columns).first::<(i64, Vec<u8>, Vec<u8>)>(c).optional()
+    })?;
+    Ok(row.and_then(|(length, checksum, compressed)| {
+        let content = zstd::bulk::decompress(&compressed, usize::try_from(length).ok()?).ok()?;
+        (blake3::hash(&content).as_bytes().as_slice() == checksum).then_some(content)
+    }))
+}
+
 /// Adds a segment of the log to the archive, compressed; a repeat changes nothing.
 ///
 /// # Errors

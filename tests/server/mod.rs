@@ -36,7 +36,13 @@ impl Server {
     /// The same with more arguments.
     pub fn start_with(data: &Path, more: &[&str]) -> Server {
         let mut command = agora(&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], data);
-        let mut process = command.args(more).stdout(Stdio::piped()).spawn().unwrap();
+        command.args(more);
+        Server::run(command)
+    }
+
+    /// Runs this command, which must end in a server on a free port.
+    pub fn run(mut command: Command) -> Server {
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
         let address = loop {
             let line = lines.next().expect("the program ended before it was ready").unwrap();
@@ -120,6 +126,13 @@ impl Client {
         assert_eq!(answer.status, 200, "{}", answer.json());
         client.token = answer.json()["access_token"].as_str().unwrap().into();
         client
+    }
+
+    /// The text of `/metrics`.
+    pub fn metrics(&mut self) -> String {
+        let answer = self.send_raw(b"GET /metrics HTTP/1.1\r\nHost: agora\r\n\r\n").unwrap();
+        assert_eq!(answer.status, 200);
+        String::from_utf8(answer.body).unwrap()
     }
 
     /// One request below `/v1`.

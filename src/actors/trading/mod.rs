@@ -24,10 +24,12 @@ mod tickets;
 pub mod twin;
 
 pub use start::{Foundation, start};
+pub use tickets::next_ticket;
 
 use super::account::AccountActor;
 use super::directory::Directory;
 use super::event_log::{EventLog, LogMeter};
+use super::latency::Latency;
 use super::role::Role;
 use super::supervision::{Answer, Handle, Unreachable};
 use crate::domain::admission::Known;
@@ -42,9 +44,10 @@ use order_book::{BookState, Cancel, CancelAll, GetOrder, OrderBook, Place};
 use remote::{Command, Done, Forwarder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 use twin::{Berth, CompareTwin, Fault, TwinMeter};
 
 /// How long a caller waits for its outcome before it is told that it is unknown.
@@ -168,6 +171,7 @@ struct Inner {
     forward: Option<Forwarder>,
     accounts: Directory<AccountId, AccountActor>,
     twins: Arc<TwinMeter>,
+    acknowledged: Latency,
 }
 
 impl Trading {
@@ -199,6 +203,11 @@ impl Trading {
     /// The users with open private feeds.
     pub fn accounts(&self) -> &Directory<AccountId, AccountActor> {
         &self.inner.accounts
+    }
+
+    /// Time from an order's arrival to the answer that it is durable.
+    pub fn acknowledged(&self) -> &Latency {
+        &self.inner.acknowledged
     }
 
     /// What is counted about the twins.
@@ -241,10 +250,22 @@ impl Trading {
         }
     }
 
-    async fn place_here(&self, market: &Market, order: NewOrder) -> Result<OrderRecord, Refused> {
+    async fn place_here(&self, market: &Market, mut order: NewOrder) -> Result<OrderRecord, Refused> {
         let mut patience = 50;
         loop {
-            let outcome = command(market, |reply| Place { order, reply }).await;
+            order.ticket = next_ticket();
+            // The events of all that happens to the order name its ticket; this span names the request that it is of.
+            let span =
+                tracing::debug_span!(target: "agora::path", "order", ticket = order.ticket.0, market = market.id.0);
+            let asked = Instant::now();
+            let outcome = command(market, |reply| Place { order, reply }).instrument(span.clone()).await;
+            match &outcome {
+                Ok(record) => {
+                    self.inner.acknowledged.observe(asked.elapsed());
+                    tracing::debug!(target: "agora::path", parent: &span, number = record.id.number, "answered");
+                }
+                Err(why) => tracing::debug!(target: "agora::path", parent: &span, %why, "refused"),
+            }
             match outcome {
                 // The first order with this client id is still on its way; its outcome is the answer.
                 Err(Refused::Repeat(Known::InFlight)) if patience > 0 => patience -= 1,

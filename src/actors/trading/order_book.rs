@@ -34,9 +34,6 @@ use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The most commands of one market that may be on their way through the log.
-const MAX_IN_FLIGHT: usize = 8_192;
-
 /// A market buy by size may cost so much more than the book shows at admission, in percent.
 const SLIPPAGE_PERCENT: i128 = 10;
 
@@ -89,6 +86,8 @@ pub struct Parts {
     pub recovery: Arc<Recovery>,
     /// What outlives the actor.
     pub berth: Arc<Berth<BookState>>,
+    /// The most commands that may be on their way through the log.
+    pub in_flight: usize,
 }
 
 /// The state that an incarnation begins with, and what it has to read before anything else.
@@ -285,7 +284,8 @@ impl OrderBook {
 
     fn answer(&mut self, outcomes: &MarketOutcomes) {
         let Some(state) = &self.state else { return };
-        for (_, ticket, events) in outcomes.by_entry() {
+        for (sequence, ticket, events) in outcomes.by_entry() {
+            tracing::debug!(target: "agora::path", ticket = ticket.0, entry = sequence.0, events = events.len(), "applied");
             let Some(waiting) = self.waiting.remove(&ticket) else { continue };
             match waiting {
                 Waiting::Place(reply) => {
@@ -326,7 +326,7 @@ impl OrderBook {
     /// Whether a further command can be taken now.
     fn ready(&self) -> Result<&MarketReplica, Refused> {
         match &self.state {
-            Some(_) if self.waiting.len() >= MAX_IN_FLIGHT => Err(Refused::Unavailable(Unavailable::Overloaded)),
+            Some(_) if self.waiting.len() >= self.parts.in_flight => Err(Refused::Unavailable(Unavailable::Overloaded)),
             Some(state) if self.active => Ok(&state.replica),
             _ => Err(Refused::Unavailable(Unavailable::Starting)),
         }
@@ -422,7 +422,7 @@ impl Handler<Commands> for OrderBook {
         let mut applicants = Vec::with_capacity(commands.len());
         let mut outgoing = Outgoing::default();
         for command in commands {
-            if self.waiting.len() + applicants.len() + outgoing.waiting.len() >= MAX_IN_FLIGHT {
+            if self.waiting.len() + applicants.len() + outgoing.waiting.len() >= self.parts.in_flight {
                 command.refuse(Refused::Unavailable(Unavailable::Overloaded));
                 continue;
             }
@@ -455,7 +455,9 @@ impl OrderBook {
         };
         let config = replica.book.config();
         (order.maker_fee, order.taker_fee) = (config.maker_fee, config.taker_fee);
-        order.ticket = next_ticket();
+        if order.ticket == Ticket(0) {
+            order.ticket = next_ticket();
+        }
         // The clock of the log cannot be known yet; a time that has just passed is caught by apply.
         if let Err(reason) = replica.book.check(&order, Timestamp::ZERO) {
             answer_now(reply, Err(Refused::Reject(reason)));
@@ -514,6 +516,7 @@ impl Handler<Admitted> for OrderBook {
         }
         let mut outgoing = Outgoing::default();
         for (order, reply) in orders {
+            tracing::debug!(target: "agora::path", ticket = order.ticket.0, hold = order.hold.0, "admitted, proposed");
             outgoing.add(&MarketEntry::Place(order), Waiting::Place(reply));
         }
         self.propose(outgoing);

@@ -38,9 +38,6 @@ use std::time::{Duration, Instant};
 /// How many batches are applied before their rows are written.
 const BATCHES_AT_ONCE: usize = 2_000;
 
-/// A snapshot is taken after this long, if anything has changed.
-const SNAPSHOT_EVERY: Duration = Duration::from_secs(60);
-
 /// The state is hashed whenever the log's position is a multiple of this, so that nodes can compare.
 const HASH_EVERY: u64 = 5_000;
 
@@ -69,6 +66,8 @@ pub struct Parts {
     pub sealed: Arc<dyn Fn() -> Vec<SealedSegment> + Send + Sync>,
     /// How far the database is, for readers and metrics.
     pub written: Arc<AtomicU64>,
+    /// A snapshot is taken after this long, if anything has changed.
+    pub snapshot_every: Duration,
     /// Removes the segments up to a position, where the log is to be kept short.
     pub prune: Option<Prune>,
     /// Only the active node writes; the others follow what it has written.
@@ -503,7 +502,7 @@ impl Actor for Projector {
             if projector.due || (behind && projector.follower.parts.role.is_active()) {
                 projector.advance(ctx);
             }
-            if projector.follower.snapshot_at.elapsed() >= SNAPSHOT_EVERY {
+            if projector.follower.snapshot_at.elapsed() >= projector.follower.parts.snapshot_every {
                 projector.follower.keep();
                 (projector.checkpoint)();
             }

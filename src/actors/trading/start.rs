@@ -10,6 +10,7 @@ use super::{Inner, Market, Trading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::{Epochs, EventLog, LogMeter, ReportLine};
+use crate::actors::latency::Latency;
 use crate::actors::role::Role;
 use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, StartError, Watch};
 use crate::actors::supervisor::Supervisor;
@@ -48,6 +49,8 @@ pub struct Foundation {
     pub settings: Settings,
     /// How hangs are noticed.
     pub watch: Watch,
+    /// The most commands of one market that may be on their way through the log.
+    pub in_flight: usize,
 }
 
 /// The twins of the trading actors, which live on an arbiter of their own.
@@ -97,6 +100,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         forward,
         settings,
         watch,
+        in_flight,
     } = foundation;
     let trading = root.branch("trading", settings.rest_for_one()).await?;
     let twin_meter = Arc::new(TwinMeter::default());
@@ -155,7 +159,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
             let (log, ledger, data) = (log.clone(), ledger.clone(), data.clone());
             let recovery = recovery.clone();
             let lag = lag_of(StreamId::Market(id), meter.clone(), berth.clone());
-            let parts = order_book::Parts { market: id, log, ledger, data, recovery, berth: berth.clone() };
+            let parts = order_book::Parts { market: id, log, ledger, data, recovery, berth: berth.clone(), in_flight };
             let this = Arc::new(Mutex::new(None));
             let name = this.clone();
             let spec = ChildSpec::new(format!("order book {symbol}"), trading_arbiter.clone(), move |lifeline| {
@@ -182,7 +186,8 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     // Only now are all there who apply what is reported.
     reports.connect(log.clone());
     let twins = twin_meter;
-    let inner = Inner { currencies, markets: listed, log, ledger, role, meter, forward, accounts, twins };
+    let acknowledged = Latency::default();
+    let inner = Inner { currencies, markets: listed, log, ledger, role, meter, forward, accounts, twins, acknowledged };
     Ok(Trading { inner: Arc::new(inner) })
 }
 

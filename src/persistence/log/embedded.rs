@@ -273,6 +273,11 @@ impl ReadOnly {
     }
 }
 
+/// The file in `folder` of the segment whose first batch is at `first`.
+pub fn segment_path(folder: &Path, first: Position) -> PathBuf {
+    segment::path_of(folder, first.0)
+}
+
 /// Checks every frame of every segment in `folder`: numbers, checksums and the chain of hashes.
 /// Takes no lock and changes nothing.
 ///

@@ -57,7 +57,7 @@ impl From<CancelAll> for Command {
     }
 }
 
-/// Asks for an order to be placed. Its ticket, fees and hold are filled in by book and ledger.
+/// Asks for an order to be placed. Its fees and hold are filled in by book and ledger, and its ticket if it has none.
 #[derive(Debug)]
 pub struct Place {
     /// The order.
