@@ -10,6 +10,7 @@ use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::{Recovery, catch_up};
 use crate::actors::trading::{self, Foundation, market_data::wall_clock};
 use crate::auth::Accounts;
+use crate::bridge;
 use crate::config::ServeConfig;
 use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
@@ -57,6 +58,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let snapshots = Snapshots::open(data.join("snapshots"))?;
     let written = Arc::new(AtomicU64::new(0));
     let reader = engine.reader();
+    let (read, kept) = (reader.clone(), snapshots.clone());
     let meter = Arc::new(LogMeter::default());
     let cluster = Cluster::new(settings, &role, &meter, &engine)?;
     let peers = cluster.as_ref().map(Cluster::peers);
@@ -104,6 +106,9 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         in_flight: settings.market_in_flight.max(1),
     };
     let trading = trading::start(&root, foundation).await?;
+    let (log, trade) = (meter.clone(), trading.clone());
+    let bridged = bridge::Parts { reader: read, database: database.clone(), snapshots: kept, log, trading: trade };
+    bridge::start(settings, &root, bridged).await?;
     if let Some(cluster) = cluster {
         cluster.start(&root, &trading).await?;
     }

@@ -8,6 +8,7 @@ pub mod app;
 pub mod auth;
 pub mod bench;
 pub mod bots;
+pub mod bridge;
 pub mod cli;
 pub mod config;
 pub mod domain;

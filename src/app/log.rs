@@ -3,7 +3,7 @@
 use crate::actors::event_log::ReportLine;
 use crate::actors::role::Role;
 use crate::actors::trading::projector::Prune;
-use crate::config::{self, ServeConfig};
+use crate::config::{self, Durability, ServeConfig};
 use crate::domain::batch::Batch;
 use crate::domain::codec::Coded;
 use crate::domain::entry::LedgerEntry;
@@ -87,6 +87,7 @@ fn shared(
 ) -> anyhow::Result<OpenLog> {
     let mut options = rabbitmq::Options::new(uri.clone(), format!("{}.log", settings.log.rabbitmq_prefix));
     options.keep_bytes = settings.log.rabbitmq_keep_bytes;
+    options.copy = (settings.log.durability == Durability::BrokerAndDisk).then(|| data.join("log-copy"));
     // Whoever has rows or a snapshot knows that there was a log; an empty one in its place would be a lost one.
     options.create = known == Position(0)
         && std::fs::read_dir(data.join("snapshots")).map_or(true, |mut files| files.next().is_none());

@@ -1,6 +1,7 @@
 //! Stores: one file per store or table family; no rules here.
 
 pub mod api_keys;
+pub mod bridge;
 pub mod broker;
 pub mod candles;
 pub mod db;

@@ -125,6 +125,13 @@ diesel::table! {
 }
 
 diesel::table! {
+    bridge_watermark (id) {
+        id -> Integer,
+        position -> BigInt,
+    }
+}
+
+diesel::table! {
     log_archive (first) {
         first -> BigInt,
         last -> BigInt,

@@ -13,6 +13,7 @@
 //! learn where the log ends: a stream has no question for that, and a consumer that starts behind the end waits for
 //! ever in silence.
 
+mod copy;
 mod link;
 mod outbox;
 mod reader;
@@ -22,9 +23,12 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-use super::{Batches, Busy, LogEngine, LogError, LogReader, Position, Proposal, Report, Sink};
+use super::{AppendError, Batches, Busy, LogEngine, LogError, LogReader, Position, Proposal, Report, Sink};
+use crate::domain::batch::Batch;
+use copy::LocalCopy;
 use parking_lot::Mutex;
 use reader::Walk;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
@@ -52,6 +56,8 @@ pub struct Options {
     pub open_within: Duration,
     /// The most bytes that a new queue keeps, if there is a limit; the oldest go first.
     pub keep_bytes: Option<u64>,
+    /// Where a copy of everything is flushed before it is reported, if there is to be one.
+    pub copy: Option<PathBuf>,
 }
 
 impl Options {
@@ -65,6 +71,7 @@ impl Options {
             cache_bytes: 64 << 20,
             open_within: Duration::from_secs(60),
             keep_bytes: None,
+            copy: None,
         }
     }
 }
@@ -76,6 +83,8 @@ struct Shared {
     /// Proposals that were taken and not reported yet.
     outstanding: AtomicUsize,
     connected: AtomicBool,
+    /// Whether the local copy cannot be written for now.
+    disk_full: AtomicBool,
 }
 
 /// The engine. See the module's documentation.
@@ -97,6 +106,7 @@ impl RabbitMq {
             tail: Mutex::new(Tail::default()),
             outstanding: AtomicUsize::new(0),
             connected: AtomicBool::new(false),
+            disk_full: AtomicBool::new(false),
         });
         // Bounded by `outstanding`: see `propose`.
         let (proposals, taken) = mpsc::unbounded_channel();
@@ -107,10 +117,28 @@ impl RabbitMq {
             let run = move || session::run(&shared, taken, tell, &opened);
             std::thread::Builder::new().name("log broker".into()).spawn(run).map_err(|e| broker(e.to_string()))?
         };
-        let reporter = {
-            let shared = Arc::clone(&shared);
-            let run = move || {
-                while let Some(report) = told.blocking_recv() {
+        let mut engine = RabbitMq { shared: Arc::clone(&shared), proposals: Some(proposals), threads: vec![session] };
+        match is_open.recv() {
+            Ok(opened) => opened?,
+            Err(_) => return Err(broker("the engine's thread has ended".into())),
+        }
+        let copy = match &shared.options.copy {
+            Some(folder) => Some(LocalCopy::begin(folder, shared.tail.lock().next())?),
+            None => None,
+        };
+        let reporter = move || {
+            while let Some(report) = told.blocking_recv() {
+                let mut group = vec![report];
+                if let Some(copy) = &copy {
+                    // One flush for all that has come meanwhile.
+                    while let Ok(more) = told.try_recv() {
+                        group.push(more);
+                    }
+                    if let Err(error) = flush(copy, &group, &shared) {
+                        return sink(Report::Failed { error });
+                    }
+                }
+                for report in group {
                     let answers =
                         matches!(&report, Report::Committed { proposal: Some(_), .. } | Report::Refused { .. });
                     sink(report);
@@ -118,14 +146,35 @@ impl RabbitMq {
                         shared.outstanding.fetch_sub(1, Ordering::AcqRel);
                     }
                 }
-            };
-            std::thread::Builder::new().name("log reports".into()).spawn(run).map_err(|e| broker(e.to_string()))?
+            }
         };
-        let engine = RabbitMq { shared, proposals: Some(proposals), threads: vec![session, reporter] };
-        match is_open.recv() {
-            Ok(Ok(())) => Ok(engine),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(broker("the engine's thread has ended".into())),
+        let thread = std::thread::Builder::new().name("log reports".into()).spawn(reporter);
+        engine.threads.push(thread.map_err(|error| broker(error.to_string()))?);
+        Ok(engine)
+    }
+}
+
+/// Flushes what these reports tell of to the local copy. Waits as long as the disk is full: nobody is told of anything
+/// that is not there.
+fn flush(copy: &LocalCopy, reports: &[Report], shared: &Shared) -> Result<(), AppendError> {
+    let batches = reports.iter().flat_map(|report| match report {
+        Report::Committed { batches, .. } => batches.as_slice(),
+        Report::Refused { .. } | Report::Failed { .. } => &[],
+    });
+    let batches: Vec<Batch> = batches.map(|committed| Batch::clone(&committed.batch)).collect();
+    if batches.is_empty() {
+        return Ok(());
+    }
+    loop {
+        match copy.write(batches.clone()) {
+            Err(AppendError::DiskFull) => {
+                shared.disk_full.store(true, Ordering::Release);
+                std::thread::sleep(Duration::from_millis(200));
+            }
+            written => {
+                shared.disk_full.store(false, Ordering::Release);
+                return written;
+            }
         }
     }
 }
@@ -152,7 +201,7 @@ impl LogEngine for RabbitMq {
     }
 
     fn available(&self) -> bool {
-        self.shared.connected.load(Ordering::Acquire)
+        self.shared.connected.load(Ordering::Acquire) && !self.shared.disk_full.load(Ordering::Acquire)
     }
 }
 

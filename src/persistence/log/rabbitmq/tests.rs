@@ -74,6 +74,36 @@ fn conforms() {
 }
 
 #[test]
+fn with_a_local_copy_everything_that_is_reported_is_on_the_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let subject = InQueue(Options { copy: Some(folder.path().to_owned()), ..options() });
+    let (engine, reports) = open(&subject.0);
+    let (other, _others_reports) = open(&Options { copy: None, ..subject.0.clone() });
+    for id in 1..=20 {
+        engine.propose(one(id)).unwrap();
+        other.propose(one(100 + id)).unwrap();
+    }
+    let mut told = Vec::new();
+    while told.len() < 40 {
+        match reports.recv_timeout(PATIENCE).unwrap() {
+            Report::Committed { batches, .. } => told.extend(batches.into_iter().map(|c| c.batch.number)),
+            other => panic!("{other:?}"),
+        }
+        // The part is read while it is written, as after a power failure.
+        let part = std::fs::read_dir(folder.path()).unwrap().next().unwrap().unwrap().path();
+        let (copy, _) = super::super::embedded::ReadOnly::open(&part).unwrap();
+        let copied: Vec<u64> =
+            copy.reader().read(Position(0)).unwrap().map(|committed| committed.unwrap().batch.number).collect();
+        assert!(copied.starts_with(&told), "{told:?} was reported, {copied:?} is on the disk");
+    }
+    drop(engine);
+    for _ in 0..4 {
+        drop(open(&subject.0));
+    }
+    assert!(std::fs::read_dir(folder.path()).unwrap().count() <= 3, "old parts are kept for ever");
+}
+
+#[test]
 fn two_nodes_are_told_the_same_in_the_same_order() {
     let subject = InQueue(options());
     let (one_node, one_reports) = open(&subject.0);

@@ -1,0 +1,186 @@
+//! Outcomes for other services: JSON to a topic exchange of the broker.
+//!
+//! Only the active node publishes. It applies the log to a venue of its own and keeps in the database how far it has
+//! published, so that the next active node goes on from there. Every outcome is published at least once; its id is the
+//! same each time, and messages of one stream come in the order of the log.
+//!
+//! Invariant: the watermark never passes a message that the broker has not confirmed.
+
+mod messages;
+
+use crate::actors::event_log::LogMeter;
+use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
+use crate::actors::supervisor::Supervisor;
+use crate::actors::trading::Trading;
+use crate::actors::trading::recovery::catch_up;
+use crate::config::{NodeRole, ServeConfig};
+use crate::domain::venue::{Silent, Venue};
+use crate::persistence::broker::{self, BrokerError, patiently};
+use crate::persistence::db::Database;
+use crate::persistence::log::rabbitmq::AMQPUri;
+use crate::persistence::log::{LogReader, Position};
+use crate::persistence::bridge as watermark;
+use crate::persistence::snapshots::Snapshots;
+use actix::prelude::*;
+use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
+use lapin::types::FieldTable;
+use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
+use messages::{Collector, Message};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Batches that are published before the watermark moves.
+const BATCHES_AT_ONCE: usize = 200;
+
+/// How often is looked for more.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The wait after something failed.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Seconds between heartbeats.
+const HEARTBEAT_S: u16 = 10;
+
+/// What the bridge works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// The log.
+    pub reader: Arc<dyn LogReader>,
+    /// Where the watermark is.
+    pub database: Database,
+    /// Where the venue begins.
+    pub snapshots: Snapshots,
+    /// How far the log is.
+    pub log: Arc<LogMeter>,
+    /// The lists of markets and currencies, and the node's role.
+    pub trading: Trading,
+}
+
+/// Starts the bridge, on nodes that have one.
+///
+/// # Errors
+/// [`Failure`] when it cannot be started.
+pub async fn start(settings: &ServeConfig, root: &Supervisor, parts: Parts) -> Result<(), Failure> {
+    let Some(uri) = settings.log.rabbitmq.clone().filter(|_| settings.cluster.has(NodeRole::Bridge)) else {
+        return Ok(());
+    };
+    let exchange = format!("{}.events", settings.log.rabbitmq_prefix);
+    let spec = ChildSpec::new("bridge", Arbiter::new().handle(), move |_: Lifeline| {
+        Ok(Bridge { uri: uri.clone(), exchange: exchange.clone(), parts: parts.clone() })
+    });
+    root.start(spec).await.map(drop)
+}
+
+/// The actor: it lives while the work goes on.
+struct Bridge {
+    uri: AMQPUri,
+    exchange: String,
+    parts: Parts,
+}
+
+impl Actor for Bridge {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        let work = run(self.uri.clone(), self.exchange.clone(), self.parts.clone());
+        ctx.spawn(work.into_actor(self));
+    }
+}
+
+async fn run(uri: AMQPUri, exchange: String, parts: Parts) {
+    loop {
+        if parts.trading.role().is_active()
+            && let Err(error) = publish(&uri, &exchange, &parts).await
+        {
+            tracing::warn!(error, "outcomes are not published for now");
+            tokio::time::sleep(RETRY_AFTER).await;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+/// Publishes as long as this node is active.
+async fn publish(uri: &AMQPUri, exchange: &str, parts: &Parts) -> Result<(), String> {
+    let words = |error: BrokerError| error.to_string();
+    let (_connection, channel) = open(uri, exchange).await.map_err(words)?;
+    let mut state = {
+        let parts = parts.clone();
+        blocking(move || load(&parts)).await?
+    };
+    while parts.trading.role().is_active() {
+        if parts.log.position.load(Ordering::Relaxed) <= state.1.0 {
+            tokio::time::sleep(LOOK_EVERY).await;
+            continue;
+        }
+        let from = state.1;
+        let work = parts.clone();
+        let (next, messages) = blocking(move || advance(&work, state)).await?;
+        send(&channel, exchange, &messages).await.map_err(words)?;
+        state = next;
+        if state.1 > from {
+            let (database, to) = (parts.database.clone(), state.1);
+            let moved =
+                blocking(move || watermark::advance(&database, from, to).map_err(|error| error.to_string()));
+            if !moved.await? {
+                return Err("another node has published too; beginning anew".into());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())?
+}
+
+/// The venue as it was when the last message was published.
+fn load(parts: &Parts) -> Result<(Venue, Position), String> {
+    let until = watermark::position(&parts.database).map_err(|error| error.to_string())?;
+    let loaded = parts.snapshots.newest(until);
+    let (mut venue, mut position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
+    while position < until {
+        position = catch_up(&mut venue, parts.reader.as_ref(), position, until, usize::MAX, &mut Silent)
+            .map_err(|error| error.to_string())?;
+    }
+    Ok((venue, position))
+}
+
+fn advance(parts: &Parts, (mut venue, from): (Venue, Position)) -> Result<((Venue, Position), Vec<Message>), String> {
+    let mut collector = Collector::new(&parts.trading);
+    let all = Position(u64::MAX);
+    let to = catch_up(&mut venue, parts.reader.as_ref(), from, all, BATCHES_AT_ONCE, &mut collector)
+        .map_err(|error| error.to_string())?;
+    let messages = collector.messages;
+    Ok(((venue, to), messages))
+}
+
+async fn open(uri: &AMQPUri, exchange: &str) -> Result<(Connection, Channel), BrokerError> {
+    let connection = broker::connect(uri, HEARTBEAT_S, "bridge").await?;
+    let channel = patiently("opening a channel", connection.create_channel()).await?;
+    patiently("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
+    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+    let declared = channel.exchange_declare(exchange.into(), ExchangeKind::Topic, durable, FieldTable::default());
+    patiently("making the exchange", declared).await?;
+    Ok((connection, channel))
+}
+
+async fn send(channel: &Channel, exchange: &str, messages: &[Message]) -> Result<(), BrokerError> {
+    let mut confirms = Vec::with_capacity(messages.len());
+    for Message { key, id, body } in messages {
+        let properties = BasicProperties::default()
+            .with_content_type("application/json".into())
+            .with_delivery_mode(2)
+            .with_message_id(id.as_str().into());
+        // Not mandatory: an outcome that nobody has asked for is dropped.
+        let options = BasicPublishOptions::default();
+        let published = channel.basic_publish(exchange.into(), key.as_str().into(), options, body, properties);
+        confirms.push(patiently("publishing", published).await?);
+    }
+    for confirm in confirms {
+        if !patiently("waiting for a confirm", confirm).await?.is_ack() {
+            return Err(BrokerError::Lost("the broker did not take a message".into()));
+        }
+    }
+    Ok(())
+}
