@@ -10,11 +10,13 @@ mod servers;
 #[allow(dead_code, reason = "not everything is needed here")]
 mod traders;
 
+use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::types::FieldTable;
 use rng::Rng;
 use serde_json::Value;
 use server::{Client, Server};
 use servers::{Postgres, RabbitMq};
-use std::path::Path;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -169,6 +171,7 @@ fn whoever_is_killed_or_frozen_the_other_goes_on() {
     let mut random = Rng(seed);
     let mut cluster = Cluster::start();
     let first = cluster.active();
+    let events = Events::bind(&cluster.broker.url());
     let tokens: Vec<String> = (0..USERS)
         // Half of them sign up at the node that is not active.
         .map(|user| Client::sign_up(cluster.node((first + user) % 2), &format!("user{user}@example.org")).token)
@@ -238,8 +241,74 @@ fn whoever_is_killed_or_frozen_the_other_goes_on() {
         wait_for_rows(cluster.node(node), &tokens[0]);
         check_sums(clients, &placed);
     }
-    let folder: &Path = cluster.folders[0].path();
-    assert!(folder.join("snapshots").exists());
+    let promised = placed.iter().flatten().filter_map(|order| match &order.outcome {
+        traders::Outcome::Accepted(id) => Some(id.clone()),
+        _ => None,
+    });
+    events.check(promised.collect());
+}
+
+/// A queue of another service that is bound to everything.
+struct Events {
+    url: String,
+}
+
+impl Events {
+    const QUEUE: &'static str = "test.events";
+
+    fn bind(url: &str) -> Events {
+        let events = Events { url: url.into() };
+        events.at_the_broker(async |channel| {
+            let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+            let kind = lapin::ExchangeKind::Topic;
+            channel.exchange_declare("agora.events".into(), kind, durable, FieldTable::default()).await.unwrap();
+            let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+            channel.queue_declare(Self::QUEUE.into(), durable, FieldTable::default()).await.unwrap();
+            let (queue, from, all) = (Self::QUEUE.into(), "agora.events".into(), "#".into());
+            channel.queue_bind(queue, from, all, QueueBindOptions::default(), FieldTable::default()).await.unwrap();
+        });
+        events
+    }
+
+    fn at_the_broker<T>(&self, work: impl AsyncFnOnce(lapin::Channel) -> T) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let connection = lapin::Connection::connect(&self.url, Default::default()).await.unwrap();
+            work(connection.create_channel().await.unwrap()).await
+        })
+    }
+
+    /// Every accepted order was told of, in the order of the log; what came twice is the same.
+    fn check(&self, mut promised: BTreeSet<String>) {
+        let mut seen: HashMap<String, Vec<u8>> = HashMap::new();
+        let mut newest: HashMap<String, (u64, u64)> = HashMap::new();
+        let begun = Instant::now();
+        self.at_the_broker(async |channel| {
+            while !promised.is_empty() {
+                assert!(begun.elapsed() < PATIENCE, "{} orders were never told of", promised.len());
+                let options = BasicGetOptions { no_ack: true };
+                let Some(message) = channel.basic_get(Self::QUEUE.into(), options).await.unwrap() else {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                };
+                let event: Value = serde_json::from_slice(&message.delivery.data).unwrap();
+                let id = event["id"].as_str().unwrap().to_string();
+                if let Some(before) = seen.insert(id.clone(), message.delivery.data.clone()) {
+                    assert_eq!(before, message.delivery.data, "a repeat says something else");
+                } else if event["type"] != "ledger" {
+                    let mut parts = id.split('/');
+                    let stream = parts.next().unwrap().to_string();
+                    let place = [(); 2].map(|()| parts.next().unwrap().parse().unwrap());
+                    let before = newest.insert(stream, (place[0], place[1]));
+                    assert!(before < Some((place[0], place[1])), "{id} came after {before:?}");
+                }
+                if event["type"] == "accepted" {
+                    promised.remove(event["order_id"].as_str().unwrap());
+                }
+            }
+        });
+        println!("events: {}", seen.len());
+    }
 }
 
 /// Older orders are in the database only, which follows a moment later.

@@ -15,11 +15,11 @@ use crate::actors::trading::Trading;
 use crate::actors::trading::recovery::catch_up;
 use crate::config::{NodeRole, ServeConfig};
 use crate::domain::venue::{Silent, Venue};
+use crate::persistence::bridge as watermark;
 use crate::persistence::broker::{self, BrokerError, patiently};
 use crate::persistence::db::Database;
 use crate::persistence::log::rabbitmq::AMQPUri;
 use crate::persistence::log::{LogReader, Position};
-use crate::persistence::bridge as watermark;
 use crate::persistence::snapshots::Snapshots;
 use actix::prelude::*;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
@@ -120,8 +120,7 @@ async fn publish(uri: &AMQPUri, exchange: &str, parts: &Parts) -> Result<(), Str
         state = next;
         if state.1 > from {
             let (database, to) = (parts.database.clone(), state.1);
-            let moved =
-                blocking(move || watermark::advance(&database, from, to).map_err(|error| error.to_string()));
+            let moved = blocking(move || watermark::advance(&database, from, to).map_err(|error| error.to_string()));
             if !moved.await? {
                 return Err("another node has published too; beginning anew".into());
             }
