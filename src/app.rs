@@ -17,6 +17,7 @@ use crate::domain::time::Timestamp;
 use crate::domain::venue::{Silent, Venue};
 use crate::http::server::Listening;
 use crate::http::{self, AppState, ops};
+use crate::notify::courier;
 use crate::persistence::db::Database;
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::snapshots::Snapshots;
@@ -116,11 +117,15 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
 
     let accounts = {
         let (data, database) = (data.clone(), database.clone());
-        let settings = settings.accounts.settings();
+        let settings = settings.accounts.settings(settings.demo || settings.demo_funds)?;
         let start = move || Accounts::start(&data, database, settings, Arc::new(wall_clock));
         tokio::task::spawn_blocking(start).await??
     };
     tend(accounts.clone());
+    let markets = trading.markets().to_vec();
+    let currencies = trading.currencies().to_vec();
+    let parts = courier::Parts { accounts: accounts.clone(), database: database.clone(), markets, currencies };
+    courier::start(&root, parts).await?;
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;

@@ -3,6 +3,7 @@
 use crate::app;
 use crate::bench::core::{CoreOptions, flow::FlowOptions};
 use crate::config::{self, DatabaseConfig, ServeConfig};
+use crate::persistence::users::Role;
 use crate::{bench, bots, verify};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -58,6 +59,23 @@ enum AdminCommand {
         #[command(flatten)]
         database: DatabaseConfig,
     },
+    /// Gives a user another role. The user's sessions end, also on a server that runs.
+    Promote {
+        /// The user's e-mail address.
+        email: String,
+        /// user, support, moderator or admin.
+        #[arg(long, default_value = "admin", value_parser = role)]
+        role: Role,
+        /// The data folder.
+        #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
+        data: PathBuf,
+        #[command(flatten)]
+        database: DatabaseConfig,
+    },
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::from_name(text).ok_or_else(|| "the roles are user, support, moderator and admin".into())
 }
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +97,8 @@ enum BenchCommand {
     Recovery(bench::recovery::Options),
     /// Orders over HTTP against a bare JSON server.
     Rest(bench::rest::Options),
+    /// Orders alone and beside a thousand sign-ins at once.
+    SignIn(bench::rest::flood::FloodOptions),
     /// The bare JSON server of `bench rest`.
     #[command(hide = true)]
     Echo {
@@ -122,6 +142,9 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Admin { command: AdminCommand::Create { email, data, database } } => {
             create_admin(&email, &data, &database)
         }
+        Command::Admin { command: AdminCommand::Promote { email, role, data, database } } => {
+            promote(&email, role, &data, &database)
+        }
         Command::Bench { command } => measure(command),
         Command::Bot { command } => {
             telemetry(false);
@@ -140,6 +163,7 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Promotion(options) => println!("{}", bench::promotion::run(&options)?),
         BenchCommand::Recovery(options) => println!("{}", bench::recovery::run(&options)?),
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
+        BenchCommand::SignIn(options) => println!("{}", bench::rest::flood::run(&options)?),
         BenchCommand::Echo { listen, workers } => {
             actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers))?;
         }
@@ -174,14 +198,34 @@ fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     })
 }
 
+/// The accounts of a data folder, for a command of the administrator.
+fn accounts(data: &std::path::Path, database: &DatabaseConfig) -> anyhow::Result<crate::auth::Accounts> {
+    let database = crate::persistence::db::Database::connect(&database.options(data))?;
+    let clock = std::sync::Arc::new(crate::actors::trading::market_data::wall_clock);
+    Ok(crate::auth::Accounts::start(data, database, crate::auth::Settings::default(), clock)?)
+}
+
+fn promote(email: &str, role: Role, data: &std::path::Path, database: &DatabaseConfig) -> anyhow::Result<()> {
+    let accounts = accounts(data, database)?;
+    actix_web::rt::System::new().block_on(async {
+        let user = accounts.user_by_email(email).await?;
+        accounts.set_role(user.id, role).await?;
+        let detail = serde_json::json!({"before": user.role.name(), "after": role.name(), "by": "command line"});
+        let subject = Some(user.id);
+        let entry =
+            crate::persistence::audit::Entry { action: "role_changed", actor: None, subject, address: None, detail };
+        accounts.record(entry).await;
+        println!("{} has the role {} now", user.email, role.name());
+        Ok(())
+    })
+}
+
 fn create_admin(email: &str, data: &std::path::Path, database: &DatabaseConfig) -> anyhow::Result<()> {
-    use crate::auth::{Accounts, Secret, Settings};
+    use crate::auth::Secret;
     let password = std::env::var("AGORA_ADMIN_PASSWORD")
         .context("set AGORA_ADMIN_PASSWORD to the new administrator's password")?;
     std::fs::create_dir_all(data)?;
-    let database = crate::persistence::db::Database::connect(&database.options(data))?;
-    let clock = std::sync::Arc::new(crate::actors::trading::market_data::wall_clock);
-    let accounts = Accounts::start(data, database, Settings::default(), clock)?;
+    let accounts = accounts(data, database)?;
     let created = actix_web::rt::System::new().block_on(accounts.create_admin(email, Secret::new(password)))?;
     println!("{} is an administrator now", created.email);
     Ok(())

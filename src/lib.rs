@@ -13,5 +13,6 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod notify;
 pub mod persistence;
 pub mod verify;

@@ -4,5 +4,21 @@
 
 mod server;
 
+#[path = "accounts/factors.rs"]
+mod factors;
 #[path = "accounts/keys.rs"]
 mod keys;
+#[path = "accounts/limits.rs"]
+mod limits;
+#[path = "accounts/notifications.rs"]
+mod notifications;
+#[path = "accounts/provider.rs"]
+mod provider;
+#[path = "accounts/roles.rs"]
+mod roles;
+#[path = "accounts/sessions.rs"]
+mod sessions;
+#[path = "accounts/sink.rs"]
+mod sink;
+#[path = "accounts/smtp.rs"]
+mod smtp;

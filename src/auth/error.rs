@@ -34,6 +34,63 @@ pub enum AuthError {
     /// The session was signed out.
     #[error("Your session was ended. Please sign in again.")]
     TokenRevoked,
+    /// The refresh token was used before, so its session was ended.
+    #[error("This refresh token was used before, so the session was ended. Please sign in again.")]
+    TokenReused,
+    /// A request that is authenticated by a cookie lacks what only our own pages know.
+    #[error("The X-CSRF-Token header is missing or wrong.")]
+    CsrfToken,
+    /// The mailed code is wrong, was used, or is too old; or nobody has this address.
+    #[error("The code is wrong or does not count any more.")]
+    WrongCode,
+    /// This server cannot send mail.
+    #[error("This server cannot send mail. Ask its operator for a new password.")]
+    MailNotConfigured,
+    /// The user has no such session.
+    #[error("NotFound")]
+    NoSuchSession,
+    /// The password is right; a code of the second factor is needed too.
+    #[error("Please enter the code of your authenticator as well.")]
+    SecondFactorRequired,
+    /// The user has a second factor already.
+    #[error("There is a second factor already; remove it first.")]
+    SecondFactorPresent,
+    /// There is no such provider, or the user is not linked to it.
+    #[error("NotFound")]
+    NoSuchProvider,
+    /// The provider cannot be reached, or speaks nonsense.
+    #[error("The sign-in provider cannot be reached. Please try again later.")]
+    ProviderUnavailable,
+    /// The provider does not confirm who this is.
+    #[error("The sign-in provider did not confirm who you are.")]
+    ProviderRefused,
+    /// The way to the provider began in another browser, or too long ago.
+    #[error("This sign-in was not begun here, or took too long. Please begin again.")]
+    ProviderFlow,
+    /// The identity belongs to another user, or the user has another one there.
+    #[error("That identity is linked to an account already.")]
+    IdentityTaken,
+    /// Not an outlet, or not an address for one.
+    #[error("The outlet must be email, line, or webhook with an http or https address.")]
+    BadOutlet,
+    /// The user has no such outlet, alert or message.
+    #[error("NotFound")]
+    NoSuchOutlet,
+    /// The user waits for as many prices as is allowed.
+    #[error("There are too many price alerts already; remove one first.")]
+    TooManyAlerts,
+    /// There is no setting of this name.
+    #[error("NotFound")]
+    NoSuchSetting,
+    /// Somebody else has changed the setting meanwhile.
+    #[error("The setting has changed meanwhile; look at it again.")]
+    SettingChanged,
+    /// An administrator has closed sign-up.
+    #[error("New accounts cannot be made at the moment.")]
+    SignUpClosed,
+    /// A name or picture that cannot be shown.
+    #[error("The name may have 64 characters, the photo must be an http or https address.")]
+    BadProfile,
     /// The token was not issued by this venue, or was altered.
     #[error("The access token is not valid. Please sign in again.")]
     TokenInvalid,
@@ -102,6 +159,11 @@ impl AuthError {
             | AuthError::StaleTimestamp
             | AuthError::BadTimestamp
             | AuthError::Replayed
+            | AuthError::WrongCode
+            | AuthError::ProviderFlow
+            | AuthError::BadOutlet
+            | AuthError::TooManyAlerts
+            | AuthError::BadProfile
             | AuthError::BadKey(_) => 400,
             AuthError::HeaderMissing(_)
             | AuthError::UnknownKey
@@ -111,13 +173,31 @@ impl AuthError {
             | AuthError::TokenMissing
             | AuthError::TokenExpired
             | AuthError::TokenRevoked
+            | AuthError::TokenReused
+            | AuthError::SecondFactorRequired
+            | AuthError::ProviderRefused
             | AuthError::TokenInvalid => 401,
-            AuthError::RoleTooLow { .. } | AuthError::NetworkNotAllowed | AuthError::Forbidden => 403,
-            AuthError::UnknownUser | AuthError::NoSuchKey => 404,
-            AuthError::EmailTaken => 409,
+            AuthError::RoleTooLow { .. }
+            | AuthError::NetworkNotAllowed
+            | AuthError::CsrfToken
+            | AuthError::SignUpClosed
+            | AuthError::Forbidden => 403,
+            AuthError::UnknownUser
+            | AuthError::NoSuchKey
+            | AuthError::NoSuchSession
+            | AuthError::NoSuchProvider
+            | AuthError::NoSuchOutlet
+            | AuthError::NoSuchSetting => 404,
+            AuthError::EmailTaken
+            | AuthError::SettingChanged
+            | AuthError::SecondFactorPresent
+            | AuthError::IdentityTaken => 409,
             AuthError::TooManyAttempts { .. } => 429,
             AuthError::Interrupted => 500,
-            AuthError::Overloaded | AuthError::StoreUnavailable => 503,
+            AuthError::Overloaded
+            | AuthError::StoreUnavailable
+            | AuthError::MailNotConfigured
+            | AuthError::ProviderUnavailable => 503,
         }
     }
 
@@ -132,6 +212,25 @@ impl AuthError {
             AuthError::TokenMissing => "token_missing",
             AuthError::TokenExpired => "token_expired",
             AuthError::TokenRevoked => "token_revoked",
+            AuthError::TokenReused => "token_reused",
+            AuthError::CsrfToken => "csrf_token",
+            AuthError::WrongCode => "wrong_code",
+            AuthError::MailNotConfigured => "mail_not_configured",
+            AuthError::NoSuchSession
+            | AuthError::NoSuchSetting
+            | AuthError::NoSuchProvider
+            | AuthError::NoSuchOutlet => "not_found",
+            AuthError::ProviderUnavailable => "provider_unavailable",
+            AuthError::ProviderRefused => "provider_refused",
+            AuthError::ProviderFlow => "provider_flow",
+            AuthError::IdentityTaken => "identity_taken",
+            AuthError::BadOutlet => "invalid_outlet",
+            AuthError::TooManyAlerts => "too_many_alerts",
+            AuthError::SecondFactorRequired => "second_factor_required",
+            AuthError::SecondFactorPresent => "second_factor_present",
+            AuthError::SettingChanged => "setting_changed",
+            AuthError::SignUpClosed => "sign_up_closed",
+            AuthError::BadProfile => "invalid_profile",
             AuthError::TokenInvalid => "token_invalid",
             AuthError::RoleTooLow { .. } => "role_too_low",
             AuthError::HeaderMissing(_) => "header_missing",
@@ -156,6 +255,7 @@ impl AuthError {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             AuthError::TooManyAttempts { retry_after_s } => Some(*retry_after_s),
+            AuthError::MailNotConfigured => None,
             _ if self.status() == 503 => Some(RETRY_SOON_S),
             _ => None,
         }

@@ -1,22 +1,40 @@
-//! Slows down guessing of one account's password.
+//! Slows down guessing, with delays that grow.
 //!
-//! Kept in memory, by e-mail address whether or not anybody has it (so it tells nothing), bounded
-//! in size. An attempt counts before its password is looked at: a hundred guesses at once are a
-//! hundred attempts. A right password clears the count.
+//! Kept in memory, by e-mail address whether or not anybody has it (so it tells nothing) or by
+//! network, bounded in size. An attempt counts before its password is looked at: a hundred guesses
+//! at once are a hundred attempts. A right password clears the count of its address.
 
-use super::credentials::Email;
 use super::error::AuthError;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache;
+use std::hash::Hash;
 
-/// Attempts without any delay.
-const FREE: u32 = 10;
-/// The longest delay between two attempts, µs: a guesser is slowed to some 300 tries a day, and
-/// somebody whose address is attacked is never locked out for longer.
-const LONGEST_DELAY: i64 = 5 * MINUTE;
-/// Quiet time after which the count starts anew, µs.
-const FORGET_AFTER: i64 = 15 * MINUTE;
+/// How fast somebody may guess.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Attempts without any delay.
+    pub(super) free: u32,
+    /// The first delay, which doubles with each attempt, µs.
+    pub(super) first: i64,
+    /// The longest delay, µs.
+    pub(super) longest: i64,
+    /// Quiet time after which the count starts anew, µs.
+    pub(super) forget_after: i64,
+}
+
+impl Pace {
+    /// One account's password: a guesser is slowed to some 300 tries a day, and somebody whose
+    /// address is attacked is never locked out for longer than five minutes.
+    pub(super) const ACCOUNT: Pace = Pace { free: 10, first: SECOND, longest: 5 * MINUTE, forget_after: 15 * MINUTE };
+    /// Wrong passwords from one network, whatever the account: many people may share one.
+    pub(super) const NETWORK: Pace = Pace { free: 100, first: SECOND, longest: 5 * MINUTE, forget_after: 15 * MINUTE };
+    /// Mails to one address.
+    pub(super) const MAIL: Pace = Pace { free: 1, first: MINUTE, longest: 60 * MINUTE, forget_after: 90 * MINUTE };
+    /// Mailed codes and codes of a second factor.
+    pub(super) const CODE: Pace = Pace { free: 5, first: SECOND, longest: 15 * MINUTE, forget_after: 30 * MINUTE };
+}
+
 /// Addresses that are remembered at a time.
 const REMEMBERED: usize = 20_000;
 
@@ -27,24 +45,25 @@ struct Attempts {
     blocked_until: Timestamp,
 }
 
-/// Attempts by address.
-pub(super) struct Guard {
-    attempts: Mutex<Cache<Email, Attempts>>,
+/// Attempts by address, or by whatever else.
+pub(super) struct Guard<K> {
+    pace: Pace,
+    attempts: Mutex<Cache<K, Attempts>>,
 }
 
-impl Guard {
-    pub(super) fn new() -> Guard {
-        Guard { attempts: Mutex::new(Cache::new(REMEMBERED)) }
+impl<K: Clone + Eq + Hash> Guard<K> {
+    pub(super) fn new(pace: Pace) -> Guard<K> {
+        Guard { pace, attempts: Mutex::new(Cache::new(REMEMBERED)) }
     }
 
     /// Counts an attempt and says whether it may go on.
     ///
     /// # Errors
     /// [`AuthError::TooManyAttempts`]; such an attempt does not lengthen the delay.
-    pub(super) fn admit(&self, email: &Email, now: Timestamp) -> Result<(), AuthError> {
+    pub(super) fn admit(&self, key: &K, now: Timestamp) -> Result<(), AuthError> {
         let mut all = self.attempts.lock();
-        let mut attempts = all.get(email).copied().unwrap_or_default();
-        if now - attempts.last > FORGET_AFTER {
+        let mut attempts = all.get(key).copied().unwrap_or_default();
+        if now - attempts.last > self.pace.forget_after {
             attempts = Attempts::default();
         }
         let left = attempts.blocked_until - now;
@@ -54,23 +73,23 @@ impl Guard {
         }
         attempts.count = attempts.count.saturating_add(1);
         attempts.last = now;
-        if attempts.count >= FREE {
-            let doubled = 1_i64.checked_shl(attempts.count - FREE).map_or(LONGEST_DELAY, |s| s.saturating_mul(SECOND));
-            attempts.blocked_until = now + if doubled > 0 { doubled.min(LONGEST_DELAY) } else { LONGEST_DELAY };
+        if attempts.count >= self.pace.free {
+            let times = 2_i64.saturating_pow(attempts.count - self.pace.free);
+            attempts.blocked_until = now + self.pace.first.saturating_mul(times).min(self.pace.longest);
         }
-        all.insert(email.clone(), attempts);
+        all.insert(key.clone(), attempts);
         Ok(())
     }
 
     /// The password was right: the count starts anew.
-    pub(super) fn succeeded(&self, email: &Email) {
-        self.attempts.lock().remove(email);
+    pub(super) fn succeeded(&self, key: &K) {
+        self.attempts.lock().remove(key);
     }
 
     /// The attempt broke off before the password was looked at, so it was no guess.
-    pub(super) fn undo(&self, email: &Email) {
+    pub(super) fn undo(&self, key: &K) {
         let mut all = self.attempts.lock();
-        if let Some(mut attempts) = all.get_mut(email) {
+        if let Some(mut attempts) = all.get_mut(key) {
             attempts.count = attempts.count.saturating_sub(1);
             attempts.blocked_until = Timestamp::ZERO;
         }
@@ -79,12 +98,16 @@ impl Guard {
 
 #[cfg(test)]
 mod tests {
+    use super::super::credentials::Email;
     use super::*;
+
+    const FREE: u32 = Pace::ACCOUNT.free;
+    const FORGET_AFTER: i64 = Pace::ACCOUNT.forget_after;
 
     const START: Timestamp = Timestamp(1_000_000 * SECOND);
 
-    fn exhausted(email: &Email) -> Guard {
-        let guard = Guard::new();
+    fn exhausted(email: &Email) -> Guard<Email> {
+        let guard = Guard::new(Pace::ACCOUNT);
         for attempt in 0..FREE {
             assert_eq!(guard.admit(email, START), Ok(()), "attempt {attempt}");
         }
@@ -103,7 +126,7 @@ mod tests {
             assert_eq!(guard.admit(&ada, now), Ok(()));
         }
         for _ in 0..100 {
-            now = now + LONGEST_DELAY;
+            now = now + Pace::ACCOUNT.longest;
             assert_eq!(guard.admit(&ada, now), Ok(()));
         }
         assert_eq!(guard.admit(&ada, now), Err(AuthError::TooManyAttempts { retry_after_s: 300 }));

@@ -12,25 +12,40 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod api_keys;
+mod audit;
 mod credentials;
 mod error;
 mod guard;
 mod keys;
+mod limits;
+mod notifications;
+mod oidc;
 mod passwords;
+mod recovery;
+mod runtime;
 mod secret;
 mod service;
+mod sessions;
+mod settings;
 pub mod signature;
 mod tokens;
+mod totp;
 mod vault;
 mod workers;
 
 #[cfg(test)]
 mod tests;
 
-pub use api_keys::{ApiKey, IssuedKey, KeyId, NewKey, Scope, Scopes, SignedRequest};
+pub use api_keys::{ApiKey, IssuedKey, KeyId, NewKey, Scope, Scopes, SignedRequest, parse_network};
 pub use credentials::{Email, Weakness};
 pub use error::{AuthError, KeyFlaw};
 pub use keys::{KeyError, SigningKey};
+pub use limits::{Class, Limit, Verdict};
+pub use notifications::Webhook;
+pub use oidc::{Arrival, Departure, Provider, ProvidersError, load as load_providers};
+pub use runtime::{Setting, Snapshot, Spec, specs};
 pub use secret::Secret;
-pub use service::{Accounts, Clock, Settings, SignedIn, StartError};
+pub use service::{Accounts, Clock, SignedIn, StartError};
+pub use settings::{Device, Plan, Settings};
 pub use tokens::{Caller, Credential, bearer};
+pub use totp::TotpSeed;

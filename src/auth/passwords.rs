@@ -3,6 +3,8 @@
 //! Parameters follow the OWASP password storage cheat sheet: 19 MiB, two passes, one lane. The hash
 //! is kept as a PHC string, which carries its own parameters, so that they may grow later.
 //!
+//! The workers give way to every other thread, so that a flood of sign-ins costs sign-ins alone.
+//!
 //! Memory: at most [`WORKERS`] × 19 MiB while hashing, given back to the system after each hash.
 
 use super::error::AuthError;
@@ -40,7 +42,7 @@ impl Passwords {
     /// When no thread can be started or the first hash fails.
     pub(super) fn start(queue: usize) -> std::io::Result<Passwords> {
         let nobody = hash_now(&Secret::new(uuid::Uuid::new_v4().to_string())).map_err(std::io::Error::other)?;
-        Ok(Passwords { workers: Workers::start("passwords", WORKERS, queue)?, nobody: nobody.into() })
+        Ok(Passwords { workers: Workers::start_behind("passwords", WORKERS, queue)?, nobody: nobody.into() })
     }
 
     /// The PHC string of a new password, with a salt of its own.

@@ -1,18 +1,24 @@
 //! [`Accounts`]: what the rest of the program asks about people.
 
 use super::api_keys::{Keys, Scopes};
+use super::audit::note;
 use super::credentials::{Email, check_new_password, could_be_a_password};
 use super::error::AuthError;
-use super::guard::Guard;
+use super::guard::{Guard, Pace};
 use super::keys::{KeyError, SigningKey};
+use super::limits::{Buckets, Class, Subject, Verdict, network_of};
+use super::oidc::Provider;
 use super::passwords::Passwords;
+use super::runtime::Runtime;
 use super::secret::Secret;
+use super::settings::{Device, Plan, Settings};
 use super::tokens::{Caller, Credential, Tokens};
 use super::vault::Vault;
 use super::workers::{WorkError, Workers};
 use crate::domain::ids::AccountId;
-use crate::domain::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
+use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use crate::persistence::api_keys;
+use crate::persistence::audit::Entry;
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::sessions::{self, Session, SessionId};
 use crate::persistence::users::{self, NewUser, Role, User};
@@ -35,32 +41,14 @@ const REMEMBERED_TOKENS: usize = 65_536;
 const KEEP_EXPIRED: i64 = 30 * DAY;
 /// How far the clocks of processes on one database may differ, and how long a write may take, µs.
 const CLOCK_TOLERANCE: i64 = MINUTE;
-/// Characters of a user agent that are kept.
-const LONGEST_USER_AGENT: usize = 256;
+/// How long an ended session is remembered at least, so that open sockets learn of it, µs.
+const REMEMBER_ENDED: i64 = 5 * MINUTE;
+/// Characters of a name, and bytes of a picture's address, at most.
+const LONGEST_NAME: usize = 64;
+const LONGEST_PHOTO: usize = 1024;
 
 /// Tells the time. Handed in, so that tests can move it.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
-/// What can be chosen about accounts.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    /// How long a session, and its one token, lives; µs, whole seconds. Default 12 h: the length
-    /// of a trading day, after which people sign in again.
-    pub session_lifetime: i64,
-    /// Password checks that may wait for one of the two workers. Default 64: over a second of
-    /// work, after which more waiting would only be more giving up.
-    pub password_queue: usize,
-    /// The key for secrets at rest, 32 bytes in base64; `None` takes that of the data folder.
-    pub secrets_key: Option<Secret>,
-    /// Networks of proxies that are believed about their clients' addresses.
-    pub trusted_proxies: Vec<IpNet>,
-}
-
-impl Default for Settings {
-    fn default() -> Settings {
-        Settings { session_lifetime: 12 * HOUR, password_queue: 64, secrets_key: None, trusted_proxies: Vec::new() }
-    }
-}
 
 /// Why accounts cannot be served.
 #[derive(Debug, Error)]
@@ -87,6 +75,10 @@ pub struct SignedIn {
     pub token: Secret,
     /// From then on the token counts no more.
     pub expires_at: Timestamp,
+    /// What gets the next token, once; none for sessions of one token.
+    pub refresh: Option<Secret>,
+    /// From then on nothing prolongs the session.
+    pub session_expires_at: Timestamp,
 }
 
 struct Inner {
@@ -98,7 +90,12 @@ struct Inner {
     tokens: Tokens,
     vault: Vault,
     keys: Keys,
-    guard: Guard,
+    guard: Guard<Email>,
+    network_guard: Guard<IpNet>,
+    mail_guard: Guard<Email>,
+    code_guard: Guard<Email>,
+    runtime: Runtime,
+    buckets: Buckets,
     /// Revocations up to here were read from the database, µs.
     tended_at: AtomicI64,
 }
@@ -122,11 +119,20 @@ impl Accounts {
     pub fn start(data: &Path, database: Database, settings: Settings, clock: Clock) -> Result<Accounts, StartError> {
         let tokens = Tokens::new(SigningKey::load_or_create(data)?, REMEMBERED_TOKENS);
         let now = clock();
-        tokens.revoke(database.read(|conn| sessions::revoked_and_unexpired(conn, Timestamp::ZERO, now))?);
+        tokens.revoke(database.read(|conn| sessions::revoked(conn, Timestamp::ZERO, now + -REMEMBER_ENDED, now))?);
+        let runtime = Runtime::new();
+        if let Some(fresh) = database.read(|conn| runtime.fresh(conn))? {
+            runtime.take(fresh);
+        }
         Ok(Accounts(Arc::new(Inner {
             passwords: Passwords::start(settings.password_queue)?,
             store: Workers::start("accounts", STORE_WORKERS, STORE_QUEUE)?,
-            guard: Guard::new(),
+            guard: Guard::new(Pace::ACCOUNT),
+            network_guard: Guard::new(Pace::NETWORK),
+            mail_guard: Guard::new(Pace::MAIL),
+            code_guard: Guard::new(Pace::CODE),
+            runtime,
+            buckets: Buckets::new(),
             vault: Vault::open(data, settings.secrets_key.as_ref())?,
             keys: Keys::new(),
             tended_at: AtomicI64::new(now.0),
@@ -146,17 +152,21 @@ impl Accounts {
         email: &str,
         password: Secret,
         demo: bool,
-        user_agent: Option<&str>,
+        device: &Device,
     ) -> Result<SignedIn, AuthError> {
+        if !self.runtime().sign_up() {
+            return Err(AuthError::SignUpClosed);
+        }
         let (email, hash) = self.prepare_user(email, password).await?;
-        let user_agent = user_agent.map(str::to_owned);
-        let (now, lifetime) = (self.now(), self.0.settings.session_lifetime);
+        let now = self.now();
+        let (begun, address) = (self.begin_session(device, now), device.address);
         let (user, session) = self
             .write(move |conn| {
                 let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
                 let user = users::create(conn, &new, now)?;
-                let session = begin_session(&user, user_agent.as_deref(), now, lifetime);
+                let session = Session { user: user.id, ..begun };
                 sessions::create(conn, &session)?;
+                note(conn, &entry("sign_up", &user, &session, address), now)?;
                 Ok((user, session))
             })
             .await?;
@@ -182,58 +192,58 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::InvalidEmail`], [`AuthError::WrongCredentials`], [`AuthError::TooManyAttempts`],
     /// or a failure.
-    pub async fn sign_in(
-        &self,
-        email: &str,
-        password: Secret,
-        user_agent: Option<&str>,
-    ) -> Result<SignedIn, AuthError> {
+    pub async fn sign_in(&self, email: &str, password: Secret, device: &Device) -> Result<SignedIn, AuthError> {
         let email = Email::parse(email)?;
-        self.0.guard.admit(&email, self.now())?;
-        let user = match self.prove(&email, password).await {
-            Ok(user) => user,
-            Err(error) => {
-                if error != AuthError::WrongCredentials {
-                    self.0.guard.undo(&email);
-                }
-                return Err(error);
+        let network = device.address.map(network_of);
+        if let Some(network) = &network {
+            self.0.network_guard.admit(network, self.now())?;
+        }
+        let proved = self.prove_guarded(&email, password).await;
+        // Only wrong passwords count against a network.
+        if let (Some(network), Ok(_) | Err(AuthError::Overloaded)) = (&network, &proved) {
+            self.0.network_guard.undo(network);
+        }
+        match proved {
+            Ok(user) => {
+                let code = device.second_factor.as_ref().map(Secret::expose);
+                self.check_totp(user.id, &email, code).await?;
+                self.enter(user.id, device).await
             }
-        };
-        self.0.guard.succeeded(&email);
-        let user_agent = user_agent.map(str::to_owned);
-        let (now, lifetime) = (self.now(), self.0.settings.session_lifetime);
+            Err(error) => {
+                self.note_failure(&email, error, device).await;
+                Err(error)
+            }
+        }
+    }
+
+    /// A wrong password for an address that exists is something its owner may want to know of. The
+    /// look-up is made for unknown addresses too.
+    async fn note_failure(&self, email: &Email, error: AuthError, device: &Device) {
+        if error != AuthError::WrongCredentials {
+            return;
+        }
+        let subject = self.user_by_email(email.as_str()).await.ok().map(|user| user.id);
+        let detail = serde_json::json!({"email": email.as_str(), "device": device.name()});
+        let entry = Entry { action: "sign_in_failed", actor: None, subject, address: device.address, detail };
+        self.record(entry).await;
+    }
+
+    /// Begins a session of somebody who has proved who it is.
+    pub(super) async fn enter(&self, user: AccountId, device: &Device) -> Result<SignedIn, AuthError> {
+        let now = self.now();
+        let (begun, address) = (self.begin_session(device, now), device.address);
         let (user, session) = self
             .write(move |conn| {
-                // Read again: the role may have changed while the password was checked.
-                let user = users::by_id(conn, user.id)?.ok_or(diesel::result::Error::NotFound)?;
-                let session = begin_session(&user, user_agent.as_deref(), now, lifetime);
+                // Read now: the role may have changed while the proof was checked.
+                let user = users::by_id(conn, user)?.ok_or(diesel::result::Error::NotFound)?;
+                let session = Session { user: user.id, ..begun };
                 sessions::create(conn, &session)?;
                 users::signed_in(conn, user.id, now)?;
+                note(conn, &entry("sign_in", &user, &session, address), now)?;
                 Ok((User { last_sign_in_at: Some(now), ..user }, session))
             })
             .await?;
         self.admit(user, &session)
-    }
-
-    /// Ends a session. Its tokens stop to count at once, even when the store fails.
-    ///
-    /// # Errors
-    /// [`AuthError::Overloaded`], [`AuthError::StoreUnavailable`]: a restart would not know of it,
-    /// so it should be tried again.
-    pub async fn sign_out(&self, session: SessionId) -> Result<(), AuthError> {
-        let now = self.now();
-        // The session's own expiry stands in the table; `tend` replaces this one with it.
-        self.0.tokens.revoke([(session, Timestamp(i64::MAX))]);
-        self.write(move |conn| sessions::revoke(conn, session, now)).await
-    }
-
-    /// Ends all sessions of a user and says which.
-    ///
-    /// # Errors
-    /// [`AuthError::Overloaded`], [`AuthError::StoreUnavailable`].
-    pub async fn sign_out_everywhere(&self, user: AccountId) -> Result<Vec<SessionId>, AuthError> {
-        let now = self.now();
-        self.end(move |conn| sessions::revoke_all_of(conn, user, now)).await
     }
 
     /// Who sends this token. Needs no store; the price is in the module `tokens`.
@@ -243,6 +253,40 @@ impl Accounts {
     /// [`AuthError::TokenRevoked`].
     pub fn authenticate(&self, token: &str) -> Result<Caller, AuthError> {
         self.0.tokens.check(token, self.now())
+    }
+
+    /// Counts a request against the limit of its class: by user and key when there is a caller, else by
+    /// address. `None` when nothing limits it.
+    pub fn count(&self, class: Class, caller: Option<&Caller>, address: Option<IpAddr>) -> Option<Verdict> {
+        let address = address?;
+        if self.0.settings.limits_exempt.iter().any(|network| network.contains(&address)) {
+            return None;
+        }
+        let take = |class: Class, subject: Subject| {
+            let limit = self.0.runtime.limit(class);
+            (limit.per_second > 0).then(|| self.0.buckets.take(class, subject, limit, self.now()))
+        };
+        match caller {
+            None => take(class, Subject::Network(network_of(address))),
+            Some(caller) => {
+                if let Credential::Key(key) = caller.credential
+                    && let Some(refused) = take(Class::Key, Subject::Key(key)).filter(|verdict| !verdict.admitted)
+                {
+                    return Some(refused);
+                }
+                take(class, Subject::User(caller.user))
+            }
+        }
+    }
+
+    /// The time by the clock that tokens go by.
+    pub fn clock_now(&self) -> Timestamp {
+        self.now()
+    }
+
+    /// Whether cookies are for TLS alone, whatever a request came over.
+    pub fn secure_cookies(&self) -> bool {
+        self.0.settings.secure_cookies
     }
 
     /// Whether this is the address of a proxy that is believed about its clients.
@@ -268,13 +312,39 @@ impl Accounts {
         found.map(|credentials| credentials.user).ok_or(AuthError::UnknownUser)
     }
 
-    /// The sessions of a user that still count, newest first.
+    /// Users whose address contains this text, by rising id above `above`, `limit` at most.
     ///
     /// # Errors
     /// A failure.
-    pub async fn sessions(&self, user: AccountId) -> Result<Vec<Session>, AuthError> {
-        let now = self.now();
-        self.read(move |conn| sessions::live_of(conn, user, now)).await
+    pub async fn search_users(&self, text: String, above: AccountId, limit: i64) -> Result<Vec<User>, AuthError> {
+        self.read(move |conn| users::search(conn, &text, above, limit)).await
+    }
+
+    /// Notes whether an account is frozen, for looking at; the ledger enforces it.
+    ///
+    /// # Errors
+    /// A failure.
+    pub async fn note_frozen(&self, user: AccountId, frozen: bool) -> Result<(), AuthError> {
+        self.write(move |conn| users::set_frozen(conn, user, frozen)).await
+    }
+
+    /// Changes what a user calls itself and the address of its picture; either may be empty.
+    ///
+    /// # Errors
+    /// [`AuthError::BadProfile`], or a failure.
+    pub async fn set_profile(&self, user: AccountId, name: &str, photo: &str) -> Result<User, AuthError> {
+        let name = name.trim().to_owned();
+        let photo = photo.trim().to_owned();
+        let shown = name.chars().count() <= LONGEST_NAME && !name.chars().any(char::is_control);
+        let linked = photo.is_empty() || photo.starts_with("https://") || photo.starts_with("http://");
+        if !shown || !linked || photo.len() > LONGEST_PHOTO || photo.chars().any(|c| c.is_control() || c == ' ') {
+            return Err(AuthError::BadProfile);
+        }
+        let found = self.write(move |conn| {
+            users::set_profile(conn, user, &name, &photo)?;
+            users::by_id(conn, user)
+        });
+        found.await?.ok_or(AuthError::UnknownUser)
     }
 
     /// Gives a user another role and ends the user's sessions, since their tokens name the old
@@ -287,7 +357,7 @@ impl Accounts {
         self.user(user).await?;
         self.end(move |conn| {
             users::set_role(conn, user, role)?;
-            sessions::revoke_all_of(conn, user, now)
+            sessions::revoke_all_of(conn, user, None, now)
         })
         .await
     }
@@ -304,6 +374,7 @@ impl Accounts {
     /// A failure; nothing is lost and the next call tries again.
     pub async fn tend(&self) -> Result<(), AuthError> {
         let now = self.now();
+        self.follow_runtime().await?;
         let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)) + -CLOCK_TOLERANCE;
         self.0.tokens.forget_expired(now);
         self.0.keys.forget(now);
@@ -318,13 +389,16 @@ impl Accounts {
                     sessions::used(conn, &stored)?;
                     api_keys::used(conn, &key_uses)?;
                     sessions::remove_expired(conn, now + -KEEP_EXPIRED)?;
-                    Ok((sessions::revoked_and_unexpired(conn, since, now)?, api_keys::revoked_since(conn, since)?))
+                    Ok((
+                        sessions::revoked(conn, since, now + -REMEMBER_ENDED, now)?,
+                        api_keys::revoked_since(conn, since)?,
+                    ))
                 })
             })
             .await;
         match outcome {
             Ok((revoked, keys)) => {
-                self.0.tokens.revoke(revoked);
+                self.forget_sessions(revoked, now);
                 self.0.keys.ended(&self.0.vault, keys, now);
                 self.0.tended_at.store(now.0, Ordering::Relaxed);
                 Ok(())
@@ -360,6 +434,23 @@ impl Accounts {
         Ok((email, hash))
     }
 
+    /// Checks a password, and slows down whoever guesses.
+    pub(super) async fn prove_guarded(&self, email: &Email, password: Secret) -> Result<User, AuthError> {
+        self.0.guard.admit(email, self.now())?;
+        match self.prove(email, password).await {
+            Ok(user) => {
+                self.0.guard.succeeded(email);
+                Ok(user)
+            }
+            Err(error) => {
+                if error != AuthError::WrongCredentials {
+                    self.0.guard.undo(email);
+                }
+                Err(error)
+            }
+        }
+    }
+
     async fn prove(&self, email: &Email, password: Secret) -> Result<User, AuthError> {
         if !could_be_a_password(&password) {
             return Err(AuthError::WrongCredentials);
@@ -371,29 +462,100 @@ impl Accounts {
         user.filter(|_| fits).ok_or(AuthError::WrongCredentials)
     }
 
-    fn admit(&self, user: User, session: &Session) -> Result<SignedIn, AuthError> {
+    /// Makes the tokens of a session that is stored.
+    pub(super) fn admit(&self, user: User, session: &Session) -> Result<SignedIn, AuthError> {
         let caller = Caller {
             user: user.id,
             credential: Credential::Session(session.id),
             role: user.role,
             scopes: Scopes::ALL,
-            expires_at: session.expires_at,
+            expires_at: session.token_expires_at,
         };
-        let token = self.0.tokens.issue(&caller, session.created_at)?;
-        Ok(SignedIn { user, session: session.id, token: Secret::new(token), expires_at: session.expires_at })
+        let token = self.0.tokens.issue(&caller, session.last_used)?;
+        Ok(SignedIn {
+            user,
+            session: session.id,
+            token: Secret::new(token),
+            expires_at: session.token_expires_at,
+            refresh: session.refresh_number.map(|number| self.refresh_token(session.id, number)),
+            session_expires_at: session.expires_at,
+        })
+    }
+
+    /// A session that begins now; whose it is, is still to be said. Tokens end at a whole second, as
+    /// they can name no other end.
+    fn begin_session(&self, device: &Device, now: Timestamp) -> Session {
+        let settings = &self.0.settings;
+        let (lifetime, token_lifetime, refresh_number) = match device.plan {
+            Plan::Refreshed => (settings.session_lifetime, settings.token_lifetime, Some(0)),
+            Plan::OneToken(lifetime) => (lifetime, lifetime, None),
+        };
+        let expires_at = (now + lifetime).bucket(SECOND);
+        Session {
+            id: SessionId::random(),
+            user: AccountId(0),
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+            last_used: now,
+            user_agent: device.name(),
+            token_expires_at: (now + token_lifetime).bucket(SECOND).min(expires_at),
+            refresh_number,
+            address: device.place(),
+        }
+    }
+
+    /// The providers that people may sign in through.
+    pub fn providers(&self) -> &[Provider] {
+        &self.0.settings.providers
+    }
+
+    /// The address under which people reach this server, if it is configured.
+    pub fn public_url(&self) -> Option<&str> {
+        self.0.settings.public_url.as_deref()
+    }
+
+    pub(super) fn runtime_settings(&self) -> &Runtime {
+        &self.0.runtime
+    }
+
+    pub(super) fn mail_guard(&self) -> &Guard<Email> {
+        &self.0.mail_guard
+    }
+
+    pub(super) fn code_guard(&self) -> &Guard<Email> {
+        &self.0.code_guard
+    }
+
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.0.tokens
+    }
+
+    pub(super) fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    pub(super) fn passwords(&self) -> &Passwords {
+        &self.0.passwords
+    }
+
+    /// Ended sessions count no more, from now on.
+    pub(super) fn forget_sessions(&self, ended: Vec<(SessionId, Timestamp)>, now: Timestamp) {
+        let until = now + REMEMBER_ENDED;
+        self.0.tokens.revoke(ended.into_iter().map(|(session, expires_at)| (session, expires_at.max(until))));
     }
 
     /// Runs a write that ends sessions, and makes it known in memory by the same stroke: the
     /// caller may hang up in between.
-    async fn end<F>(&self, write: F) -> Result<Vec<SessionId>, AuthError>
+    pub(super) async fn end<F>(&self, write: F) -> Result<Vec<SessionId>, AuthError>
     where
         F: FnOnce(&mut Connection) -> QueryResult<Vec<(SessionId, Timestamp)>> + Send + 'static,
     {
-        let inner = Arc::clone(&self.0);
+        let (accounts, now) = (self.clone(), self.now());
         self.blocking(move |database| {
             let ended = database.write_durably(write)?;
             let ids = ended.iter().map(|(id, _)| *id).collect();
-            inner.tokens.revoke(ended);
+            accounts.forget_sessions(ended, now);
             Ok(ids)
         })
         .await
@@ -435,15 +597,7 @@ impl Accounts {
     }
 }
 
-/// A session that begins now and ends at a whole second, as tokens can name no other end.
-fn begin_session(user: &User, user_agent: Option<&str>, now: Timestamp, lifetime: i64) -> Session {
-    Session {
-        id: SessionId::random(),
-        user: user.id,
-        created_at: now,
-        expires_at: (now + lifetime).bucket(SECOND),
-        revoked_at: None,
-        last_used: now,
-        user_agent: user_agent.unwrap_or_default().chars().take(LONGEST_USER_AGENT).collect(),
-    }
+fn entry(action: &'static str, user: &User, session: &Session, address: Option<IpAddr>) -> Entry {
+    let detail = serde_json::json!({"session": session.id, "device": session.user_agent});
+    Entry { action, actor: Some(user.id), subject: Some(user.id), address, detail }
 }

@@ -39,23 +39,31 @@ impl Venue {
     }
 }
 
+fn here() -> Device {
+    Device::default()
+}
+
+fn named(name: &str) -> Device {
+    Device { user_agent: Some(name.into()), ..Device::default() }
+}
+
 fn password() -> Secret {
     Secret::new(PASSWORD)
 }
 
 async fn sign_up(accounts: &Accounts, email: &str) -> SignedIn {
-    accounts.sign_up(email, password(), false, None).await.unwrap()
+    accounts.sign_up(email, password(), false, &here()).await.unwrap()
 }
 
 #[actix_rt::test]
 async fn signing_up_in_and_out() {
     let venue = Venue::new();
     let accounts = venue.start();
-    let first = accounts.sign_up(" Ada@Example.org", password(), true, Some("curl/8")).await.unwrap();
+    let first = accounts.sign_up(" Ada@Example.org", password(), true, &named("curl/8")).await.unwrap();
     assert_eq!(first.user.id, AccountId::FIRST_USER);
     assert_eq!((first.user.email.as_str(), first.user.role, first.user.demo), ("ada@example.org", Role::User, true));
     assert_eq!((first.user.created_at, first.user.last_sign_in_at), (START, None));
-    assert_eq!(first.expires_at, (START + 12 * HOUR).bucket(SECOND));
+    assert_eq!(first.expires_at, (START + 15 * MINUTE).bucket(SECOND));
     let caller = accounts.authenticate(first.token.expose()).unwrap();
     let expected = Caller {
         user: first.user.id,
@@ -67,7 +75,7 @@ async fn signing_up_in_and_out() {
     assert_eq!(caller, expected);
 
     venue.wait(MINUTE);
-    let second = accounts.sign_in("ADA@example.org ", password(), Some(&"x".repeat(999))).await.unwrap();
+    let second = accounts.sign_in("ADA@example.org ", password(), &named(&"x".repeat(999))).await.unwrap();
     assert_eq!(second.user.last_sign_in_at, Some(START + MINUTE));
     assert_eq!(accounts.user(first.user.id).await.unwrap(), second.user);
     assert_eq!(accounts.user_by_email("ada@example.ORG").await.unwrap(), second.user);
@@ -87,13 +95,14 @@ async fn an_address_has_one_account_whatever_its_case() {
     let accounts = venue.start();
     sign_up(&accounts, "ada@example.org").await;
     for again in ["ada@example.org", "ADA@EXAMPLE.ORG", " Ada@example.org "] {
-        let refused = accounts.sign_up(again, password(), false, None).await.unwrap_err();
+        let refused = accounts.sign_up(again, password(), false, &here()).await.unwrap_err();
         assert_eq!((refused.status(), refused.code()), (409, "email_taken"), "{again}");
     }
     // Both pass the first look before either is stored: the table decides.
+    let device = here();
     let (one, other) = tokio::join!(
-        accounts.sign_up("bob@example.org", password(), false, None),
-        accounts.sign_up("Bob@example.org", password(), false, None)
+        accounts.sign_up("bob@example.org", password(), false, &device),
+        accounts.sign_up("Bob@example.org", password(), false, &device)
     );
     let refused = if one.is_ok() { other.unwrap_err() } else { one.unwrap_err() };
     assert_eq!(refused, AuthError::EmailTaken);
@@ -103,9 +112,9 @@ async fn an_address_has_one_account_whatever_its_case() {
 async fn unfit_input_is_refused_at_sign_up() {
     let venue = Venue::new();
     let accounts = venue.start();
-    let refused = accounts.sign_up("ada", password(), false, None).await.unwrap_err();
+    let refused = accounts.sign_up("ada", password(), false, &here()).await.unwrap_err();
     assert_eq!((refused.status(), refused), (400, AuthError::InvalidEmail));
-    let refused = accounts.sign_up("ada@example.org", Secret::new("short"), false, None).await.unwrap_err();
+    let refused = accounts.sign_up("ada@example.org", Secret::new("short"), false, &here()).await.unwrap_err();
     assert_eq!((refused.status(), refused), (400, AuthError::WeakPassword(Weakness::TooShort)));
     assert_eq!(accounts.user_by_email("ada@example.org").await, Err(AuthError::UnknownUser));
 }
@@ -117,20 +126,20 @@ async fn a_wrong_password_and_an_unknown_address_look_alike_and_are_slowed_down(
     sign_up(&accounts, "ada@example.org").await;
     for email in ["ada@example.org", "nobody@example.org"] {
         for guess in ["wrong password", "short", &"long".repeat(99)].into_iter().cycle().take(10) {
-            let refused = accounts.sign_in(email, Secret::new(guess), None).await.unwrap_err();
+            let refused = accounts.sign_in(email, Secret::new(guess), &here()).await.unwrap_err();
             assert_eq!((refused.status(), refused), (401, AuthError::WrongCredentials), "{email}");
         }
-        let refused = accounts.sign_in(email, password(), None).await.unwrap_err();
+        let refused = accounts.sign_in(email, password(), &here()).await.unwrap_err();
         assert_eq!((refused.status(), refused.retry_after_s()), (429, Some(1)), "{email}");
     }
     venue.wait(SECOND);
-    assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+    assert!(accounts.sign_in("ada@example.org", password(), &here()).await.is_ok());
 }
 
 #[actix_rt::test]
 async fn a_session_ends_by_itself() {
     let venue = Venue::new();
-    let accounts = venue.start_with(Settings { session_lifetime: HOUR, ..Settings::default() });
+    let accounts = venue.start_with(Settings { session_lifetime: HOUR, token_lifetime: HOUR, ..Settings::default() });
     let ada = sign_up(&accounts, "ada@example.org").await;
     venue.wait(HOUR - SECOND);
     assert!(accounts.authenticate(ada.token.expose()).is_ok());
@@ -152,7 +161,7 @@ async fn tokens_and_revocations_outlive_a_restart() {
     assert_eq!(accounts.jwks(), jwks);
     assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
     assert_eq!(accounts.authenticate(bob.token.expose()).unwrap().user, bob.user.id);
-    assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+    assert!(accounts.sign_in("ada@example.org", password(), &here()).await.is_ok());
 }
 
 #[actix_rt::test]
@@ -161,13 +170,13 @@ async fn another_process_learns_of_a_sign_out() {
     let (here, there) = (venue.start(), venue.start());
     let ada = sign_up(&here, "ada@example.org").await;
     assert!(there.authenticate(ada.token.expose()).is_ok());
-    venue.wait(HOUR);
+    venue.wait(10 * MINUTE);
     here.sign_out(ada.session).await.unwrap();
     there.tend().await.unwrap();
     assert_eq!(there.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
     // Tending again and again brings back nothing that was ended.
     for accounts in [&here, &there] {
-        venue.wait(HOUR);
+        venue.wait(MINUTE);
         accounts.tend().await.unwrap();
         accounts.tend().await.unwrap();
         assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
@@ -179,11 +188,11 @@ async fn the_last_use_is_stored_and_old_sessions_are_removed() {
     let venue = Venue::new();
     let accounts = venue.start();
     let ada = sign_up(&accounts, "ada@example.org").await;
-    venue.wait(HOUR);
+    venue.wait(10 * MINUTE);
     accounts.authenticate(ada.token.expose()).unwrap();
     accounts.tend().await.unwrap();
-    assert_eq!(accounts.sessions(ada.user.id).await.unwrap()[0].last_used, START + HOUR);
-    venue.wait(43 * 24 * HOUR);
+    assert_eq!(accounts.sessions(ada.user.id).await.unwrap()[0].last_used, START + 10 * MINUTE);
+    venue.wait(61 * 24 * HOUR);
     accounts.tend().await.unwrap();
     venue.time.store(START.0, Ordering::SeqCst);
     assert_eq!(accounts.sessions(ada.user.id).await.unwrap(), []);
@@ -200,7 +209,7 @@ async fn a_new_role_ends_the_old_sessions() {
 
     assert_eq!(accounts.set_role(ada.user.id, Role::Admin).await, Ok(vec![ada.session]));
     assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
-    let again = accounts.sign_in("ada@example.org", password(), None).await.unwrap();
+    let again = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
     assert_eq!(accounts.authenticate(again.token.expose()).unwrap().require(Role::Admin), Ok(()));
     assert_eq!(accounts.set_role(AccountId(99), Role::Admin).await, Err(AuthError::UnknownUser));
 
@@ -232,19 +241,20 @@ async fn a_crowd_is_served_or_told_to_come_back() {
     let accounts = venue.start_with(Settings { password_queue: 1, ..Settings::default() });
     sign_up(&accounts, "ada@example.org").await;
     let emails: Vec<String> = (0..40).map(|n| format!("crowd{n}@example.org")).collect();
-    let sign_ups = emails.iter().map(|email| accounts.sign_up(email, password(), false, None));
+    let device = here();
+    let sign_ups = emails.iter().map(|email| accounts.sign_up(email, password(), false, &device));
     let outcomes = futures_util::future::join_all(sign_ups).await;
     assert!(outcomes.iter().any(Result::is_ok));
     for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {
         assert_eq!((*refused, refused.status(), refused.retry_after_s()), (AuthError::Overloaded, 503, Some(2)));
     }
     // Being turned away for lack of room is no guess: the address is not blocked by it.
-    let sign_ins = (0..9).map(|_| accounts.sign_in("ada@example.org", password(), None));
+    let sign_ins = (0..9).map(|_| accounts.sign_in("ada@example.org", password(), &device));
     for outcome in futures_util::future::join_all(sign_ins).await {
         assert!(matches!(outcome, Ok(_) | Err(AuthError::Overloaded)), "{outcome:?}");
     }
     for _ in 0..20 {
-        assert!(accounts.sign_in("ada@example.org", password(), None).await.is_ok());
+        assert!(accounts.sign_in("ada@example.org", password(), &here()).await.is_ok());
     }
 }
 
@@ -260,7 +270,7 @@ async fn an_unreachable_store_is_a_failure_and_no_refusal() {
             conn.batch_execute("ALTER TABLE sessions RENAME TO lost")
         })
         .unwrap();
-    let failed = accounts.sign_in("ada@example.org", password(), None).await.unwrap_err();
+    let failed = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap_err();
     assert_eq!((failed.status(), failed), (503, AuthError::StoreUnavailable));
     // A sign-out that cannot be stored still counts here, and the caller is told.
     assert!(accounts.authenticate(ada.token.expose()).is_ok());
@@ -278,4 +288,82 @@ async fn no_debug_output_holds_a_secret() {
     assert!(ada.token.expose().split('.').all(|part| !shown.contains(part)), "{shown}");
     let read: Secret = serde_json::from_str("\"hunter2hunter2\"").unwrap();
     assert_eq!((read.expose(), format!("{read:?}").as_str()), ("hunter2hunter2", "Secret(hidden)"));
+}
+
+#[actix_rt::test]
+async fn a_refresh_token_counts_once_and_a_second_use_ends_the_session() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let first = ada.refresh.clone().unwrap();
+    venue.wait(14 * MINUTE);
+    let second = accounts.refresh(&first, &named("phone")).await.unwrap();
+    assert_eq!((second.user.id, second.session), (ada.user.id, ada.session));
+    assert_eq!(second.expires_at, (START + 29 * MINUTE).bucket(SECOND));
+    assert_eq!(accounts.sessions(ada.user.id).await.unwrap()[0].user_agent, "phone");
+    venue.wait(2 * MINUTE);
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenExpired));
+    assert!(accounts.authenticate(second.token.expose()).is_ok());
+
+    assert_eq!(accounts.refresh(&first, &here()).await.unwrap_err(), AuthError::TokenReused);
+    assert_eq!(accounts.authenticate(second.token.expose()), Err(AuthError::TokenRevoked));
+    let next = second.refresh.unwrap();
+    assert_eq!(accounts.refresh(&next, &here()).await.unwrap_err(), AuthError::TokenRevoked);
+    assert_eq!(accounts.sessions(ada.user.id).await.unwrap(), []);
+
+    // Made-up and altered tokens end nobody's session.
+    let bob = sign_up(&accounts, "bob@example.org").await;
+    let good = bob.refresh.unwrap();
+    for place in 0..good.expose().len() {
+        let mut altered = good.expose().as_bytes().to_vec();
+        altered[place] = if altered[place] == b'A' { b'B' } else { b'A' };
+        let altered = Secret::new(String::from_utf8(altered).unwrap());
+        assert_eq!(accounts.refresh(&altered, &here()).await.unwrap_err(), AuthError::TokenInvalid, "{place}");
+    }
+    let device = here();
+    let (one, other) = tokio::join!(accounts.refresh(&good, &device), accounts.refresh(&good, &device));
+    let refused = [&one, &other].into_iter().filter(|outcome| outcome.is_err()).count();
+    assert_eq!(refused, 1, "of two at once one counts");
+    venue.wait(31 * 24 * HOUR);
+    let carol = sign_up(&accounts, "carol@example.org").await;
+    venue.wait(30 * 24 * HOUR);
+    assert_eq!(accounts.refresh(&carol.refresh.unwrap(), &here()).await.unwrap_err(), AuthError::TokenExpired);
+}
+
+#[actix_rt::test]
+async fn a_session_of_one_token_lives_as_long_as_it_was_made_for() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    sign_up(&accounts, "ada@example.org").await;
+    let week = Device { plan: Plan::OneToken(7 * 24 * HOUR), ..Device::default() };
+    let long = accounts.sign_in("ada@example.org", password(), &week).await.unwrap();
+    assert!(long.refresh.is_none() && long.expires_at == long.session_expires_at);
+    venue.wait(7 * 24 * HOUR - 2 * SECOND);
+    let caller = accounts.authenticate(long.token.expose()).unwrap();
+    assert!(accounts.still_counts(&caller));
+    accounts.sign_out(long.session).await.unwrap();
+    assert!(!accounts.still_counts(&caller));
+    accounts.tend().await.unwrap();
+    assert!(!accounts.still_counts(&caller));
+}
+
+#[actix_rt::test]
+async fn another_password_ends_the_other_sessions() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let other = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
+    let new = || Secret::new("another good one");
+    let change = |old: &str, new| accounts.change_password(ada.user.id, ada.session, Secret::new(old), new);
+    assert_eq!(change("wrong password", new()).await, Err(AuthError::WrongCredentials));
+    assert_eq!(change(PASSWORD, Secret::new("short")).await, Err(AuthError::WeakPassword(Weakness::TooShort)));
+    assert_eq!(change(PASSWORD, new()).await, Ok(vec![other.session]));
+    assert!(accounts.authenticate(ada.token.expose()).is_ok());
+    assert_eq!(accounts.authenticate(other.token.expose()), Err(AuthError::TokenRevoked));
+    assert!(accounts.sign_in("ada@example.org", new(), &here()).await.is_ok());
+    assert_eq!(
+        accounts.sign_in("ada@example.org", password(), &here()).await.unwrap_err(),
+        AuthError::WrongCredentials
+    );
+    assert_eq!(accounts.forgot_password("ada@example.org"), Err(AuthError::MailNotConfigured));
 }

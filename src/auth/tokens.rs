@@ -1,7 +1,6 @@
 //! Access tokens: what they say, how they are made, checked and taken back.
 //!
-//! One token per session, and it lives exactly as long as the session (there is no refresh token
-//! yet). The signature costs some 40 µs to check, so it is checked once per token: after that the
+//! A token lives shorter than its session, which a refresh token prolongs. The signature costs some 40 µs to check, so it is checked once per token: after that the
 //! SHA-256 of the token leads to what it said. A token itself is kept nowhere.
 //!
 //! Invariants: only ES256 by our own key counts, whatever a token's header claims; expiry and
@@ -234,6 +233,11 @@ impl Tokens {
     /// Ends sessions here and now. The time is when the last token of the session expires.
     pub(super) fn revoke(&self, sessions: impl IntoIterator<Item = (SessionId, Timestamp)>) {
         self.revoked.write().extend(sessions);
+    }
+
+    /// Whether a session was ended a short while ago, or has tokens that would count otherwise.
+    pub(super) fn is_revoked(&self, session: SessionId) -> bool {
+        self.revoked.read().contains_key(&session)
     }
 
     /// Forgets revocations of tokens that have expired by themselves.

@@ -12,6 +12,10 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
+/// The nice value of threads that give way.
+#[cfg(target_os = "linux")]
+const LOWEST_PRIORITY: i32 = 19;
+
 /// Why a job has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum WorkError {
@@ -34,10 +38,23 @@ impl Workers {
     /// # Errors
     /// When the operating system gives no thread.
     pub(super) fn start(name: &str, threads: usize, queue: usize) -> std::io::Result<Workers> {
+        Workers::spawn(name, threads, queue, || ())
+    }
+
+    /// The same with threads that run when nobody else wants the processor.
+    ///
+    /// # Errors
+    /// When the operating system gives no thread.
+    pub(super) fn start_behind(name: &str, threads: usize, queue: usize) -> std::io::Result<Workers> {
+        Workers::spawn(name, threads, queue, give_way)
+    }
+
+    fn spawn(name: &str, threads: usize, queue: usize, begin: fn()) -> std::io::Result<Workers> {
         let (sender, receiver) = crossbeam_channel::bounded::<Job>(queue);
         for _ in 0..threads {
             let receiver = receiver.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || {
+                begin();
                 for job in receiver {
                     // A job owns all that it touches, so nothing half-changed is left behind.
                     if catch_unwind(AssertUnwindSafe(job)).is_err() {
@@ -70,6 +87,15 @@ impl Workers {
             TrySendError::Disconnected(_) => WorkError::BrokeOff,
         })?;
         outcome.await.map_err(|_| WorkError::BrokeOff)
+    }
+}
+
+/// Lowers the priority of this thread as far as it goes. On Linux a priority belongs to a thread; elsewhere
+/// it would be that of the whole program.
+fn give_way() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY) {
+        tracing::debug!(%error, "a worker keeps its priority");
     }
 }
 

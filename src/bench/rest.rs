@@ -7,6 +7,7 @@
 
 pub(super) mod client;
 mod echo;
+pub mod flood;
 
 pub use echo::serve as serve_echo;
 

@@ -2,13 +2,29 @@
 
 use anyhow::{Context, anyhow};
 use serde_json::{Value, json};
+use std::cell::RefCell;
 use std::time::Duration;
 
 /// A signed-in client.
 pub struct Client {
     http: awc::Client,
     base: String,
+    session: RefCell<Session>,
+}
+
+/// What proves who the client is, and what gets the next proof.
+#[derive(Default)]
+struct Session {
     token: String,
+    refresh: String,
+}
+
+impl Session {
+    fn of(answer: &Value) -> anyhow::Result<Session> {
+        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        let token = text("access_token").ok_or_else(|| anyhow!("sign-in failed: {}", answer["message"]))?;
+        Ok(Session { token, refresh: text("refresh_token").unwrap_or_default() })
+    }
 }
 
 impl Client {
@@ -18,22 +34,36 @@ impl Client {
     /// When the server refuses both or cannot be reached.
     pub async fn sign_in(url: &str, email: &str, password: &str) -> anyhow::Result<Client> {
         let http = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
-        let mut client = Client { http, base: format!("{}/v1", url.trim_end_matches('/')), token: String::new() };
+        let client = Client { http, base: format!("{}/v1", url.trim_end_matches('/')), session: RefCell::default() };
         let body = json!({"email": email, "password": password});
         let (status, mut answer) = client.send("POST", "/auth/sign-in", Some(&body)).await?;
         if status == 401 {
             (_, answer) = client.send("POST", "/auth/sign-up", Some(&body)).await?;
         }
-        let token = answer["access_token"].as_str();
-        client.token = token.ok_or_else(|| anyhow!("sign-in failed: {}", answer["message"]))?.to_owned();
+        client.session.replace(Session::of(&answer)?);
         Ok(client)
     }
 
+    /// One request; an access token that has run out is replaced by the next one.
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
+        let (status, answer) = self.send_once(method, path, body).await?;
+        let refresh = std::mem::take(&mut self.session.borrow_mut().refresh);
+        if status != 401 || answer["code"] != "token_expired" || refresh.is_empty() {
+            self.session.borrow_mut().refresh = refresh;
+            return Ok((status, answer));
+        }
+        self.session.borrow_mut().token.clear();
+        let (_, next) = self.send_once("POST", "/auth/refresh", Some(&json!({"refresh_token": refresh}))).await?;
+        self.session.replace(Session::of(&next)?);
+        self.send_once(method, path, body).await
+    }
+
+    async fn send_once(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
         let method = awc::http::Method::from_bytes(method.as_bytes())?;
         let mut request = self.http.request(method, format!("{}{path}", self.base));
-        if !self.token.is_empty() {
-            request = request.bearer_auth(&self.token);
+        let token = self.session.borrow().token.clone();
+        if !token.is_empty() {
+            request = request.bearer_auth(token);
         }
         let sent = match body {
             Some(body) => request.send_json(body),

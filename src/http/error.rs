@@ -40,6 +40,13 @@ impl ApiError {
         ApiError::new(StatusCode::BAD_REQUEST, code, message)
     }
 
+    /// 429, worth another try after so many seconds.
+    pub fn rate_limited(message: &'static str, retry_after_s: i64) -> ApiError {
+        let mut error = ApiError::new(StatusCode::TOO_MANY_REQUESTS, "rate_limited", message);
+        error.retry_after_s = u32::try_from(retry_after_s.max(1)).ok();
+        error
+    }
+
     /// 404 with the dialect's text.
     pub fn not_found() -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", "NotFound")

@@ -50,6 +50,13 @@ pub fn user(account: AccountId) -> Uuid {
     build(u64::from(account.0), USER, 0)
 }
 
+/// The user behind an outward id.
+pub fn parse_user(id: Uuid) -> Option<AccountId> {
+    let (number, rest) = open(id, USER)?;
+    (rest == 0).then_some(())?;
+    u32::try_from(number).ok().map(AccountId)
+}
+
 /// The outward id of a user's only profile.
 pub fn profile(account: AccountId) -> Uuid {
     build(u64::from(account.0), PROFILE, 0)
@@ -72,5 +79,7 @@ mod tests {
         assert_eq!(parse_order(held), None);
         assert_eq!(parse_order(Uuid::nil()), None);
         assert_ne!(user(AccountId(7)), profile(AccountId(7)));
+        assert_eq!(parse_user(user(AccountId(7))), Some(AccountId(7)));
+        assert_eq!(parse_user(profile(AccountId(7))), None);
     }
 }

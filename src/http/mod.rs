@@ -3,6 +3,7 @@
 
 pub mod admin_tree;
 pub mod assets;
+pub mod cookies;
 pub mod error;
 pub mod ids;
 pub mod ops;
@@ -79,7 +80,9 @@ const MAX_BODY: usize = 64 * 1024;
 
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
-    use v1::{accounts, auth, keys, markets, orders, profiles, summaries};
+    use v1::{
+        accounts, admin, auth, keys, markets, notifications, oidc, orders, profile, profiles, runtime, summaries, totp,
+    };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
         .route("/orders/{id}", web::delete().to(orders::cancel))
@@ -101,7 +104,28 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/auth/sign-up", web::post().to(auth::sign_up))
         .route("/auth/sign-in", web::post().to(auth::sign_in))
         .route("/auth/sign-out", web::post().to(auth::sign_out))
+        .route("/auth/sign-out-all", web::post().to(auth::sign_out_all))
+        .route("/auth/refresh", web::post().to(auth::refresh))
+        .route("/auth/introspect", web::post().to(auth::introspect))
         .route("/auth/me", web::get().to(auth::me))
+        .route("/auth/me", web::put().to(profile::change))
+        .route("/auth/sessions", web::get().to(profile::sessions))
+        .route("/auth/sessions/{id}", web::delete().to(profile::end_session))
+        .route("/auth/providers", web::get().to(oidc::providers))
+        .route("/auth/oidc/{provider}/start", web::get().to(oidc::start))
+        .route("/auth/oidc/{provider}/callback", web::get().to(oidc::callback))
+        .route("/auth/oidc/{provider}/token", web::post().to(oidc::token))
+        .route("/auth/second-factor", web::post().to(oidc::second_factor))
+        .route("/auth/identities", web::get().to(oidc::identities))
+        .route("/auth/identities/{provider}", web::post().to(oidc::begin_link))
+        .route("/auth/identities/{provider}", web::delete().to(oidc::unlink))
+        .route("/auth/totp", web::get().to(totp::get))
+        .route("/auth/totp", web::post().to(totp::begin))
+        .route("/auth/totp", web::delete().to(totp::remove))
+        .route("/auth/totp/confirm", web::post().to(totp::confirm))
+        .route("/auth/password", web::post().to(profile::change_password))
+        .route("/auth/password/forgot", web::post().to(profile::forgot_password))
+        .route("/auth/password/reset", web::post().to(profile::reset_password))
         .route("/auth/jwks.json", web::get().to(auth::jwks))
         .route("/auth/keys", web::get().to(keys::list))
         .route("/auth/keys", web::post().to(keys::create))
@@ -115,6 +139,26 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/fees", web::get().to(accounts::fees))
         .route("/deposits/demo", web::post().to(accounts::demo_deposit))
         .route("/fills", web::get().to(orders::fills))
+        .route("/notifications/outlets", web::get().to(notifications::outlets))
+        .route("/notifications/outlets/{outlet}", web::put().to(notifications::put_outlet))
+        .route("/notifications/outlets/{outlet}", web::delete().to(notifications::remove_outlet))
+        .route("/notifications/alerts", web::get().to(notifications::alerts))
+        .route("/notifications/alerts", web::post().to(notifications::add_alert))
+        .route("/notifications/alerts/{id}", web::delete().to(notifications::remove_alert))
+        .route("/notifications/failed", web::get().to(notifications::failed))
+        .route("/notifications/failed/{id}/retry", web::post().to(notifications::retry))
+        .route("/line/webhook", web::post().to(notifications::from_line))
+        .route("/admin/users", web::get().to(admin::users))
+        .route("/admin/users/{id}", web::get().to(admin::user))
+        .route("/admin/users/{id}/role", web::put().to(admin::set_role))
+        .route("/admin/users/{id}/freeze", web::post().to(admin::freeze))
+        .route("/admin/users/{id}/unfreeze", web::post().to(admin::unfreeze))
+        .route("/admin/users/{id}/sign-out", web::post().to(admin::sign_out))
+        .route("/admin/audit", web::get().to(admin::audit))
+        .route("/admin/config", web::get().to(runtime::list))
+        .route("/admin/config/{key}", web::get().to(runtime::get))
+        .route("/admin/config/{key}", web::put().to(runtime::set))
+        .route("/notice", web::get().to(runtime::notice))
         .route("/admin/tree", web::get().to(admin_tree::tree))
         .route("/admin/tree/events", web::get().to(admin_tree::events))
         .route("/admin/tree/{path:.*}/crash", web::post().to(admin_tree::crash))

@@ -3,7 +3,7 @@
 //! A private handler takes the caller from the guard, so a route that is missing here is closed to API
 //! keys and knows no role; a test compares the table with the routes, both ways.
 
-use crate::auth::{AuthError, Caller, Scope};
+use crate::auth::{AuthError, Caller, Class, Scope};
 use crate::persistence::users::Role;
 use rustc_hash::FxHashMap;
 use std::sync::OnceLock;
@@ -54,6 +54,23 @@ pub struct Rule {
     pub access: Access,
 }
 
+impl Rule {
+    /// The limit that its requests are counted against.
+    pub fn class(&self) -> Option<Class> {
+        match self.pattern {
+            "/health/live" | "/health/ready" | "/metrics" => None,
+            "/feed" => Some(Class::Feed),
+            "/fills" => Some(Class::Fills),
+            "/auth/sign-up" | "/auth/sign-in" | "/auth/refresh" | "/auth/password/forgot" | "/auth/password/reset" => {
+                Some(Class::SignIn)
+            }
+            pattern if pattern.starts_with("/auth/oidc/") || pattern == "/auth/second-factor" => Some(Class::SignIn),
+            _ if self.access == Access::Public => Some(Class::Public),
+            _ => Some(Class::Private),
+        }
+    }
+}
+
 const fn rule(method: &'static str, pattern: &'static str, access: Access) -> Rule {
     Rule { method, pattern, access }
 }
@@ -63,6 +80,7 @@ const SESSION: Access = Access::Session;
 const VIEW: Access = Access::Own(Scope::View);
 const TRADE: Access = Access::Own(Scope::Trade);
 const TRANSFER: Access = Access::Own(Scope::Transfer);
+const SUPPORT: Access = Access::Role(Role::Support);
 const ADMIN: Access = Access::Role(Role::Admin);
 
 /// Every route.
@@ -87,7 +105,29 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/auth/sign-up", PUBLIC),
     rule("POST", "/auth/sign-in", PUBLIC),
     rule("POST", "/auth/sign-out", SESSION),
+    rule("POST", "/auth/sign-out-all", SESSION),
+    // A refresh token is a credential of its own.
+    rule("POST", "/auth/refresh", PUBLIC),
+    rule("POST", "/auth/introspect", PUBLIC),
     rule("GET", "/auth/me", Access::Caller),
+    rule("PUT", "/auth/me", SESSION),
+    rule("GET", "/auth/sessions", SESSION),
+    rule("DELETE", "/auth/sessions/{id}", SESSION),
+    rule("GET", "/auth/providers", PUBLIC),
+    rule("GET", "/auth/oidc/{provider}/start", PUBLIC),
+    rule("GET", "/auth/oidc/{provider}/callback", PUBLIC),
+    rule("POST", "/auth/oidc/{provider}/token", PUBLIC),
+    rule("POST", "/auth/second-factor", PUBLIC),
+    rule("GET", "/auth/identities", SESSION),
+    rule("POST", "/auth/identities/{provider}", SESSION),
+    rule("DELETE", "/auth/identities/{provider}", SESSION),
+    rule("GET", "/auth/totp", SESSION),
+    rule("POST", "/auth/totp", SESSION),
+    rule("DELETE", "/auth/totp", SESSION),
+    rule("POST", "/auth/totp/confirm", SESSION),
+    rule("POST", "/auth/password", SESSION),
+    rule("POST", "/auth/password/forgot", PUBLIC),
+    rule("POST", "/auth/password/reset", PUBLIC),
     rule("GET", "/auth/jwks.json", PUBLIC),
     rule("GET", "/auth/keys", SESSION),
     rule("POST", "/auth/keys", SESSION),
@@ -101,6 +141,27 @@ pub const TABLE: &[Rule] = &[
     rule("GET", "/fees", VIEW),
     rule("POST", "/deposits/demo", TRANSFER),
     rule("GET", "/fills", VIEW),
+    rule("GET", "/notifications/outlets", SESSION),
+    rule("PUT", "/notifications/outlets/{outlet}", SESSION),
+    rule("DELETE", "/notifications/outlets/{outlet}", SESSION),
+    rule("GET", "/notifications/alerts", VIEW),
+    rule("POST", "/notifications/alerts", TRADE),
+    rule("DELETE", "/notifications/alerts/{id}", TRADE),
+    rule("GET", "/notifications/failed", SESSION),
+    rule("POST", "/notifications/failed/{id}/retry", SESSION),
+    // LINE signs what it sends.
+    rule("POST", "/line/webhook", PUBLIC),
+    rule("GET", "/admin/users", SUPPORT),
+    rule("GET", "/admin/users/{id}", SUPPORT),
+    rule("PUT", "/admin/users/{id}/role", ADMIN),
+    rule("POST", "/admin/users/{id}/freeze", ADMIN),
+    rule("POST", "/admin/users/{id}/unfreeze", ADMIN),
+    rule("POST", "/admin/users/{id}/sign-out", ADMIN),
+    rule("GET", "/admin/audit", ADMIN),
+    rule("GET", "/admin/config", ADMIN),
+    rule("GET", "/admin/config/{key}", ADMIN),
+    rule("PUT", "/admin/config/{key}", ADMIN),
+    rule("GET", "/notice", PUBLIC),
     rule("GET", "/admin/tree", ADMIN),
     rule("GET", "/admin/tree/events", ADMIN),
     rule("POST", "/admin/tree/{path:.*}/crash", ADMIN),

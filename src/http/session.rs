@@ -1,17 +1,19 @@
 //! Who is calling: the guard that every request passes, and what handlers take from it.
 //!
 //! Credentials, in this order: an access token (`Authorization: Bearer`), a signature with an API key
-//! (`CB-ACCESS-…`). Routes that are public look at none of them.
+//! (`CB-ACCESS-…`), an access token in a cookie. Routes that are public look at none of them.
 
-use super::AppState;
 use super::error::ApiError;
 use super::permissions::{self, Access, Rule};
 use super::server::sent_target;
-use crate::auth::{AuthError, Caller, SignedRequest, bearer};
+use super::{AppState, cookies};
+use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
+use crate::domain::ids::AccountId;
+use crate::persistence::audit::Entry;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use std::future::{Ready, ready};
@@ -35,21 +37,36 @@ impl FromRequest for CurrentUser {
         ready(match admitted {
             Some(caller) => Ok(CurrentUser(caller)),
             // A route without a row in the table of permissions: a session will do.
-            None => state(request).and_then(|state| Ok(CurrentUser(by_token(state, request.headers())?))),
+            None => state(request).and_then(|state| Ok(CurrentUser(by_token(request, state)?))),
         })
     }
+}
+
+/// Remembers what the caller did to an account, the own one if no other is named.
+pub async fn record(
+    state: &AppState,
+    request: &HttpRequest,
+    caller: &Caller,
+    action: &'static str,
+    subject: Option<AccountId>,
+    detail: serde_json::Value,
+) {
+    let subject = Some(subject.unwrap_or(caller.user));
+    let address = client_address(request, state);
+    state.accounts.record(Entry { action, actor: Some(caller.user), subject, address, detail }).await;
 }
 
 /// The pattern of the route that a request takes, for whoever comes after the guard.
 #[derive(Clone, Debug)]
 pub struct Route(pub String);
 
-fn state(request: &HttpRequest) -> Result<&AppState, ApiError> {
-    let state = request.app_data::<web::Data<AppState>>().map(|state| state.get_ref());
-    state.ok_or_else(|| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "not configured"))
+fn state(request: &HttpRequest) -> Result<&web::Data<AppState>, ApiError> {
+    request
+        .app_data::<web::Data<AppState>>()
+        .ok_or_else(|| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "not configured"))
 }
 
-/// Lets a request pass when the table of permissions lets its caller pass.
+/// Lets a request pass when the table of permissions lets its caller pass and no limit is reached.
 ///
 /// # Errors
 /// Those of the handlers; refusals are answers.
@@ -62,27 +79,89 @@ pub async fn guard(
     if let Some(pattern) = pattern {
         request.extensions_mut().insert(Route(pattern));
     }
-    match admit(&mut request, rule).await {
-        Ok(Some(caller)) => drop(request.extensions_mut().insert(caller)),
-        Ok(None) => {}
-        Err(refusal) => return Ok(request.into_response(refusal.error_response()).map_into_right_body()),
+    let mut verdict = None;
+    let admitted = match rule {
+        Some(rule) => admit(&mut request, rule, &mut verdict).await,
+        None => Ok(None),
+    };
+    let mut response = match admitted {
+        Err(refusal) => request.into_response(refusal.error_response()).map_into_right_body(),
+        Ok(caller) => {
+            if let Some(caller) = caller {
+                request.extensions_mut().insert(caller);
+            }
+            next.call(request).await?.map_into_left_body()
+        }
+    };
+    if let Some(verdict) = verdict {
+        tell(&verdict, response.headers_mut());
     }
-    Ok(next.call(request).await?.map_into_left_body())
+    Ok(response)
 }
 
-async fn admit(request: &mut ServiceRequest, rule: Option<&Rule>) -> Result<Option<Caller>, actix_web::Error> {
-    let Some(rule) = rule.filter(|rule| rule.access != Access::Public) else { return Ok(None) };
-    let caller = identify(request, rule).await?;
+fn tell(verdict: &Verdict, headers: &mut HeaderMap) {
+    headers.insert(HeaderName::from_static("ratelimit-limit"), verdict.limit.into());
+    headers.insert(HeaderName::from_static("ratelimit-remaining"), verdict.remaining.into());
+    headers.insert(HeaderName::from_static("ratelimit-reset"), Verdict::seconds(verdict.reset_after).into());
+}
+
+/// Counts a request; a refusal is in the words of the dialect.
+fn count(
+    app: &AppState,
+    class: Class,
+    caller: Option<&Caller>,
+    address: Option<IpAddr>,
+    verdict: &mut Option<Verdict>,
+) -> Result<(), ApiError> {
+    *verdict = app.accounts.count(class, caller, address);
+    match verdict {
+        Some(refused) if !refused.admitted => {
+            let message = if class.is_public() { "Public rate limit exceeded" } else { "Private rate limit exceeded" };
+            Err(ApiError::rate_limited(message, Verdict::seconds(refused.retry_after)))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+async fn admit(
+    request: &mut ServiceRequest,
+    rule: &Rule,
+    verdict: &mut Option<Verdict>,
+) -> Result<Option<Caller>, actix_web::Error> {
+    let app = state(request.request())?.clone();
+    let address = client_address(request.request(), &app);
+    let class = rule.class();
+    if let Some(class) = class.filter(|class| class.is_public()) {
+        count(&app, class, None, address, verdict)?;
+    }
+    if rule.access == Access::Public {
+        return Ok(None);
+    }
+    let caller = match identify(request, rule, &app, address).await {
+        Ok(caller) => caller,
+        Err(error) => {
+            // Whoever fails to say who it is has no limit of its own but that of its address.
+            count(&app, Class::Public, None, address, verdict)?;
+            return Err(error);
+        }
+    };
+    if let Some(class) = class.filter(|class| !class.is_public()) {
+        count(&app, class, Some(&caller), address, verdict)?;
+    }
     rule.access.check(&caller).map_err(ApiError::from)?;
     Ok(Some(caller))
 }
 
-async fn identify(request: &mut ServiceRequest, rule: &Rule) -> Result<Caller, actix_web::Error> {
-    let app = state(request.request())?.clone();
+async fn identify(
+    request: &mut ServiceRequest,
+    rule: &Rule,
+    app: &AppState,
+    address: Option<IpAddr>,
+) -> Result<Caller, actix_web::Error> {
     let signed = [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| request.headers().contains_key(*name));
     if request.headers().contains_key(AUTHORIZATION) || !signed {
         let missing = AuthError::HeaderMissing("CB-ACCESS-KEY");
-        return by_token(&app, request.headers()).map_err(|error| match error {
+        return by_token(request.request(), app).map_err(|error| match error {
             AuthError::TokenMissing if rule.access.takes_keys() => ApiError::from(missing).into(),
             other => ApiError::from(other).into(),
         });
@@ -92,7 +171,6 @@ async fn identify(request: &mut ServiceRequest, rule: &Rule) -> Result<Caller, a
     unread.unread_data(body.clone());
     request.set_payload(Payload::from(unread));
     let target = sent_target(request.request());
-    let address = client_address(request.request(), &app);
     let header = |name, shown| {
         let text = request.headers().get(name).and_then(|value| value.to_str().ok());
         text.filter(|text| !text.is_empty()).ok_or(ApiError::from(AuthError::HeaderMissing(shown)))
@@ -110,10 +188,11 @@ async fn identify(request: &mut ServiceRequest, rule: &Rule) -> Result<Caller, a
     Ok(app.accounts.authenticate_signed(signed).await.map_err(ApiError::from)?)
 }
 
-fn by_token(state: &AppState, headers: &HeaderMap) -> Result<Caller, AuthError> {
-    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = bearer(header.ok_or(AuthError::TokenMissing)?)?;
-    state.accounts.authenticate(token)
+fn by_token(request: &HttpRequest, state: &AppState) -> Result<Caller, AuthError> {
+    match request.headers().get(AUTHORIZATION) {
+        Some(header) => state.accounts.authenticate(bearer(header.to_str().map_err(|_| AuthError::TokenMissing)?)?),
+        None => cookies::authenticate(request, state),
+    }
 }
 
 /// The address of the client: that of the connection, or, when a proxy that we trust has made it, the

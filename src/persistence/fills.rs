@@ -159,6 +159,16 @@ fn newest(connection: &mut Connection, query: Query, limit: i64) -> QueryResult<
     rows.iter().map(Stored::row).collect()
 }
 
+/// A market's trades above this trade number, oldest first, at most `limit`.
+///
+/// # Errors
+/// Those of the database.
+pub fn after(connection: &mut Connection, market: MarketId, trade: u64, limit: i64) -> QueryResult<Vec<FillRow>> {
+    let filter = FillFilter { newer_than: Some(trade), ..FillFilter::default() };
+    let rows: Vec<Stored> = wanted(market, &filter).order(fills::trade).limit(limit).load(connection)?;
+    rows.iter().map(Stored::row).collect()
+}
+
 /// A user's fills in a market, newest first, at most `limit`.
 ///
 /// # Errors

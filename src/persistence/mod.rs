@@ -1,18 +1,24 @@
 //! Stores: one file per store or table family; no rules here.
 
 pub mod api_keys;
+pub mod audit;
 pub mod bridge;
 pub mod broker;
 pub mod candles;
 pub mod db;
 pub mod events;
 pub mod fills;
+pub mod identities;
 pub mod ledger_entries;
 pub mod log;
+pub mod mailed_codes;
+pub mod notifications;
 mod numbers;
 pub mod orders;
 pub mod projection;
+pub mod runtime_config;
 pub mod schema;
+pub mod second_factors;
 pub mod sessions;
 pub mod shared_snapshots;
 pub mod snapshots;

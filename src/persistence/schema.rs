@@ -150,6 +150,9 @@ diesel::table! {
         demo -> Bool,
         created_at -> BigInt,
         last_sign_in_at -> Nullable<BigInt>,
+        name -> Text,
+        photo -> Text,
+        frozen -> Bool,
     }
 }
 
@@ -162,6 +165,19 @@ diesel::table! {
         revoked_at -> Nullable<BigInt>,
         last_used -> BigInt,
         user_agent -> Text,
+        token_expires_at -> BigInt,
+        refresh_number -> BigInt,
+        address -> Text,
+    }
+}
+
+diesel::table! {
+    mailed_codes (user_id, purpose) {
+        user_id -> BigInt,
+        purpose -> Text,
+        code -> Binary,
+        expires_at -> BigInt,
+        attempts -> Integer,
     }
 }
 
@@ -179,5 +195,94 @@ diesel::table! {
         revoked_at -> Nullable<BigInt>,
         last_used -> Nullable<BigInt>,
         last_used_from -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    audit (id) {
+        id -> BigInt,
+        at -> BigInt,
+        action -> Text,
+        actor -> Nullable<BigInt>,
+        subject -> Nullable<BigInt>,
+        address -> Text,
+        detail -> Text,
+    }
+}
+
+diesel::table! {
+    runtime_config (key, version) {
+        key -> Text,
+        version -> BigInt,
+        value -> Text,
+        set_at -> BigInt,
+        set_by -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    totp (user_id) {
+        user_id -> BigInt,
+        secret -> Binary,
+        confirmed -> Bool,
+        last_step -> BigInt,
+    }
+}
+
+diesel::table! {
+    recovery_codes (user_id, code) {
+        user_id -> BigInt,
+        code -> Binary,
+    }
+}
+
+diesel::table! {
+    identities (provider, subject) {
+        provider -> Text,
+        subject -> Text,
+        user_id -> BigInt,
+        linked_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    outlets (user_id, kind) {
+        user_id -> BigInt,
+        kind -> Text,
+        target -> Text,
+        secret -> Binary,
+        events -> Text,
+    }
+}
+
+diesel::table! {
+    price_alerts (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        market -> Integer,
+        above -> Bool,
+        price -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    deliveries (id) {
+        id -> BigInt,
+        user_id -> BigInt,
+        kind -> Text,
+        event -> Text,
+        payload -> Text,
+        created_at -> BigInt,
+        attempts -> Integer,
+        due_at -> Nullable<BigInt>,
+        last_error -> Text,
+    }
+}
+
+diesel::table! {
+    notified (source) {
+        source -> Text,
+        position -> BigInt,
     }
 }

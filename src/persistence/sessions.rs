@@ -46,11 +46,21 @@ pub struct Session {
     pub last_used: Timestamp,
     /// What the device called itself; may be empty.
     pub user_agent: String,
+    /// When its newest access token expires.
+    pub token_expires_at: Timestamp,
+    /// The number of the only refresh token that counts; `None` when the session has none.
+    pub refresh_number: Option<u32>,
+    /// The address of the newest sign-in or refresh; may be empty.
+    pub address: String,
 }
 
-type Row = (String, i64, i64, i64, Option<i64>, i64, String);
+type Row = (String, i64, i64, i64, Option<i64>, i64, String, i64, i64, String);
 
-fn from_row((id, user, created_at, expires_at, revoked_at, last_used, user_agent): Row) -> QueryResult<Session> {
+/// How the database says that a session has no refresh token.
+const NO_REFRESH: i64 = -1;
+
+fn from_row(row: Row) -> QueryResult<Session> {
+    let (id, user, created_at, expires_at, revoked_at, last_used, user_agent, token_expires_at, number, address) = row;
     let user = u32::try_from(user).map_err(|error| Error::DeserializationError(Box::new(error)))?;
     Ok(Session {
         id: parse_id(&id)?,
@@ -60,6 +70,9 @@ fn from_row((id, user, created_at, expires_at, revoked_at, last_used, user_agent
         revoked_at: revoked_at.map(Timestamp),
         last_used: Timestamp(last_used),
         user_agent,
+        token_expires_at: Timestamp(token_expires_at),
+        refresh_number: u32::try_from(number).ok(),
+        address,
     })
 }
 
@@ -85,6 +98,9 @@ pub fn create(conn: &mut Connection, session: &Session) -> QueryResult<()> {
             sessions::revoked_at.eq(session.revoked_at.map(|at| at.0)),
             sessions::last_used.eq(session.last_used.0),
             sessions::user_agent.eq(&session.user_agent),
+            sessions::token_expires_at.eq(session.token_expires_at.0),
+            sessions::refresh_number.eq(session.refresh_number.map_or(NO_REFRESH, i64::from)),
+            sessions::address.eq(&session.address),
         ))
         .execute(conn)?;
     Ok(())
@@ -106,6 +122,42 @@ pub fn live_of(conn: &mut Connection, user: AccountId, now: Timestamp) -> QueryR
         .collect()
 }
 
+/// The session of this id, ended or not.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn by_id(conn: &mut Connection, id: SessionId) -> QueryResult<Option<Session>> {
+    sessions::table.find(id.to_string()).first::<Row>(conn).optional()?.map(from_row).transpose()
+}
+
+/// Notes that a session's refresh token `number` was used: the next one counts from now on. False
+/// when that one does not count, or the session was ended; then nothing has changed.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn refreshed(
+    conn: &mut Connection,
+    session: &Session,
+    number: u32,
+    token_expires_at: Timestamp,
+    now: Timestamp,
+) -> QueryResult<bool> {
+    let counting = sessions::table
+        .find(session.id.to_string())
+        .filter(sessions::refresh_number.eq(i64::from(number)))
+        .filter(sessions::revoked_at.is_null());
+    let changed = diesel::update(counting)
+        .set((
+            sessions::refresh_number.eq(i64::from(number) + 1),
+            sessions::token_expires_at.eq(token_expires_at.0),
+            sessions::last_used.eq(now.0),
+            sessions::user_agent.eq(&session.user_agent),
+            sessions::address.eq(&session.address),
+        ))
+        .execute(conn)?;
+    Ok(changed > 0)
+}
+
 /// Ends a session; one that was ended before keeps its time.
 ///
 /// # Errors
@@ -117,38 +169,44 @@ pub fn revoke(conn: &mut Connection, session: SessionId, now: Timestamp) -> Quer
     Ok(())
 }
 
-/// Ends all sessions of a user. Gives those that this call ended, with the time of their expiry.
+/// Ends all sessions of a user but `kept`. Gives those that this call ended, with the expiry of
+/// their newest token.
 ///
 /// # Errors
 /// Whatever the database reports.
 pub fn revoke_all_of(
     conn: &mut Connection,
     user: AccountId,
+    kept: Option<SessionId>,
     now: Timestamp,
 ) -> QueryResult<Vec<(SessionId, Timestamp)>> {
+    let kept = kept.map(|session| session.to_string()).unwrap_or_default();
     let live = sessions::table
         .filter(sessions::user_id.eq(i64::from(user.0)))
+        .filter(sessions::id.ne(kept))
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::expires_at.gt(now.0));
-    let ended = live.select((sessions::id, sessions::expires_at)).load(conn)?;
+    let ended = live.clone().select((sessions::id, sessions::token_expires_at)).load(conn)?;
     diesel::update(live).set(sessions::revoked_at.eq(now.0)).execute(conn)?;
     parse_ended(ended)
 }
 
-/// The sessions that were ended at or after `since` and whose tokens would still count by their
-/// time alone, with their expiry.
+/// The sessions that were ended at or after `since` and whose tokens would still count by their time
+/// alone, or that were ended after `lately` (sockets may still be open), with the expiry of their
+/// newest token.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn revoked_and_unexpired(
+pub fn revoked(
     conn: &mut Connection,
     since: Timestamp,
+    lately: Timestamp,
     now: Timestamp,
 ) -> QueryResult<Vec<(SessionId, Timestamp)>> {
     let rows = sessions::table
         .filter(sessions::revoked_at.ge(since.0))
-        .filter(sessions::expires_at.gt(now.0))
-        .select((sessions::id, sessions::expires_at))
+        .filter(sessions::token_expires_at.gt(now.0).or(sessions::revoked_at.gt(lately.0).assume_not_null()))
+        .select((sessions::id, sessions::token_expires_at))
         .load(conn)?;
     parse_ended(rows)
 }

@@ -59,6 +59,12 @@ pub struct User {
     pub created_at: Timestamp,
     /// The newest successful sign-in, a sign-up not counted.
     pub last_sign_in_at: Option<Timestamp>,
+    /// What the user calls itself; may be empty.
+    pub name: String,
+    /// The address of a picture; may be empty.
+    pub photo: String,
+    /// Whether an administrator has frozen the account.
+    pub frozen: bool,
 }
 
 /// A user with the stored form of the password, a PHC string. `Debug` hides the latter.
@@ -94,14 +100,17 @@ impl fmt::Debug for NewUser<'_> {
     }
 }
 
-type Row = (i64, String, String, String, bool, i64, Option<i64>);
+type Row = (i64, String, String, String, bool, i64, Option<i64>, String, String, bool);
 
-fn from_row((id, email, password_hash, role, demo, created_at, last): Row) -> QueryResult<Credentials> {
+fn from_row(
+    (id, email, password_hash, role, demo, created_at, last, name, photo, frozen): Row,
+) -> QueryResult<Credentials> {
     let id = u32::try_from(id).map_err(|error| Error::DeserializationError(Box::new(error)))?;
     let role = Role::from_name(&role)
         .ok_or_else(|| Error::DeserializationError(format!("user {id} has an unknown role").into()))?;
     let last_sign_in_at = last.map(Timestamp);
-    let user = User { id: AccountId(id), email, role, demo, created_at: Timestamp(created_at), last_sign_in_at };
+    let created_at = Timestamp(created_at);
+    let user = User { id: AccountId(id), email, role, demo, created_at, last_sign_in_at, name, photo, frozen };
     Ok(Credentials { user, password_hash })
 }
 
@@ -175,6 +184,51 @@ pub fn signed_in(conn: &mut Connection, id: AccountId, now: Timestamp) -> QueryR
     Ok(())
 }
 
+/// Changes what a user calls itself and its picture.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn set_profile(conn: &mut Connection, id: AccountId, name: &str, photo: &str) -> QueryResult<()> {
+    diesel::update(users::table.find(i64::from(id.0)))
+        .set((users::name.eq(name), users::photo.eq(photo)))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Notes whether an account is frozen; the ledger enforces it.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn set_frozen(conn: &mut Connection, id: AccountId, frozen: bool) -> QueryResult<()> {
+    diesel::update(users::table.find(i64::from(id.0))).set(users::frozen.eq(frozen)).execute(conn).map(drop)
+}
+
+/// Users whose address contains this text, by rising id above `above`, `limit` at most.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn search(conn: &mut Connection, text: &str, above: AccountId, limit: i64) -> QueryResult<Vec<User>> {
+    let escaped = text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+    let rows = users::table
+        .filter(users::email.like(format!("%{escaped}%")).escape('\\'))
+        .filter(users::id.gt(i64::from(above.0)))
+        .order(users::id)
+        .limit(limit)
+        .load::<Row>(conn)?;
+    rows.into_iter().map(|row| from_row(row).map(|credentials| credentials.user)).collect()
+}
+
+/// Stores another password, a PHC string.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn set_password(conn: &mut Connection, id: AccountId, password_hash: &str) -> QueryResult<()> {
+    diesel::update(users::table.find(i64::from(id.0)))
+        .set(users::password_hash.eq(password_hash))
+        .execute(conn)
+        .map(drop)
+}
+
 /// Changes a user's role; false when there is no such user.
 ///
 /// # Errors
@@ -212,6 +266,9 @@ mod tests {
             demo: true,
             created_at: Timestamp(5),
             last_sign_in_at: None,
+            name: String::new(),
+            photo: String::new(),
+            frozen: false,
         };
         assert_eq!(user, expected);
         assert_eq!(db.read(|conn| by_id(conn, AccountId(3))).unwrap(), None);

@@ -1,6 +1,7 @@
 //! The stores, on SQLite and on PostgreSQL alike: one suite, run against both.
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+mod accounts_tables;
 mod projections;
 #[path = "../servers/mod.rs"]
 mod servers;
@@ -30,6 +31,9 @@ fn both_databases_do_the_same() {
     let server = Postgres::start();
     on_each(&server, "users", users_have_unique_addresses_and_numbers);
     on_each(&server, "sessions", sessions_end);
+    on_each(&server, "accounts", accounts_tables::keys_codes_and_factors);
+    on_each(&server, "records", accounts_tables::the_audit_log_and_settings);
+    on_each(&server, "notifications", accounts_tables::what_nobody_takes_is_kept_and_can_be_tried_again);
     on_each(&server, "failures", a_failed_transaction_changes_nothing);
     on_each(&server, "orders", projections::orders_come_back_as_they_were);
     on_each(&server, "fills", projections::fills_are_found_by_either_party);
@@ -39,7 +43,7 @@ fn both_databases_do_the_same() {
     nodes_migrate_one_after_the_other(&server);
 }
 
-fn new(email: &str) -> NewUser<'_> {
+pub fn new(email: &str) -> NewUser<'_> {
     NewUser { email, password_hash: "$argon2id$secret", role: Role::User, demo: true }
 }
 
@@ -69,6 +73,9 @@ fn sessions_end(database: &Database) {
         revoked_at: None,
         last_used: Timestamp(last_used),
         user_agent: "a browser".into(),
+        token_expires_at: Timestamp(500),
+        refresh_number: Some(0),
+        address: "192.0.2.1".into(),
     };
     let (first, second) = (session(10), session(11));
     database.write_durably(|c| sessions::create(c, &first).and_then(|()| sessions::create(c, &second))).unwrap();
@@ -77,10 +84,19 @@ fn sessions_end(database: &Database) {
 
     database.write(|c| sessions::revoke(c, first.id, Timestamp(20))).unwrap();
     assert_eq!(database.read(|c| sessions::live_of(c, user, Timestamp(30))).unwrap(), std::slice::from_ref(&second));
-    let ended = database.write_durably(|c| sessions::revoke_all_of(c, user, Timestamp(40))).unwrap();
-    assert_eq!(ended, [(second.id, Timestamp(1_000))]);
-    let known = database.read(|c| sessions::revoked_and_unexpired(c, Timestamp(30), Timestamp(50))).unwrap();
-    assert_eq!(known, ended);
+    let refresh =
+        |number| database.write(|c| sessions::refreshed(c, &second, number, Timestamp(600), Timestamp(35))).unwrap();
+    assert_eq!((refresh(1), refresh(0), refresh(0), refresh(1)), (false, true, false, true));
+    let kept = database.write_durably(|c| sessions::revoke_all_of(c, user, Some(second.id), Timestamp(40))).unwrap();
+    assert_eq!(kept, []);
+    let ended = database.write_durably(|c| sessions::revoke_all_of(c, user, None, Timestamp(40))).unwrap();
+    assert_eq!(ended, [(second.id, Timestamp(600))]);
+    let known = |lately, now| {
+        database.read(|c| sessions::revoked(c, Timestamp(30), Timestamp(lately), Timestamp(now))).unwrap()
+    };
+    assert_eq!(known(50, 50), ended);
+    assert_eq!(known(39, 700), ended, "its sockets may be open still");
+    assert_eq!(known(50, 700), []);
     assert_eq!(database.write(|c| sessions::remove_expired(c, Timestamp(2_000))).unwrap(), 2);
 }
 

@@ -209,7 +209,7 @@ impl From<StoredKey> for ApiKey {
 }
 
 /// A network from `10.1.2.3` or `10.0.0.0/8`, in its shortest form.
-fn parse_network(text: &str) -> Option<IpNet> {
+pub fn parse_network(text: &str) -> Option<IpNet> {
     let text = text.trim();
     let network = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
     Some(network.trunc())

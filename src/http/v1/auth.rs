@@ -1,45 +1,65 @@
-//! Sign-up, sign-in, sign-out.
+//! Sign-up, sign-in, sign-out, tokens.
 
 use super::accounts::transfer_id;
-use crate::auth::{Secret, SignedIn};
+use crate::auth::{Caller, Credential, Device, Plan, Secret, SignedIn};
 use crate::domain::ids::AccountId;
+use crate::http::cookies;
 use crate::http::error::ApiError;
-use crate::http::session::CurrentUser;
+use crate::http::session::{CurrentUser, client_address, record};
+use crate::http::wire::time;
 use crate::http::{AppState, ids};
 use crate::persistence::transfers;
+use crate::persistence::users::User;
 use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-type Answer = Result<HttpResponse, ApiError>;
+pub(super) type Answer = Result<HttpResponse, ApiError>;
 
 /// The body of sign-up and sign-in.
 #[derive(Deserialize)]
-pub struct Credentials {
+struct Credentials {
     email: String,
-    password: String,
+    password: Secret,
+    /// The code of an authenticator, or a recovery code.
+    #[serde(default)]
+    totp: Option<Secret>,
+    /// The session goes into cookies rather than into the answer.
+    #[serde(default)]
+    cookies: Option<bool>,
 }
 
-fn credentials(body: &[u8]) -> Result<Credentials, ApiError> {
-    serde_json::from_slice(body).map_err(|_| ApiError::bad_request("invalid_body", "the body needs email and password"))
+/// Reads a JSON body whose fields are named in `needed`.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8], needed: &str) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|_| ApiError::bad_request("invalid_body", format!("the body needs {needed}")))
 }
 
-fn user_agent(request: &HttpRequest) -> Option<&str> {
-    request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok())
+/// Where a request comes from.
+pub fn device(request: &HttpRequest, state: &AppState) -> Device {
+    let name = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    Device {
+        user_agent: name.map(str::to_owned),
+        address: client_address(request, state),
+        plan: Plan::Refreshed,
+        second_factor: None,
+    }
 }
 
-fn answer(signed_in: &SignedIn) -> Value {
+pub(super) fn user_view(user: &User) -> Value {
     json!({
-        "user": {"id": ids::user(signed_in.user.id), "email": signed_in.user.email, "role": signed_in.user.role.name()},
-        "access_token": signed_in.token.expose(),
-        "token_type": "Bearer",
-        "expires_at": crate::http::wire::time(signed_in.expires_at),
+        "id": ids::user(user.id),
+        "email": user.email,
+        "role": user.role.name(),
+        "name": user.name,
+        "photo": user.photo,
+        "created_at": time(user.created_at),
     })
 }
 
 /// Completes a sign-up that broke off half-way.
-async fn complete_sign_up(state: &AppState, user: AccountId) -> Result<(), ApiError> {
+pub(super) async fn complete(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     let mut whole = state.trading.balances(user).await?.is_some();
     if whole && state.demo_funds {
         // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
@@ -55,8 +75,33 @@ fn gift(user: AccountId, currency: &str) -> u128 {
     transfer_id("welcome", user, currency.as_bytes())
 }
 
+/// The answer to whoever has a new session, in the body or in cookies.
+pub(super) fn answer(request: &HttpRequest, state: &AppState, signed_in: &SignedIn, in_cookies: bool) -> HttpResponse {
+    let mut body = json!({
+        "user": user_view(&signed_in.user),
+        "expires_at": time(signed_in.expires_at),
+        "session_expires_at": time(signed_in.session_expires_at),
+    });
+    let mut response = HttpResponse::Ok();
+    response.insert_header(("Cache-Control", "no-store"));
+    if in_cookies {
+        body["csrf_token"] = state.accounts.csrf_token(signed_in.session).into();
+        for cookie in cookies::of_session(request, state, signed_in) {
+            response.cookie(cookie);
+        }
+    } else {
+        body["access_token"] = signed_in.token.expose().into();
+        body["token_type"] = "Bearer".into();
+        body["refresh_token"] = signed_in.refresh.as_ref().map(Secret::expose).into();
+    }
+    response.json(body)
+}
+
 /// Gives a new user an account in the ledger and, where the server does, play money.
-async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
+///
+/// # Errors
+/// When the ledger does not take it; a later sign-in completes it.
+pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     state.trading.open_account(user).await?;
     if state.demo_funds {
         for currency in state.trading.currencies() {
@@ -70,31 +115,103 @@ async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
 
 /// `POST /auth/sign-up`.
 pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
-    let Credentials { email, password } = credentials(&body)?;
-    let signed_in =
-        state.accounts.sign_up(&email, Secret::new(password), state.demo_funds, user_agent(&request)).await?;
+    let Credentials { email, password, cookies: in_cookies, .. } = read(&body, "email and password")?;
+    if in_cookies == Some(true) {
+        cookies::own_site(&request, &state)?;
+    }
+    let device = device(&request, &state);
+    let signed_in = state.accounts.sign_up(&email, password, state.demo_funds, &device).await?;
     welcome(&state, signed_in.user.id).await?;
-    Ok(HttpResponse::Ok().json(answer(&signed_in)))
+    Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }
 
 /// `POST /auth/sign-in`.
 pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
-    let Credentials { email, password } = credentials(&body)?;
-    let signed_in = state.accounts.sign_in(&email, Secret::new(password), user_agent(&request)).await?;
-    complete_sign_up(&state, signed_in.user.id).await?;
-    Ok(HttpResponse::Ok().json(answer(&signed_in)))
+    let Credentials { email, password, totp, cookies: in_cookies } = read(&body, "email and password")?;
+    if in_cookies == Some(true) {
+        cookies::own_site(&request, &state)?;
+    }
+    let device = Device { second_factor: totp, ..device(&request, &state) };
+    let signed_in = state.accounts.sign_in(&email, password, &device).await?;
+    complete(&state, signed_in.user.id).await?;
+    Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
+}
+
+/// The body of `POST /auth/refresh`; absent when the token is in a cookie.
+#[derive(Deserialize)]
+struct Refresh {
+    refresh_token: Secret,
+}
+
+/// `POST /auth/refresh`: the next access and refresh token for the present refresh token.
+pub async fn refresh(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
+    // The refresh cookie is for requests of the own site alone (SameSite=Strict).
+    let cookie = if body.is_empty() { cookies::refresh_token(&request) } else { None };
+    let (token, in_cookies) = match cookie {
+        Some(cookie) => (Secret::new(cookie), true),
+        None => (read::<Refresh>(&body, "refresh_token")?.refresh_token, false),
+    };
+    let signed_in = state.accounts.refresh(&token, &device(&request, &state)).await?;
+    Ok(answer(&request, &state, &signed_in, in_cookies))
+}
+
+fn signed_out() -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    for cookie in cookies::of_no_session() {
+        response.cookie(cookie);
+    }
+    response.json(json!({}))
 }
 
 /// `POST /auth/sign-out`.
-pub async fn sign_out(state: web::Data<AppState>, user: CurrentUser) -> Answer {
-    state.accounts.sign_out(user.0.session()?).await?;
-    Ok(HttpResponse::Ok().json(json!({})))
+pub async fn sign_out(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser) -> Answer {
+    let session = user.0.session()?;
+    state.accounts.sign_out(session).await?;
+    record(&state, &request, &user.0, "sign_out", None, json!({"session": session})).await;
+    Ok(signed_out())
+}
+
+/// `POST /auth/sign-out-all`: every session of the user, this one too.
+pub async fn sign_out_all(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser) -> Answer {
+    let ended = state.accounts.sign_out_everywhere(user.0.user).await?;
+    record(&state, &request, &user.0, "sign_out_all", None, json!({"ended_sessions": ended})).await;
+    Ok(signed_out())
 }
 
 /// `GET /auth/me`.
 pub async fn me(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     let user = state.accounts.user(user.0.user).await?;
-    Ok(HttpResponse::Ok().json(json!({"id": ids::user(user.id), "email": user.email, "role": user.role.name()})))
+    Ok(HttpResponse::Ok().json(user_view(&user)))
+}
+
+/// The body of `POST /auth/introspect`, as JSON or as a form.
+#[derive(Deserialize)]
+struct Introspect {
+    token: Secret,
+}
+
+/// `POST /auth/introspect` (RFC 7662): whether a token counts, and whose it is. Whoever has the token
+/// could ask `/auth/me` with it as well, so nobody needs to be signed in for this.
+pub async fn introspect(state: web::Data<AppState>, body: web::Bytes) -> Answer {
+    let form = || body.strip_prefix(b"token=").and_then(|rest| rest.split(|byte| *byte == b'&').next());
+    let token = match form().and_then(|token| std::str::from_utf8(token).ok()) {
+        Some(token) => Secret::new(token),
+        None => read::<Introspect>(&body, "token")?.token,
+    };
+    let answer = match state.accounts.authenticate(token.expose()) {
+        Ok(Caller { user, credential: Credential::Session(session), role, expires_at, .. }) => json!({
+            "active": true,
+            "token_type": "Bearer",
+            "iss": "agora",
+            "sub": user.0.to_string(),
+            "user_id": ids::user(user),
+            "sid": session,
+            "role": role.name(),
+            "exp": expires_at.seconds(),
+        }),
+        Ok(_) | Err(_) => json!({"active": false}),
+    };
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(answer))
 }
 
 /// `GET /users/self/verify`.

@@ -4,9 +4,9 @@ use crate::auth::{ApiKey, NewKey, Scope, Secret};
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::session::CurrentUser;
+use crate::http::session::{CurrentUser, record};
 use crate::http::wire::time;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn view(key: &ApiKey) -> Value {
 }
 
 /// `POST /auth/keys`: the only answer that ever shows the secret.
-pub async fn create(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
+pub async fn create(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser, body: web::Bytes) -> Answer {
     let body: Body = serde_json::from_slice(&body)
         .map_err(|_| ApiError::bad_request("invalid_body", "the body needs passphrase and permissions"))?;
     let scopes = body.permissions.iter().map(|name| {
@@ -60,6 +60,7 @@ pub async fn create(state: web::Data<AppState>, user: CurrentUser, body: web::By
     };
     let issued = state.accounts.create_key(user.0.user, new).await?;
     let mut answer = view(&issued.key);
+    record(&state, &request, &user.0, "key_created", None, json!({"after": answer})).await;
     answer["secret"] = issued.secret.expose().into();
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -71,7 +72,13 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser) -> Answer {
 }
 
 /// `DELETE /auth/keys/{id}`.
-pub async fn revoke(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
+pub async fn revoke(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    id: web::Path<String>,
+) -> Answer {
     state.accounts.revoke_key(user.0.user, &id).await?;
+    record(&state, &request, &user.0, "key_revoked", None, json!({"key": *id})).await;
     Ok(HttpResponse::Ok().json(json!({})))
 }

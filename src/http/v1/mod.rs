@@ -1,13 +1,19 @@
 //! The native API, in the shapes of the Coinbase Exchange dialect.
 
 pub mod accounts;
+pub mod admin;
 pub mod auth;
 pub mod keys;
 pub mod markets;
 pub mod new_order;
+pub mod notifications;
+pub mod oidc;
 pub mod orders;
 pub mod page;
 pub mod params;
+pub mod profile;
 pub mod profiles;
+pub mod runtime;
 pub mod summaries;
+pub mod totp;
 pub mod views;

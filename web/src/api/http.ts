@@ -27,6 +27,7 @@ export class ApiError extends Error {
 
 let token: string | null = null;
 let onUnauthorized: (() => void) | null = null;
+let onExpired: ((old: string) => Promise<boolean>) | null = null;
 
 /** Sets the token that private requests carry; null for none. */
 export function useToken(next: string | null): void {
@@ -38,7 +39,12 @@ export function whenUnauthorized(handler: () => void): void {
   onUnauthorized = handler;
 }
 
-async function request<T>(method: string, path: string, body?: unknown): Promise<T> {
+/** Called with a token whose time is over; resolves to whether there is a new one now. */
+export function whenExpired(handler: (old: string) => Promise<boolean>): void {
+  onExpired = handler;
+}
+
+async function request<T>(method: string, path: string, body?: unknown, again = true): Promise<T> {
   const headers: Record<string, string> = { accept: "application/json" };
   const sent = token;
   if (sent) headers.authorization = `Bearer ${sent}`;
@@ -61,6 +67,9 @@ async function request<T>(method: string, path: string, body?: unknown): Promise
   }
   if (response.ok) return answer as T;
   const fault = (answer ?? {}) as { message?: unknown; code?: unknown };
+  if (response.status === 401 && fault.code === "token_expired" && sent && again && onExpired) {
+    if (await onExpired(sent)) return request<T>(method, path, body, false);
+  }
   // A late answer to an older session must not end the present one.
   if (response.status === 401 && sent && sent === token) onUnauthorized?.();
   throw new ApiError(
@@ -75,6 +84,7 @@ const id = encodeURIComponent;
 export const api = {
   signUp: (email: string, password: string) => request<Session>("POST", "/auth/sign-up", { email, password }),
   signIn: (email: string, password: string) => request<Session>("POST", "/auth/sign-in", { email, password }),
+  refresh: (refresh_token: string) => request<Session>("POST", "/auth/refresh", { refresh_token }, false),
   signOut: () => request<unknown>("POST", "/auth/sign-out"),
   me: () => request<User>("GET", "/auth/me"),
 

@@ -91,6 +91,8 @@ export interface User {
 export interface Session {
   user: User;
   access_token: string;
+  /** Gets the next access token, once. */
+  refresh_token?: string | null;
   expires_at?: string | number;
 }
 

@@ -1,6 +1,6 @@
 /** Who is signed in. The session outlives a reload; the server has the last word on whether it is still valid. */
 import { computed, signal } from "@preact/signals";
-import { ApiError, api, useToken, whenUnauthorized } from "../api/http";
+import { ApiError, api, useToken, whenExpired, whenUnauthorized } from "../api/http";
 import type { Session } from "../api/types";
 import { load, save } from "./storage";
 import { notify } from "./toasts";
@@ -28,6 +28,33 @@ whenUnauthorized(() => {
   if (!session.value) return;
   enter(null);
   notify("plain", "You have been signed out", "Your session has ended. Sign in again to go on.");
+});
+
+/** A refresh token counts once, so one tab at a time uses it; the others take over what it got. */
+async function prolong(old: string): Promise<boolean> {
+  const stored = load<Session>("session");
+  if (stored && stored.access_token !== old) {
+    enter(stored);
+    return true;
+  }
+  if (!stored?.refresh_token) return false;
+  try {
+    enter(await api.refresh(stored.refresh_token));
+    return true;
+  } catch (error) {
+    // Without an answer the session may live still, and the next request tries again.
+    if (error instanceof ApiError && error.status !== 401) throw error;
+    return false;
+  }
+}
+
+let prolonging: Promise<boolean> | null = null;
+whenExpired((old) => {
+  const locked = () => (navigator.locks ? navigator.locks.request("session", () => prolong(old)) : prolong(old));
+  prolonging ??= locked().finally(() => {
+    prolonging = null;
+  });
+  return prolonging;
 });
 
 function enter(next: Session | null): void {

@@ -1,0 +1,3 @@
+DROP TABLE identities;
+DROP TABLE recovery_codes;
+DROP TABLE totp;

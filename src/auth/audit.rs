@@ -1,0 +1,39 @@
+//! What is remembered about security: who did what to whose account, from where.
+
+use super::error::AuthError;
+use super::service::Accounts;
+use crate::domain::time::Timestamp;
+use crate::notify::events::EventKind;
+use crate::persistence::audit::{self, Entry, Filter, Row};
+use crate::persistence::db::Connection;
+use crate::persistence::notifications;
+use diesel::QueryResult;
+use serde_json::json;
+
+/// Stores an entry, and puts it on its way to its subject where that wants to know.
+pub(super) fn note(conn: &mut Connection, entry: &Entry, now: Timestamp) -> QueryResult<()> {
+    audit::record(conn, entry, now)?;
+    let Some(subject) = entry.subject else { return Ok(()) };
+    let address = entry.address.map(|address| address.to_string()).unwrap_or_default();
+    let payload = json!({"action": entry.action, "address": address, "at": now.seconds(), "detail": entry.detail});
+    notifications::enqueue(conn, subject, EventKind::Security.name(), &payload.to_string(), now).map(drop)
+}
+
+impl Accounts {
+    /// Remembers something that has happened. What has happened stays so even when the store fails; then
+    /// the program's own log has it.
+    pub async fn record(&self, entry: Entry) {
+        let (now, kept) = (self.now(), entry.clone());
+        if let Err(error) = self.write(move |conn| note(conn, &kept, now)).await {
+            tracing::error!(%error, ?entry, "an audit entry could not be stored");
+        }
+    }
+
+    /// What is remembered, newest first.
+    ///
+    /// # Errors
+    /// A failure.
+    pub async fn audit(&self, filter: Filter) -> Result<Vec<Row>, AuthError> {
+        self.read(move |conn| audit::list(conn, &filter)).await
+    }
+}

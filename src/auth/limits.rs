@@ -1,0 +1,227 @@
+//! Rate limits: how often somebody may ask, by class of route.
+//!
+//! A token bucket kept as one number, the time at which it is full again (GCRA): a request adds the
+//! interval between two requests to it, and is refused when that lies more than a burst ahead. Buckets
+//! are bounded in number; one that is forgotten begins full, which only ever lets somebody pass.
+
+use super::api_keys::KeyId;
+use crate::domain::ids::AccountId;
+use crate::domain::time::{SECOND, Timestamp};
+use ipnet::IpNet;
+use quick_cache::sync::Cache;
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+/// Buckets that are remembered (some 150 bytes each).
+const REMEMBERED: usize = 200_000;
+
+/// What kind of request it is; each has a limit of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// Public questions, by address.
+    Public,
+    /// Whatever is the user's own, by user.
+    Private,
+    /// The list of fills, by user.
+    Fills,
+    /// Requests that one API key signs, beside the limit of its user.
+    Key,
+    /// Sign-up, sign-in, codes and refreshes, by address.
+    SignIn,
+    /// Connections to feeds, by address.
+    Feed,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Class; 6] = [Class::Public, Class::Private, Class::Fills, Class::Key, Class::SignIn, Class::Feed];
+
+    /// The name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Public => "public",
+            Class::Private => "private",
+            Class::Fills => "fills",
+            Class::Key => "key",
+            Class::SignIn => "sign_in",
+            Class::Feed => "feed",
+        }
+    }
+
+    /// The limit that counts when nobody has set another.
+    pub fn default_limit(self) -> Limit {
+        let (per_second, burst) = match self {
+            Class::Public => (10, 15),
+            Class::Private | Class::Key => (15, 30),
+            Class::Fills => (10, 20),
+            Class::SignIn => (2, 20),
+            Class::Feed => (8, 20),
+        };
+        Limit { per_second, burst }
+    }
+
+    /// Whether it is counted by address, not by user.
+    pub fn is_public(self) -> bool {
+        matches!(self, Class::Public | Class::SignIn | Class::Feed)
+    }
+}
+
+/// How often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limit {
+    /// Requests a second in the long run; 0 sets no limit.
+    pub per_second: u32,
+    /// Requests at once after a pause, at least 1.
+    pub burst: u32,
+}
+
+impl Limit {
+    /// The highest value of either number.
+    pub const MOST: u32 = 1_000_000;
+
+    fn interval(self) -> i64 {
+        SECOND / i64::from(self.per_second.max(1))
+    }
+}
+
+/// Whose requests are counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// A client's network: an IPv4 address or an IPv6 /64.
+    Network(IpNet),
+    /// A user.
+    User(AccountId),
+    /// An API key.
+    Key(KeyId),
+}
+
+/// The network of an address: the smallest that one client cannot leave at will.
+pub fn network_of(address: IpAddr) -> IpNet {
+    let length = if address.is_ipv4() { 32 } else { 64 };
+    IpNet::new(address, length).map_or(IpNet::from(address), |network| network.trunc())
+}
+
+/// Whether a request may go on, and what the client should know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// Whether it may.
+    pub admitted: bool,
+    /// The burst.
+    pub limit: u32,
+    /// Requests that may follow at once.
+    pub remaining: u32,
+    /// Until there is a full burst again, µs.
+    pub reset_after: i64,
+    /// Until one request may follow, µs; 0 when it may at once.
+    pub retry_after: i64,
+}
+
+impl Verdict {
+    /// Whole seconds, rounded up.
+    pub fn seconds(micros: i64) -> i64 {
+        (micros + SECOND - 1) / SECOND
+    }
+}
+
+/// The buckets of this node.
+pub(super) struct Buckets {
+    full_at: Cache<(Class, Subject), Arc<AtomicI64>>,
+}
+
+impl Buckets {
+    pub(super) fn new() -> Buckets {
+        Buckets { full_at: Cache::new(REMEMBERED) }
+    }
+
+    /// Counts a request; a refused one costs nothing.
+    pub(super) fn take(&self, class: Class, subject: Subject, limit: Limit, now: Timestamp) -> Verdict {
+        let full_at = self.full_at.get_or_insert_with(&(class, subject), || Ok::<_, ()>(Arc::default()));
+        // The maker of a bucket never fails.
+        let full_at = full_at.unwrap_or_default();
+        let (interval, burst) = (limit.interval(), i64::from(limit.burst.max(1)));
+        let most = interval * burst;
+        let mut old = full_at.load(Ordering::Relaxed);
+        loop {
+            let next = old.max(now.0) + interval;
+            let ahead = next - now.0;
+            if ahead > most {
+                return Verdict {
+                    admitted: false,
+                    limit: limit.burst,
+                    remaining: 0,
+                    reset_after: ahead - interval,
+                    retry_after: ahead - most,
+                };
+            }
+            match full_at.compare_exchange_weak(old, next, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => {
+                    let remaining = u32::try_from((most - ahead) / interval).unwrap_or(u32::MAX);
+                    return Verdict {
+                        admitted: true,
+                        limit: limit.burst,
+                        remaining,
+                        reset_after: ahead,
+                        retry_after: 0,
+                    };
+                }
+                Err(newer) => old = newer,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_800_000_000 * SECOND);
+    const LIMIT: Limit = Limit { per_second: 10, burst: 3 };
+
+    fn ada() -> Subject {
+        Subject::User(AccountId(7))
+    }
+
+    #[test]
+    fn a_burst_passes_then_the_steady_rate() {
+        let buckets = Buckets::new();
+        let take = |at: i64| buckets.take(Class::Private, ada(), LIMIT, NOW + at);
+        for left in [2, 1, 0] {
+            let verdict = take(0);
+            assert_eq!((verdict.admitted, verdict.limit, verdict.remaining), (true, 3, left));
+        }
+        let refused = take(0);
+        assert_eq!((refused.admitted, refused.retry_after, refused.reset_after), (false, SECOND / 10, 3 * SECOND / 10));
+        assert_eq!(take(SECOND / 10 - 1).retry_after, 1);
+        assert!(take(SECOND / 10).admitted);
+        assert!(!take(SECOND / 10).admitted);
+        for _ in 0..3 {
+            assert!(take(10 * SECOND).admitted);
+        }
+        assert!(!take(10 * SECOND).admitted);
+        assert!(buckets.take(Class::Private, Subject::User(AccountId(8)), LIMIT, NOW).admitted);
+        assert!(buckets.take(Class::Fills, ada(), LIMIT, NOW).admitted);
+    }
+
+    #[test]
+    fn many_at_once_get_the_burst_and_no_more() {
+        let buckets = Buckets::new();
+        let limit = Limit { per_second: 1, burst: 100 };
+        let admitted: usize = std::thread::scope(|scope| {
+            let tries = || (0..100).filter(|_| buckets.take(Class::Key, ada(), limit, NOW).admitted).count();
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(tries)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(admitted, 100);
+    }
+
+    #[test]
+    fn an_ipv6_client_has_one_bucket_for_its_network() {
+        let of = |text: &str| network_of(text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8::ffff:1"));
+        assert_ne!(of("2001:db8:0:1::1"), of("2001:db8::1"));
+        assert_ne!(of("10.0.0.1"), of("10.0.0.2"));
+    }
+}

@@ -1,0 +1,314 @@
+//! To a provider and back.
+
+use super::{IdClaims, Provider};
+use crate::auth::credentials::Email;
+use crate::auth::error::AuthError;
+use crate::auth::secret::Secret;
+use crate::auth::service::{Accounts, SignedIn};
+use crate::auth::settings::Device;
+use crate::auth::vault::{random, same};
+use crate::domain::ids::AccountId;
+use crate::domain::time::MINUTE;
+use crate::notify::web;
+use crate::persistence::identities;
+use crate::persistence::users::{self, NewUser, Role};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// How long somebody may stay at a provider, µs.
+const PATIENCE: i64 = 10 * MINUTE;
+/// What the sealed states are for.
+const FLOW: &str = "oidc flow";
+const TICKET: &str = "oidc ticket";
+
+/// What is remembered while somebody is at a provider.
+#[derive(Serialize, Deserialize)]
+struct Flow {
+    provider: String,
+    state: String,
+    nonce: String,
+    verifier: String,
+    back: String,
+    /// The user to whom the identity is to be linked, instead of signing in.
+    link: Option<u32>,
+    until: i64,
+}
+
+/// Somebody who has to show a second factor yet.
+#[derive(Serialize, Deserialize)]
+struct Ticket {
+    user: u32,
+    until: i64,
+}
+
+/// Where to send somebody, and what to put into a cookie meanwhile.
+#[derive(Debug)]
+pub struct Departure {
+    /// The provider's page.
+    pub url: String,
+    /// The sealed state.
+    pub state: Secret,
+}
+
+/// How somebody came back.
+#[derive(Debug)]
+pub enum Arrival {
+    /// With a session; `new` when the account was made just now.
+    SignedIn {
+        /// The session.
+        signed_in: Box<SignedIn>,
+        /// Whether the account is new.
+        new: bool,
+        /// The page of ours where it began.
+        back: String,
+    },
+    /// The identity is linked to this user now.
+    Linked {
+        /// The user.
+        user: AccountId,
+        /// The page of ours where it began.
+        back: String,
+    },
+    /// The account has a second factor; the ticket and a code finish the sign-in.
+    SecondFactor(Secret),
+}
+
+impl Accounts {
+    fn provider(&self, id: &str) -> Result<&Provider, AuthError> {
+        self.providers().iter().find(|provider| provider.id == id).ok_or(AuthError::NoSuchProvider)
+    }
+
+    fn seal_state<T: Serialize>(&self, name: &str, state: &T) -> Result<Secret, AuthError> {
+        let text = serde_json::to_vec(state).map_err(|_| AuthError::Interrupted)?;
+        Ok(Secret::new(URL_SAFE_NO_PAD.encode(self.vault().seal(name, &text)?)))
+    }
+
+    fn open_state<T: for<'a> Deserialize<'a>>(&self, name: &str, sealed: &Secret) -> Result<T, AuthError> {
+        let opened = URL_SAFE_NO_PAD.decode(sealed.expose()).ok();
+        let opened = opened.and_then(|sealed| self.vault().open_sealed(name, &sealed));
+        opened.and_then(|text| serde_json::from_slice(&text).ok()).ok_or(AuthError::ProviderFlow)
+    }
+
+    /// Sends somebody to a provider: to sign in, or, with `link`, to link an identity to that user.
+    /// `home` is our own address, `back` the page of ours to end at.
+    ///
+    /// # Errors
+    /// [`AuthError::NoSuchProvider`], [`AuthError::ProviderUnavailable`].
+    pub async fn depart(
+        &self,
+        provider: &str,
+        home: &str,
+        back: &str,
+        link: Option<AccountId>,
+    ) -> Result<Departure, AuthError> {
+        let provider = self.provider(provider)?;
+        let known = provider.known(self.now()).await?;
+        let text = || random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).ok_or(AuthError::Interrupted);
+        let flow = Flow {
+            provider: provider.id.clone(),
+            state: text()?,
+            nonce: text()?,
+            verifier: text()?,
+            back: own_page(back),
+            link: link.map(|user| user.0),
+            until: (self.now() + PATIENCE).0,
+        };
+        let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(flow.verifier.as_bytes()));
+        let redirect = redirect_uri(home, &provider.id);
+        let query = web::form(&[
+            ("response_type", "code"),
+            ("client_id", &provider.client_id),
+            ("redirect_uri", &redirect),
+            ("scope", &provider.scopes.join(" ")),
+            ("state", &flow.state),
+            ("nonce", &flow.nonce),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ]);
+        let separator = if known.authorize_url.contains('?') { '&' } else { '?' };
+        let url = format!("{}{separator}{query}", known.authorize_url);
+        Ok(Departure { url, state: self.seal_state(FLOW, &flow)? })
+    }
+
+    /// Takes somebody back from a provider.
+    ///
+    /// # Errors
+    /// [`AuthError::ProviderFlow`] when this is not the browser that left or it took too long,
+    /// [`AuthError::ProviderRefused`], [`AuthError::ProviderUnavailable`],
+    /// [`AuthError::IdentityTaken`], [`AuthError::EmailTaken`], or a failure.
+    pub async fn arrive(
+        &self,
+        provider: &str,
+        home: &str,
+        sealed: &Secret,
+        state: &str,
+        code: &str,
+        device: &Device,
+    ) -> Result<Arrival, AuthError> {
+        let flow: Flow = self.open_state(FLOW, sealed)?;
+        let ours = same(flow.state.as_bytes(), state.as_bytes()) && flow.provider == provider;
+        if !ours || self.now().0 >= flow.until {
+            return Err(AuthError::ProviderFlow);
+        }
+        let provider = self.provider(provider)?;
+        let known = provider.known(self.now()).await?;
+        let redirect = redirect_uri(home, &provider.id);
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("redirect_uri", &redirect),
+            ("client_id", &provider.client_id),
+            ("client_secret", provider.client_secret.expose()),
+            ("code_verifier", &flow.verifier),
+        ];
+        let (status, tokens) = web::post_form(&known.token_url, &fields).await.map_err(|error| {
+            tracing::warn!(provider = provider.id, %error, "a sign-in provider cannot be reached");
+            AuthError::ProviderUnavailable
+        })?;
+        let token = tokens["id_token"].as_str().filter(|_| status == 200).ok_or(AuthError::ProviderRefused)?;
+        let claims = provider.verify(token, Some(&flow.nonce), self.now()).await?;
+        match flow.link {
+            Some(user) => self.link(provider, claims, AccountId(user), flow.back).await,
+            None => self.sign_in_as(provider, claims, flow.back, device).await,
+        }
+    }
+
+    /// Signs in with an id token that a provider gave to an app of ours (LIFF, mobile).
+    ///
+    /// # Errors
+    /// As [`Accounts::arrive`].
+    pub async fn sign_in_with_id_token(
+        &self,
+        provider: &str,
+        token: &Secret,
+        device: &Device,
+    ) -> Result<Arrival, AuthError> {
+        let provider = self.provider(provider)?;
+        let claims = provider.verify(token.expose(), None, self.now()).await?;
+        self.sign_in_as(provider, claims, String::new(), device).await
+    }
+
+    async fn link(
+        &self,
+        provider: &Provider,
+        claims: IdClaims,
+        user: AccountId,
+        back: String,
+    ) -> Result<Arrival, AuthError> {
+        let (id, now) = (provider.id.clone(), self.now());
+        let linked = self.write(move |conn| identities::link(conn, &id, &claims.sub, user, now)).await;
+        linked.map_err(|error| if error == AuthError::EmailTaken { AuthError::IdentityTaken } else { error })?;
+        Ok(Arrival::Linked { user, back })
+    }
+
+    async fn sign_in_as(
+        &self,
+        provider: &Provider,
+        claims: IdClaims,
+        back: String,
+        device: &Device,
+    ) -> Result<Arrival, AuthError> {
+        let (id, subject) = (provider.id.clone(), claims.sub.clone());
+        let known = self.read(move |conn| identities::user_of(conn, &id, &subject)).await?;
+        let (user, new) = match known {
+            Some(user) => (user, false),
+            None => (self.make_user(provider, claims).await?, true),
+        };
+        if self.has_totp(user).await? {
+            let until = (self.now() + PATIENCE).0;
+            return Ok(Arrival::SecondFactor(self.seal_state(TICKET, &Ticket { user: user.0, until })?));
+        }
+        Ok(Arrival::SignedIn { signed_in: Box::new(self.enter(user, device).await?), new, back })
+    }
+
+    /// Finishes a sign-in through a provider with a code of the second factor.
+    ///
+    /// # Errors
+    /// [`AuthError::ProviderFlow`] for a ticket that is none or too old, and those of the code.
+    pub async fn finish_with_code(&self, ticket: &Secret, device: &Device) -> Result<SignedIn, AuthError> {
+        let ticket: Ticket = self.open_state(TICKET, ticket)?;
+        if self.now().0 >= ticket.until {
+            return Err(AuthError::ProviderFlow);
+        }
+        let user = self.user(AccountId(ticket.user)).await?;
+        let email = Email::parse(&user.email)?;
+        self.check_totp(user.id, &email, device.second_factor.as_ref().map(Secret::expose)).await?;
+        self.enter(user.id, device).await
+    }
+
+    async fn make_user(&self, provider: &Provider, claims: IdClaims) -> Result<AccountId, AuthError> {
+        if !self.runtime().sign_up() {
+            return Err(AuthError::SignUpClosed);
+        }
+        let verified = claims.email.as_deref().filter(|_| claims.email_verified == Some(true));
+        let email = match verified.and_then(|email| Email::parse(email).ok()) {
+            Some(email) => email,
+            None => {
+                let digest = Sha256::digest(format!("{} {}", provider.id, claims.sub));
+                let short: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
+                Email::parse(&format!("{}.{short}@users.invalid", provider.id))?
+            }
+        };
+        // Nobody knows this password; the owner may set one by a mailed code.
+        let unknown = random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).ok_or(AuthError::Interrupted)?;
+        let hash = self.passwords().hash(Secret::new(unknown)).await?;
+        let (id, now, demo) = (provider.id.clone(), self.now(), self.settings().demo);
+        self.write(move |conn| {
+            let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
+            let user = users::create(conn, &new, now)?;
+            identities::link(conn, &id, &claims.sub, user.id, now)?;
+            let name: String = claims.name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(64).collect();
+            let photo = claims.picture.filter(|url| url.starts_with("https://") && url.len() <= 1024);
+            users::set_profile(conn, user.id, &name, &photo.unwrap_or_default())?;
+            Ok(user.id)
+        })
+        .await
+    }
+
+    /// Unlinks a provider.
+    ///
+    /// # Errors
+    /// [`AuthError::NoSuchProvider`] when it is not linked, or a failure.
+    pub async fn unlink(&self, user: AccountId, provider: &str) -> Result<(), AuthError> {
+        let provider = provider.to_owned();
+        let gone = self.write(move |conn| identities::unlink(conn, &provider, user)).await?;
+        if gone { Ok(()) } else { Err(AuthError::NoSuchProvider) }
+    }
+
+    /// Provider, subject and time of linking (µs since 1970) of a user's identities.
+    ///
+    /// # Errors
+    /// A failure.
+    pub async fn identities(&self, user: AccountId) -> Result<Vec<(String, String, i64)>, AuthError> {
+        self.read(move |conn| identities::of_user(conn, user)).await
+    }
+}
+
+fn redirect_uri(home: &str, provider: &str) -> String {
+    format!("{}/v1/auth/oidc/{provider}/callback", home.trim_end_matches('/'))
+}
+
+/// Only pages of ours: a sign-in must not be a way to send people elsewhere.
+fn own_page(back: &str) -> String {
+    let own = back.starts_with('/')
+        && !back.starts_with("//")
+        && !back.contains('\\')
+        && back.len() <= 512
+        && back.bytes().all(|byte| byte.is_ascii_graphic());
+    if own { back.to_owned() } else { "/".to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::own_page;
+
+    #[test]
+    fn nobody_is_sent_elsewhere() {
+        assert_eq!(own_page("/trade/BTC-USDT?x=1"), "/trade/BTC-USDT?x=1");
+        for elsewhere in ["", "https://evil.example", "//evil.example", "/\\evil.example", "/a\nb", "javascript:x"] {
+            assert_eq!(own_page(elsewhere), "/", "{elsewhere}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What users want to be told, and how; and what LINE tells us.
+
+use super::auth::{Answer, read};
+use crate::domain::ids::MarketId;
+use crate::domain::time::Timestamp;
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::session::{CurrentUser, record};
+use crate::http::wire::{self, time};
+use crate::notify::events::EventKind;
+use crate::persistence::fills;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+/// `GET /notifications/outlets`.
+pub async fn outlets(state: web::Data<AppState>, user: CurrentUser) -> Answer {
+    let rows = state.accounts.outlets(user.0.user).await?;
+    let views = rows.iter().map(|row| {
+        let events: Vec<&str> = row.events.split(',').filter(|name| !name.is_empty()).collect();
+        json!({"outlet": row.kind, "url": row.target, "events": events})
+    });
+    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+}
+
+/// The body of `PUT /notifications/outlets/{outlet}`.
+#[derive(Deserialize)]
+struct Outlet {
+    events: Vec<String>,
+    #[serde(default)]
+    url: Option<String>,
+}
+
+/// `PUT /notifications/outlets/{outlet}`: `email`, `line` or `webhook`. A webhook's secret is in the answer.
+pub async fn put_outlet(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    outlet: web::Path<String>,
+    body: web::Bytes,
+) -> Answer {
+    let Outlet { events, url } = read(&body, "events, and url for a webhook")?;
+    let unknown = |name: &String| ApiError::bad_request("unknown_event", format!("there is no event {name}"));
+    let kinds: Result<Vec<EventKind>, ApiError> =
+        events.iter().map(|name| EventKind::from_name(name).ok_or_else(|| unknown(name))).collect();
+    let url = url.unwrap_or_default();
+    let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds?).await?;
+    let detail = json!({"outlet": *outlet, "url": url, "events": events});
+    record(&state, &request, &user.0, "outlet_changed", None, detail.clone()).await;
+    let mut answer = detail;
+    if let Some(secret) = secret {
+        answer["secret"] = secret.expose().into();
+    }
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+/// `DELETE /notifications/outlets/{outlet}`.
+pub async fn remove_outlet(state: web::Data<AppState>, user: CurrentUser, outlet: web::Path<String>) -> Answer {
+    state.accounts.remove_outlet(user.0.user, &outlet).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// `GET /notifications/alerts`: the prices that the user waits for.
+pub async fn alerts(state: web::Data<AppState>, user: CurrentUser) -> Answer {
+    let rows = state.accounts.alerts(user.0.user).await?;
+    let views = rows.iter().filter_map(|row| {
+        let market = state.trading.market_by_id(MarketId(u16::try_from(row.market).ok()?))?;
+        let price = wire::steps(u64::try_from(row.price).ok()?, market.config.tick);
+        let direction = if row.above { "above" } else { "below" };
+        let (id, symbol, at) = (row.id, &market.config.symbol, time(Timestamp(row.created_at)));
+        Some(json!({"id": id, "product_id": symbol, "direction": direction, "price": price, "created_at": at}))
+    });
+    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+}
+
+/// The body of `POST /notifications/alerts`.
+#[derive(Deserialize)]
+struct Alert<'a> {
+    product_id: String,
+    direction: String,
+    #[serde(borrow)]
+    price: &'a RawValue,
+}
+
+/// `POST /notifications/alerts`: tell once when a trade is at or beyond this price.
+pub async fn add_alert(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
+    let needed = |_| ApiError::bad_request("invalid_body", "the body needs product_id, direction and price");
+    let alert: Alert<'_> = serde_json::from_slice(&body).map_err(needed)?;
+    let unknown = || ApiError::bad_request("product_not_found", "Product not found");
+    let market = state.trading.market(&alert.product_id).ok_or_else(unknown)?;
+    let above = match alert.direction.as_str() {
+        "above" => true,
+        "below" => false,
+        _ => return Err(ApiError::bad_request("invalid_direction", "the direction must be above or below")),
+    };
+    let price = wire::parse_price(alert.price, &market.config, "price")?;
+    let too_large = |_| ApiError::bad_request("too_large", "price is too large");
+    let ticks = i64::try_from(price.0).map_err(too_large)?;
+    state.accounts.add_alert(user.0.user, market.id, above, ticks).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// `DELETE /notifications/alerts/{id}`.
+pub async fn remove_alert(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
+    let id = id.parse().map_err(|_| ApiError::not_found())?;
+    state.accounts.remove_alert(user.0.user, id).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// `GET /notifications/failed`: messages that nobody took.
+pub async fn failed(state: web::Data<AppState>, user: CurrentUser) -> Answer {
+    let rows = state.accounts.given_up(user.0.user).await?;
+    let views = rows.iter().map(|row| {
+        json!({
+            "id": row.id,
+            "outlet": row.kind,
+            "event": row.event,
+            "data": serde_json::from_str::<Value>(&row.payload).unwrap_or_default(),
+            "created_at": time(Timestamp(row.created_at)),
+            "attempts": row.attempts,
+            "error": row.last_error,
+        })
+    });
+    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+}
+
+/// `POST /notifications/failed/{id}/retry`.
+pub async fn retry(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
+    let id = id.parse().map_err(|_| ApiError::not_found())?;
+    state.accounts.retry_delivery(user.0.user, id).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// `POST /line/webhook`: what people write to us on LINE. A product's name is answered with its price.
+pub async fn from_line(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
+    let line = state.accounts.line().ok_or_else(ApiError::not_found)?;
+    let signature = request.headers().get("x-line-signature").and_then(|value| value.to_str().ok());
+    if !line.signed(signature.unwrap_or_default(), &body) {
+        return Err(crate::auth::AuthError::WrongSignature.into());
+    }
+    let said: Value = read(&body, "events")?;
+    for event in said["events"].as_array().into_iter().flatten() {
+        let (Some(token), Some(text)) = (event["replyToken"].as_str(), event["message"]["text"].as_str()) else {
+            continue;
+        };
+        let answer = price_of(&state, text.trim()).await?;
+        if let Err(error) = line.reply(token, &answer).await {
+            tracing::warn!(%error, "a message on LINE could not be answered");
+        }
+    }
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+async fn price_of(state: &AppState, text: &str) -> Result<String, ApiError> {
+    let Some(market) = state.trading.market(&text.to_uppercase()) else {
+        let known: Vec<&str> = state.trading.markets().iter().map(|market| market.config.symbol.as_str()).collect();
+        return Ok(format!("Ask me for the price of {}.", known.join(", ")));
+    };
+    let id = market.id;
+    let last = state.query(move |conn| fills::trades(conn, id, None, None, 1)).await?;
+    Ok(match last.first() {
+        Some(row) => format!("{} is at {}", market.config.symbol, wire::price(row.fill.price, &market.config)),
+        None => format!("{} has not traded yet", market.config.symbol),
+    })
+}

@@ -1,0 +1,117 @@
+//! What signed-in people do with their own account: sessions, password, name.
+
+use super::auth::{Answer, read, user_view};
+use crate::auth::Secret;
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::session::{CurrentUser, client_address, record};
+use crate::http::wire::time;
+use crate::persistence::audit::Entry;
+use crate::persistence::sessions::SessionId;
+use actix_web::{HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+/// `GET /auth/sessions`: where the user is signed in, newest first.
+pub async fn sessions(state: web::Data<AppState>, user: CurrentUser) -> Answer {
+    let own = user.0.session()?;
+    let sessions = state.accounts.sessions(user.0.user).await?;
+    let views: Vec<_> = sessions
+        .iter()
+        .map(|session| {
+            json!({
+                "id": session.id,
+                "current": session.id == own,
+                "device": session.user_agent,
+                "address": session.address,
+                "created_at": time(session.created_at),
+                "last_used": time(session.last_used),
+                "expires_at": time(session.expires_at),
+            })
+        })
+        .collect();
+    Ok(HttpResponse::Ok().json(views))
+}
+
+/// `DELETE /auth/sessions/{id}`.
+pub async fn end_session(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    id: web::Path<String>,
+) -> Answer {
+    let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found())?;
+    state.accounts.end_session(user.0.user, SessionId(id)).await?;
+    record(&state, &request, &user.0, "session_ended", None, json!({"session": id})).await;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// The body of `PUT /auth/me`; what is absent stays as it is.
+#[derive(Deserialize)]
+struct Profile {
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    photo: Option<String>,
+}
+
+/// `PUT /auth/me`.
+pub async fn change(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
+    let Profile { name, photo } = read(&body, "name or photo")?;
+    let old = state.accounts.user(user.0.user).await?;
+    let (name, photo) = (name.unwrap_or(old.name), photo.unwrap_or(old.photo));
+    let user = state.accounts.set_profile(user.0.user, &name, &photo).await?;
+    Ok(HttpResponse::Ok().json(user_view(&user)))
+}
+
+/// The body of `POST /auth/password`.
+#[derive(Deserialize)]
+struct ChangePassword {
+    old_password: Secret,
+    new_password: Secret,
+}
+
+/// `POST /auth/password`: another password; the other sessions end.
+pub async fn change_password(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    body: web::Bytes,
+) -> Answer {
+    let ChangePassword { old_password, new_password } = read(&body, "old_password and new_password")?;
+    let ended = state.accounts.change_password(user.0.user, user.0.session()?, old_password, new_password).await?;
+    record(&state, &request, &user.0, "password_changed", None, json!({"ended_sessions": ended})).await;
+    Ok(HttpResponse::Ok().json(json!({"ended_sessions": ended})))
+}
+
+/// The body of `POST /auth/password/forgot`.
+#[derive(Deserialize)]
+struct Forgot {
+    email: String,
+}
+
+/// `POST /auth/password/forgot`: mails a code. The answer is the same for every address.
+pub async fn forgot_password(state: web::Data<AppState>, body: web::Bytes) -> Answer {
+    let Forgot { email } = read(&body, "email")?;
+    state.accounts.forgot_password(&email)?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// The body of `POST /auth/password/reset`.
+#[derive(Deserialize)]
+struct Reset {
+    email: String,
+    code: String,
+    new_password: Secret,
+}
+
+/// `POST /auth/password/reset`: another password by a mailed code; all sessions end.
+pub async fn reset_password(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
+    let Reset { email, code, new_password } = read(&body, "email, code and new_password")?;
+    let (user, ended) = state.accounts.reset_password(&email, &code, new_password).await?;
+    let (address, detail) = (client_address(&request, &state), json!({"ended_sessions": ended}));
+    let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
+    state.accounts.record(entry).await;
+    Ok(HttpResponse::Ok().json(json!({})))
+}

@@ -1,0 +1,277 @@
+//! Carries notifications: reads what has happened from the database, and sends what is due.
+//!
+//! Invariants: an event is read and its messages are put on their way in one transaction, so it is
+//! neither lost nor sent to anybody twice by us; nodes that share a database share the work; a message
+//! that nobody takes is tried for half a day and then kept for its user to look at. An outlet that
+//! answered but whose answer was lost gets the message again.
+
+use super::events::EventKind;
+use super::outlets;
+use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
+use crate::actors::supervisor::Supervisor;
+use crate::actors::trading::Market;
+use crate::auth::Accounts;
+use crate::domain::event::Fill;
+use crate::domain::ids::AccountId;
+use crate::domain::market::Currency;
+use crate::domain::money::{Amount, Decimal};
+use crate::domain::order::Side;
+use crate::domain::time::{MINUTE, SECOND, Timestamp};
+use crate::persistence::db::{Connection, Database};
+use crate::persistence::fills;
+use crate::persistence::notifications::{self as store, Delivery};
+use actix::prelude::*;
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often the database is looked at.
+const EVERY: Duration = Duration::from_secs(1);
+/// Events of one source that are read at once.
+const EVENTS_AT_ONCE: i64 = 500;
+/// Messages that are sent at once.
+const SENT_AT_ONCE: i64 = 16;
+/// How long a message that was taken is left to whoever took it, µs.
+const TAKEN_FOR: i64 = 2 * MINUTE;
+/// Tries before a message is given up.
+const MOST_TRIES: i32 = 12;
+/// The delay after the first failed try, which doubles with each, µs: with twelve tries half a day.
+const FIRST_DELAY: i64 = 20 * SECOND;
+
+/// What the courier works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Users, their secrets and the mailer.
+    pub accounts: Accounts,
+    /// Where events and messages stand.
+    pub database: Database,
+    /// The markets, for their names and units.
+    pub markets: Vec<Arc<Market>>,
+    /// The currencies.
+    pub currencies: Vec<Currency>,
+}
+
+/// The actor. See the module's documentation.
+pub struct Courier {
+    parts: Parts,
+    _lifeline: Lifeline,
+}
+
+/// Starts a courier under this supervisor, on an arbiter of its own.
+///
+/// # Errors
+/// When it does not start.
+pub async fn start(root: &Supervisor, parts: Parts) -> Result<(), Failure> {
+    let spec =
+        ChildSpec::new("courier", Arbiter::new().handle(), move |lifeline| Ok(Courier::new(parts.clone(), lifeline)));
+    root.start(spec.mailbox(16)).await.map(drop)
+}
+
+impl Courier {
+    /// A courier that works until it is stopped.
+    pub fn new(parts: Parts, lifeline: Lifeline) -> Courier {
+        Courier { parts, _lifeline: lifeline }
+    }
+
+    fn round(&mut self, ctx: &mut Context<Courier>) {
+        let parts = self.parts.clone();
+        let work = async move {
+            if let Err(error) = parts.work().await {
+                tracing::warn!(%error, "notifications wait");
+            }
+        };
+        // The next round begins when this one is over.
+        ctx.spawn(work.into_actor(self).map(|(), _, ctx| {
+            ctx.run_later(EVERY, Courier::round);
+        }));
+    }
+}
+
+impl Actor for Courier {
+    type Context = Context<Courier>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.round(ctx);
+    }
+}
+
+impl Supervised for Courier {}
+
+impl Parts {
+    async fn work(&self) -> anyhow::Result<()> {
+        let (parts, now) = (self.clone(), self.accounts.clock_now());
+        let due = actix_web::rt::task::spawn_blocking(move || -> anyhow::Result<Vec<Delivery>> {
+            parts.gather(now)?;
+            Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, SENT_AT_ONCE))?)
+        });
+        let due = due.await??;
+        let sending = due.into_iter().map(|delivery| self.deliver(delivery));
+        futures_util::future::join_all(sending).await.into_iter().collect()
+    }
+
+    /// Puts what has happened on its way.
+    fn gather(&self, now: Timestamp) -> anyhow::Result<()> {
+        for market in &self.markets {
+            self.database.write(|conn| self.gather_fills(conn, market, now))?;
+        }
+        self.database.write(|conn| self.gather_transfers(conn, now))?;
+        Ok(())
+    }
+
+    fn gather_fills(&self, conn: &mut Connection, market: &Market, now: Timestamp) -> diesel::QueryResult<()> {
+        let source = format!("fills {}", market.id.0);
+        let Some(from) = store::position(conn, &source)? else {
+            // What happened before anybody could ask is not told.
+            let newest = store::newest_trade(conn, market.id)?;
+            return store::advance(conn, &source, None, newest).map(drop);
+        };
+        let rows = fills::after(conn, market.id, u64::try_from(from).unwrap_or(0), EVENTS_AT_ONCE)?;
+        let fills: Vec<Fill> = rows.into_iter().map(|row| row.fill).collect();
+        let Some(last) = fills.last() else { return Ok(()) };
+        let to = i64::try_from(last.trade.0).unwrap_or(i64::MAX);
+        if !store::advance(conn, &source, Some(from), to)? {
+            return Ok(());
+        }
+        let listeners = store::listeners(conn, EventKind::Fill.name())?;
+        for fill in &fills {
+            for (account, maker) in [(fill.maker_account, true), (fill.taker_account, false)] {
+                if listeners.contains(&i64::from(account.0)) {
+                    let payload = shown_fill(market, fill, maker).to_string();
+                    store::enqueue(conn, account, EventKind::Fill.name(), &payload, now)?;
+                }
+            }
+        }
+        let prices = fills.iter().map(|fill| i64::try_from(fill.price.0).unwrap_or(i64::MAX));
+        let (lowest, highest) = prices.fold((i64::MAX, 0), |(low, high), price| (low.min(price), high.max(price)));
+        for alert in store::set_off(conn, i32::from(market.id.0), lowest, highest)? {
+            let price = if alert.above { highest } else { lowest };
+            let payload = json!({
+                "product_id": market.config.symbol,
+                "direction": if alert.above { "above" } else { "below" },
+                "threshold": ticks(market, alert.price),
+                "price": ticks(market, price),
+            });
+            let Ok(user) = u32::try_from(alert.user_id) else { continue };
+            store::enqueue(conn, AccountId(user), EventKind::PriceAlert.name(), &payload.to_string(), now)?;
+        }
+        Ok(())
+    }
+
+    fn gather_transfers(&self, conn: &mut Connection, now: Timestamp) -> diesel::QueryResult<()> {
+        let source = "transfers";
+        let Some(from) = store::position(conn, source)? else {
+            let newest = store::newest_entry(conn)?;
+            return store::advance(conn, source, None, newest).map(drop);
+        };
+        let moved = store::transfers_after(conn, from, EVENTS_AT_ONCE)?;
+        let Some((last, ..)) = moved.last() else { return Ok(()) };
+        if !store::advance(conn, source, Some(from), *last)? {
+            return Ok(());
+        }
+        for (_, account, currency, amount) in moved {
+            let (Ok(account), Ok(place)) = (u32::try_from(account), usize::try_from(currency)) else { continue };
+            let (Some(currency), Ok(atoms)) = (self.currencies.get(place), amount.parse::<i128>()) else { continue };
+            let payload = json!({
+                "type": if atoms < 0 { "withdraw" } else { "deposit" },
+                "currency": currency.code,
+                "amount": decimal(Amount(atoms), currency.decimals),
+            });
+            store::enqueue(conn, AccountId(account), EventKind::Transfer.name(), &payload.to_string(), now)?;
+        }
+        Ok(())
+    }
+
+    async fn deliver(&self, delivery: Delivery) -> anyhow::Result<()> {
+        let outcome = self.send(&delivery).await;
+        let (id, tries, now) = (delivery.id, delivery.attempts + 1, self.accounts.clock_now());
+        let database = self.database.clone();
+        let stored = actix_web::rt::task::spawn_blocking(move || match outcome {
+            Ok(()) => database.write(|conn| store::arrived(conn, id)),
+            Err(error) => {
+                let text: String = error.to_string().chars().take(200).collect();
+                let due = next_try(tries, now);
+                tracing::debug!(delivery = id, error = text, again = due.is_some(), "a notification was not taken");
+                database.write(|conn| store::failed(conn, id, &text, due))
+            }
+        });
+        Ok(stored.await??)
+    }
+
+    async fn send(&self, delivery: &Delivery) -> anyhow::Result<()> {
+        let user = AccountId(u32::try_from(delivery.user_id)?);
+        let kind = EventKind::from_name(&delivery.event).ok_or_else(|| anyhow::anyhow!("an unknown kind of event"))?;
+        let payload: Value = serde_json::from_str(&delivery.payload)?;
+        match delivery.kind.as_str() {
+            "email" => {
+                let (subject, text) = kind.message(&payload);
+                let to = self.accounts.user(user).await?.email;
+                Ok(self.accounts.mailer().send(&to, &subject, text).await?)
+            }
+            "line" => {
+                let line = self.accounts.line().ok_or_else(|| anyhow::anyhow!("this server is not linked to LINE"))?;
+                let linked = self.accounts.identities(user).await?;
+                let to = linked.iter().find(|(provider, ..)| provider == "line");
+                let (_, to, _) = to.ok_or_else(|| anyhow::anyhow!("the account is not linked to LINE"))?;
+                line.push(to, kind.message(&payload).1.trim_end()).await
+            }
+            "webhook" => {
+                let hook = self.accounts.webhook(user).await?.ok_or_else(|| anyhow::anyhow!("there is no webhook"))?;
+                let body = json!({"id": delivery.id, "event": delivery.event, "data": payload}).to_string();
+                let seconds = self.accounts.clock_now().seconds();
+                outlets::webhook(
+                    &hook.url,
+                    hook.secret.expose().as_bytes(),
+                    seconds,
+                    body,
+                    self.accounts.private_webhooks(),
+                )
+                .await
+            }
+            other => Err(anyhow::anyhow!("there is no outlet {other}")),
+        }
+    }
+}
+
+/// When a message is tried again after so many tries; `None` when it is given up.
+fn next_try(tries: i32, now: Timestamp) -> Option<Timestamp> {
+    let doubled = u32::try_from(tries - 1).ok().and_then(|times| 2_i64.checked_pow(times))?;
+    (tries < MOST_TRIES).then(|| now + FIRST_DELAY.saturating_mul(doubled))
+}
+
+fn decimal(amount: Amount, decimals: u8) -> String {
+    Decimal { units: amount.0, decimals }.to_string()
+}
+
+fn ticks(market: &Market, price: i64) -> String {
+    let step = market.config.tick;
+    Decimal { units: i128::from(price) * i128::from(step.units), decimals: step.decimals }.to_string()
+}
+
+fn shown_fill(market: &Market, fill: &Fill, maker: bool) -> Value {
+    let buys = (fill.maker_side == Side::Buy) == maker;
+    let fee = if maker { fill.maker_fee } else { fill.taker_fee };
+    json!({
+        "trade_id": fill.trade.0,
+        "product_id": market.config.symbol,
+        "side": if buys { "buy" } else { "sell" },
+        "liquidity": if maker { "M" } else { "T" },
+        "price": ticks(market, i64::try_from(fill.price.0).unwrap_or(i64::MAX)),
+        "size": decimal(fill.base, market.base.decimals),
+        "fee": decimal(fee, market.quote.decimals),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_get_rarer_and_end_after_half_a_day() {
+        let now = Timestamp(0);
+        let delays: Vec<i64> = (1..).map_while(|tries| next_try(tries, now)).map(|at| at.0 / SECOND).collect();
+        assert_eq!(delays[..3], [20, 40, 80]);
+        assert_eq!(delays.len(), 11);
+        let hours = delays.iter().sum::<i64>() / 3600;
+        assert!((10..30).contains(&hours), "{hours}");
+    }
+}

@@ -1,0 +1,325 @@
+//! The tables of notifications: where users want them, price alerts, and what is on its way.
+
+use super::db::Connection;
+use super::schema::{deliveries, fills, ledger_entries, notified, outlets, price_alerts};
+use crate::domain::ids::{AccountId, MarketId};
+use crate::domain::time::Timestamp;
+use diesel::prelude::*;
+use std::fmt;
+
+/// Where a user wants to be told of what. `Debug` hides the secret.
+#[derive(Clone, PartialEq, Eq, Queryable, Insertable)]
+#[diesel(table_name = outlets)]
+pub struct OutletRow {
+    /// Whose, an account number.
+    pub user_id: i64,
+    /// `email`, `line` or `webhook`.
+    pub kind: String,
+    /// Where webhooks go.
+    pub target: String,
+    /// What signs webhooks, encrypted.
+    pub secret: Vec<u8>,
+    /// Names of events with commas between them.
+    pub events: String,
+}
+
+impl fmt::Debug for OutletRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutletRow").field("user_id", &self.user_id).field("kind", &self.kind).finish_non_exhaustive()
+    }
+}
+
+/// The outlets of a user.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn outlets_of(conn: &mut Connection, user: AccountId) -> QueryResult<Vec<OutletRow>> {
+    outlets::table.filter(outlets::user_id.eq(i64::from(user.0))).order(outlets::kind).load(conn)
+}
+
+/// Stores an outlet in place of an older one of the same kind.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn put_outlet(conn: &mut Connection, row: &OutletRow) -> QueryResult<()> {
+    diesel::delete(outlets::table.find((row.user_id, &row.kind))).execute(conn)?;
+    diesel::insert_into(outlets::table).values(row).execute(conn).map(drop)
+}
+
+/// Removes an outlet; false when there is none.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn remove_outlet(conn: &mut Connection, user: AccountId, kind: &str) -> QueryResult<bool> {
+    Ok(diesel::delete(outlets::table.find((i64::from(user.0), kind))).execute(conn)? > 0)
+}
+
+/// A price that a user waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Queryable)]
+pub struct AlertRow {
+    /// Its number.
+    pub id: i64,
+    /// Whose, an account number.
+    pub user_id: i64,
+    /// In which market.
+    pub market: i32,
+    /// Whether it waits for a price at or above, rather than at or below.
+    pub above: bool,
+    /// Ticks.
+    pub price: i64,
+    /// µs since 1970.
+    pub created_at: i64,
+}
+
+/// Adds an alert, unless the user has `most` already.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn add_alert(
+    conn: &mut Connection,
+    user: AccountId,
+    market: MarketId,
+    (above, price): (bool, i64),
+    most: i64,
+    now: Timestamp,
+) -> QueryResult<bool> {
+    let id = i64::from(user.0);
+    let count: i64 = price_alerts::table.filter(price_alerts::user_id.eq(id)).count().get_result(conn)?;
+    if count >= most {
+        return Ok(false);
+    }
+    diesel::insert_into(price_alerts::table)
+        .values((
+            price_alerts::user_id.eq(id),
+            price_alerts::market.eq(i32::from(market.0)),
+            price_alerts::above.eq(above),
+            price_alerts::price.eq(price),
+            price_alerts::created_at.eq(now.0),
+        ))
+        .execute(conn)?;
+    Ok(true)
+}
+
+/// The alerts of a user, newest first.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn alerts_of(conn: &mut Connection, user: AccountId) -> QueryResult<Vec<AlertRow>> {
+    price_alerts::table.filter(price_alerts::user_id.eq(i64::from(user.0))).order(price_alerts::id.desc()).load(conn)
+}
+
+/// Removes an alert of a user; false when there is none.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn remove_alert(conn: &mut Connection, user: AccountId, id: i64) -> QueryResult<bool> {
+    let own = price_alerts::table.find(id).filter(price_alerts::user_id.eq(i64::from(user.0)));
+    Ok(diesel::delete(own).execute(conn)? > 0)
+}
+
+/// Takes out the alerts of a market that a trade at this price sets off.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn set_off(conn: &mut Connection, market: i32, lowest: i64, highest: i64) -> QueryResult<Vec<AlertRow>> {
+    let reached = price_alerts::table.filter(price_alerts::market.eq(market)).filter(
+        price_alerts::above
+            .eq(true)
+            .and(price_alerts::price.le(highest))
+            .or(price_alerts::above.eq(false).and(price_alerts::price.ge(lowest))),
+    );
+    let rows: Vec<AlertRow> = reached.load(conn)?;
+    for row in &rows {
+        diesel::delete(price_alerts::table.find(row.id)).execute(conn)?;
+    }
+    Ok(rows)
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Queryable)]
+pub struct Delivery {
+    /// Its number.
+    pub id: i64,
+    /// For whom, an account number.
+    pub user_id: i64,
+    /// The kind of outlet.
+    pub kind: String,
+    /// The event's name.
+    pub event: String,
+    /// JSON.
+    pub payload: String,
+    /// µs since 1970.
+    pub created_at: i64,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// When it is to be tried, µs since 1970; `None` when it has been given up.
+    pub due_at: Option<i64>,
+    /// Why the last try failed; may be empty.
+    pub last_error: String,
+}
+
+/// Puts an event on its way to every outlet of a user that wants it, and says how many there are.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn enqueue(
+    conn: &mut Connection,
+    user: AccountId,
+    event: &str,
+    payload: &str,
+    now: Timestamp,
+) -> QueryResult<usize> {
+    let wanted = outlets_of(conn, user)?;
+    let wanted = wanted.iter().filter(|outlet| outlet.events.split(',').any(|name| name == event));
+    let mut count = 0;
+    for outlet in wanted {
+        diesel::insert_into(deliveries::table)
+            .values((
+                deliveries::user_id.eq(i64::from(user.0)),
+                deliveries::kind.eq(&outlet.kind),
+                deliveries::event.eq(event),
+                deliveries::payload.eq(payload),
+                deliveries::created_at.eq(now.0),
+                deliveries::attempts.eq(0),
+                deliveries::due_at.eq(now.0),
+                deliveries::last_error.eq(""),
+            ))
+            .execute(conn)?;
+        count += 1;
+    }
+    Ok(count)
+}
+
+/// Takes deliveries that are due, `most` at most: they are due again at `again`, so that they come
+/// back when whoever took them dies, and no other node takes them meanwhile.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn take_due(conn: &mut Connection, now: Timestamp, again: Timestamp, most: i64) -> QueryResult<Vec<Delivery>> {
+    let due: Vec<Delivery> =
+        deliveries::table.filter(deliveries::due_at.le(now.0)).order(deliveries::due_at).limit(most).load(conn)?;
+    let mut taken = Vec::with_capacity(due.len());
+    for delivery in due {
+        let free = deliveries::table.find(delivery.id).filter(deliveries::due_at.eq(delivery.due_at));
+        if diesel::update(free).set(deliveries::due_at.eq(again.0)).execute(conn)? > 0 {
+            taken.push(delivery);
+        }
+    }
+    Ok(taken)
+}
+
+/// A delivery arrived.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn arrived(conn: &mut Connection, id: i64) -> QueryResult<()> {
+    diesel::delete(deliveries::table.find(id)).execute(conn).map(drop)
+}
+
+/// A delivery failed; it is due again, or given up without a time.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn failed(conn: &mut Connection, id: i64, error: &str, due: Option<Timestamp>) -> QueryResult<()> {
+    diesel::update(deliveries::table.find(id))
+        .set((
+            deliveries::attempts.eq(deliveries::attempts + 1),
+            deliveries::due_at.eq(due.map(|at| at.0)),
+            deliveries::last_error.eq(error),
+        ))
+        .execute(conn)
+        .map(drop)
+}
+
+/// Deliveries of a user that were given up, newest first, 100 at most.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn given_up(conn: &mut Connection, user: AccountId) -> QueryResult<Vec<Delivery>> {
+    deliveries::table
+        .filter(deliveries::user_id.eq(i64::from(user.0)))
+        .filter(deliveries::due_at.is_null())
+        .order(deliveries::id.desc())
+        .limit(100)
+        .load(conn)
+}
+
+/// Tries a delivery of a user that was given up once more; false when there is none.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn retry(conn: &mut Connection, user: AccountId, id: i64, now: Timestamp) -> QueryResult<bool> {
+    let own = deliveries::table
+        .find(id)
+        .filter(deliveries::user_id.eq(i64::from(user.0)))
+        .filter(deliveries::due_at.is_null());
+    let again = (deliveries::due_at.eq(now.0), deliveries::attempts.eq(0));
+    Ok(diesel::update(own).set(again).execute(conn)? > 0)
+}
+
+/// How far a source was read; `None` when it never was.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn position(conn: &mut Connection, source: &str) -> QueryResult<Option<i64>> {
+    notified::table.find(source).select(notified::position).first(conn).optional()
+}
+
+/// Moves on; false when another node has moved on from there already.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn advance(conn: &mut Connection, source: &str, from: Option<i64>, to: i64) -> QueryResult<bool> {
+    let changed = match from {
+        Some(from) => diesel::update(notified::table.find(source).filter(notified::position.eq(from)))
+            .set(notified::position.eq(to))
+            .execute(conn)?,
+        None => diesel::insert_into(notified::table)
+            .values((notified::source.eq(source), notified::position.eq(to)))
+            .execute(conn)?,
+    };
+    Ok(changed > 0)
+}
+
+/// The newest trade number of a market in the database; 0 before the first.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn newest_trade(conn: &mut Connection, market: MarketId) -> QueryResult<i64> {
+    let trades = fills::table.filter(fills::market.eq(i32::from(market.0)));
+    Ok(trades.select(diesel::dsl::max(fills::trade)).first::<Option<i64>>(conn)?.unwrap_or(0))
+}
+
+/// The newest number of a ledger entry; 0 before the first.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn newest_entry(conn: &mut Connection) -> QueryResult<i64> {
+    Ok(ledger_entries::table.select(diesel::dsl::max(ledger_entries::id)).first::<Option<i64>>(conn)?.unwrap_or(0))
+}
+
+/// A movement of money in or out: number, account, currency, signed amount in atoms.
+pub type Moved = (i64, i64, i32, String);
+
+/// Movements of money after this number, oldest first.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn transfers_after(conn: &mut Connection, id: i64, most: i64) -> QueryResult<Vec<Moved>> {
+    ledger_entries::table
+        .filter(ledger_entries::id.gt(id))
+        .filter(ledger_entries::transfer.is_not_null())
+        .order(ledger_entries::id)
+        .limit(most)
+        .select((ledger_entries::id, ledger_entries::account, ledger_entries::currency, ledger_entries::amount))
+        .load(conn)
+}
+
+/// Which of these accounts have an outlet that wants this event.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn listeners(conn: &mut Connection, event: &str) -> QueryResult<Vec<i64>> {
+    let rows: Vec<(i64, String)> = outlets::table.select((outlets::user_id, outlets::events)).load(conn)?;
+    Ok(rows.into_iter().filter(|(_, events)| events.split(',').any(|name| name == event)).map(|(id, _)| id).collect())
+}

@@ -1,0 +1,226 @@
+//! Second factors, and sign-in through other providers.
+
+use crate::provider::{Provider, new_key};
+use crate::server::{Answer, Client, Server};
+use crate::sessions::post;
+use aws_lc_rs::hmac;
+use jsonwebtoken::{Algorithm, Header};
+use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const PASSWORD: &str = "correct horse battery";
+
+fn base32(text: &str) -> Vec<u8> {
+    let signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+    let bits: Vec<u8> = text
+        .chars()
+        .flat_map(|sign| {
+            let value = signs.find(sign).unwrap() as u8;
+            (0..5).rev().map(move |place| value >> place & 1)
+        })
+        .collect();
+    bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |all, bit| all << 1 | bit)).collect()
+}
+
+/// What an authenticator shows, some steps from now.
+fn totp(secret: &str, steps: i64) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &base32(secret));
+    let tag = hmac::sign(&key, &(now / 30 + steps).to_be_bytes());
+    let tag = tag.as_ref();
+    let offset = usize::from(tag[19] & 15);
+    let number = u32::from_be_bytes(tag[offset..offset + 4].try_into().unwrap()) & 0x7fff_ffff;
+    format!("{:06}", number % 1_000_000)
+}
+
+fn sign_in(server: &Server, code: Value) -> (u16, String) {
+    let body = json!({"email": "ada@example.org", "password": PASSWORD, "totp": code});
+    let answer = post(&mut server.client(""), "/auth/sign-in", &body);
+    (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_second_factor_is_asked_for_and_counts_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let seed = post(&mut ada, "/auth/totp", &json!({})).json();
+    let secret = seed["secret"].as_str().unwrap();
+    assert!(seed["uri"].as_str().unwrap().contains(&format!("secret={secret}")));
+    // Not asked for before it is confirmed.
+    assert_eq!(sign_in(&server, Value::Null).0, 200);
+    assert_eq!(post(&mut ada, "/auth/totp/confirm", &json!({"code": "000000"})).json()["code"], "wrong_code");
+    let confirmed = post(&mut ada, "/auth/totp/confirm", &json!({"code": totp(secret, -1)}));
+    assert_eq!(confirmed.status, 200, "{}", confirmed.json());
+    let codes = confirmed.json()["recovery_codes"].clone();
+    assert_eq!(codes.as_array().unwrap().len(), 10);
+    assert_eq!(post(&mut ada, "/auth/totp", &json!({})).json()["code"], "second_factor_present");
+
+    assert_eq!(sign_in(&server, Value::Null), (401, "second_factor_required".into()));
+    assert_eq!(sign_in(&server, json!("000000")), (400, "wrong_code".into()));
+    let code = totp(secret, 0);
+    assert_eq!(sign_in(&server, json!(code)).0, 200);
+    assert_eq!(sign_in(&server, json!(code)), (400, "wrong_code".into()), "no code counts twice");
+    assert_eq!(sign_in(&server, codes[0].clone()).0, 200);
+    assert_eq!(sign_in(&server, codes[0].clone()), (400, "wrong_code".into()));
+    let lower = codes[1].as_str().unwrap().to_lowercase();
+    assert_eq!(sign_in(&server, json!(lower)).0, 200);
+
+    let remove = |client: &mut Client, code: &Value| {
+        client.send("DELETE", "/auth/totp", json!({"password": PASSWORD, "code": code}).to_string().as_bytes()).unwrap()
+    };
+    assert_eq!(remove(&mut ada, &json!("nonsense")).status, 400);
+    assert_eq!(remove(&mut ada, &codes[2]).status, 200);
+    assert_eq!(sign_in(&server, Value::Null).0, 200);
+    assert_eq!(ada.get("/auth/totp"), json!({"enabled": false}));
+}
+
+/// A browser: cookies of one site.
+struct Browser<'a> {
+    server: &'a Server,
+    cookies: Vec<(String, String)>,
+}
+
+impl Browser<'_> {
+    fn send(&mut self, method: &str, path: &str, more: &str) -> Answer {
+        let cookies: Vec<_> = self.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let text = format!(
+            "{method} /v1{path} HTTP/1.1\r\nHost: agora.test\r\nCookie: {}\r\n{more}Content-Length: 0\r\n\r\n",
+            cookies.join("; ")
+        );
+        let answer = self.server.client("").send_raw(text.as_bytes()).unwrap();
+        for (_, set) in answer.headers.iter().filter(|(name, _)| name == "set-cookie") {
+            let (name, value) = set.split(';').next().unwrap().split_once('=').unwrap();
+            self.cookies.retain(|(other, _)| other != name);
+            self.cookies.push((name.to_owned(), value.to_owned()));
+        }
+        answer
+    }
+
+    /// Goes to the provider, where somebody says yes, and comes back.
+    fn sign_in(&mut self, at: &Provider, id: &str, subject: &str, change: impl FnOnce(&mut Value)) -> Answer {
+        let left = self.send("GET", &format!("/auth/oidc/{id}/start?back=/wallet"), "");
+        assert_eq!(left.status, 302, "{}", left.json());
+        let (code, state) = at.consent(left.header("location").unwrap(), change, subject);
+        self.send("GET", &format!("/auth/oidc/{id}/callback?code={code}&state={state}"), "")
+    }
+}
+
+struct Scene {
+    _folder: tempfile::TempDir,
+    provider: Provider,
+    server: Server,
+}
+
+impl Scene {
+    fn new() -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let provider = Provider::start();
+        let file = folder.path().join("providers.toml");
+        std::fs::write(&file, provider.settings()).unwrap();
+        let server = Server::start_with(folder.path(), &["--accounts-providers", file.to_str().unwrap()]);
+        Scene { _folder: folder, provider, server }
+    }
+
+    fn browser(&self) -> Browser<'_> {
+        Browser { server: &self.server, cookies: Vec::new() }
+    }
+}
+
+#[test]
+fn people_sign_in_through_a_provider_and_link_it() {
+    let scene = Scene::new();
+    let listed = scene.server.client("").get("/auth/providers");
+    assert_eq!(listed, json!([{"id": "local", "name": "Local"}, {"id": "line", "name": "line"}]));
+    let verified = |email: &'static str| {
+        move |claims: &mut Value| {
+            claims["email"] = email.into();
+            claims["email_verified"] = true.into();
+            claims["name"] = "Ada".into();
+        }
+    };
+    let mut browser = scene.browser();
+    let back = browser.sign_in(&scene.provider, "local", "ada", verified("ada@example.org"));
+    assert_eq!((back.status, back.header("location")), (302, Some("/wallet")), "{}", back.json());
+    let me = browser.send("GET", "/auth/me", "").json();
+    assert_eq!((&me["email"], &me["name"]), (&json!("ada@example.org"), &json!("Ada")));
+    assert_eq!(browser.send("GET", "/accounts", "").status, 200);
+    // Again, from elsewhere, without an address: the identity is what counts.
+    let mut phone = scene.browser();
+    assert_eq!(phone.sign_in(&scene.provider, "local", "ada", |_| ()).status, 302);
+    assert_eq!(phone.send("GET", "/auth/me", "").json()["id"], me["id"]);
+    // LINE gives no address here, and its own endpoint checks the token.
+    let mut line = scene.browser();
+    assert_eq!(line.sign_in(&scene.provider, "line", "U123", |_| ()).status, 302);
+    let other = line.send("GET", "/auth/me", "").json();
+    assert!(other["id"] != me["id"] && other["email"].as_str().unwrap().ends_with("@users.invalid"));
+
+    // An address that has an account, or that is not verified, takes nothing over.
+    Client::sign_up(&scene.server, "bob@example.org");
+    let taken = scene.browser().sign_in(&scene.provider, "local", "eve", verified("bob@example.org"));
+    assert_eq!((taken.status, &taken.json()["code"]), (409, &json!("email_taken")));
+    let mut eve = scene.browser();
+    eve.sign_in(&scene.provider, "local", "eve", |claims| claims["email"] = "bob@example.org".into());
+    assert!(eve.send("GET", "/auth/me", "").json()["email"].as_str().unwrap().ends_with("@users.invalid"));
+
+    // Linking: from a session, with the header that only our pages know.
+    let csrf = browser.cookies.iter().find(|(name, _)| name == "agora_csrf").unwrap().1.clone();
+    assert_eq!(browser.send("POST", "/auth/identities/line", "").status, 403);
+    let left = browser.send("POST", "/auth/identities/line", &format!("X-CSRF-Token: {csrf}\r\n"));
+    let (code, state) = scene.provider.consent(left.json()["url"].as_str().unwrap(), |_| (), "U999");
+    assert_eq!(browser.send("GET", &format!("/auth/oidc/line/callback?code={code}&state={state}"), "").status, 302);
+    assert_eq!(browser.send("GET", "/auth/identities", "").json().as_array().unwrap().len(), 2);
+    let mut by_line = scene.browser();
+    by_line.sign_in(&scene.provider, "line", "U999", |_| ());
+    assert_eq!(by_line.send("GET", "/auth/me", "").json()["id"], me["id"]);
+    assert_eq!(browser.send("DELETE", "/auth/identities/line", &format!("X-CSRF-Token: {csrf}\r\n")).status, 200);
+
+    // A token that an app got by itself.
+    let token = scene.provider.sign(&scene.provider.claims("ada", "any"));
+    let session = post(&mut scene.server.client(""), "/auth/oidc/local/token", &json!({"id_token": token}));
+    assert_eq!(session.json()["user"]["id"], me["id"]);
+}
+
+#[test]
+fn forged_and_foreign_identities_are_refused() {
+    let scene = Scene::new();
+    let refused = |answer: &Answer, status: u16, code: &str| {
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (status, Some(code)), "{}", answer.json());
+    };
+    let changes: [fn(&mut Value); 5] = [
+        |claims| claims["nonce"] = "another".into(),
+        |claims| claims["aud"] = "somebody-else".into(),
+        |claims| claims["iss"] = "http://elsewhere".into(),
+        |claims| claims["exp"] = 1_000_000_000.into(),
+        |claims| claims["sub"] = "".into(),
+    ];
+    for id in ["local", "line"] {
+        for change in changes {
+            refused(&scene.browser().sign_in(&scene.provider, id, "ada", change), 401, "provider_refused");
+        }
+    }
+    let mut browser = scene.browser();
+    let left = browser.send("GET", "/auth/oidc/local/start", "");
+    let (code, state) = scene.provider.consent(left.header("location").unwrap(), |_| (), "ada");
+    let path = |code: &str, state: &str| format!("/auth/oidc/local/callback?code={code}&state={state}");
+    // Another browser, another state, another provider, an unknown code.
+    refused(&scene.browser().send("GET", &path(&code, &state), ""), 400, "provider_flow");
+    refused(&browser.send("GET", &path(&code, "guess"), ""), 400, "provider_flow");
+    let other = format!("/auth/oidc/line/callback?code={code}&state={state}");
+    refused(&browser.send("GET", &other, ""), 400, "provider_flow");
+    refused(&browser.send("GET", &path("guess", &state), ""), 401, "provider_refused");
+    refused(&browser.send("GET", "/auth/oidc/nobody/start", ""), 404, "not_found");
+
+    let (foreign, _) = new_key();
+    let claims = scene.provider.claims("ada", "any");
+    let header = Header { kid: Some("key-1".into()), ..Header::new(Algorithm::ES256) };
+    let mut forged = vec![jsonwebtoken::encode(&header, &claims, &foreign).unwrap()];
+    let secret = jsonwebtoken::EncodingKey::from_secret(crate::provider::SECRET.as_bytes());
+    let header = Header { kid: Some("key-1".into()), ..Header::new(Algorithm::HS256) };
+    forged.push(jsonwebtoken::encode(&header, &claims, &secret).unwrap());
+    forged.push("a.b.c".into());
+    for token in forged {
+        let answer = post(&mut scene.server.client(""), "/auth/oidc/local/token", &json!({"id_token": token}));
+        refused(&answer, 401, "provider_refused");
+    }
+}

@@ -1,0 +1,121 @@
+//! Rate limits, lock-out, and settings that change at run time.
+
+use crate::roles::{make_admin, sign_in};
+use crate::server::{Client, Server};
+use crate::sessions::post;
+use serde_json::json;
+
+/// A server that counts clients on this machine too.
+fn start(folder: &std::path::Path) -> Server {
+    make_admin(folder);
+    Server::start_with(folder, &["--accounts-unlimited", "192.0.2.0/24", "--accounts-trusted-proxies", "127.0.0.1"])
+}
+
+fn put(admin: &mut Client, key: &str, body: serde_json::Value) -> crate::server::Answer {
+    admin.send("PUT", &format!("/admin/config/{key}"), body.to_string().as_bytes()).unwrap()
+}
+
+/// A public question by a client that a proxy names.
+fn ask(client: &mut Client, path: &str, address: &str) -> crate::server::Answer {
+    let text = format!("GET /v1{path} HTTP/1.1\r\nHost: agora\r\nX-Forwarded-For: {address}\r\n\r\n");
+    client.send_raw(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn limits_count_by_class_and_client_and_are_changed_while_the_program_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut admin = sign_in(&server, "root@example.org");
+    let limit = json!({"per_second": 1, "burst": 3});
+    assert_eq!(put(&mut admin, "limits.public", json!({"value": limit})).status, 200);
+    let mut anybody = server.client("");
+    for left in ["2", "1", "0"] {
+        let answer = ask(&mut anybody, "/time", "198.51.100.7");
+        assert_eq!((answer.status, answer.header("ratelimit-remaining")), (200, Some(left)));
+        assert_eq!(answer.header("ratelimit-limit"), Some("3"));
+    }
+    let refused = ask(&mut anybody, "/products", "198.51.100.7");
+    assert_eq!((refused.status, refused.json()["message"].as_str()), (429, Some("Public rate limit exceeded")));
+    assert_eq!((refused.header("retry-after"), refused.json()["code"].as_str()), (Some("1"), Some("rate_limited")));
+    assert!(refused.header("ratelimit-reset").is_some());
+    // Others are not concerned: another address, an exempt one, another class.
+    assert_eq!(ask(&mut anybody, "/time", "198.51.100.8").status, 200);
+    for _ in 0..5 {
+        let exempt = ask(&mut anybody, "/time", "192.0.2.1");
+        assert_eq!((exempt.status, exempt.header("ratelimit-limit")), (200, None));
+    }
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    assert_eq!(put(&mut admin, "limits.private", json!({"value": limit})).status, 200);
+    let statuses: Vec<u16> = (0..4).map(|_| ada.send("GET", "/accounts", b"").unwrap().status).collect();
+    assert_eq!(statuses, [200, 200, 200, 429]);
+    let refused = ada.send("GET", "/orders", b"").unwrap();
+    assert_eq!(refused.json()["message"], "Private rate limit exceeded");
+    assert_eq!(bob.send("GET", "/accounts", b"").unwrap().status, 200);
+    assert_eq!(ada.send("GET", "/fills?product_id=BTC-USDT", b"").unwrap().status, 200);
+    // Failing to say who one is does not go on for ever.
+    let statuses: Vec<u16> = (0..4).map(|_| ask(&mut anybody, "/accounts", "198.51.100.9").status).collect();
+    assert_eq!(statuses, [401, 401, 401, 429]);
+}
+
+#[test]
+fn settings_are_checked_compared_and_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    make_admin(folder.path());
+    let mut server = Server::start(folder.path());
+    let mut admin = sign_in(&server, "root@example.org");
+    let listed = admin.get("/admin/config");
+    assert!(listed.as_array().unwrap().iter().any(|setting| setting["key"] == "limits.public"));
+    assert_eq!(server.client("").get("/notice"), json!({"notice": ""}));
+    assert_eq!(put(&mut admin, "notice", json!({"value": "Maintenance at noon", "version": 0})).json()["version"], 1);
+    assert_eq!(server.client("").get("/notice"), json!({"notice": "Maintenance at noon"}));
+    let stale = put(&mut admin, "notice", json!({"value": "Another", "version": 0}));
+    assert_eq!((stale.status, &stale.json()["code"]), (409, &json!("setting_changed")));
+    assert_eq!(put(&mut admin, "notice", json!({"value": "Done", "version": 1})).json()["version"], 2);
+    assert_eq!(put(&mut admin, "notice", json!({"value": ""})).json()["version"], 3);
+    for (key, value, code) in [
+        ("notice", json!(7), "invalid_value"),
+        ("limits.public", json!({"per_second": -1, "burst": 1}), "invalid_value"),
+        ("nothing", json!(1), "not_found"),
+    ] {
+        assert_eq!(put(&mut admin, key, json!({"value": value})).json()["code"], code, "{key}");
+    }
+    let notice = admin.get("/admin/config/notice");
+    let values: Vec<_> = notice["history"].as_array().unwrap().iter().map(|row| row["value"].clone()).collect();
+    assert_eq!(values, [json!(""), json!("Done"), json!("Maintenance at noon")]);
+    assert_eq!(notice["set_by"], admin.get("/auth/me")["id"]);
+    assert_eq!(admin.get("/admin/audit?action=config_changed&limit=1")[0]["detail"]["before"], "Done");
+
+    assert_eq!(put(&mut admin, "accounts.sign_up", json!({"value": false})).status, 200);
+    server.process.kill().unwrap();
+    server.process.wait().unwrap();
+    let server = Server::start(folder.path());
+    let body = json!({"email": "ada@example.org", "password": "correct horse battery"});
+    let refused = post(&mut server.client(""), "/auth/sign-up", &body);
+    assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("sign_up_closed")));
+}
+
+#[test]
+fn guessing_passwords_takes_longer_and_longer() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    Client::sign_up(&server, "ada@example.org");
+    let guess = |email: &str, password: &str| {
+        post(&mut server.client(""), "/auth/sign-in", &json!({"email": email, "password": password}))
+    };
+    for email in ["ada@example.org", "nobody@example.org"] {
+        let (mut first, mut refused) = (None, 0);
+        for _ in 0..12 {
+            let answer = guess(email, "wrong password");
+            match answer.status {
+                401 => assert_eq!(*first.get_or_insert(answer.json()), answer.json()),
+                status => {
+                    assert_eq!((status, &answer.json()["code"]), (429, &json!("too_many_attempts")));
+                    assert!(answer.header("retry-after").is_some());
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused >= 1, "{email}");
+    }
+}

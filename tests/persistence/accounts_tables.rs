@@ -1,0 +1,176 @@
+//! The tables of accounts, on either database.
+
+use crate::new;
+use agora::domain::ids::AccountId;
+use agora::domain::time::Timestamp;
+use agora::persistence::api_keys::{self, KeyUse, StoredKey};
+use agora::persistence::audit::{self, Entry, Filter};
+use agora::persistence::db::{Database, DbError};
+use agora::persistence::notifications::{self, OutletRow};
+use agora::persistence::runtime_config::{self, Version};
+use agora::persistence::{identities, mailed_codes, second_factors, users};
+use serde_json::json;
+
+fn user(database: &Database, email: &str) -> AccountId {
+    database.write(|c| users::create(c, &new(email), Timestamp(5))).unwrap().id
+}
+
+pub fn keys_codes_and_factors(database: &Database) {
+    let (ada, bob) = (user(database, "ada_x@example.org"), user(database, "adaxx@example.org"));
+    let key = StoredKey {
+        id: "k1".into(),
+        user_id: i64::from(ada.0),
+        label: "bot".into(),
+        secret: vec![1, 2, 3],
+        passphrase: vec![4],
+        scopes: "view,trade".into(),
+        networks: String::new(),
+        created_at: 10,
+        expires_at: Some(99),
+        revoked_at: None,
+        last_used: None,
+        last_used_from: None,
+    };
+    database.write_durably(|c| api_keys::create(c, &key)).unwrap();
+    assert!(matches!(database.write(|c| api_keys::create(c, &key)), Err(DbError::Taken)));
+    let used = KeyUse { id: "k1".into(), at: Timestamp(20), from: "192.0.2.1".into() };
+    database.write(|c| api_keys::used(c, &[used])).unwrap();
+    let found = database.read(|c| api_keys::by_id(c, "k1")).unwrap().unwrap();
+    let expected = StoredKey { last_used: Some(20), last_used_from: Some("192.0.2.1".into()), ..key };
+    assert_eq!(found, expected);
+    assert_eq!(database.read(|c| api_keys::count_of(c, ada)).unwrap(), 1);
+    assert!(!database.write(|c| api_keys::revoke(c, bob, "k1", Timestamp(30))).unwrap());
+    assert!(database.write(|c| api_keys::revoke(c, ada, "k1", Timestamp(30))).unwrap());
+    assert_eq!(database.read(|c| api_keys::revoked_since(c, Timestamp(30))).unwrap(), ["k1"]);
+    assert_eq!(database.read(|c| api_keys::revoked_since(c, Timestamp(31))).unwrap(), Vec::<String>::new());
+    assert_eq!(database.read(|c| api_keys::of_user(c, ada)).unwrap(), []);
+
+    // Signs that mean something to LIKE mean themselves.
+    let search = |text: &str| database.read(|c| users::search(c, text, AccountId(0), 9)).unwrap().len();
+    assert_eq!((search("ADA"), search("a_x@"), search("%"), search("\\")), (2, 1, 0, 0));
+    database.write(|c| users::set_profile(c, ada, "Ada", "https://example.org/a.png")).unwrap();
+    database.write(|c| users::set_frozen(c, ada, true)).unwrap();
+    let shown = database.read(|c| users::by_id(c, ada)).unwrap().unwrap();
+    assert_eq!((shown.name.as_str(), shown.photo.as_str(), shown.frozen), ("Ada", "https://example.org/a.png", true));
+
+    for code in [[1], [2]] {
+        database.write(|c| mailed_codes::put(c, ada, "reset", &code, Timestamp(50))).unwrap();
+    }
+    database.write(|c| mailed_codes::missed(c, ada, "reset")).unwrap();
+    let code = database.read(|c| mailed_codes::get(c, ada, "reset")).unwrap().unwrap();
+    assert_eq!((code.code, code.attempts, code.expires_at), (vec![2], 1, Timestamp(50)));
+    database.write(|c| mailed_codes::remove(c, ada, "reset")).unwrap();
+    assert_eq!(database.read(|c| mailed_codes::get(c, ada, "reset")).unwrap(), None);
+
+    for seed in [[1], [2]] {
+        database.write(|c| second_factors::begin_totp(c, ada, &seed)).unwrap();
+    }
+    let step = |step| database.write(|c| second_factors::use_step(c, ada, step)).unwrap();
+    assert_eq!((step(7), step(7), step(6), step(8)), (true, false, false, true));
+    database.write(|c| second_factors::confirm_totp(c, ada, &[vec![1], vec![2]])).unwrap();
+    assert!(matches!(database.write(|c| second_factors::begin_totp(c, ada, &[3])), Err(DbError::Taken)));
+    let recover = |code: u8| database.write(|c| second_factors::use_recovery_code(c, ada, &[code])).unwrap();
+    assert_eq!((recover(1), recover(1), recover(3)), (true, false, false));
+    assert_eq!(database.read(|c| second_factors::totp_of(c, ada)).unwrap().unwrap().secret, [2]);
+    database.write(|c| second_factors::remove_totp(c, ada)).unwrap();
+    assert_eq!(database.read(|c| second_factors::totp_of(c, ada)).unwrap(), None);
+
+    let link = |subject: &str, user| database.write(|c| identities::link(c, "line", subject, user, Timestamp(9)));
+    link("u1", ada).unwrap();
+    assert!(matches!(link("u1", bob), Err(DbError::Taken)), "one user for an identity");
+    assert!(matches!(link("u2", ada), Err(DbError::Taken)), "one identity at a provider");
+    assert_eq!(database.read(|c| identities::user_of(c, "line", "u1")).unwrap(), Some(ada));
+    assert_eq!(database.read(|c| identities::of_user(c, ada)).unwrap(), [("line".into(), "u1".into(), 9)]);
+    assert!(database.write(|c| identities::unlink(c, "line", ada)).unwrap());
+    assert_eq!(database.read(|c| identities::user_of(c, "line", "u1")).unwrap(), None);
+}
+
+pub fn the_audit_log_and_settings(database: &Database) {
+    let (ada, bob) = (user(database, "a@example.org"), user(database, "b@example.org"));
+    for (action, actor, subject) in [("one", ada, ada), ("two", bob, ada), ("three", bob, bob)] {
+        let address = "192.0.2.1".parse().ok();
+        let (actor, subject) = (Some(actor), Some(subject));
+        let entry = Entry { action, actor, subject, address, detail: json!({"before": 1}) };
+        database.write_durably(|c| audit::record(c, &entry, Timestamp(7))).unwrap();
+    }
+    let list = |filter: Filter| -> Vec<String> {
+        let rows = database.read(|c| audit::list(c, &Filter { limit: 9, ..filter })).unwrap();
+        rows.into_iter().map(|row| row.action).collect()
+    };
+    assert_eq!(list(Filter::default()), ["three", "two", "one"]);
+    assert_eq!(list(Filter { subject: Some(ada), ..Filter::default() }), ["two", "one"]);
+    assert_eq!(list(Filter { actor: Some(bob), subject: Some(ada), ..Filter::default() }), ["two"]);
+    assert_eq!(list(Filter { action: Some("one".into()), ..Filter::default() }), ["one"]);
+    let newest = database.read(|c| audit::list(c, &Filter { limit: 1, ..Filter::default() })).unwrap();
+    assert_eq!((newest[0].address.as_str(), newest[0].detail.as_str()), ("192.0.2.1", r#"{"before":1}"#));
+    assert_eq!(list(Filter { below: Some(newest[0].id), ..Filter::default() }), ["two", "one"]);
+    assert_eq!(list(Filter { above: Some(newest[0].id), ..Filter::default() }), Vec::<String>::new());
+
+    let set = |key: &str, version, value: &str| {
+        let (key, value) = (key.to_owned(), value.to_owned());
+        let row = Version { key, version, value, set_at: 1, set_by: None };
+        database.write_durably(|c| runtime_config::add(c, &row))
+    };
+    set("a", 1, "1").unwrap();
+    set("b", 1, "2").unwrap();
+    set("a", 2, "3").unwrap();
+    assert!(matches!(set("a", 2, "4"), Err(DbError::Taken)), "two that have seen the same version collide");
+    let mut current = database.read(runtime_config::current).unwrap();
+    current.sort_by(|one, other| one.key.cmp(&other.key));
+    assert_eq!(current.iter().map(|row| row.value.as_str()).collect::<Vec<_>>(), ["3", "2"]);
+    assert_eq!(database.read(|c| runtime_config::history(c, "a", 9)).unwrap().len(), 2);
+    assert_eq!(database.read(|c| runtime_config::newest(c, "c")).unwrap(), 0);
+    assert_eq!(database.read(runtime_config::count).unwrap(), 3);
+}
+
+pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {
+    let user = user(database, "a@example.org");
+    let row = OutletRow {
+        user_id: i64::from(user.0),
+        kind: "webhook".into(),
+        target: "https://example.org".into(),
+        secret: vec![1],
+        events: "fill,security".into(),
+    };
+    for _ in 0..2 {
+        database.write(|c| notifications::put_outlet(c, &row)).unwrap();
+    }
+    let enqueue = |event: &str| database.write(|c| notifications::enqueue(c, user, event, "{}", Timestamp(1_000)));
+    assert_eq!((enqueue("transfer").unwrap(), enqueue("fill").unwrap()), (0, 1), "only what is wanted");
+    assert_eq!(database.read(|c| notifications::listeners(c, "fill")).unwrap(), [i64::from(user.0)]);
+    let take =
+        |at: i64| database.write(|c| notifications::take_due(c, Timestamp(at), Timestamp(at + 100), 10)).unwrap();
+    assert!(take(999).is_empty());
+    let taken = take(1_000);
+    assert_eq!((taken.len(), taken[0].attempts), (1, 0));
+    assert!(take(1_050).is_empty(), "another node leaves it alone");
+    assert_eq!(take(1_100).len(), 1, "whoever took it has died");
+    database.write(|c| notifications::failed(c, taken[0].id, "no answer", None)).unwrap();
+    assert!(take(9_999).is_empty());
+    let kept = database.read(|c| notifications::given_up(c, user)).unwrap();
+    assert_eq!((kept[0].attempts, kept[0].last_error.as_str()), (1, "no answer"));
+    let retry = |user, at| database.write(|c| notifications::retry(c, user, kept[0].id, Timestamp(at))).unwrap();
+    assert!(!retry(AccountId(99), 10_000), "it is another user's");
+    assert!(retry(user, 10_000));
+    let again = take(10_000);
+    assert_eq!(again[0].attempts, 0);
+    database.write(|c| notifications::arrived(c, again[0].id)).unwrap();
+    assert!(take(99_999).is_empty());
+
+    // Two nodes that read the same source do not both move on.
+    let advance = |from, to| database.write(|c| notifications::advance(c, "x", from, to)).unwrap();
+    assert_eq!((advance(None, 5), advance(Some(5), 7), advance(Some(5), 7)), (true, true, false));
+    assert_eq!(database.read(|c| notifications::position(c, "x")).unwrap(), Some(7));
+
+    let market = agora::domain::ids::MarketId(0);
+    for (above, price) in [(true, 100), (true, 200), (false, 50), (false, 10)] {
+        let add = |c: &mut _| notifications::add_alert(c, user, market, (above, price), 4, Timestamp(1));
+        assert!(database.write(add).unwrap());
+    }
+    let full = |c: &mut _| notifications::add_alert(c, user, market, (true, 1), 4, Timestamp(1));
+    assert!(!database.write(full).unwrap());
+    let mut set_off: Vec<_> = database.write(|c| notifications::set_off(c, 0, 40, 150)).unwrap();
+    set_off.sort_by_key(|alert| alert.price);
+    assert_eq!(set_off.iter().map(|alert| (alert.above, alert.price)).collect::<Vec<_>>(), [(false, 50), (true, 100)]);
+    assert_eq!(database.read(|c| notifications::alerts_of(c, user)).unwrap().len(), 2);
+}
