@@ -4,6 +4,7 @@ use crate::app;
 use crate::bench::core::{CoreOptions, flow::FlowOptions};
 use crate::config::{self, DatabaseConfig, ServeConfig};
 use crate::persistence::users::Role;
+use crate::config::{self, DatabaseConfig, LogConfig, ServeConfig};
 use crate::{bench, bots, verify};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -34,6 +35,8 @@ enum Command {
         data: PathBuf,
         #[command(flatten)]
         database: DatabaseConfig,
+        #[command(flatten)]
+        log: LogConfig,
     },
     /// Measures a part against a limit taken in the same run.
     Bench {
@@ -99,6 +102,8 @@ enum BenchCommand {
     Rest(bench::rest::Options),
     /// Orders alone and beside a thousand sign-ins at once.
     SignIn(bench::rest::flood::FloodOptions),
+    /// Orders over RabbitMQ against the embedded log, and how long a fail-over takes.
+    Cluster(bench::rest::cluster::Options),
     /// The bare JSON server of `bench rest`.
     #[command(hide = true)]
     Echo {
@@ -135,8 +140,8 @@ impl Cli {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => serve(*settings),
-        Command::Verify { data, database } => {
-            println!("{}", verify::verify(&data, &database)?);
+        Command::Verify { data, database, log } => {
+            println!("{}", verify::verify(&data, &database, &log)?);
             Ok(())
         }
         Command::Admin { command: AdminCommand::Create { email, data, database } } => {
@@ -162,6 +167,7 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         }
         BenchCommand::Promotion(options) => println!("{}", bench::promotion::run(&options)?),
         BenchCommand::Recovery(options) => println!("{}", bench::recovery::run(&options)?),
+        BenchCommand::Cluster(options) => println!("{}", bench::rest::cluster::run(&options)?),
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
         BenchCommand::SignIn(options) => println!("{}", bench::rest::flood::run(&options)?),
         BenchCommand::Echo { listen, workers } => {

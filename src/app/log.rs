@@ -85,7 +85,7 @@ fn shared(
     known: Position,
     sink: Sink,
 ) -> anyhow::Result<OpenLog> {
-    let mut options = rabbitmq::Options::new(uri.clone(), format!("{}.log", settings.log.rabbitmq_prefix));
+    let mut options = rabbitmq::Options::new(uri.clone(), settings.log.stream_queue());
     options.keep_bytes = settings.log.rabbitmq_keep_bytes;
     options.copy = (settings.log.durability == Durability::BrokerAndDisk).then(|| data.join("log-copy"));
     // Whoever has rows or a snapshot knows that there was a log; an empty one in its place would be a lost one.

@@ -6,6 +6,7 @@
 //! the outcome is durable. The ratio is that of the median round.
 
 pub(super) mod client;
+pub mod cluster;
 mod echo;
 pub mod flood;
 

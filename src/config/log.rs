@@ -53,6 +53,11 @@ pub struct LogConfig {
 }
 
 impl LogConfig {
+    /// The name of the stream queue that is the log.
+    pub fn stream_queue(&self) -> String {
+        format!("{}.log", self.rabbitmq_prefix)
+    }
+
     /// The broker, if the log is there.
     ///
     /// # Errors

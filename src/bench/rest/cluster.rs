@@ -1,0 +1,200 @@
+//! The same orders over RabbitMQ and over the embedded log, and how long a fail-over takes.
+//!
+//! Both venues are processes of their own, loaded by turns. With a PostgreSQL database two nodes are started beside that,
+//! and the active one is killed again and again while orders are sent to the other: the gap is the time from the last
+//! acknowledgement before the kill to the first after it.
+
+use super::client::{Connection, until_ready};
+use super::{Figures, Options as RestOptions, Server, figures, place, round, sign_up};
+use anyhow::{Context, ensure};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long a fail-over may take until the measurement is given up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What to measure.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Options {
+    /// The broker, as in amqp://user:password@host:5672/vhost.
+    #[arg(long, env = "AGORA_RABBITMQ", value_name = "URL", hide_env_values = true)]
+    pub rabbitmq: String,
+    /// A PostgreSQL database that may be filled; without it no fail-overs are measured.
+    #[arg(long, env = "AGORA_DATABASE", value_name = "URL", hide_env_values = true)]
+    pub database: Option<String>,
+    /// Connections, each with one request under way.
+    #[arg(long, default_value_t = 64)]
+    pub connections: usize,
+    /// Rounds of each venue.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Seconds of a round.
+    #[arg(long, default_value_t = 3.0)]
+    pub seconds: f64,
+    /// How often the active node is killed.
+    #[arg(long, default_value_t = 20)]
+    pub kills: usize,
+}
+
+/// The result of a run; `Display` prints it.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// One node on the embedded log.
+    pub embedded: Figures,
+    /// One node over the broker.
+    pub broker: Figures,
+    /// The same at half its rate, each request sent at its time.
+    pub half_load: Figures,
+    /// Answers that were not 200.
+    pub errors: usize,
+    /// From the last acknowledgement before each kill to the first after it, shortest first.
+    pub gaps: Vec<Duration>,
+}
+
+/// Measures.
+///
+/// # Errors
+/// When a server cannot be started, a connection breaks or nobody takes over.
+pub fn run(options: &Options) -> anyhow::Result<Report> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let folder = PathBuf::from(format!("bench-cluster-{}", std::process::id()));
+    let result = runtime.block_on(measure(options, &folder));
+    std::fs::remove_dir_all(&folder).context("the folder of the measurement cannot be removed")?;
+    result
+}
+
+/// A node of its own data folder.
+fn start(folder: &Path, more: &[&str]) -> anyhow::Result<Server> {
+    let data = folder.to_str().context("the folder's name is not UTF-8")?;
+    let common = ["serve", "--demo-funds", "--listen", "127.0.0.1:0", "--workers", "2", "--data", data];
+    Server::start(&[&common, more].concat())
+}
+
+/// A user with funds; tried again until the node, or the one that it hands commands to, is active.
+async fn user(server: &Server, index: usize) -> anyhow::Result<String> {
+    let begun = Instant::now();
+    loop {
+        match sign_up(server.address, index).await {
+            Err(error) if begun.elapsed() > PATIENCE => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Ok(token) => return Ok(token),
+        }
+    }
+}
+
+async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
+    let (connections, rounds, seconds) = (options.connections, options.rounds.max(1), options.seconds);
+    let rest = RestOptions { connections, users: 8, workers: 2, rounds, seconds, data: None };
+    let prefix = format!("agora-bench-{}", std::process::id());
+    let embedded = start(&folder.join("embedded"), &[])?;
+    let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix];
+    let broker = start(&folder.join("broker"), &shared)?;
+    let mut tokens = [Vec::new(), Vec::new()];
+    for (server, tokens) in [&embedded, &broker].into_iter().zip(&mut tokens) {
+        until_ready(server.address).await?;
+        for index in 0..rest.users {
+            tokens.push(user(server, index).await?);
+        }
+    }
+    let [of_embedded, of_broker] = &tokens;
+    let (mut embedded_rounds, mut broker_rounds) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        embedded_rounds.push(round(&rest, &embedded, of_embedded, None).await?);
+        broker_rounds.push(round(&rest, &broker, of_broker, None).await?);
+    }
+    let half = figures(&broker_rounds).requests_per_second / 2.0;
+    let half_load = round(&rest, &broker, of_broker, Some(half)).await?;
+    let errors = embedded_rounds.iter().chain(&broker_rounds).chain([&half_load]).map(|round| round.errors).sum();
+    drop((embedded, broker));
+    let gaps = match &options.database {
+        Some(database) if options.kills > 0 => fail_overs(options, database, folder).await?,
+        _ => Vec::new(),
+    };
+    Ok(Report {
+        embedded: figures(&embedded_rounds),
+        broker: figures(&broker_rounds),
+        half_load: figures(&[half_load]),
+        errors,
+        gaps,
+    })
+}
+
+async fn fail_overs(options: &Options, database: &str, folder: &Path) -> anyhow::Result<Vec<Duration>> {
+    let prefix = format!("agora-bench-{}-2", std::process::id());
+    let folders = [folder.join("one"), folder.join("two")];
+    let node = |index: usize| -> anyhow::Result<Server> {
+        let number = (index + 1).to_string();
+        let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix];
+        let own = ["--database", database, "--node", &number];
+        let folder = folders.get(index).context("there are two nodes")?;
+        start(folder, &[&shared[..], &own[..]].concat())
+    };
+    let mut active = node(0)?;
+    until_ready(active.address).await?;
+    let token = user(&active, 0).await?;
+    let [first, second] = folders.each_ref().map(|folder| folder.join("keys"));
+    std::fs::create_dir_all(&second)?;
+    for file in std::fs::read_dir(&first)? {
+        let file = file?;
+        std::fs::copy(file.path(), second.join(file.file_name()))?;
+    }
+    let mut standby = node(1)?;
+    let mut gaps = Vec::new();
+    for kill in 0..options.kills {
+        until_ready(standby.address).await?;
+        let mut connection = Connection::open(standby.address).await?;
+        let (begun, dies_at) = (Instant::now(), Duration::from_millis(1_500));
+        let mut last = acknowledged(&mut connection, &token).await?;
+        while begun.elapsed() < dies_at {
+            last = acknowledged(&mut connection, &token).await?;
+        }
+        // Killed when dropped.
+        drop(active);
+        gaps.push(acknowledged(&mut connection, &token).await?.duration_since(last));
+        active = standby;
+        standby = node(kill % 2)?;
+    }
+    gaps.sort_unstable();
+    Ok(gaps)
+}
+
+/// Sends orders, one after the other, until one is acknowledged; when that was.
+async fn acknowledged(connection: &mut Connection, token: &str) -> anyhow::Result<Instant> {
+    let begun = Instant::now();
+    loop {
+        let (status, answer) = connection.exchange(&place(Some(token), 0)).await?;
+        if status == 200 {
+            return Ok(Instant::now());
+        }
+        ensure!(status == 503, "an order was refused: {}", String::from_utf8_lossy(answer));
+        ensure!(begun.elapsed() < PATIENCE, "nobody takes over");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "log      | requests/s |  p50 ms |  p99 ms | its CPU, us/request")?;
+        for (name, figures) in [("embedded", self.embedded), ("broker", self.broker), ("at half", self.half_load)] {
+            let Figures { requests_per_second, p50_ms, p99_ms, cpu_us } = figures;
+            let cpu = cpu_us.map_or("unknown".to_owned(), |cpu| format!("{cpu:.1}"));
+            writeln!(f, "{name:<8} | {requests_per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2} | {cpu:>19}")?;
+        }
+        let ratio = self.broker.requests_per_second / self.embedded.requests_per_second;
+        write!(f, "broker / embedded: {ratio:.2}; answers that were not 200: {}", self.errors)?;
+        if let (Some(shortest), Some(longest)) = (self.gaps.first(), self.gaps.last()) {
+            let at = |part: usize| self.gaps.get(self.gaps.len() * part / 100).unwrap_or(longest).as_millis();
+            write!(
+                f,
+                "\nfail-over, {} kills: {} ms shortest, {} ms median, {} ms at 90 %, {} ms longest",
+                self.gaps.len(),
+                shortest.as_millis(),
+                at(50),
+                at(90),
+                longest.as_millis()
+            )?;
+        }
+        Ok(())
+    }
+}
