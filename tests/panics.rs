@@ -15,6 +15,8 @@ use rng::Rng;
 use serde_json::{Value, json};
 use server::{Client, Server};
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -278,6 +280,35 @@ fn an_entry_that_stops_a_market_twice_halts_it_alone() {
     );
     assert!(terminate(server).success());
     verify(folder.path());
+}
+
+#[test]
+fn changes_of_the_tree_are_streamed() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--allow-drills"]);
+    let mut admin = Client::admin(&server);
+    let mut stream = BufReader::new(TcpStream::connect(server.address).unwrap());
+    stream.get_ref().set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let head =
+        format!("GET /v1/admin/tree/events HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {}\r\n\r\n", admin.token);
+    stream.get_mut().write_all(head.as_bytes()).unwrap();
+    let mut next = |name: &str| loop {
+        let mut line = String::new();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "the stream has ended");
+        if line.trim() == format!("event: {name}") {
+            line.clear();
+            stream.read_line(&mut line).unwrap();
+            return serde_json::from_str::<Value>(line.trim().strip_prefix("data: ").unwrap()).unwrap();
+        }
+    };
+    let tree = next("tree");
+    assert_eq!(node(&tree, "agora/projector")["state"], "running");
+    assert_eq!(crash(&mut admin, "agora/projector", "panic", 0), 202);
+    let change = next("change");
+    assert_eq!((change["path"].as_str(), change["state"].as_str()), (Some("agora/projector"), Some("backing-off")));
+    assert!(change["reason"].as_str().unwrap().contains("a drill"), "{change}");
+    while next("change")["state"] != "running" {}
 }
 
 #[test]
