@@ -2,9 +2,8 @@
 
 use crate::app;
 use crate::bench::core::{CoreOptions, flow::FlowOptions};
-use crate::config::{self, DatabaseConfig, ServeConfig};
-use crate::persistence::users::Role;
 use crate::config::{self, DatabaseConfig, LogConfig, ServeConfig};
+use crate::persistence::users::Role;
 use crate::{bench, bots, verify};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
