@@ -83,6 +83,8 @@ fn every_route_lets_in_whom_the_table_says_and_nobody_else() {
             };
             match expected {
                 Some(status) => assert_eq!(answer.status, status, "{what}"),
+                // Drills ask for more than a role: the server must have been started for them.
+                None if answer.json()["code"] == "drills_not_allowed" => {}
                 None => assert!(!matches!(answer.status, 401 | 403) && answer.status < 500, "{} {what}", answer.status),
             }
             if rule.pattern.starts_with("/auth/sign-out") && person.role.is_some() {
