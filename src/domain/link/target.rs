@@ -164,7 +164,7 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
     }
     // Global unicast is 2000::/3; in it, these are for documentation, benchmarks and tunnels (Teredo hides an address).
     let global = (a & 0xe000) == 0x2000;
-    let special = (a == 0x2001 && b < 0x0200) || (a == 0x2001 && b == 0x0db8) || (a & 0xfff0) == 0x3ff0;
+    let special = (a == 0x2001 && (b < 0x0200 || b == 0x0db8)) || (a & 0xfff0) == 0x3ff0;
     global && !special
 }
 
