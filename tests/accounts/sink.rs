@@ -24,7 +24,7 @@ impl Sink {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
-        let mut statuses = statuses.to_vec().into_iter();
+        let mut statuses = Vec::from(statuses).into_iter();
         thread::spawn(move || {
             for stream in listener.incoming() {
                 // One request at a time, so that the statuses have an order.
