@@ -50,7 +50,8 @@ async function prolong(old: string): Promise<boolean> {
 
 let prolonging: Promise<boolean> | null = null;
 whenExpired((old) => {
-  const locked = () => (navigator.locks ? navigator.locks.request("session", () => prolong(old)) : prolong(old));
+  const locked = () =>
+    navigator.locks ? navigator.locks.request("session", () => prolong(old)) : prolong(old);
   prolonging ??= locked().finally(() => {
     prolonging = null;
   });
