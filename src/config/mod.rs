@@ -8,6 +8,7 @@ mod cluster;
 mod database;
 mod file;
 mod log;
+mod redis;
 pub mod supervision;
 mod venue;
 
@@ -16,6 +17,7 @@ pub use cluster::{ClusterConfig, NodeRole};
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
 pub use log::{Durability, Engine, LogConfig};
+pub use redis::{RedisConfig, RedisUrl};
 pub use venue::{currencies, markets};
 
 use clap::Args;
@@ -68,6 +70,9 @@ pub struct ServeConfig {
     /// The most commands of one market that may be on their way through the log; beyond, they are refused with 503.
     #[arg(long, env = "AGORA_MARKET_IN_FLIGHT", value_name = "COMMANDS", default_value_t = 8_192)]
     pub market_in_flight: usize,
+    /// Redis.
+    #[command(flatten)]
+    pub redis: RedisConfig,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

@@ -42,7 +42,8 @@ impl Cause {
         }
     }
 
-    fn place(&self) -> Option<&TradePlace> {
+    /// The trade, if it was one.
+    pub fn place(&self) -> Option<&TradePlace> {
         match self {
             Cause::Match(place) | Cause::Fee(place) => Some(place),
             Cause::Transfer(..) => None,

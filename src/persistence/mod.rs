@@ -16,6 +16,7 @@ pub mod notifications;
 mod numbers;
 pub mod orders;
 pub mod projection;
+pub mod redis;
 pub mod runtime_config;
 pub mod schema;
 pub mod second_factors;

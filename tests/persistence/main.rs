@@ -43,8 +43,7 @@ fn both_databases_do_the_same() {
     nodes_migrate_one_after_the_other(&server);
 }
 
-/// A user of this address, with nothing special about them.
-pub fn new(email: &str) -> NewUser<'_> {
+pub(crate) fn new(email: &str) -> NewUser<'_> {
     NewUser { email, password_hash: "$argon2id$secret", role: Role::User, demo: true }
 }
 

@@ -88,7 +88,8 @@ impl Postgres {
     /// Kills it as a crash would: no checkpoint, no goodbye to clients.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            process.end("KILL");
+            // Its sessions would otherwise answer for a moment longer.
+            process.kill_with_children();
         }
     }
 

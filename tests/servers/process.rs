@@ -45,10 +45,17 @@ impl Process {
 
     /// Whether it runs, frozen or not.
     pub fn is_alive(&self) -> bool {
-        // The keeper does not wait for it, so it stays as a zombie.
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).unwrap_or_default();
-        let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
-        !matches!(state, None | Some('Z' | 'X'))
+        runs(self.pid)
+    }
+
+    /// Kills it together with the processes that it started, and waits for their end.
+    pub fn kill_with_children(self) {
+        let listed = Command::new("pgrep").arg("-P").arg(self.pid.to_string()).output().unwrap();
+        let children: Vec<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+        self.signal("KILL");
+        // Those that have ended meanwhile cannot be killed, which is as good.
+        let _ = Command::new("kill").arg("-KILL").args(&children).stderr(Stdio::null()).status();
+        wait_until("the end of a server", || !self.is_alive() && children.iter().all(|child| !runs(child)));
     }
 
     /// Sends a signal that ends it, and waits for that.
@@ -65,6 +72,13 @@ impl Drop for Process {
         drop(self.keeper.stdin.take());
         let _ = self.keeper.wait();
     }
+}
+
+/// Whether a process runs. Nobody may have waited for one that has ended, so it may stay as a zombie.
+fn runs(pid: impl std::fmt::Display) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(')').and_then(|(_, rest)| rest.trim_start().chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// Runs a program to its end; when it fails, its output says why.

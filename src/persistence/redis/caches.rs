@@ -1,0 +1,91 @@
+//! Second-level caches: what one node has read from the database, the others need not read again.
+//!
+//! A node that changes something first commits it to the database, then removes it here, which all
+//! nodes hear, so that they forget their own copy. An entry also goes by itself after some time: that
+//! is how long a node that was cut off may show what has changed.
+
+use super::{Away, Heard, Redis};
+use deadpool_redis::redis;
+use std::time::Duration;
+use tokio::sync::broadcast;
+
+/// One kind of things, by name.
+#[derive(Clone, Debug)]
+pub struct SecondLevel {
+    redis: Redis,
+    kind: &'static str,
+    keep: Duration,
+}
+
+impl SecondLevel {
+    /// Entries of a kind live for `keep`.
+    pub fn new(redis: Redis, kind: &'static str, keep: Duration) -> SecondLevel {
+        SecondLevel { redis, kind, keep }
+    }
+
+    fn key(&self, name: &str) -> String {
+        self.redis.key(&format!("cache:{}:{name}", self.kind))
+    }
+
+    fn channel(&self) -> String {
+        format!("forget:{}", self.kind)
+    }
+
+    /// What is known of a name.
+    ///
+    /// # Errors
+    /// [`Away`]: ask the database then.
+    pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Away> {
+        let mut command = redis::cmd("GET");
+        command.arg(self.key(name));
+        self.redis.run(&command).await
+    }
+
+    /// Keeps what the database has said.
+    ///
+    /// # Errors
+    /// [`Away`]: it is not kept then.
+    pub async fn put(&self, name: &str, content: &[u8]) -> Result<(), Away> {
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(name)).arg(content).arg("PX").arg(self.keep.as_millis() as u64);
+        self.redis.run(&command).await
+    }
+
+    /// Makes all nodes forget a name. To be called after the database has changed.
+    ///
+    /// # Errors
+    /// [`Away`]: the others go on with what they have, until it is too old.
+    pub async fn forget(&self, name: &str) -> Result<(), Away> {
+        let mut command = redis::cmd("DEL");
+        command.arg(self.key(name));
+        self.redis.run::<i64>(&command).await?;
+        self.redis.publish(&self.channel(), name.as_bytes()).await
+    }
+
+    /// What any node makes all forget, from now on.
+    pub fn forgotten(&self) -> Forgotten {
+        Forgotten { heard: self.redis.listen(), channel: self.channel() }
+    }
+}
+
+/// Names that must be forgotten.
+pub struct Forgotten {
+    heard: broadcast::Receiver<Heard>,
+    channel: String,
+}
+
+impl Forgotten {
+    /// The next one; `None` after a gap, when everything must be forgotten.
+    pub async fn next(&mut self) -> Option<String> {
+        loop {
+            match self.heard.recv().await {
+                Ok(Heard::Message { channel, content }) if channel == self.channel => {
+                    return String::from_utf8(content).ok();
+                }
+                Ok(Heard::Message { .. }) => {}
+                Ok(Heard::Gap) | Err(broadcast::error::RecvError::Lagged(_)) => return None,
+                Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+            }
+        }
+    }
+}
