@@ -2,6 +2,7 @@
 
 mod log;
 
+use crate::actors::chat;
 use crate::actors::cluster::Cluster;
 use crate::actors::event_log::{LogMeter, ReportLine};
 use crate::actors::supervision::{ChildSpec, StartError};
@@ -90,6 +91,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     database.write_durably(|connection| users::begin_above(connection, newest_account))?;
 
     let root = Supervisor::root("agora", settings.supervision.settings(), &Arbiter::current());
+    let chat_foundation = chat::follow(&database, &reader)?;
     let (newest_epoch, newest_time) = newest(&venue, reader.as_ref(), caught_up)?;
     let foundation = Foundation {
         engine: engine.clone(),
@@ -98,7 +100,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         currencies: venue.ledger.ledger.currencies().to_vec(),
         markets: venue.ledger.ledger.markets().to_vec(),
         recovery: Arc::new(Recovery::new(reader, snapshots, venue, caught_up)),
-        newest_epoch,
+        newest_epoch: newest_epoch.max(chat_foundation.follower.newest_epoch()),
         newest_time,
         role: role.clone(),
         forward: cluster.as_ref().map(Cluster::forwarder),
@@ -114,6 +116,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         cluster.start(&root, &trading).await?;
     }
     start_projector(&root, parts, follower, &trading, &meter).await?;
+    let chat = chat::start(&root, chat_foundation, &trading, &settings.chat, &data, &meter).await?;
+    http::chat::images::tidy(chat.clone());
 
     let accounts = {
         let (data, database) = (data.clone(), database.clone());
@@ -130,7 +134,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
     let state =
-        AppState { trading, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills, peers };
+        AppState { trading, chat, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills, peers };
     let Listening { server, address, api_address } = http::server::listen(settings, state)?;
     Ok(Running { address, api_address, server, root, engine })
 }

@@ -42,6 +42,8 @@ enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Chats in the terminal.
+    Chat(crate::chat_client::terminal::ChatOptions),
     /// Trades by itself through the public API.
     Bot {
         #[command(subcommand)]
@@ -150,6 +152,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             promote(&email, role, &data, &database)
         }
         Command::Bench { command } => measure(command),
+        Command::Chat(options) => actix_web::rt::System::new().block_on(crate::chat_client::terminal::run(&options)),
         Command::Bot { command } => {
             telemetry(false);
             actix_web::rt::System::new().block_on(bots::run(command))

@@ -9,6 +9,7 @@ pub mod auth;
 pub mod bench;
 pub mod bots;
 pub mod bridge;
+pub mod chat_client;
 pub mod cli;
 pub mod config;
 pub mod domain;

@@ -12,6 +12,7 @@
 //! that never has to be looked up again.
 
 pub mod account;
+pub mod chat;
 pub mod cluster;
 pub mod directory;
 pub mod event_log;

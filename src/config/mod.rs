@@ -4,6 +4,7 @@
 //! or `max_bytes` in `[log]`.
 
 mod accounts;
+pub mod chat;
 mod cluster;
 mod database;
 mod file;
@@ -64,6 +65,9 @@ pub struct ServeConfig {
     /// The database.
     #[command(flatten)]
     pub database: DatabaseConfig,
+    /// Chat.
+    #[command(flatten)]
+    pub chat: chat::ChatConfig,
     /// Seconds between two checkpoints, if anything has changed.
     #[arg(long, env = "AGORA_CHECKPOINT_EVERY_S", value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every_s: u64,

@@ -47,6 +47,18 @@ impl ApiError {
         error
     }
 
+    /// The same with a time after which another try is worth while, in seconds.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u32) -> ApiError {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
     /// 404 with the dialect's text.
     pub fn not_found() -> ApiError {
         ApiError::new(StatusCode::NOT_FOUND, "not_found", "NotFound")

@@ -3,6 +3,7 @@
 
 pub mod admin_tree;
 pub mod assets;
+pub mod chat;
 pub mod cookies;
 pub mod error;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod v1;
 pub mod wire;
 pub mod ws;
 
+use crate::actors::chat::Chat;
 use crate::actors::cluster::peers::Peers;
 use crate::actors::supervision::Tree;
 use crate::actors::trading::{Market, Trading};
@@ -30,6 +32,8 @@ use std::sync::Arc;
 pub struct AppState {
     /// The exchange.
     pub trading: Trading,
+    /// Chat.
+    pub chat: Chat,
     /// Users and sessions.
     pub accounts: Accounts,
     /// History.
@@ -164,7 +168,51 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/tree/{path:.*}/crash", web::post().to(admin_tree::crash))
         .route("/admin/tree/{path:.*}/revive", web::post().to(admin_tree::revive))
         .route("/feed", web::get().to(ws::socket::connect))
+        .configure(chat_routes)
         .default_service(web::to(unknown));
+}
+
+/// Every route of chat.
+fn chat_routes(cfg: &mut web::ServiceConfig) {
+    use chat::{images, rest, socket};
+    cfg.route("/chat/ws", web::get().to(socket::connect))
+        .route("/chat/me", web::get().to(rest::me))
+        .route("/chat/me", web::put().to(rest::set_me))
+        .route("/chat/people", web::get().to(rest::people))
+        .route("/chat/friends", web::get().to(rest::friends))
+        .route("/chat/friends", web::post().to(rest::befriend))
+        .route("/chat/search", web::get().to(rest::search))
+        .route("/chat/messages", web::get().to(rest::newest))
+        .route("/chat/invites/{invite}", web::post().to(rest::accept_invite))
+        .route("/chat/invites/{invite}", web::delete().to(rest::revoke_invite))
+        .route("/chat/rooms", web::get().to(rest::mine))
+        .route("/chat/rooms", web::post().to(rest::create))
+        .route("/chat/rooms/public", web::get().to(rest::public))
+        .route("/chat/rooms/{id}", web::get().to(rest::room))
+        .route("/chat/rooms/{id}", web::patch().to(rest::configure))
+        .route("/chat/rooms/{id}", web::delete().to(rest::close))
+        .route("/chat/rooms/{id}/join", web::post().to(rest::join))
+        .route("/chat/rooms/{id}/leave", web::post().to(rest::leave))
+        .route("/chat/rooms/{id}/read", web::put().to(rest::read))
+        .route("/chat/rooms/{id}/invites", web::get().to(rest::invites))
+        .route("/chat/rooms/{id}/invites", web::post().to(rest::invite))
+        .route("/chat/rooms/{id}/members", web::get().to(rest::members))
+        .route("/chat/rooms/{id}/members", web::post().to(rest::add_member))
+        .route("/chat/rooms/{id}/members/{user}", web::patch().to(rest::change_member))
+        .route("/chat/rooms/{id}/members/{user}", web::delete().to(rest::kick))
+        .route("/chat/rooms/{id}/bans", web::get().to(rest::bans))
+        .route("/chat/rooms/{id}/bans/{user}", web::put().to(rest::ban))
+        .route("/chat/rooms/{id}/bans/{user}", web::delete().to(rest::unban))
+        .route("/chat/rooms/{id}/messages", web::get().to(rest::history))
+        .route("/chat/rooms/{id}/messages", web::post().to(rest::send))
+        .route("/chat/rooms/{id}/messages/{sequence}", web::patch().to(rest::edit))
+        .route("/chat/rooms/{id}/messages/{sequence}", web::delete().to(rest::delete))
+        .route("/chat/rooms/{id}/messages/{sequence}/reactions", web::post().to(rest::react))
+        .route("/chat/rooms/{id}/messages/{sequence}/reports", web::post().to(rest::report))
+        .route("/chat/rooms/{id}/images", web::post().to(images::upload))
+        .route("/chat/images/{id}", web::get().to(images::get))
+        .route("/chat/rooms/{id}/reports/{number}/resolve", web::post().to(rest::resolve))
+        .route("/admin/chat/reports", web::get().to(rest::reports));
 }
 
 /// The routes of everything, and what stands around them.

@@ -35,7 +35,12 @@ impl Server {
 
     /// The same with more arguments.
     pub fn start_with(data: &Path, more: &[&str]) -> Server {
-        let mut command = agora(&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], data);
+        Server::start_at(data, "127.0.0.1:0", more)
+    }
+
+    /// The same at a given address, for those who come back to it after a crash.
+    pub fn start_at(data: &Path, address: &str, more: &[&str]) -> Server {
+        let mut command = agora(&["serve", "--demo-funds", "--listen", address], data);
         command.args(more);
         Server::run(command)
     }

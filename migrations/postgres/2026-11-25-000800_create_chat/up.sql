@@ -97,7 +97,12 @@ CREATE TABLE chat_people (
 CREATE TABLE chat_uploads (
     id TEXT PRIMARY KEY NOT NULL,
     account BIGINT NOT NULL,
+    room BIGINT NOT NULL,
     media_type TEXT NOT NULL,
     bytes BIGINT NOT NULL,
-    at BIGINT NOT NULL
+    at BIGINT NOT NULL,
+    message BIGINT,
+    gone BOOLEAN NOT NULL
 );
+CREATE INDEX chat_uploads_by_message ON chat_uploads (room, message);
+CREATE INDEX chat_uploads_to_remove ON chat_uploads (gone, message, at);

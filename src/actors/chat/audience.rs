@@ -23,6 +23,8 @@ pub struct Session {
     pub account: AccountId,
     to: Recipient<Deliver>,
     slow: AtomicBool,
+    /// The rooms that it is in the audience of.
+    rooms: Mutex<HashSet<RoomId>>,
     /// The rooms that its user left while it was still being told of its rooms.
     left: Mutex<Option<HashSet<RoomId>>>,
 }
@@ -34,7 +36,8 @@ impl Session {
     pub fn new(account: AccountId, to: Recipient<Deliver>) -> Arc<Session> {
         let id = NEWEST.fetch_add(1, Ordering::Relaxed) + 1;
         let left = Mutex::new(Some(HashSet::new()));
-        Arc::new(Session { id, account, to, slow: AtomicBool::new(false), left })
+        let rooms = Mutex::default();
+        Arc::new(Session { id, account, to, slow: AtomicBool::new(false), rooms, left })
     }
 
     /// Hands over an event; false when it was not taken and the session must end.
@@ -85,7 +88,7 @@ impl Audience {
     }
 
     /// The session has ended.
-    pub fn depart(&self, session: &Arc<Session>, rooms: impl IntoIterator<Item = RoomId>) {
+    pub fn depart(&self, session: &Arc<Session>) {
         let mut users = self.users.lock();
         if let Some(sessions) = users.get_mut(&session.account) {
             sessions.retain(|other| other.id != session.id);
@@ -93,6 +96,7 @@ impl Audience {
                 users.remove(&session.account);
             }
         }
+        let rooms = std::mem::take(&mut *session.rooms.lock());
         for room in rooms {
             remove(&mut self.shard(room).lock(), room, |other| other.id == session.id);
         }
@@ -116,6 +120,7 @@ impl Audience {
             if let Some(left) = session.left.lock().as_mut() {
                 left.insert(room);
             }
+            session.rooms.lock().remove(&room);
         }
         remove(&mut self.shard(room).lock(), room, |other| other.account == user);
     }
@@ -149,6 +154,11 @@ impl Audience {
         }
     }
 
+    /// How many sessions a user has.
+    pub fn devices(&self, user: AccountId) -> usize {
+        self.users.lock().get(&user).map_or(0, Vec::len)
+    }
+
     /// How many sessions there are.
     pub fn sessions(&self) -> usize {
         self.users.lock().values().map(Vec::len).sum()
@@ -159,6 +169,7 @@ fn add(rooms: &mut Rooms, room: RoomId, session: &Arc<Session>) {
     let sessions = rooms.entry(room).or_default();
     if !sessions.iter().any(|other| other.id == session.id) {
         sessions.push(session.clone());
+        session.rooms.lock().insert(room);
     }
 }
 

@@ -133,8 +133,8 @@ impl Presence {
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
         let over: Vec<AccountId> = self.people.iter().filter(|(_, p)| p.is_over()).map(|(who, _)| *who).collect();
-        let mut now: Vec<AccountId> = self.changed.iter().take(AT_ONCE).copied().collect();
-        now.iter().for_each(|who| drop(self.changed.remove(who)));
+        let mut now: BTreeSet<AccountId> = self.changed.iter().take(AT_ONCE).copied().collect();
+        self.changed.retain(|who| !now.contains(who));
         // Those in their grace are told when it is over.
         now.retain(|who| self.people.get(who).is_none_or(|person| person.gone.is_none()));
         now.extend(&over);

@@ -4,12 +4,13 @@
 //! rows wait in the log.
 
 use super::store::Progress;
-use crate::actors::event_log::Advanced;
+use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{Lifeline, Shutdown};
 use crate::persistence::chat::projection::{Projection, ProjectionError};
 use crate::persistence::log::LogReader;
 use actix::prelude::*;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Batches of one transaction.
@@ -44,7 +45,8 @@ impl Follower {
         loop {
             let before = self.projection.mark().position;
             let read = self.reader.read(before).map_err(|error| error.to_string())?;
-            let batches = read.take(BATCHES_AT_ONCE).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+            let batches =
+                read.take(BATCHES_AT_ONCE).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
             match self.projection.write(&batches) {
                 Ok(()) => self.progress.written(&self.projection.mark().streams),
                 Err(ProjectionError::Database(error)) => {
@@ -63,19 +65,20 @@ impl Follower {
 /// The actor. See the module's documentation.
 pub struct ChatProjector {
     follower: Follower,
-    /// Whether it will look at the log soon.
-    due: bool,
+    meter: Arc<LogMeter>,
+    /// The place of the log's end when it was last looked at.
+    seen: u64,
     lifeline: Lifeline,
 }
 
 impl ChatProjector {
     /// A projector that goes on where this follower stands.
-    pub fn new(follower: Follower, lifeline: Lifeline) -> ChatProjector {
-        ChatProjector { follower, due: false, lifeline }
+    pub fn new(follower: Follower, meter: Arc<LogMeter>, lifeline: Lifeline) -> ChatProjector {
+        ChatProjector { follower, meter, seen: 0, lifeline }
     }
 
     fn advance(&mut self, ctx: &mut Context<Self>) {
-        self.due = false;
+        self.seen = self.meter.position.load(Ordering::Relaxed);
         if let Err(reason) = self.follower.advance() {
             self.lifeline.fail(reason);
             ctx.stop();
@@ -87,19 +90,13 @@ impl Actor for ChatProjector {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.run_interval(GATHER, |projector, ctx| {
+            if projector.meter.position.load(Ordering::Relaxed) != projector.seen {
+                projector.advance(ctx);
+            }
+        });
         // Rows that the database did not take are tried again even when nothing new comes.
         ctx.run_interval(Duration::from_millis(500), |projector, ctx| projector.advance(ctx));
-    }
-}
-
-impl Handler<Advanced> for ChatProjector {
-    type Result = ();
-
-    fn handle(&mut self, _: Advanced, ctx: &mut Self::Context) {
-        if !self.due {
-            self.due = true;
-            ctx.run_later(GATHER, |projector, ctx| projector.advance(ctx));
-        }
     }
 }
 

@@ -263,7 +263,8 @@ impl RoomActor {
             Ok(None) => {}
         }
         let writes = matches!(entry.command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. });
-        if writes && by != AccountId::HOUSE
+        if writes
+            && by != AccountId::HOUSE
             && let Err(retry_after_s) = self.pace.take(now)
         {
             return answer(reply, Err(Refused::TooFast { retry_after_s }));
@@ -459,12 +460,7 @@ impl RoomActor {
 }
 
 /// Looks up client ids of any age and older messages.
-async fn look_up(
-    store: &Store,
-    room: RoomId,
-    ids: Vec<ClientMessageId>,
-    subjects: Vec<MessageSequence>,
-) -> LookedUp {
+async fn look_up(store: &Store, room: RoomId, ids: Vec<ClientMessageId>, subjects: Vec<MessageSequence>) -> LookedUp {
     let query = move |conn: &mut crate::persistence::db::Connection| {
         let ids = if ids.is_empty() { Vec::new() } else { messages::by_client_ids(conn, &ids)? };
         let found: Vec<_> = subjects.iter().map(|message| messages::get(conn, room, *message)).collect();

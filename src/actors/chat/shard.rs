@@ -8,6 +8,7 @@ use super::store::Store;
 use super::{Audience, Gate};
 use crate::actors::directory::Directory;
 use crate::actors::event_log::{Begin, EventLog, FromLog};
+use crate::actors::role::Role;
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::batch::Batch;
 use crate::domain::chat::{ChatEntry, RoomId};
@@ -35,6 +36,8 @@ pub struct Parts {
     pub audience: Arc<Audience>,
     /// What rooms see of the stream's epoch.
     pub gate: Arc<Gate>,
+    /// Whether this node admits commands.
+    pub role: Role,
 }
 
 /// The actor. See the module's documentation.
@@ -74,13 +77,13 @@ impl ChatShard {
         let begun = self.parts.log.send(Begin { stream: StreamId::Chat(self.parts.shard), owner: this.port() });
         let store = self.parts.store.clone();
         let work = async move {
-            let epoch = begun.await.map_err(|why| why.to_string())?;
+            let epoch = begun.await.map_err(|why| why.to_string())?.epoch;
             let streams = tokio::task::spawn_blocking(move || store.streams()).await.map_err(|e| e.to_string())??;
             Ok::<_, String>((epoch, streams))
         };
         ctx.wait(work.into_actor(self).map(|begun, shard, ctx| match begun {
             Ok((epoch, streams)) => {
-                shard.epoch = epoch;
+                shard.epoch = epoch.unwrap_or_default();
                 shard.state = streams.get(usize::from(shard.parts.shard)).copied().unwrap_or_default();
                 shard.parts.store.progress.committed(shard.parts.shard, shard.state.sequence);
                 shard.open_if_begun();
@@ -96,9 +99,9 @@ impl ChatShard {
         }));
     }
 
-    /// Its own marker was read back, so commands are admitted.
+    /// Its own marker was read back, so commands are admitted. A standby has no epoch of its own.
     fn open_if_begun(&self) {
-        if self.state.epoch == self.epoch {
+        if self.epoch != Epoch::default() && self.state.epoch == self.epoch {
             self.parts.gate.open(self.epoch);
         } else if self.state.epoch > self.epoch {
             self.parts.gate.close();
@@ -193,7 +196,13 @@ impl Actor for ChatShard {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.begin(ctx);
-        ctx.run_interval(Duration::from_millis(100), |shard, _| shard.retry_lost());
+        ctx.run_interval(Duration::from_millis(100), |shard, ctx| {
+            shard.retry_lost();
+            // This node takes over: what others append after the marker counts no more.
+            if shard.epoch == Epoch::default() && shard.parts.role.may_begin() {
+                shard.begin(ctx);
+            }
+        });
     }
 }
 
@@ -202,8 +211,13 @@ impl Handler<FromLog> for ChatShard {
 
     fn handle(&mut self, message: FromLog, ctx: &mut Self::Context) {
         match message {
-            FromLog::Committed(batch) => self.committed(&batch, ctx),
+            FromLog::Committed(committed) => self.committed(&committed.batch, ctx),
             FromLog::NotWritten { batch, .. } => self.not_written(&batch),
+            FromLog::Deposed => {
+                self.epoch = Epoch::default();
+                self.parts.gate.close();
+                self.void_all();
+            }
         }
     }
 }

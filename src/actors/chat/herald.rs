@@ -1,0 +1,164 @@
+//! What the venue has to say in the rooms of its markets: makes the rooms, tells of listings and big
+//! trades.
+//!
+//! Every message has a client id made from what it tells of, so that a restart or a second node
+//! repeats nothing.
+
+use super::{Chat, Refused};
+use crate::actors::trading::market_data::{Subscribe, Update, Updated};
+use crate::actors::trading::{Market, Trading};
+use crate::domain::chat::{ChatReject, ClientMessageId, Command, RoomId, RoomKind};
+use crate::domain::event::Fill;
+use crate::domain::ids::{AccountId, MarketId};
+use crate::domain::money::Amount;
+use actix::prelude::*;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long to wait before something that did not work is tried again.
+const AGAIN: Duration = Duration::from_secs(2);
+/// How often it is tried.
+const ATTEMPTS: u32 = 30;
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Chat.
+    pub chat: Chat,
+    /// The exchange.
+    pub trading: Trading,
+    /// Trades worth at least so many whole units of quote are told; 0: none are.
+    pub big_trade: u64,
+}
+
+/// The actor. See the module's documentation.
+pub struct Herald {
+    parts: Parts,
+}
+
+/// Something to be said in the room of a market. A repeat with the same key is harmless.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Announce {
+    /// In which market's room.
+    pub market: MarketId,
+    /// What it tells of.
+    pub key: String,
+    /// The text.
+    pub text: String,
+}
+
+impl Herald {
+    /// A herald that makes the rooms when it starts.
+    pub fn new(parts: Parts) -> Herald {
+        Herald { parts }
+    }
+
+    fn subscribe(&self, market: &Arc<Market>, ctx: &mut Context<Self>) {
+        let asked = market.data.send(Subscribe(ctx.address().recipient()));
+        let market = market.clone();
+        ctx.spawn(asked.into_actor(self).map(move |picture, _, ctx| {
+            if !matches!(picture, Ok(Some(_))) {
+                ctx.run_later(AGAIN, move |herald, ctx| herald.subscribe(&market, ctx));
+            }
+        }));
+    }
+
+    fn say(&self, market: MarketId, key: &str, text: String, ctx: &mut Context<Self>) {
+        let chat = self.parts.chat.clone();
+        let client_id = Some(id(market, key));
+        let work = async move {
+            let send = Command::Send { client_id, text, reply_to: None, mentions: vec![], attachments: vec![] };
+            insist(&chat, RoomId::market(market), send).await;
+        };
+        ctx.spawn(work.into_actor(self));
+    }
+
+    fn is_big(&self, market: &Market, fill: &Fill) -> bool {
+        let one = 10i128.pow(u32::from(market.quote.decimals));
+        self.parts.big_trade > 0 && fill.quote >= Amount(i128::from(self.parts.big_trade) * one)
+    }
+
+    fn tell_big_trades(&self, update: &Update, ctx: &mut Context<Self>) {
+        let Some(market) = self.parts.trading.market_by_id(update.market) else { return };
+        for (_, fill) in update.fills.iter().filter(|(_, fill)| self.is_big(market, fill)) {
+            let units = fill.quote.0 / 10i128.pow(u32::from(market.quote.decimals));
+            let text = format!("A trade worth {units} {} in {}.", market.quote.code, market.config.symbol);
+            self.say(market.id, &format!("trade {}", fill.trade.0), text, ctx);
+        }
+    }
+}
+
+/// The id of a message of the venue: a hash of what it tells of.
+fn id(market: MarketId, key: &str) -> ClientMessageId {
+    let mut hasher = blake3::Hasher::new_derive_key("agora 2026 chat herald");
+    hasher.update(&market.0.to_le_bytes()).update(key.as_bytes());
+    let mut id = [0; 16];
+    hasher.finalize_xof().fill(&mut id);
+    ClientMessageId(u128::from_le_bytes(id))
+}
+
+/// Says something as the venue, again and again while chat or the log are away.
+async fn insist(chat: &Chat, room: RoomId, command: Command) -> bool {
+    for _ in 0..ATTEMPTS {
+        match chat.execute(AccountId::HOUSE, false, room, command.clone()).await {
+            Ok(_) => return true,
+            Err(Refused::Reject(ChatReject::RoomExists)) => return false,
+            Err(why) if why.is_temporary() => tokio::time::sleep(AGAIN).await,
+            Err(why) => {
+                tracing::warn!(%room, %why, "the venue could not say something");
+                return false;
+            }
+        }
+    }
+    tracing::warn!(%room, "the venue gave up saying something");
+    false
+}
+
+impl Actor for Herald {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        for market in self.parts.trading.markets() {
+            let (chat, id, symbol) = (self.parts.chat.clone(), market.id, market.config.symbol.clone());
+            let create = Command::Create {
+                kind: RoomKind::Public,
+                name: symbol.clone(),
+                topic: format!("Talk about {symbol}"),
+                description: String::new(),
+            };
+            let work = async move { insist(&chat, RoomId::market(id), create).await };
+            ctx.spawn(work.into_actor(self).map(move |made, herald, ctx| {
+                if made {
+                    herald.say(id, "listing", format!("{symbol} is listed."), ctx);
+                }
+            }));
+            if self.parts.big_trade > 0 {
+                self.subscribe(market, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Announce> for Herald {
+    type Result = ();
+
+    fn handle(&mut self, Announce { market, key, text }: Announce, ctx: &mut Self::Context) {
+        self.say(market, &key, text, ctx);
+    }
+}
+
+impl Handler<Updated> for Herald {
+    type Result = ();
+
+    fn handle(&mut self, updated: Updated, ctx: &mut Self::Context) {
+        match updated {
+            Updated::Changes(update) => self.tell_big_trades(&update, ctx),
+            Updated::Lost(id) => {
+                if let Some(market) = self.parts.trading.market_by_id(id) {
+                    self.subscribe(market, ctx);
+                }
+            }
+        }
+    }
+}

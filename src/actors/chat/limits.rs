@@ -1,0 +1,179 @@
+//! What a message may contain and how fast people may write, by configuration. Rules of the rooms
+//! themselves are in `domain::chat`.
+
+use super::Refused;
+use super::memory::Pace;
+use crate::domain::chat::{ChatReject, Command, MAX_TEXT};
+use crate::domain::ids::AccountId;
+use crate::domain::time::Timestamp;
+use parking_lot::Mutex;
+use quick_cache::unsync::Cache;
+
+/// Users whose pace is remembered.
+const REMEMBERED: usize = 50_000;
+
+/// Which links messages may contain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Links {
+    /// All.
+    Any,
+    /// Those to these hosts and what is below them; none when the list is empty.
+    Only(Vec<String>),
+}
+
+impl Links {
+    /// `any`, `none`, or hosts separated by commas.
+    pub fn parse(text: &str) -> Links {
+        match text.trim() {
+            "any" => Links::Any,
+            "none" => Links::Only(Vec::new()),
+            hosts => Links::Only(hosts.split(',').map(|host| host.trim().to_lowercase()).collect()),
+        }
+    }
+}
+
+/// What is allowed.
+pub struct Limits {
+    /// The most bytes of a message's text.
+    pub message_bytes: usize,
+    /// Messages of one user in ten seconds; 0 is no limit.
+    pub user_messages_per_10s: u32,
+    /// Messages of one room in ten seconds; 0 is no limit.
+    pub room_messages_per_10s: u32,
+    /// Rooms that one user may own.
+    pub rooms_owned: u32,
+    /// Rooms that one user may be in.
+    pub rooms_joined: u32,
+    /// The most bytes of an image.
+    pub image_bytes: usize,
+    /// Words that must not occur, in lower case.
+    pub blocked_words: Vec<String>,
+    /// Links that may occur.
+    pub links: Links,
+    paces: Mutex<Cache<AccountId, Pace>>,
+}
+
+impl Limits {
+    /// What the settings say.
+    pub fn new(config: &crate::config::chat::ChatConfig) -> Limits {
+        let words = config.chat_blocked_words.split(',').map(|word| word.trim().to_lowercase());
+        Limits {
+            message_bytes: config.chat_message_bytes.min(MAX_TEXT),
+            user_messages_per_10s: config.chat_user_rate,
+            room_messages_per_10s: config.chat_room_rate,
+            rooms_owned: config.chat_rooms_owned,
+            rooms_joined: config.chat_rooms_joined,
+            image_bytes: config.chat_image_bytes,
+            blocked_words: words.filter(|word| !word.is_empty()).collect(),
+            links: Links::parse(&config.chat_links),
+            paces: Mutex::new(Cache::new(REMEMBERED)),
+        }
+    }
+
+    /// Whether a command's text is allowed.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub(super) fn check(&self, command: &Command) -> Result<(), Refused> {
+        let (Command::Send { text, .. } | Command::Edit { text, .. }) = command else { return Ok(()) };
+        if text.len() > self.message_bytes {
+            return Err(ChatReject::TooLong.into());
+        }
+        self.check_text(text)
+    }
+
+    fn check_text(&self, text: &str) -> Result<(), Refused> {
+        let text = text.to_lowercase();
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        if words.any(|word| self.blocked_words.iter().any(|blocked| blocked == word)) {
+            return Err(Refused::Filtered("a word in the message is not allowed"));
+        }
+        if let Links::Only(hosts) = &self.links
+            && !links(&text).all(|host| hosts.iter().any(|allowed| is_below(host, allowed)))
+        {
+            return Err(Refused::Filtered("a link in the message is not allowed"));
+        }
+        Ok(())
+    }
+
+    /// Counts one message of a user.
+    ///
+    /// # Errors
+    /// [`Refused::TooFast`].
+    pub fn take(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
+        let mut paces = self.paces.lock();
+        let mut pace = paces.get(&user).copied().unwrap_or(Pace::new(self.user_messages_per_10s));
+        let taken = pace.take(now);
+        paces.insert(user, pace);
+        taken.map_err(|retry_after_s| Refused::TooFast { retry_after_s })
+    }
+}
+
+/// The hosts of the links in a text in lower case, with or without a scheme.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c.is_whitespace() || matches!(c, '<' | '>' | '(' | ')' | '"' | '\'' | ',')).filter_map(
+        |word| {
+            let (scheme, rest) = word.split_once("://").map_or((false, word), |(_, rest)| (true, rest));
+            let host = rest.split(['/', '?', '#']).next()?.rsplit('@').next()?.split(':').next()?;
+            let named = host.starts_with("www.") || host.split('.').count() > 1 && has_top(host) && word.contains('/');
+            (scheme || named).then_some(host)
+        },
+    )
+}
+
+fn has_top(host: &str) -> bool {
+    host.rsplit('.').next().is_some_and(|top| top.len() > 1 && top.chars().all(char::is_alphabetic))
+}
+
+fn is_below(host: &str, allowed: &str) -> bool {
+    host == allowed || host.strip_suffix(allowed).is_some_and(|rest| rest.ends_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(words: &[&str], links: &str) -> Limits {
+        Limits {
+            message_bytes: 10,
+            user_messages_per_10s: 1,
+            room_messages_per_10s: 0,
+            rooms_owned: 1,
+            rooms_joined: 1,
+            image_bytes: 1,
+            blocked_words: words.iter().map(|word| (*word).to_string()).collect(),
+            links: Links::parse(links),
+            paces: Mutex::new(Cache::new(8)),
+        }
+    }
+
+    #[test]
+    fn words_and_links_are_filtered_as_configured() {
+        let (any, none, some) = (limits(&["scam"], "any"), limits(&[], "none"), limits(&[], "agora.example, ok.org"));
+        for (text, by_any, by_none, by_some) in [
+            ("hello", true, true, true),
+            ("a SCAM!", false, true, true),
+            ("scampi", true, true, true),
+            ("see https://agora.example/x", true, false, true),
+            ("see https://www.agora.example", true, false, true),
+            ("see https://notagora.example", true, false, false),
+            ("https://agora.example@evil.org/", true, false, false),
+            ("www.evil.org", true, false, false),
+            ("evil.org/x", true, false, false),
+            ("1.5/2.5 and e.g. this", true, true, true),
+        ] {
+            for (limits, allowed) in [(&any, by_any), (&none, by_none), (&some, by_some)] {
+                assert_eq!(limits.check_text(text).is_ok(), allowed, "{text:?} {:?}", limits.links);
+            }
+        }
+    }
+
+    #[test]
+    fn each_user_has_a_pace_of_its_own() {
+        let limits = limits(&[], "any");
+        let now = Timestamp(1_000_000_000);
+        assert!(limits.take(AccountId(5), now).is_ok());
+        assert!(limits.take(AccountId(5), now).is_err());
+        assert!(limits.take(AccountId(6), now).is_ok());
+    }
+}

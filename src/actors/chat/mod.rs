@@ -1,0 +1,277 @@
+//! Chat: its actors, and the one handle through which everything else uses them.
+//!
+//! ```text
+//! chat
+//! ├── chat projector       the streams → the database
+//! ├── chat shard «0…15»    each owns a stream
+//! ├── presence
+//! └── herald               what the venue has to say in the rooms of its markets
+//! rooms (directory: activated on use, passivated when idle)
+//! ```
+//! A command goes to its room, which admits it; its entry is committed to the stream of the room's
+//! shard; the shard hands it to the room, which applies it, tells who listens, and answers the caller.
+
+pub mod audience;
+pub mod events;
+pub mod herald;
+pub mod limits;
+mod memory;
+pub mod presence;
+pub mod projector;
+pub mod room;
+mod shard;
+mod start;
+pub mod store;
+
+pub use audience::{Audience, Session};
+pub use limits::Limits;
+pub use start::{Foundation, follow, start};
+pub use store::{Away, Store};
+
+use super::directory::{Directory, DirectoryError, DirectoryStats};
+use super::supervision::{Handle, Unreachable};
+use super::trading::market_data::wall_clock;
+use crate::domain::chat::{ChatReject, Command, Effect, Message, RoomId};
+use crate::domain::ids::{AccountId, Epoch};
+use crate::domain::time::Timestamp;
+use crate::persistence::objects::Objects;
+use events::{Delivered, Event, Summary};
+use parking_lot::Mutex;
+use presence::Presence;
+use room::{Execute, Look, RoomActor, View};
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::oneshot;
+
+/// How long a caller waits for its outcome before it is told that it is unknown.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// In rooms with more listeners nobody hears who types.
+const TYPING_AUDIENCE: usize = 200;
+
+/// What rooms see of their stream's epoch: that in which they may admit, if they may.
+#[derive(Debug, Default)]
+pub struct Gate(Mutex<Option<Epoch>>);
+
+impl Gate {
+    fn open(&self, epoch: Epoch) {
+        *self.0.lock() = Some(epoch);
+    }
+
+    fn close(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn epoch(&self) -> Option<Epoch> {
+        *self.0.lock()
+    }
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct Done {
+    /// The outcome.
+    pub effect: Effect,
+    /// When.
+    pub at: Timestamp,
+    /// The message that was written or that it is about, as it is now.
+    pub message: Option<Arc<Message>>,
+    /// The room after it.
+    pub summary: Summary,
+}
+
+/// Why it was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Refused {
+    /// A rule says no; nothing has changed.
+    #[error(transparent)]
+    Reject(#[from] ChatReject),
+    /// The content is not allowed here; nothing has changed.
+    #[error("{0}")]
+    Filtered(&'static str),
+    /// Too many rooms; nothing has changed.
+    #[error("you have too many rooms")]
+    TooManyRooms,
+    /// Too many messages in a short time; nothing has changed.
+    #[error("that was too fast, please wait {retry_after_s} s")]
+    TooFast {
+        /// When to try again.
+        retry_after_s: u32,
+    },
+    /// Chat is starting or recovering.
+    #[error("chat is starting, please retry")]
+    Starting,
+    /// Too much is on its way already.
+    #[error("too many requests are waiting, please retry")]
+    Overloaded,
+    /// The log could not be written; nothing has changed.
+    #[error("the log cannot be written at the moment, please retry")]
+    LogRefused,
+    /// The database is needed and out of reach; nothing has changed.
+    #[error("history is out of reach, please retry")]
+    Away,
+    /// It may or may not have happened.
+    #[error("the outcome is unknown, please retry with the same client id")]
+    OutcomeUnknown,
+}
+
+impl Refused {
+    /// The stable code that clients may rely on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refused::Reject(reject) => reject.code(),
+            Refused::Filtered(_) => "filtered",
+            Refused::TooManyRooms => "too_many_rooms",
+            Refused::TooFast { .. } => "too_fast",
+            Refused::Starting => "starting",
+            Refused::Overloaded => "overloaded",
+            Refused::LogRefused => "log_unavailable",
+            Refused::Away => "history_unavailable",
+            Refused::OutcomeUnknown => "outcome_unknown",
+        }
+    }
+
+    /// Whether the same request may succeed later.
+    pub fn is_temporary(&self) -> bool {
+        !matches!(self, Refused::Reject(_) | Refused::Filtered(_) | Refused::TooManyRooms)
+    }
+}
+
+impl From<Away> for Refused {
+    fn from(_: Away) -> Refused {
+        Refused::Away
+    }
+}
+
+impl From<DirectoryError> for Refused {
+    fn from(error: DirectoryError) -> Refused {
+        match error {
+            DirectoryError::CrashLoop { .. } | DirectoryError::Closed => Refused::Starting,
+            DirectoryError::Unreachable(Unreachable::Full) => Refused::Overloaded,
+            DirectoryError::Unreachable(Unreachable::Restarting | Unreachable::Closed) => Refused::Starting,
+            DirectoryError::Unreachable(Unreachable::Lost | Unreachable::Late) => Refused::OutcomeUnknown,
+        }
+    }
+}
+
+/// A command on its way.
+#[derive(Debug)]
+pub struct Posted(oneshot::Receiver<Result<Done, Refused>>);
+
+impl Posted {
+    /// Its outcome, once it is committed and applied.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn outcome(self) -> Result<Done, Refused> {
+        match tokio::time::timeout(PATIENCE, self.0).await {
+            Ok(Ok(outcome)) => outcome,
+            // The room died before it answered, or the log takes too long: it may have happened.
+            Ok(Err(_)) | Err(_) => Err(Refused::OutcomeUnknown),
+        }
+    }
+}
+
+/// Chat. Clones are the same one.
+#[derive(Clone)]
+pub struct Chat {
+    rooms: Directory<RoomId, RoomActor>,
+    audience: Arc<Audience>,
+    presence: Handle<Presence>,
+    store: Store,
+    limits: Arc<Limits>,
+    objects: Objects,
+}
+
+impl Chat {
+    /// Commits and applies a command. `warden`: whoever wants it keeps order on the whole platform.
+    ///
+    /// # Errors
+    /// [`Refused`]; after [`Refused::OutcomeUnknown`] a retry is safe, a message's with the same
+    /// client id.
+    pub async fn execute(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Done, Refused> {
+        self.check_counts(by, &command).await?;
+        self.post(by, warden, room, command)?.outcome().await
+    }
+
+    /// Queues a command now and gives its outcome later: what one caller posts is admitted in that
+    /// order. Limits of how many rooms somebody may have are for [`Chat::execute`].
+    ///
+    /// # Errors
+    /// [`Refused`] when it was not queued.
+    pub fn post(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Posted, Refused> {
+        if by != AccountId::HOUSE {
+            self.limits.check(&command)?;
+            if matches!(command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. }) {
+                self.limits.take(by, wall_clock())?;
+            }
+        }
+        let (reply, outcome) = oneshot::channel();
+        self.rooms.try_send(&room, Execute { by, warden, command, reply })?;
+        Ok(Posted(outcome))
+    }
+
+    /// Whether somebody may have one more room. Counted from the rows, so that two requests at once
+    /// may both pass: the limit is there against floods, not for exactness.
+    async fn check_counts(&self, by: AccountId, command: &Command) -> Result<(), Refused> {
+        use crate::persistence::chat::rooms;
+        let (count, most) = match command {
+            Command::Create { .. } => {
+                (self.store.read(move |conn| rooms::owned(conn, by)).await?, self.limits.rooms_owned)
+            }
+            Command::Join(_) => (self.store.read(move |conn| rooms::joined(conn, by)).await?, self.limits.rooms_joined),
+            _ => return Ok(()),
+        };
+        if count >= i64::from(most) { Err(Refused::TooManyRooms) } else { Ok(()) }
+    }
+
+    /// A room as somebody sees it; `None` when there is none.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn look(&self, who: AccountId, room: RoomId) -> Result<Option<View>, Refused> {
+        let look = self.rooms.send(&room, Look(who));
+        tokio::time::timeout(PATIENCE, look).await.map_err(|_| Refused::Overloaded)?.map_err(Refused::from)
+    }
+
+    /// Tells the others in a room that somebody types. Nothing is stored; false when the session does
+    /// not hear of the room itself.
+    pub fn typing(&self, session: &Session, room: RoomId) -> bool {
+        let Some(size) = self.audience.size_for(room, session.id) else { return false };
+        if size <= TYPING_AUDIENCE {
+            let event = Delivered::of(room, Some(session.account), Event::Typing(session.account));
+            self.audience.tell(room, &event, Some(session.id));
+        }
+        true
+    }
+
+    /// Who hears what.
+    pub fn audience(&self) -> &Arc<Audience> {
+        &self.audience
+    }
+
+    /// Who is there.
+    pub fn presence(&self) -> &Handle<Presence> {
+        &self.presence
+    }
+
+    /// Stored state.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Images.
+    pub fn objects(&self) -> &Objects {
+        &self.objects
+    }
+
+    /// What is allowed.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Rooms in memory, and what was counted of them.
+    pub fn room_stats(&self) -> DirectoryStats {
+        self.rooms.stats()
+    }
+}

@@ -1,0 +1,135 @@
+//! How chat's actors come to life.
+
+use super::herald::{self, Herald};
+use super::presence::Presence;
+use super::projector::{ChatProjector, Follower};
+use super::room::{self, RoomActor};
+use super::shard::{self, ChatShard};
+use super::store::{Progress, Store};
+use super::{Audience, Chat, Gate, Limits};
+use crate::actors::directory::{Directory, DirectorySettings};
+use crate::actors::event_log::LogMeter;
+use crate::actors::supervision::{ChildSpec, Settings, StartError};
+use crate::actors::supervisor::Supervisor;
+use crate::actors::trading::Trading;
+use crate::config::chat::ChatConfig;
+use crate::domain::chat::{RoomId, SHARDS};
+use crate::persistence::chat::projection::Projection;
+use crate::persistence::db::Database;
+use crate::persistence::log::LogReader;
+use actix::Arbiter;
+use anyhow::anyhow;
+use parking_lot::Mutex;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What chat is built on.
+pub struct Foundation {
+    /// Stored state.
+    pub store: Store,
+    /// The projection's follower, which has caught up with the log.
+    pub follower: Follower,
+}
+
+/// Brings chat's rows up to the log's end. Its streams' epochs count for the next one.
+///
+/// # Errors
+/// When the log cannot be replayed or the database does not take it.
+pub fn follow(database: &Database, reader: &Arc<dyn LogReader>) -> anyhow::Result<Foundation> {
+    let progress = Arc::new(Progress::default());
+    let projection = Projection::open(database.clone())?;
+    let mut follower = Follower::new(projection, reader.clone(), progress.clone());
+    let caught_up = follower.advance().map_err(|reason| anyhow!("chat's streams cannot be replayed: {reason}"))?;
+    if !caught_up {
+        return Err(anyhow!("the database does not take chat's rows; see the messages above"));
+    }
+    Ok(Foundation { store: Store { database: database.clone(), reader: reader.clone(), progress }, follower })
+}
+
+/// Starts chat below `root`.
+///
+/// # Errors
+/// When an actor cannot start within its budget.
+pub async fn start(
+    root: &Supervisor,
+    foundation: Foundation,
+    trading: &Trading,
+    config: &ChatConfig,
+    data: &Path,
+    meter: &Arc<LogMeter>,
+) -> anyhow::Result<Chat> {
+    let Foundation { store, follower } = foundation;
+    let branch = root.branch("chat", Settings::default()).await?;
+    let arbiter = Arbiter::new().handle();
+    let (audience, limits) = (Arc::new(Audience::default()), Arc::new(Limits::new(config)));
+    start_projector(&branch, &store, follower, meter).await?;
+
+    let gates: Arc<[Arc<Gate>]> = (0..SHARDS).map(|_| Arc::default()).collect();
+    let parts = room::Parts {
+        log: trading.log().clone(),
+        store: store.clone(),
+        audience: audience.clone(),
+        gates: gates.clone(),
+        limits: limits.clone(),
+    };
+    let settings = DirectorySettings {
+        idle_after: Duration::from_secs(config.chat_room_idle_s),
+        capacity: 10_000,
+        mailbox: 4_096,
+        ..DirectorySettings::default()
+    };
+    let make = move |id: &RoomId, lifeline| Ok(RoomActor::new(*id, parts.clone(), lifeline));
+    let rooms = Directory::new("rooms", std::slice::from_ref(&arbiter), settings, make);
+
+    for (shard, gate) in (0..SHARDS).zip(gates.iter()) {
+        let parts = shard::Parts {
+            shard,
+            log: trading.log().clone(),
+            rooms: rooms.clone(),
+            store: store.clone(),
+            audience: audience.clone(),
+            gate: gate.clone(),
+            role: trading.role().clone(),
+        };
+        let this = Arc::new(Mutex::new(None));
+        let name = this.clone();
+        let spec = ChildSpec::new(format!("chat shard {shard}"), arbiter.clone(), move |lifeline| {
+            Ok(ChatShard::new(parts.clone(), name.clone(), lifeline))
+        });
+        branch.start_as(spec.mailbox(16_384).keep_queue(), &this).await?;
+    }
+    let presence = {
+        let store = store.clone();
+        let spec = ChildSpec::new("presence", arbiter.clone(), move |_| Ok(Presence::new(store.clone())));
+        branch.start(spec.mailbox(65_536)).await?
+    };
+    let objects = config.objects(data)?;
+    let chat = Chat { rooms, audience, presence, store, limits, objects };
+    let parts = herald::Parts { chat: chat.clone(), trading: trading.clone(), big_trade: config.chat_big_trade };
+    let spec = ChildSpec::new("herald", arbiter, move |_| Ok(Herald::new(parts.clone())));
+    branch.start(spec.mailbox(4_096)).await?;
+    Ok(chat)
+}
+
+async fn start_projector(
+    branch: &Supervisor,
+    store: &Store,
+    follower: Follower,
+    meter: &Arc<LogMeter>,
+) -> anyhow::Result<()> {
+    let (mut first, store, meter, progress) = (Some(follower), store.clone(), meter.clone(), store.progress.clone());
+    let spec = ChildSpec::new("chat projector", Arbiter::new().handle(), move |lifeline| {
+        let follower = match first.take() {
+            Some(follower) => follower,
+            None => {
+                let projection = Projection::open(store.database.clone()).map_err(StartError::failed)?;
+                Follower::new(projection, store.reader.clone(), store.progress.clone())
+            }
+        };
+        Ok(ChatProjector::new(follower, meter.clone(), lifeline))
+    });
+    let lag = Arc::new(move || progress.lag());
+    branch.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
+    Ok(())
+}

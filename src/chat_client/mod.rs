@@ -1,0 +1,299 @@
+//! A chat client over the public protocol: what the terminal client, the tests and the benchmark use.
+//!
+//! It reconnects by itself, resumes every room where it stood, and sends again what was not
+//! acknowledged. Invariant: of each room it hands out every message once, in the order of its sequence.
+
+pub mod model;
+pub mod terminal;
+mod view;
+
+use actix_codec::Framed;
+use actix_http::ws::{Codec, Frame, Message};
+use anyhow::{Context, anyhow};
+use awc::BoxedSocket;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// The first wait before a lost connection is made again.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+/// The longest.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+/// The largest message of a server.
+const MAX_FRAME: usize = 16 << 20;
+/// How long the server may be silent; it pings every few seconds.
+const SILENCE: Duration = Duration::from_secs(30);
+
+type Wire = Framed<BoxedSocket, Codec>;
+
+/// A room as the client knows it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Room {
+    /// What the server said of it last.
+    pub about: Value,
+    /// The newest message that was handed out.
+    pub last: u64,
+    /// Messages not read.
+    pub unread: u64,
+}
+
+/// The client.
+pub struct ChatClient {
+    base: String,
+    token: String,
+    wire: Option<Wire>,
+    /// By id.
+    pub rooms: BTreeMap<String, Room>,
+    /// The own user's id, once connected.
+    pub user: String,
+    /// Sent and not acknowledged, oldest first.
+    pending: VecDeque<(Uuid, Value)>,
+    /// Events that came while something else was waited for.
+    waiting: VecDeque<Value>,
+    /// How often it connected.
+    pub connects: u32,
+    /// Messages that came twice or out of order: there must be none.
+    pub faults: Vec<String>,
+    wait: Duration,
+    requests: u64,
+}
+
+impl ChatClient {
+    /// A client of the server at `base` (like `http://127.0.0.1:8080`); it connects when it is used.
+    pub fn new(base: &str, token: &str) -> ChatClient {
+        ChatClient {
+            base: base.trim_end_matches('/').to_owned(),
+            token: token.to_owned(),
+            wire: None,
+            rooms: BTreeMap::new(),
+            user: String::new(),
+            pending: VecDeque::new(),
+            waiting: VecDeque::new(),
+            connects: 0,
+            faults: Vec::new(),
+            wait: FIRST_WAIT,
+            requests: 0,
+        }
+    }
+
+    /// Whether it is connected.
+    pub fn is_connected(&self) -> bool {
+        self.wire.is_some()
+    }
+
+    /// Messages that were sent and not acknowledged.
+    pub fn unacknowledged(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Breaks the connection, as a network does: without a word.
+    pub fn cut(&mut self) {
+        self.wire = None;
+    }
+
+    /// Connects, resumes and sends again; keeps trying until it works or the server says that it never will.
+    ///
+    /// # Errors
+    /// When the server refuses the token.
+    pub async fn connect(&mut self) -> anyhow::Result<()> {
+        while self.wire.is_none() {
+            match self.try_connect().await {
+                Ok(()) => self.wait = FIRST_WAIT,
+                Err(error) if error.to_string().contains("signed_out") => return Err(error),
+                Err(error) => {
+                    tracing::debug!(%error, "no connection");
+                    tokio::time::sleep(self.wait).await;
+                    self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The new connection is kept only once it is resumed: giving up in between loses nothing.
+    async fn try_connect(&mut self) -> anyhow::Result<()> {
+        let client = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
+        let upgrade = client.ws(format!("{}/v1/chat/ws", self.base)).max_frame_size(MAX_FRAME).connect();
+        let (_, mut wire) = upgrade.await.map_err(|error| anyhow!("{error}"))?;
+        let resume: BTreeMap<&String, u64> = self.rooms.iter().map(|(id, room)| (id, room.last)).collect();
+        write_to(&mut wire, &json!({"type": "hello", "token": self.token, "resume": resume})).await?;
+        let hello = loop {
+            let event = read_from(&mut wire).await?.ok_or_else(|| anyhow!("the connection ended"))?;
+            match event["type"].as_str() {
+                Some("hello") => break event,
+                Some("closed") => return Err(anyhow!("{}", event["code"].as_str().unwrap_or_default())),
+                // Nothing else comes before it.
+                _ => {}
+            }
+        };
+        for (_, frame) in &self.pending {
+            write_to(&mut wire, frame).await?;
+        }
+        self.wire = Some(wire);
+        self.begin(&hello);
+        self.waiting.push_back(hello);
+        self.connects += 1;
+        Ok(())
+    }
+
+    fn begin(&mut self, hello: &Value) {
+        self.user = hello["user"].as_str().unwrap_or_default().to_owned();
+        let listed = hello["rooms"].as_array().cloned().unwrap_or_default();
+        let ids: Vec<String> = listed.iter().filter_map(|room| room["id"].as_str().map(str::to_owned)).collect();
+        self.rooms.retain(|id, _| ids.contains(id));
+        for (id, about) in ids.into_iter().zip(listed) {
+            let last = about["last"].as_u64().unwrap_or_default();
+            let room = self.rooms.entry(id).or_insert(Room { last, ..Room::default() });
+            room.unread = about["unread"].as_u64().unwrap_or_default();
+            room.about = about;
+        }
+    }
+
+    async fn write(&mut self, frame: &Value) -> anyhow::Result<()> {
+        let sent = write_to(self.wire.as_mut().context("not connected")?, frame).await;
+        if sent.is_err() {
+            self.wire = None;
+        }
+        sent
+    }
+
+    /// The next message of the server; `None` when the connection has ended.
+    async fn read(&mut self) -> anyhow::Result<Option<Value>> {
+        let Some(wire) = self.wire.as_mut() else { return Ok(None) };
+        let read = read_from(wire).await;
+        if !matches!(read, Ok(Some(_))) {
+            self.wire = None;
+        }
+        read
+    }
+
+    /// The next event, after as many connections as it takes. Messages come in order and once.
+    ///
+    /// # Errors
+    /// When the server refuses the token.
+    pub async fn next(&mut self) -> anyhow::Result<Value> {
+        loop {
+            if let Some(event) = self.waiting.pop_front() {
+                if let Some(event) = self.take(event) {
+                    return Ok(event);
+                }
+                continue;
+            }
+            self.connect().await?;
+            if let Ok(Some(event)) = self.read().await {
+                self.waiting.push_back(event);
+            }
+        }
+    }
+
+    /// Notes what an event says; `None` for a message that was handed out before.
+    fn take(&mut self, event: Value) -> Option<Value> {
+        let room_id = event["room"].as_str().map(str::to_owned);
+        match (event["type"].as_str().unwrap_or_default(), room_id) {
+            ("message", Some(id)) => {
+                let sequence = event["message"]["sequence"].as_u64().unwrap_or_default();
+                let first = Room { last: sequence.saturating_sub(1), ..Room::default() };
+                let room = self.rooms.entry(id.clone()).or_insert(first);
+                if sequence != room.last + 1 {
+                    self.faults.push(format!("room {id}: message {sequence} after {}", room.last));
+                    return None;
+                }
+                room.last = sequence;
+                if event["message"]["author"] != self.user.as_str() {
+                    room.unread += 1;
+                }
+            }
+            ("read", Some(id)) if event["user"] == self.user.as_str() => {
+                if let (Some(room), Some(unread)) = (self.rooms.get_mut(&id), event["unread"].as_u64()) {
+                    room.unread = unread;
+                }
+            }
+            ("room", _) => {
+                let about = event["room"].clone();
+                if let Some(id) = about["id"].as_str() {
+                    let last = about["last"].as_u64().unwrap_or_default();
+                    let room = self.rooms.entry(id.to_owned()).or_insert(Room { last, ..Room::default() });
+                    room.about = about;
+                }
+            }
+            ("friend", Some(id)) => drop(self.rooms.entry(id).or_default()),
+            ("member", Some(id)) if event["user"] == self.user.as_str() => {
+                if matches!(event["what"].as_str(), Some("left" | "kicked" | "banned")) {
+                    self.rooms.remove(&id);
+                }
+            }
+            ("ack" | "error", _) => {
+                // An error that may go away is no answer: the message is sent again later.
+                let final_answer = event["type"] == "ack" || event["retry_after"].is_null();
+                let client_id = event["client_id"].as_str().and_then(|id| Uuid::parse_str(id).ok());
+                if let Some(client_id) = client_id.filter(|_| final_answer) {
+                    self.pending.retain(|(id, _)| *id != client_id);
+                }
+            }
+            _ => {}
+        }
+        Some(event)
+    }
+
+    /// Sends a message; it is sent again after a lost connection until it is acknowledged.
+    pub async fn send_text(&mut self, room: &str, text: &str) -> Uuid {
+        let client_id = Uuid::new_v4();
+        let frame = json!({"type": "send", "room": room, "client_id": client_id, "text": text});
+        self.pending.push_back((client_id, frame.clone()));
+        // If it cannot be sent now, it is with the next connection.
+        let _ = self.write(&frame).await;
+        client_id
+    }
+
+    /// Sends once more what is not acknowledged: after errors that go away.
+    pub async fn send_again(&mut self) {
+        for (_, frame) in self.pending.clone() {
+            if self.write(&frame).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Sends a request without a message of its own (see `docs/chat.md`) and does not wait; its number.
+    pub async fn request(&mut self, mut frame: Value) -> u64 {
+        self.requests += 1;
+        frame["id"] = self.requests.into();
+        let _ = self.write(&frame).await;
+        self.requests
+    }
+
+    /// Sends a request and waits for its answer; what else comes meanwhile is kept for [`ChatClient::next`].
+    ///
+    /// # Errors
+    /// When the connection is lost before the answer.
+    pub async fn ask(&mut self, frame: Value) -> anyhow::Result<Value> {
+        self.connect().await?;
+        let id = self.request(frame).await;
+        loop {
+            let event = self.read().await?.ok_or_else(|| anyhow!("the connection ended"))?;
+            if event["id"] == id {
+                return Ok(event);
+            }
+            self.waiting.push_back(event);
+        }
+    }
+}
+
+async fn write_to(wire: &mut Wire, frame: &Value) -> anyhow::Result<()> {
+    wire.send(Message::Text(frame.to_string().into())).await.map_err(|error| anyhow!("{error}"))
+}
+
+async fn read_from(wire: &mut Wire) -> anyhow::Result<Option<Value>> {
+    loop {
+        match tokio::time::timeout(SILENCE, wire.next()).await {
+            Ok(Some(Ok(Frame::Text(text)))) => return Ok(Some(serde_json::from_slice(&text)?)),
+            Ok(Some(Ok(Frame::Ping(content)))) => {
+                wire.send(Message::Pong(content)).await.map_err(|error| anyhow!("{error}"))?;
+            }
+            Ok(Some(Ok(Frame::Close(_)) | Err(_)) | None) | Err(_) => return Ok(None),
+            Ok(Some(Ok(Frame::Binary(_) | Frame::Continuation(_) | Frame::Pong(_)))) => {}
+        }
+    }
+}

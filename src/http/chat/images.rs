@@ -1,0 +1,157 @@
+//! Images: uploaded to a room by a member, shown to its members, removed with their message.
+
+use super::requests::{self, is_warden};
+use super::wire;
+use crate::actors::chat::{Chat, Refused};
+use crate::actors::trading::market_data::wall_clock;
+use crate::domain::chat::{Action, ChatReject, Standing, rights};
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::persistence::chat::uploads::{self, Upload};
+use crate::persistence::db::Connection;
+use crate::persistence::objects::ObjectError;
+use actix_web::http::{StatusCode, header};
+use actix_web::{HttpResponse, web};
+use futures_util::StreamExt;
+use serde_json::json;
+use std::time::Duration;
+use uuid::Uuid;
+
+type Answer = Result<HttpResponse, ApiError>;
+
+/// How often objects that nobody needs are looked for.
+const TIDY_EVERY: Duration = Duration::from_secs(60);
+/// How many are removed at a time.
+const TIDY_AT_ONCE: i64 = 200;
+
+impl From<ObjectError> for ApiError {
+    fn from(error: ObjectError) -> ApiError {
+        match error {
+            ObjectError::Missing => ApiError::not_found(),
+            ObjectError::Io(_) | ObjectError::Remote(_) | ObjectError::Settings(_) => {
+                tracing::error!(%error, "an image cannot be stored or read");
+                let message = "images are out of reach, please retry";
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "images_unavailable", message)
+            }
+        }
+    }
+}
+
+/// The media type that the first bytes of an image say; what the client calls it does not count.
+fn media_type(content: &[u8]) -> Option<&'static str> {
+    match content {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
+        _ => None,
+    }
+}
+
+async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
+    let mut content = web::BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the image broke off"))?;
+        if content.len() + chunk.len() > most {
+            let message = format!("an image has at most {most} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
+        }
+        content.extend_from_slice(&chunk);
+    }
+    Ok(content.freeze())
+}
+
+/// `POST /chat/rooms/{id}/images`: the image is the body.
+pub async fn upload(
+    state: web::Data<AppState>,
+    user: CurrentUser,
+    room: web::Path<String>,
+    payload: web::Payload,
+) -> Answer {
+    let room = wire::parse_room(&room).ok_or(ChatReject::UnknownRoom)?;
+    let view = state.chat.look(user.0.user, room).await?.ok_or(ChatReject::UnknownRoom)?;
+    let standing = view.role.map_or(Standing::Outsider, Standing::Member);
+    if !rights::may(view.summary.kind, standing, Action::Send) {
+        return Err(ChatReject::UnknownRoom.into());
+    }
+    let content = collect(payload, state.chat.limits().image_bytes).await?;
+    let Some(media_type) = media_type(&content) else {
+        let message = "an image is a PNG, JPEG, GIF or WebP file";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", message));
+    };
+    state.chat.limits().take(user.0.user, wall_clock())?;
+    let id = Uuid::new_v4();
+    let upload = Upload {
+        id: id.as_u128(),
+        account: user.0.user,
+        room,
+        media_type: media_type.to_owned(),
+        bytes: u32::try_from(content.len()).unwrap_or(u32::MAX),
+        at: wall_clock(),
+        message: None,
+        gone: false,
+    };
+    let view = json!({
+        "id": id, "media_type": media_type, "bytes": upload.bytes, "url": format!("/v1/chat/images/{id}"),
+    });
+    // The row first: an object without one would never be removed.
+    let database = state.database.clone();
+    web::block(move || database.write_durably(|conn| uploads::add(conn, &upload)))
+        .await
+        .map_err(|_| Refused::Overloaded)??;
+    state.chat.objects().put(&id.to_string(), content).await?;
+    Ok(HttpResponse::Created().json(view))
+}
+
+/// `GET /chat/images/{id}`: for members of its room.
+pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<Uuid>) -> Answer {
+    let (who, warden, number) = (user.0.user, is_warden(user.0.role), id.as_u128());
+    let read = move |conn: &mut Connection| {
+        let Some(upload) = uploads::get(conn, number)?.filter(|upload| !upload.gone) else { return Ok(None) };
+        Ok(requests::may_read(conn, upload.room, who, warden)?.then_some(upload))
+    };
+    let upload = state.chat.store().read(read).await?.ok_or_else(ApiError::not_found)?;
+    let content = state.chat.objects().get(&id.to_string()).await?;
+    Ok(HttpResponse::Ok()
+        .content_type(upload.media_type)
+        .insert_header((header::CACHE_CONTROL, "private, max-age=86400"))
+        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"))
+        .body(content))
+}
+
+/// Removes the objects of deleted messages and of uploads that no message ever showed, for ever.
+pub fn tidy(chat: Chat) {
+    actix_web::rt::spawn(async move {
+        loop {
+            tokio::time::sleep(TIDY_EVERY).await;
+            let found = chat.store().read_now(|conn| uploads::removable(conn, wall_clock(), TIDY_AT_ONCE)).await;
+            for id in found.unwrap_or_default() {
+                if let Err(error) = chat.objects().remove(&Uuid::from_u128(id).to_string()).await {
+                    tracing::warn!(%error, "an image could not be removed; it is tried again");
+                    break;
+                }
+                let database = chat.store().database.clone();
+                // A row that stays is only looked at again.
+                let _ = tokio::task::spawn_blocking(move || database.write(|conn| uploads::forget(conn, id))).await;
+            }
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_is_what_its_first_bytes_say() {
+        assert_eq!(media_type(b"\x89PNG\r\n\x1a\nrest"), Some("image/png"));
+        assert_eq!(media_type(b"\xff\xd8\xff\xe0"), Some("image/jpeg"));
+        assert_eq!(media_type(b"GIF89a"), Some("image/gif"));
+        assert_eq!(media_type(b"RIFF\0\0\0\0WEBPVP8 "), Some("image/webp"));
+        for other in [b"<svg onload=x>".as_slice(), b"", b"\x89PNG", b"RIFF\0\0\0\0WAVE"] {
+            assert_eq!(media_type(other), None);
+        }
+    }
+}

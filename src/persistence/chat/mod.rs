@@ -1,0 +1,32 @@
+//! Chat in the database: rooms, members and messages as they follow from the chat streams, and what
+//! stands in no log (names, how people want to be seen, uploads).
+//!
+//! Invariant: rows and watermark change in one transaction, by the same `apply` as everywhere else.
+
+pub mod friends;
+pub mod messages;
+pub mod people;
+pub mod projection;
+pub mod reports;
+pub mod rooms;
+mod schema;
+pub mod search;
+pub mod uploads;
+
+use crate::domain::ids::AccountId;
+use diesel::result::Error;
+
+/// An account as its column has it.
+fn column(account: AccountId) -> i64 {
+    i64::from(account.0)
+}
+
+/// The account in a column.
+fn account(value: i64) -> diesel::QueryResult<AccountId> {
+    u32::try_from(value).map(AccountId).map_err(|error| Error::DeserializationError(Box::new(error)))
+}
+
+/// A value that no writer of these tables writes.
+fn bad(what: &str) -> Error {
+    Error::DeserializationError(format!("a chat row has a bad {what}").into())
+}
