@@ -81,6 +81,7 @@ const VIEW: Access = Access::Own(Scope::View);
 const TRADE: Access = Access::Own(Scope::Trade);
 const TRANSFER: Access = Access::Own(Scope::Transfer);
 const SUPPORT: Access = Access::Role(Role::Support);
+const MODERATOR: Access = Access::Role(Role::Moderator);
 const ADMIN: Access = Access::Role(Role::Admin);
 
 /// Every route.
@@ -168,6 +169,44 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/admin/tree/{path:.*}/revive", ADMIN),
     // Sockets prove who they are with messages.
     rule("GET", "/feed", PUBLIC),
+    rule("GET", "/chat/ws", PUBLIC),
+    rule("GET", "/chat/me", SESSION),
+    rule("PUT", "/chat/me", SESSION),
+    rule("GET", "/chat/people", SESSION),
+    rule("GET", "/chat/friends", SESSION),
+    rule("POST", "/chat/friends", SESSION),
+    rule("GET", "/chat/search", SESSION),
+    rule("GET", "/chat/messages", SESSION),
+    rule("POST", "/chat/invites/{invite}", SESSION),
+    rule("DELETE", "/chat/invites/{invite}", SESSION),
+    rule("GET", "/chat/rooms", SESSION),
+    rule("POST", "/chat/rooms", SESSION),
+    rule("GET", "/chat/rooms/public", SESSION),
+    rule("GET", "/chat/rooms/{id}", SESSION),
+    rule("PATCH", "/chat/rooms/{id}", SESSION),
+    rule("DELETE", "/chat/rooms/{id}", SESSION),
+    rule("POST", "/chat/rooms/{id}/join", SESSION),
+    rule("POST", "/chat/rooms/{id}/leave", SESSION),
+    rule("PUT", "/chat/rooms/{id}/read", SESSION),
+    rule("GET", "/chat/rooms/{id}/invites", SESSION),
+    rule("POST", "/chat/rooms/{id}/invites", SESSION),
+    rule("GET", "/chat/rooms/{id}/members", SESSION),
+    rule("POST", "/chat/rooms/{id}/members", SESSION),
+    rule("PATCH", "/chat/rooms/{id}/members/{user}", SESSION),
+    rule("DELETE", "/chat/rooms/{id}/members/{user}", SESSION),
+    rule("GET", "/chat/rooms/{id}/bans", SESSION),
+    rule("PUT", "/chat/rooms/{id}/bans/{user}", SESSION),
+    rule("DELETE", "/chat/rooms/{id}/bans/{user}", SESSION),
+    rule("GET", "/chat/rooms/{id}/messages", SESSION),
+    rule("POST", "/chat/rooms/{id}/messages", SESSION),
+    rule("PATCH", "/chat/rooms/{id}/messages/{sequence}", SESSION),
+    rule("DELETE", "/chat/rooms/{id}/messages/{sequence}", SESSION),
+    rule("POST", "/chat/rooms/{id}/messages/{sequence}/reactions", SESSION),
+    rule("POST", "/chat/rooms/{id}/messages/{sequence}/reports", SESSION),
+    rule("POST", "/chat/rooms/{id}/images", SESSION),
+    rule("GET", "/chat/images/{id}", SESSION),
+    rule("POST", "/chat/rooms/{id}/reports/{number}/resolve", SESSION),
+    rule("GET", "/admin/chat/reports", MODERATOR),
     rule("GET", "/health/live", PUBLIC),
     rule("GET", "/health/ready", PUBLIC),
     rule("GET", "/metrics", PUBLIC),
