@@ -133,8 +133,17 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
-    let state =
-        AppState { trading, chat, accounts, database, demo_funds, tree: root.tree().clone(), metrics, allow_drills, peers };
+    let state = AppState {
+        trading,
+        chat,
+        accounts,
+        database,
+        demo_funds,
+        tree: root.tree().clone(),
+        metrics,
+        allow_drills,
+        peers,
+    };
     let Listening { server, address, api_address } = http::server::listen(settings, state)?;
     Ok(Running { address, api_address, server, root, engine })
 }
