@@ -625,7 +625,7 @@ fn images_are_for_members_and_go_with_their_message() {
     let server = Server::start(data.path());
     let (mut ada, room, id) = images(&server);
     assert!(data.path().join("images").join(id).exists(), "the object goes later");
-    let large = vec![b"\x89PNG\r\n\x1a\n".as_slice(), &[0; 3 << 20]].concat();
+    let large = [b"\x89PNG\r\n\x1a\n".as_slice(), &[0; 3 << 20]].concat();
     let refused = ada.http.send("POST", &format!("/chat/rooms/{room}/images"), &large);
     // The server may close before it has read everything.
     assert!(refused.map_or(true, |answer| answer.status == 413));
@@ -641,4 +641,26 @@ fn images_can_be_kept_in_a_bucket() {
     let (_, _, id) = images(&server);
     assert!(s3.objects.lock().unwrap().contains_key(&format!("/pictures/{id}")));
     assert!(!data.path().join("images").exists());
+}
+
+#[test]
+fn a_room_that_was_taken_out_of_memory_goes_on_where_it_was() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &["--chat-room-idle-s", "1"]);
+    let mut ada = User::new(&server, "ada");
+    let room = ada.room("public", "Quiet");
+    let id = Uuid::new_v4();
+    let send = json!({"text": "one", "client_id": id});
+    ada.ok("POST", &format!("/rooms/{room}/messages"), send.clone());
+    block_on(async {
+        let mut socket = ada.socket();
+        socket.connect().await.unwrap();
+        // Idle rooms are looked for every five seconds.
+        std::thread::sleep(Duration::from_secs(7));
+        assert_eq!(ada.ok("POST", &format!("/rooms/{room}/messages"), send)["sequence"], 1);
+        assert_eq!(ada.say(&room, "two"), 2);
+        assert_eq!(next_of(&mut socket, "message").await["message"]["text"], "two");
+    });
+    ada.ok("PATCH", &format!("/rooms/{room}/messages/1"), json!({"text": "uno"}));
+    assert_eq!(ada.texts(&room), ["uno", "two"]);
 }

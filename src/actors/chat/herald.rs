@@ -16,9 +16,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// How long to wait before something that did not work is tried again.
-const AGAIN: Duration = Duration::from_secs(2);
+const AGAIN: Duration = Duration::from_millis(250);
 /// How often it is tried.
-const ATTEMPTS: u32 = 30;
+const ATTEMPTS: u32 = 240;
 
 /// What the actor works with.
 #[derive(Clone)]
