@@ -2,6 +2,7 @@
 
 mod s3;
 mod server;
+mod servers;
 
 use agora::chat_client::ChatClient;
 use serde_json::{Value, json};
@@ -83,8 +84,19 @@ async fn next_of(client: &mut ChatClient, kind: &str) -> Value {
 #[test]
 fn a_room_from_making_it_to_reading_what_was_missed() {
     let data = tempfile::tempdir().unwrap();
-    let server = Server::start(data.path());
-    let (mut ada, mut bob) = (User::new(&server, "ada"), User::new(&server, "bob"));
+    make_talk_and_miss(&Server::start(data.path()));
+}
+
+#[test]
+fn the_same_with_postgresql() {
+    let data = tempfile::tempdir().unwrap();
+    let mut postgres = servers::Postgres::start();
+    make_talk_and_miss(&Server::start_with(data.path(), &["--database", &postgres.url()]));
+    postgres.stop();
+}
+
+fn make_talk_and_miss(server: &Server) {
+    let (mut ada, mut bob) = (User::new(server, "ada"), User::new(server, "bob"));
     let room = ada.room("public", "Lounge");
     block_on(async {
         let (mut a, mut b) = (ada.socket(), bob.socket());
