@@ -105,6 +105,15 @@ enum BenchCommand {
     SignIn(bench::rest::flood::FloodOptions),
     /// Orders over RabbitMQ against the embedded log, and how long a fail-over takes.
     Cluster(bench::rest::cluster::Options),
+    /// A chat room with many listeners against a bare broadcaster.
+    Chat(bench::chat::Options),
+    /// The bare broadcaster of `bench chat`.
+    #[command(hide = true)]
+    Broadcaster {
+        /// Where it listens.
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+    },
     /// The bare JSON server of `bench rest`.
     #[command(hide = true)]
     Echo {
@@ -170,6 +179,10 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Promotion(options) => println!("{}", bench::promotion::run(&options)?),
         BenchCommand::Recovery(options) => println!("{}", bench::recovery::run(&options)?),
         BenchCommand::Cluster(options) => println!("{}", bench::rest::cluster::run(&options)?),
+        BenchCommand::Chat(options) => println!("{}", bench::chat::run(&options)?),
+        BenchCommand::Broadcaster { listen } => {
+            actix_web::rt::System::new().block_on(bench::chat::serve_broadcaster(listen))?;
+        }
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
         BenchCommand::SignIn(options) => println!("{}", bench::rest::flood::run(&options)?),
         BenchCommand::Echo { listen, workers } => {

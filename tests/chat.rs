@@ -441,7 +441,7 @@ fn a_reader_that_does_not_read_is_told_so_and_loses_nothing() {
 
 /// One of many clients: sends, loses its connection now and then, reads slowly now and then.
 async fn restless(user: usize, device: usize, base: String, token: String, rooms: Vec<String>) -> Restless {
-    let mut rng = (user * 31 + device * 7 + 1) as u64 * 0x9e37_79b9_7f4a_7c15;
+    let mut rng = ((user * 31 + device * 7 + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mut random = move |bound: u64| {
         rng ^= rng << 13;
         rng ^= rng >> 7;
@@ -668,7 +668,9 @@ fn a_room_that_was_taken_out_of_memory_goes_on_where_it_was() {
         let mut socket = ada.socket();
         socket.connect().await.unwrap();
         // Idle rooms are looked for every five seconds.
-        std::thread::sleep(Duration::from_secs(7));
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        // The kept connection has ended meanwhile.
+        ada.http = server.client(&ada.http.token);
         assert_eq!(ada.ok("POST", &format!("/rooms/{room}/messages"), send)["sequence"], 1);
         assert_eq!(ada.say(&room, "two"), 2);
         assert_eq!(next_of(&mut socket, "message").await["message"]["text"], "two");

@@ -1,6 +1,7 @@
 //! Load generators: programs that measure a part against a limit taken in the same run, and report
 //! ratios.
 
+pub mod chat;
 pub mod core;
 pub mod log;
 pub mod promotion;

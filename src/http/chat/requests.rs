@@ -192,7 +192,8 @@ pub async fn attachments(
         let upload = upload.filter(fresh).ok_or(ChatReject::Invalid)?;
         Ok(Attachment { upload: upload.id, media_type: upload.media_type, bytes: upload.bytes })
     };
-    chat.store().read_now(read).await?.into_iter().map(own).collect()
+    // After what was acknowledged: an image that a message shows already is not fresh any more.
+    chat.store().read(read).await?.into_iter().map(own).collect()
 }
 
 /// Names and whereabouts of people, as far as `who` may know, as JSON.
