@@ -163,7 +163,7 @@ async fn measure(options: &Options, folder: &std::path::Path) -> anyhow::Result<
     let grown = before.zip(server.resident_bytes()).map(|(before, after)| after.saturating_sub(before));
     let bytes_per_socket = grown.map(|bytes| bytes / options.listeners.max(1) as u64);
     let text = "x".repeat(TEXT_BYTES);
-    let frame = |_: u64| {
+    let frame = move |_: u64| {
         let id = Uuid::new_v4();
         json!({"type": "send", "room": room, "client_id": id, "text": text}).to_string()
     };
@@ -172,7 +172,7 @@ async fn measure(options: &Options, folder: &std::path::Path) -> anyhow::Result<
     for token in tokens.iter().cycle().take(options.senders) {
         senders.push(say_hello(open(&url, token).await?).await?);
     }
-    let (chat_per_second, messages_per_second) = flood(options, senders, &heard, frame).await?;
+    let (chat_per_second, messages_per_second) = flood(options, senders, &heard, frame.clone()).await?;
     let sender = say_hello(open(&url, &owner).await?).await?;
     let ack_ms = pace(options, sender, messages_per_second / 2.0, frame).await?;
     Ok(Report { bare_per_second, chat_per_second, ack_ms, bytes_per_socket })
