@@ -473,6 +473,8 @@ async fn restless(user: usize, device: usize, base: String, token: String, rooms
             2 => client.send_again().await,
             _ => {}
         }
+        // Not within the time limit below: giving up on a connection that is being made never makes one.
+        client.connect().await.unwrap();
         if let Ok(event) = tokio::time::timeout(Duration::from_millis(100), client.next()).await {
             note(&event.unwrap(), &mut heard, &mut acknowledged);
         }

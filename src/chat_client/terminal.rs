@@ -103,7 +103,8 @@ async fn talk(
                     return Ok(());
                 }
             }
-            _ = again.tick() => if client.unacknowledged() > 0 {
+            // A connection that is being made is left to it; it sends everything again by itself.
+            _ = again.tick(), if connected => if client.unacknowledged() > 0 {
                 client.send_again().await;
             },
         }
