@@ -105,10 +105,16 @@ impl Model {
                 let about = event["room"].clone();
                 let id = about["id"].as_str().unwrap_or_default().to_owned();
                 let with = self.rooms.get(&id).map(|room| room.about["with"].clone()).unwrap_or_default();
-                let known = self.rooms.entry(id).or_default();
+                let fresh = !self.rooms.contains_key(&id);
+                let known = self.rooms.entry(id.clone()).or_default();
                 known.about = about;
                 if !with.is_null() {
                     known.about["with"] = with;
+                }
+                // Whoever has just joined a room wants to see it.
+                if fresh {
+                    self.current = Some(id);
+                    return self.open();
                 }
             }
             "member" => self.hear_member(&room, event),
@@ -312,7 +318,11 @@ impl Model {
         }
         let Some(command) = text.strip_prefix('/') else {
             self.scroll = 0;
-            let Some(room) = self.current.clone() else { return Vec::new() };
+            let Some(room) = self.current.clone() else {
+                self.note = "there is no room to write to: /join one first".into();
+                self.line = line;
+                return Vec::new();
+            };
             return vec![Order::Say { room, text: text.to_owned() }];
         };
         let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
@@ -388,6 +398,19 @@ mod tests {
         assert_eq!(model.rooms["9"].unread, 1);
         model.press(KeyCode::Down.into());
         assert_eq!(model.current.as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_room_that_was_joined_is_shown_and_nothing_that_was_written_is_lost() {
+        let mut model = Model::default();
+        model.hear(&json!({"type": "hello", "user": "me", "nick": "ada", "rooms": [], "people": []}));
+        assert_eq!(typed(&mut model, "hello"), []);
+        assert_eq!(model.line, "hello");
+        let orders = model.hear(&json!({"type": "room", "room": {"id": "7", "name": "New", "last": 0}}));
+        assert_eq!(model.current.as_deref(), Some("7"));
+        assert_eq!(orders, [Order::Request(json!({"type": "history", "room": "7", "limit": 100}))]);
+        let said = Order::Say { room: "7".into(), text: "hello".into() };
+        assert_eq!(model.press(KeyCode::Enter.into()), [said]);
     }
 
     #[test]

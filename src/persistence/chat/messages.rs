@@ -33,6 +33,7 @@ struct Stored {
 pub(super) type Row =
     (i64, i64, Option<String>, bool, i64, String, Option<i64>, Option<i64>, (Option<i64>, Option<i64>), String, i64);
 
+#[allow(clippy::type_complexity, reason = "a list of columns")]
 pub(super) const COLUMNS: (
     m::sequence,
     m::author,

@@ -16,6 +16,7 @@ use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::log::{Committed, Position};
 use diesel::prelude::*;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use thiserror::Error;
 
 /// Rooms that are kept between two transactions.
@@ -214,11 +215,10 @@ fn apply(
     dirty: &mut BTreeMap<RoomId, Timestamp>,
 ) -> QueryResult<()> {
     let id = entry.room;
-    if !rooms.contains_key(&id) {
-        let loaded = rooms::load(conn, id)?.unwrap_or_else(|| Room::blank(id));
-        rooms.insert(id, loaded);
-    }
-    let Some(room) = rooms.get_mut(&id) else { return Ok(()) };
+    let room = match rooms.entry(id) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(place) => place.insert(rooms::load(conn, id)?.unwrap_or_else(|| Room::blank(id))),
+    };
     let subject = entry.command.subject().filter(|message| room.has(*message));
     let mut subject = match subject {
         Some(message) => messages::get(conn, id, message)?,

@@ -75,7 +75,7 @@ pub fn save(conn: &mut Connection, room: &Room, at: Timestamp) -> QueryResult<()
         chat_rooms::state.eq(&state),
     );
     let id = room.id.0 as i64;
-    if diesel::update(chat_rooms::table.filter(chat_rooms::id.eq(id))).set(row.clone()).execute(conn)? == 0 {
+    if diesel::update(chat_rooms::table.filter(chat_rooms::id.eq(id))).set(row).execute(conn)? == 0 {
         diesel::insert_into(chat_rooms::table).values((chat_rooms::id.eq(id), row)).execute(conn)?;
     }
     Ok(())
