@@ -1,5 +1,7 @@
 //! Chat through the real program: HTTP and WebSocket only.
 
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
 mod s3;
 mod server;
 mod servers;
