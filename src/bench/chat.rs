@@ -33,7 +33,7 @@ pub struct Options {
     #[arg(long, default_value_t = 1_000)]
     pub listeners: usize,
     /// Users who share the sockets; at most 20 sockets each.
-    #[arg(long, default_value_t = 50)]
+    #[arg(long, default_value_t = 60)]
     pub users: usize,
     /// Sockets that write.
     #[arg(long, default_value_t = 4)]
@@ -115,7 +115,9 @@ impl Drop for Server {
 /// # Errors
 /// When a server cannot be started or a connection breaks.
 pub fn run(options: &Options) -> anyhow::Result<Report> {
-    ensure!(options.listeners <= options.users * 20, "a user has at most 20 sockets");
+    // The senders' sockets and the last one are its users' too.
+    let sockets = options.listeners + options.senders + options.users;
+    ensure!(sockets <= options.users * 20, "a user has at most 20 sockets");
     ensure!(options.senders > 0 && options.window > 0 && options.users > 0, "nothing is to be measured");
     let folder = std::env::temp_dir().join(format!("agora-bench-chat-{}", std::process::id()));
     let result = actix_web::rt::System::new().block_on(measure(options, &folder));
