@@ -321,13 +321,17 @@ impl Follower {
         self.prune();
     }
 
-    /// Takes away what is in the archive and before the oldest snapshot, so that a damaged snapshot costs nothing.
+    /// Takes away what is in the archive, before the oldest snapshot (so that a damaged snapshot costs nothing) and behind
+    /// every projection.
     fn prune(&self) {
         let Some(prune) = &self.parts.prune else { return };
         let Some((oldest, _)) = self.parts.snapshots.files().into_iter().last() else { return };
-        match projection::archived(&self.parts.database) {
-            Ok(archived) => prune(archived.min(oldest)),
-            Err(error) => tracing::warn!(%error, "the archive cannot be read"),
+        let archived = projection::archived(&self.parts.database);
+        // Chat follows the log by itself, and notes only now and then how far it is.
+        let chat = self.parts.database.read(crate::persistence::chat::projection::mark);
+        match archived.and_then(|archived| Ok((archived, chat?.position))) {
+            Ok((archived, chat)) => prune(archived.min(oldest).min(chat)),
+            Err(error) => tracing::warn!(%error, "the archive, or how far chat is, cannot be read"),
         }
     }
 
