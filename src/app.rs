@@ -136,6 +136,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let state = AppState {
         trading,
         chat,
+        switches: Default::default(),
         accounts,
         database,
         demo_funds,

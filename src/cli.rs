@@ -114,6 +114,8 @@ enum BenchCommand {
         #[arg(long)]
         listen: std::net::SocketAddr,
     },
+    /// Orders over the WebSocket, in batches.
+    Ws(bench::ws::Options),
     /// The bare JSON server of `bench rest`.
     #[command(hide = true)]
     Echo {
@@ -185,6 +187,7 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         }
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
         BenchCommand::SignIn(options) => println!("{}", bench::rest::flood::run(&options)?),
+        BenchCommand::Ws(options) => println!("{}", bench::ws::run(&options)?),
         BenchCommand::Echo { listen, workers } => {
             actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers))?;
         }

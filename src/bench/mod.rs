@@ -7,3 +7,4 @@ pub mod log;
 pub mod promotion;
 pub mod recovery;
 pub mod rest;
+pub mod ws;

@@ -77,6 +77,8 @@ pub struct Report {
     pub orders_per_second: f64,
     /// The venue at half its rate, each request sent at its time and measured from then on.
     pub half_load: Figures,
+    /// Entries that the venue's log made durable with one flush, on average.
+    pub entries_per_flush: f64,
     /// Answers of either server that were not 200.
     pub errors: usize,
     /// From the start of the venue's process on its folder until its first user's first order was
@@ -126,6 +128,7 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         echo_rounds.push(round(options, &echo, &[], None).await?);
         venue_rounds.push(round(options, &venue, &tokens, None).await?);
     }
+    let entries_per_flush = entries_per_flush(venue.address).await?;
     let half = figures(&venue_rounds).requests_per_second / 2.0;
     let half_load = round(options, &venue, &tokens, Some(half)).await?;
     let ratios = echo_rounds.iter().zip(&venue_rounds).map(|(echo, venue)| venue.rate() / echo.rate()).collect();
@@ -134,6 +137,7 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         orders_per_second: median(venue_rounds.iter().map(|r| r.orders as f64 / r.time.as_secs_f64()).collect()),
         errors: echo_rounds.iter().chain(&venue_rounds).chain([&half_load]).map(|round| round.errors).sum(),
         half_load: figures(&[half_load]),
+        entries_per_flush,
         echo: figures(&echo_rounds),
         venue: figures(&venue_rounds),
         first_order,
@@ -167,7 +171,7 @@ impl Server {
     }
 
     /// How long the threads that the process has now have had a core so far.
-    fn processor_time(&self) -> Option<Duration> {
+    pub(super) fn processor_time(&self) -> Option<Duration> {
         let mut nanos = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id())).ok()? {
             let text = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
@@ -190,6 +194,18 @@ impl Drop for Server {
     }
 }
 
+/// What the venue's metrics say of its log.
+pub(super) async fn entries_per_flush(address: SocketAddr) -> anyhow::Result<f64> {
+    let mut connection = Connection::open(address).await?;
+    let (_, answer) = connection.exchange(&request("GET", "/metrics", None, "")).await?;
+    let text = std::str::from_utf8(answer)?;
+    let value = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse::<f64>().ok()).with_context(|| format!("there is no {name}"))
+    };
+    Ok(value("agora_log_entries_total ")? / value("agora_log_flushes_total ")?.max(1.0))
+}
+
 /// Reads on until the server has said where it listens.
 fn listening(output: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
     for line in output.lines() {
@@ -201,7 +217,7 @@ fn listening(output: &mut impl BufRead) -> anyhow::Result<SocketAddr> {
 }
 
 /// Makes a user with play money; the access token.
-async fn sign_up(address: SocketAddr, user: usize) -> anyhow::Result<String> {
+pub(super) async fn sign_up(address: SocketAddr, user: usize) -> anyhow::Result<String> {
     let email = format!("bench-{}-{user}@example.com", std::process::id());
     let body = json!({"email": email, "password": "correct horse battery"}).to_string();
     let mut connection = Connection::open(address).await?;
@@ -333,7 +349,7 @@ fn figures(rounds: &[Load]) -> Figures {
     Figures { requests_per_second, p50_ms: at(0.5), p99_ms: at(0.99), cpu_us }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+pub(super) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
@@ -348,6 +364,7 @@ impl fmt::Display for Report {
         }
         writeln!(f, "ratio       {:.2}", self.ratio)?;
         writeln!(f, "orders      {:.0} placed and as many canceled per second", self.orders_per_second)?;
+        writeln!(f, "log         {:.1} entries with one flush", self.entries_per_flush)?;
         writeln!(f, "errors      {}", self.errors)?;
         write!(f, "first order {:.0} ms after the start of the process", self.first_order.as_secs_f64() * 1e3)?;
         match self.idle_bytes {

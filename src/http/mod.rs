@@ -38,6 +38,8 @@ pub struct AppState {
     pub accounts: Accounts,
     /// History.
     pub database: Database,
+    /// The dead man's switches of users.
+    pub switches: ws::entry::Switches,
     /// Whether new users get play money.
     pub demo_funds: bool,
     /// The supervision tree.
@@ -85,10 +87,13 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{
-        accounts, admin, auth, keys, markets, notifications, oidc, orders, profile, profiles, runtime, summaries, totp,
+        accounts, admin, auth, batch, keys, markets, notifications, oidc, orders, profile, profiles, runtime,
+        summaries, totp,
     };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
+        .route("/orders/batch", web::post().to(batch::place))
+        .route("/orders/batch", web::delete().to(batch::cancel))
         .route("/orders/{id}", web::delete().to(orders::cancel))
         .route("/orders/{id}", web::get().to(orders::get))
         .route("/orders", web::get().to(orders::list))

@@ -87,6 +87,8 @@ const ADMIN: Access = Access::Role(Role::Admin);
 /// Every route.
 pub const TABLE: &[Rule] = &[
     rule("POST", "/orders", TRADE),
+    rule("POST", "/orders/batch", TRADE),
+    rule("DELETE", "/orders/batch", TRADE),
     rule("DELETE", "/orders/{id}", TRADE),
     rule("GET", "/orders/{id}", VIEW),
     rule("GET", "/orders", VIEW),

@@ -5,15 +5,22 @@
 //! their turn. Invariants: whatever was submitted is handed over or refused, also when the future that was to do it
 //! is dropped; commands for one book keep their order; no message carries more than [`MOST_AT_ONCE`] commands.
 
-use super::order_book::{Command, Commands, OrderBook};
-use super::{Refused, Unavailable};
+use super::order_book::{Cancel, Command, Commands, OrderBook, Place, Reply};
+use super::{Market, PATIENCE, Refused, Trading, Unavailable};
 use crate::actors::supervision::Handle;
+use crate::domain::admission::Known;
+use crate::domain::ids::{AccountId, OrderId};
+use crate::domain::order::{NewOrder, OrderRecord};
+use futures_util::future::join_all;
 use std::cell::RefCell;
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::Poll;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 /// The most commands in one message.
-const MOST_AT_ONCE: usize = 64;
+const MOST_AT_ONCE: usize = 128;
 
 #[derive(Default)]
 struct Outbox {
@@ -81,4 +88,70 @@ pub(super) async fn submit(book: &Handle<OrderBook>, command: Command) {
         .await;
         drop(attendant);
     }
+}
+
+impl Trading {
+    /// Places orders, each by itself, handed over together: one outcome for each, in their order.
+    pub async fn place_all(&self, orders: &[(Arc<Market>, NewOrder)]) -> Vec<Result<OrderRecord, Refused>> {
+        if self.is_elsewhere() {
+            return join_all(orders.iter().map(|(market, order)| self.place(market, *order))).await;
+        }
+        let make = |order: NewOrder| move |reply| Command::Place(Place { order, reply });
+        let mut outcomes = together(orders.iter().map(|(market, order)| (market, make(*order)))).await;
+        for ((market, order), outcome) in orders.iter().zip(&mut outcomes) {
+            // The first order with this client id is on its way still, perhaps in this very batch.
+            if matches!(outcome, Err(Refused::Repeat(Known::InFlight))) {
+                *outcome = self.place(market, *order).await;
+            }
+        }
+        outcomes
+    }
+
+    /// Cancels orders of one user, each by itself, handed over together: one outcome for each, in their order.
+    pub async fn cancel_each(
+        &self,
+        account: AccountId,
+        orders: &[(Arc<Market>, OrderId)],
+    ) -> Vec<Result<OrderId, Refused>> {
+        if self.is_elsewhere() {
+            return join_all(orders.iter().map(|(market, order)| self.cancel(market, account, *order))).await;
+        }
+        let make = |order: OrderId| move |reply| Command::Cancel(Cancel { account, order, reply });
+        together(orders.iter().map(|(market, order)| (market, make(*order)))).await
+    }
+}
+
+/// Hands commands over with one message for each book and waits for all outcomes.
+async fn together<'a, T>(
+    commands: impl Iterator<Item = (&'a Arc<Market>, impl FnOnce(Reply<T>) -> Command)>,
+) -> Vec<Result<T, Refused>> {
+    let mut books: Vec<(&Handle<OrderBook>, Vec<Command>)> = Vec::new();
+    let mut waiting = Vec::new();
+    for (market, make) in commands {
+        let (reply, outcome) = oneshot::channel();
+        let command = make(reply);
+        match books.iter_mut().find(|(book, _)| book.is(&market.book)) {
+            Some((_, commands)) => commands.push(command),
+            None => books.push((&market.book, vec![command])),
+        }
+        waiting.push((market, outcome));
+    }
+    for (book, commands) in books {
+        let mut commands = commands.into_iter().peekable();
+        while commands.peek().is_some() {
+            hand_over(book, commands.by_ref().take(MOST_AT_ONCE).collect());
+        }
+    }
+    let deadline = Instant::now() + PATIENCE;
+    let mut outcomes = Vec::with_capacity(waiting.len());
+    for (market, outcome) in waiting {
+        // They come together, so to wait for one after the other costs one wake-up.
+        let outcome = match tokio::time::timeout_at(deadline, outcome).await {
+            Ok(Ok(outcome)) => outcome,
+            // As for a single command: it may have happened.
+            Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown.into()),
+        };
+        outcomes.push(outcome.map_err(|refused| market.explain(refused)));
+    }
+    outcomes
 }

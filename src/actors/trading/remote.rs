@@ -84,6 +84,11 @@ impl Forwarder {
 }
 
 impl Trading {
+    /// Whether commands are executed on another node.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.inner.forward.is_some() && !self.inner.role.is_active()
+    }
+
     /// Executes a command on the active node, wherever that is.
     pub(super) async fn perform(&self, command: Command) -> Result<Done, Refused> {
         match &self.inner.forward {

@@ -54,7 +54,7 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     }
 }
 
-fn product_not_found() -> ApiError {
+pub(super) fn product_not_found() -> ApiError {
     ApiError::bad_request("product_not_found", "Product not found")
 }
 
@@ -64,7 +64,7 @@ fn view(state: &AppState, market: MarketId, record: &OrderRecord) -> Result<Orde
 }
 
 /// A user's order, from memory or else from the database.
-async fn find(
+pub(super) async fn find(
     state: &AppState,
     account: AccountId,
     market: MarketId,
@@ -84,7 +84,11 @@ async fn find(
 }
 
 /// The order that a path names: our UUID, or `client:` and the client's.
-async fn named(state: &AppState, account: AccountId, name: &str) -> Result<Option<(MarketId, OrderId)>, ApiError> {
+pub(super) async fn named(
+    state: &AppState,
+    account: AccountId,
+    name: &str,
+) -> Result<Option<(MarketId, OrderId)>, ApiError> {
     if let Some(text) = name.strip_prefix("client:") {
         let id = parse_client_id(text)?;
         let known = state.trading.find_client_id(account, id).await?;

@@ -1,5 +1,6 @@
 //! The connection itself. This is the only module that knows `actix-web-actors`, which is deprecated upstream.
 
+use super::entry::{self, Desk};
 use super::hub::Hub;
 use super::hub::Session;
 use super::messages;
@@ -10,6 +11,7 @@ use crate::http::AppState;
 use actix::prelude::*;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
+use bytestring::ByteString;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -32,7 +34,7 @@ pub async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let hub = Hub::of_worker(&state);
     let session = hub.open();
-    let socket = Socket { hub, session, allowance: BURST, counted: Instant::now() };
+    let socket = Socket { hub, session, allowance: BURST, counted: Instant::now(), desk: Desk::default() };
     ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
 }
 
@@ -43,6 +45,7 @@ struct Socket {
     /// Messages that the client may send at once now.
     allowance: f64,
     counted: Instant,
+    desk: Desk,
 }
 
 type Context = ws::WebsocketContext<Socket>;
@@ -62,6 +65,29 @@ impl Socket {
         self.allowance >= 0.0
     }
 
+    /// A message about orders. How many are under way is bounded, so only those count for the rate that are answered
+    /// at once.
+    fn enter(&mut self, text: &str, ctx: &mut Context) {
+        match self.desk.take(self.hub.state(), text) {
+            Ok(taken) => {
+                let carried_out = entry::carry_out(self.hub.state().clone(), taken).into_actor(self);
+                ctx.spawn(carried_out.map(|answer, socket, _| {
+                    socket.desk.answered();
+                    socket.answer(answer);
+                }));
+            }
+            Err(_) if !self.within_rate() => self.hub.close(&self.session, "too_many_messages"),
+            Err(answer) => self.answer(answer),
+        }
+    }
+
+    fn answer(&self, answer: ByteString) {
+        // Whoever sends orders and does not read the answers must not believe that they are not there.
+        if !self.session.outbox.text(answer) {
+            self.hub.close(&self.session, super::hub::reasons::SLOW);
+        }
+    }
+
     fn handle_text(&mut self, text: &str, ctx: &mut Context) {
         let request = match Request::parse(text) {
             Ok(request) => request,
@@ -72,6 +98,7 @@ impl Socket {
             Some(Credentials::Token(token)) => match self.hub.state().accounts.authenticate(token) {
                 Ok(caller) => {
                     self.session.user.set(Some(caller.user));
+                    self.desk.signed_in(token);
                     self.carry_out(request, ctx);
                 }
                 Err(error) => self.error("Authentication Failed", &json!({"message": error.to_string()}).to_string()),
@@ -136,6 +163,7 @@ impl Actor for Socket {
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.desk.disconnected(&self.hub.state().trading);
         self.hub.leave(&self.session);
     }
 }
@@ -144,6 +172,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
         self.session.heard.set(Instant::now());
         match message {
+            Ok(ws::Message::Text(text)) if entry::is_entry(&text) => self.enter(&text, ctx),
             Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.within_rate() => {
                 self.hub.close(&self.session, "too_many_messages");
             }

@@ -1,0 +1,244 @@
+//! Several commands in one request: each is carried out by itself and acknowledged by itself, in their order.
+//!
+//! What is handed over together goes into the log together, so a batch costs little more than one command. The
+//! WebSocket (`http/ws/entry.rs`) and REST share these lines.
+
+use super::new_order::NewOrderBody;
+use super::orders;
+use crate::actors::trading::{Market, Refused};
+use crate::domain::admission::Known;
+use crate::domain::event::DoneReason;
+use crate::domain::ids::{AccountId, MarketId, OrderId};
+use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, Status};
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::http::{AppState, ids, wire};
+use crate::persistence::orders as stored;
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// The most commands of one batch.
+pub const MOST: usize = 100;
+
+/// What became of one command.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub enum Outcome {
+    /// The order was placed; this is how it stands.
+    Placed {
+        /// The order.
+        order_id: Uuid,
+        /// The client's id of it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        client_oid: Option<Uuid>,
+        /// `open`, `active` or `done`.
+        status: &'static str,
+        /// `filled` or `canceled`, when it is done.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        done_reason: Option<&'static str>,
+        /// Base.
+        filled_size: String,
+        /// Quote, without fees.
+        executed_value: String,
+        /// Quote.
+        fill_fees: String,
+    },
+    /// The order was canceled.
+    Canceled {
+        /// The order.
+        order_id: Uuid,
+        /// `done`.
+        status: &'static str,
+        /// `canceled`.
+        done_reason: &'static str,
+    },
+    /// Nothing was done.
+    Refused {
+        /// Why.
+        error: Why,
+    },
+}
+
+/// Why nothing was done: the same code and message that the command alone would get.
+#[derive(Debug, Serialize)]
+pub struct Why {
+    code: &'static str,
+    message: String,
+}
+
+impl Outcome {
+    fn placed(market: &Market, record: &OrderRecord) -> Outcome {
+        let (status, done_reason) = match record.status {
+            Status::Active => ("active", None),
+            Status::Open => ("open", None),
+            Status::Done(reason, _) => ("done", Some(reason.wire())),
+        };
+        Outcome::Placed {
+            order_id: ids::order(market.id, record.id),
+            client_oid: record.client_id.map(|id| Uuid::from_u128(id.0)),
+            status,
+            done_reason,
+            filled_size: wire::size(record.filled, &market.config),
+            executed_value: wire::amount(record.executed, &market.quote),
+            fill_fees: wire::amount(record.fees, &market.quote),
+        }
+    }
+
+    fn canceled(market: MarketId, order: OrderId) -> Outcome {
+        let done_reason = DoneReason::Canceled.wire();
+        Outcome::Canceled { order_id: ids::order(market, order), status: "done", done_reason }
+    }
+
+    /// A refusal.
+    pub fn refused(error: &ApiError) -> Outcome {
+        Outcome::Refused { error: Why { code: error.code(), message: error.to_string() } }
+    }
+}
+
+/// Checks how many commands a batch has.
+///
+/// # Errors
+/// 400 for none and for more than [`MOST`].
+pub fn check_count(count: usize) -> Result<(), ApiError> {
+    if (1..=MOST).contains(&count) {
+        return Ok(());
+    }
+    Err(ApiError::bad_request("invalid_batch", format!("a batch has 1 to {MOST} commands, not {count}")))
+}
+
+/// An order that was read, with the market it is for.
+pub type Read = Result<(Arc<Market>, NewOrder), ApiError>;
+
+/// Reads the body of an order.
+///
+/// # Errors
+/// Those of `POST /orders`, as far as the body alone tells.
+pub fn understand(state: &AppState, account: AccountId, body: NewOrderBody<'_>) -> Read {
+    let product = body.product_id.as_deref().unwrap_or_default();
+    let market = state.trading.market(product).ok_or_else(orders::product_not_found)?;
+    body.check_profile(account)?;
+    Ok((market.clone(), body.into_order(account, market)?))
+}
+
+/// The order that a client id has named since so long ago that memory has forgotten it.
+async fn known_before(state: &AppState, order: &NewOrder) -> Result<Option<Outcome>, ApiError> {
+    let Some(id) = order.client_id else { return Ok(None) };
+    let account = order.account;
+    let known = state.trading.find_client_id(account, id).await?;
+    if known.order.is_some() || !known.ask_database {
+        return Ok(None);
+    }
+    let Some((market, record)) = state.query(move |c| stored::by_client_id(c, account, id)).await? else {
+        return Ok(None);
+    };
+    let market = state.trading.market_by_id(market).ok_or_else(ApiError::not_found)?;
+    Ok(Some(Outcome::placed(market, &record)))
+}
+
+/// Places orders of one user, each by itself.
+pub async fn place_each(state: &AppState, account: AccountId, read: Vec<Read>) -> Vec<Outcome> {
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(read.len());
+    let mut orders: Vec<(Arc<Market>, NewOrder)> = Vec::with_capacity(read.len());
+    for order in read {
+        let known = match &order {
+            Ok((_, order)) => known_before(state, order).await,
+            Err(error) => Err(error.clone()),
+        };
+        outcomes.push(match (known, order) {
+            (Ok(None), Ok(order)) => {
+                orders.push(order);
+                None
+            }
+            (Ok(known), _) => known,
+            (Err(error), _) => Some(Outcome::refused(&error)),
+        });
+    }
+    let placed = state.trading.place_all(&orders).await;
+    let mut placed = orders.iter().zip(placed);
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+        let Some(((market, order), result)) = placed.next() else { break };
+        *outcome = Some(match result {
+            Ok(record) => Outcome::placed(market, &record),
+            Err(Refused::Repeat(Known::Order(market, id))) => match orders::find(state, account, market, id).await {
+                Ok((market, record)) => Outcome::placed(&market, &record),
+                Err(error) => Outcome::refused(&error),
+            },
+            Err(Refused::Reject(reject)) => {
+                let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) });
+                Outcome::refused(&wire::explain(reject, market, by_funds))
+            }
+            Err(other) => Outcome::refused(&other.into()),
+        });
+    }
+    outcomes.into_iter().flatten().collect()
+}
+
+/// Cancels orders of one user by their names (our ids, or `client:` and the client's), each by itself.
+pub async fn cancel_each(state: &AppState, account: AccountId, names: &[String]) -> Vec<Outcome> {
+    let missing = || Outcome::refused(&ApiError::from(Reject::OrderNotFound));
+    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(names.len());
+    let mut wanted: Vec<(Arc<Market>, OrderId)> = Vec::with_capacity(names.len());
+    for name in names {
+        let named = orders::named(state, account, name).await;
+        let market = |id| state.trading.market_by_id(id).cloned();
+        outcomes.push(match named.map(|named| named.and_then(|(id, order)| Some((market(id)?, order)))) {
+            Ok(Some(named)) => {
+                wanted.push(named);
+                None
+            }
+            Ok(None) => Some(missing()),
+            Err(error) => Some(Outcome::refused(&error)),
+        });
+    }
+    let canceled = state.trading.cancel_each(account, &wanted).await;
+    let mut canceled = wanted.iter().zip(canceled);
+    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+        let Some(((market, order), result)) = canceled.next() else { break };
+        *outcome = Some(match result {
+            Ok(id) => Outcome::canceled(market.id, id),
+            // It may be another user's; then it is not theirs to know.
+            Err(Refused::Reject(Reject::OrderDone)) => match orders::find(state, account, market.id, *order).await {
+                Ok(_) => Outcome::refused(&Reject::OrderDone.into()),
+                Err(_) => missing(),
+            },
+            Err(other) => Outcome::refused(&other.into()),
+        });
+    }
+    outcomes.into_iter().flatten().collect()
+}
+
+/// The body of `POST /orders/batch`.
+#[derive(Deserialize)]
+struct Orders<'a> {
+    #[serde(borrow)]
+    orders: Vec<NewOrderBody<'a>>,
+}
+
+/// The body of `DELETE /orders/batch`.
+#[derive(Deserialize)]
+struct Names {
+    order_ids: Vec<String>,
+}
+
+fn read<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::bad_request("invalid_body", format!("the body is not a valid batch: {error}")))
+}
+
+/// `POST /orders/batch`: one outcome for each order, in their order.
+pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Result<HttpResponse, ApiError> {
+    let Orders { orders } = read(&body)?;
+    check_count(orders.len())?;
+    let account = user.0.user;
+    let read = orders.into_iter().map(|body| understand(&state, account, body)).collect();
+    Ok(HttpResponse::Ok().json(place_each(&state, account, read).await))
+}
+
+/// `DELETE /orders/batch`: one outcome for each id, in their order.
+pub async fn cancel(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Result<HttpResponse, ApiError> {
+    let Names { order_ids } = read(&body)?;
+    check_count(order_ids.len())?;
+    Ok(HttpResponse::Ok().json(cancel_each(&state, user.0.user, &order_ids).await))
+}

@@ -1,0 +1,386 @@
+//! Orders over the feed's WebSocket: place, cancel, batches of both, and what happens to a user's orders when the
+//! connection ends or falls silent.
+//!
+//! Each request carries a `request_id` that its answer repeats; answers may come in another order. Every command is
+//! acknowledged by itself, after its outcome is durable. Invariants: a connection has at most [`IN_FLIGHT`] requests
+//! under way, further ones are refused and change nothing; a dead man's switch fires once, or is disarmed.
+
+use crate::actors::trading::Trading;
+use crate::auth::AuthError;
+use crate::domain::ids::AccountId;
+use crate::http::error::ApiError;
+use crate::http::v1::batch::{self, Outcome, Read};
+use crate::http::v1::new_order::NewOrderBody;
+use crate::http::{AppState, ids, permissions};
+use actix_web::http::StatusCode;
+use actix_web::web;
+use bytestring::ByteString;
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Requests of one connection that may be under way.
+pub const IN_FLIGHT: usize = 32;
+/// The longest time of a dead man's switch.
+const LONGEST_SWITCH: Duration = Duration::from_secs(24 * 3600);
+/// The longest request id, as JSON text.
+const LONGEST_REQUEST_ID: usize = 64;
+
+/// A message about orders; `type` says which, and which fields count.
+#[derive(Deserialize)]
+struct Raw<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    request_id: Option<&'a RawValue>,
+    token: Option<String>,
+    order_id: Option<String>,
+    client_oid: Option<String>,
+    product_id: Option<String>,
+    timeout_ms: Option<u64>,
+    enabled: Option<bool>,
+    #[serde(borrow)]
+    order: Option<NewOrderBody<'a>>,
+    #[serde(borrow)]
+    place: Option<Vec<NewOrderBody<'a>>>,
+    cancel: Option<Vec<String>>,
+}
+
+/// What a request wants, its parts read.
+#[derive(Debug)]
+enum Wish {
+    Authenticate,
+    Place(Read),
+    Cancel(String),
+    CancelAll(Option<String>),
+    Batch { cancel: Vec<String>, place: Vec<Read> },
+    CancelAllAfter(Duration),
+    CancelOnDisconnect(bool),
+}
+
+/// The types of messages that are about orders.
+const TYPES: [&str; 7] =
+    ["authenticate", "place", "cancel", "cancel_all", "batch", "cancel_all_after", "cancel_on_disconnect"];
+
+/// Whether a message is about orders and not about subscriptions: whether its `type` is one of [`TYPES`].
+pub fn is_entry(text: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Type<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+    }
+    // The usual case needs no reading of the whole text: clients write the type first.
+    if let Some(rest) = text.strip_prefix("{\"type\":\"")
+        && let Some((kind, _)) = rest.split_once('"')
+    {
+        return TYPES.contains(&kind);
+    }
+    serde_json::from_str::<Type>(text).is_ok_and(|message| TYPES.contains(&message.r#type.as_ref()))
+}
+
+/// An answer. `request_id` is the text that the request had.
+#[derive(Serialize)]
+struct Answer<'a, T: Serialize> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'a RawValue>,
+    #[serde(flatten)]
+    content: T,
+}
+
+#[derive(Serialize)]
+struct One {
+    result: Outcome,
+}
+
+#[derive(Serialize)]
+struct Many {
+    cancel: Vec<Outcome>,
+    place: Vec<Outcome>,
+}
+
+#[derive(Serialize)]
+struct CanceledAll {
+    order_ids: Vec<uuid::Uuid>,
+}
+
+#[derive(Serialize)]
+struct Armed {
+    timeout_ms: u64,
+}
+
+#[derive(Serialize)]
+struct Enabled {
+    enabled: bool,
+}
+
+#[derive(Serialize)]
+struct Nothing {}
+
+#[derive(Serialize)]
+struct Failed<'a> {
+    code: &'a str,
+    message: String,
+}
+
+fn text(answer: &impl Serialize) -> ByteString {
+    // Such values can always be written.
+    serde_json::to_string(answer).unwrap_or_default().into()
+}
+
+fn failed(request_id: Option<&RawValue>, error: &ApiError) -> ByteString {
+    let content = Failed { code: error.code(), message: error.to_string() };
+    text(&Answer { r#type: "request_failed", request_id, content })
+}
+
+/// What a connection has for its orders.
+#[derive(Debug, Default)]
+pub struct Desk {
+    token: Option<String>,
+    in_flight: usize,
+    cancel_on_disconnect: Option<AccountId>,
+}
+
+/// A request that was taken.
+#[derive(Debug)]
+pub struct Taken {
+    account: AccountId,
+    request_id: Option<Box<RawValue>>,
+    wish: Wish,
+}
+
+impl Desk {
+    /// The connection has proved with this token who it is.
+    pub fn signed_in(&mut self, token: &str) {
+        self.token = Some(token.to_owned());
+    }
+
+    /// Takes a request, or answers it at once. The token that the connection has sent must count still.
+    ///
+    /// # Errors
+    /// The answer.
+    pub fn take(&mut self, state: &AppState, message: &str) -> Result<Taken, ByteString> {
+        let mut raw: Raw = serde_json::from_str(message).map_err(|error| failed(None, &unreadable(&error)))?;
+        let id = raw.request_id.filter(|id| id.get().len() <= LONGEST_REQUEST_ID);
+        let account = self.authorize(state, raw.token.take()).map_err(|error| failed(id, &error))?;
+        if self.in_flight >= IN_FLIGHT {
+            let message = "too many requests of this connection are under way";
+            return Err(failed(id, &ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)));
+        }
+        let wish = wish(raw, |body| batch::understand(state, account, body)).map_err(|error| failed(id, &error))?;
+        if let Wish::CancelOnDisconnect(enabled) = wish {
+            self.cancel_on_disconnect = if enabled { Some(account) } else { None };
+        }
+        self.in_flight += 1;
+        Ok(Taken { account, request_id: id.map(ToOwned::to_owned), wish })
+    }
+
+    fn authorize(&mut self, state: &AppState, token: Option<String>) -> Result<AccountId, ApiError> {
+        let token = token.as_ref().or(self.token.as_ref()).ok_or(AuthError::TokenMissing)?;
+        let caller = state.accounts.authenticate(token)?;
+        if let Some(rule) = permissions::of("POST", "/orders") {
+            rule.access.check(&caller)?;
+        }
+        if self.token.as_ref() != Some(token) {
+            self.token = Some(token.clone());
+        }
+        Ok(caller.user)
+    }
+
+    /// A request was answered.
+    pub fn answered(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// The connection has ended.
+    pub fn disconnected(&self, trading: &Trading) {
+        if let Some(account) = self.cancel_on_disconnect {
+            actix_web::rt::spawn(cancel_everything(trading.clone(), account));
+        }
+    }
+}
+
+fn unreadable(error: &serde_json::Error) -> ApiError {
+    ApiError::bad_request("invalid_body", format!("the message cannot be read: {error}"))
+}
+
+/// Carries a request out; its answer.
+pub async fn carry_out(state: web::Data<AppState>, Taken { account, request_id, wish }: Taken) -> ByteString {
+    let id = request_id.as_deref();
+    fulfil(&state, account, id, wish).await.unwrap_or_else(|error| failed(id, &error))
+}
+
+fn wish<'a>(raw: Raw<'a>, understand: impl Fn(NewOrderBody<'a>) -> Read) -> Result<Wish, ApiError> {
+    let missing = |field: &str| ApiError::bad_request("invalid_body", format!("{field} is missing"));
+    Ok(match raw.r#type.as_ref() {
+        "place" => Wish::Place(understand(raw.order.ok_or_else(|| missing("order"))?)),
+        "cancel" => match (raw.order_id, raw.client_oid) {
+            (Some(id), _) => Wish::Cancel(id),
+            (None, Some(client)) => Wish::Cancel(format!("client:{client}")),
+            (None, None) => return Err(missing("order_id or client_oid")),
+        },
+        "cancel_all" => Wish::CancelAll(raw.product_id),
+        "batch" => {
+            let (cancel, place) = (raw.cancel.unwrap_or_default(), raw.place.unwrap_or_default());
+            batch::check_count(cancel.len() + place.len())?;
+            Wish::Batch { cancel, place: place.into_iter().map(understand).collect() }
+        }
+        "cancel_all_after" => {
+            let timeout = Duration::from_millis(raw.timeout_ms.ok_or_else(|| missing("timeout_ms"))?);
+            if timeout > LONGEST_SWITCH {
+                return Err(ApiError::bad_request("invalid_timeout", "timeout_ms is at most a day"));
+            }
+            Wish::CancelAllAfter(timeout)
+        }
+        "cancel_on_disconnect" => Wish::CancelOnDisconnect(raw.enabled.unwrap_or(true)),
+        _ => Wish::Authenticate,
+    })
+}
+
+async fn fulfil(
+    state: &AppState,
+    account: AccountId,
+    request_id: Option<&RawValue>,
+    wish: Wish,
+) -> Result<ByteString, ApiError> {
+    Ok(match wish {
+        Wish::Authenticate => text(&Answer { r#type: "authenticated", request_id, content: Nothing {} }),
+        Wish::Place(order) => {
+            let mut outcomes = batch::place_each(state, account, vec![order]).await;
+            let result = outcomes.pop().ok_or_else(ApiError::not_found)?;
+            text(&Answer { r#type: "placed", request_id, content: One { result } })
+        }
+        Wish::Cancel(name) => {
+            let mut outcomes = batch::cancel_each(state, account, &[name]).await;
+            let result = outcomes.pop().ok_or_else(ApiError::not_found)?;
+            text(&Answer { r#type: "canceled", request_id, content: One { result } })
+        }
+        Wish::CancelAll(product) => {
+            let only = match &product {
+                Some(symbol) => Some(state.trading.market(symbol).ok_or_else(ApiError::not_found)?.id),
+                None => None,
+            };
+            let mut order_ids = Vec::new();
+            for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
+                let canceled = state.trading.cancel_all(market, account, None).await?;
+                order_ids.extend(canceled.into_iter().map(|order| ids::order(market.id, order)));
+            }
+            text(&Answer { r#type: "canceled_all", request_id, content: CanceledAll { order_ids } })
+        }
+        Wish::Batch { cancel, place } => {
+            // The cancels are handed over first and wait for the disk together with the orders.
+            let cancel = batch::cancel_each(state, account, &cancel);
+            let place = batch::place_each(state, account, place);
+            let (cancel, place) = futures_util::join!(cancel, place);
+            text(&Answer { r#type: "batch_done", request_id, content: Many { cancel, place } })
+        }
+        Wish::CancelAllAfter(timeout) => {
+            state.switches.arm(&state.trading, account, timeout);
+            let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
+            text(&Answer { r#type: "cancel_all_after", request_id, content: Armed { timeout_ms } })
+        }
+        Wish::CancelOnDisconnect(enabled) => {
+            text(&Answer { r#type: "cancel_on_disconnect", request_id, content: Enabled { enabled } })
+        }
+    })
+}
+
+/// The dead man's switches of all users: one each, whichever connection sets it.
+#[derive(Clone, Debug, Default)]
+pub struct Switches {
+    armed: Arc<Mutex<Armings>>,
+}
+
+#[derive(Debug, Default)]
+struct Armings {
+    /// The newest arming of each user whose switch is armed.
+    newest: FxHashMap<AccountId, u64>,
+    count: u64,
+}
+
+impl Switches {
+    /// Cancels all orders of the user after this time, unless the switch is armed again before; zero disarms it.
+    pub fn arm(&self, trading: &Trading, account: AccountId, timeout: Duration) {
+        let mut armed = self.armed.lock();
+        armed.count += 1;
+        let arming = armed.count;
+        if timeout.is_zero() {
+            armed.newest.remove(&account);
+            return;
+        }
+        armed.newest.insert(account, arming);
+        drop(armed);
+        let (switches, trading) = (self.clone(), trading.clone());
+        actix_web::rt::spawn(async move {
+            tokio::time::sleep(timeout).await;
+            if switches.fires(account, arming) {
+                cancel_everything(trading, account).await;
+            }
+        });
+    }
+
+    fn fires(&self, account: AccountId, arming: u64) -> bool {
+        let mut armed = self.armed.lock();
+        let fires = armed.newest.get(&account) == Some(&arming);
+        if fires {
+            armed.newest.remove(&account);
+        }
+        fires
+    }
+}
+
+/// Cancels all orders of a user in all markets; where that cannot be done now it is tried again for a while.
+async fn cancel_everything(trading: Trading, account: AccountId) {
+    for market in trading.markets().to_vec() {
+        let mut left = 20;
+        while let Err(why) = trading.cancel_all(&market, account, None).await {
+            left -= 1;
+            if left == 0 {
+                tracing::error!(account = account.0, market = market.id.0, %why, "orders could not be canceled");
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_about_orders_are_told_from_others() {
+        assert!(is_entry(r#"{"type":"place","price":"1"}"#));
+        assert!(is_entry(r#"{ "request_id": 1, "type": "batch" }"#));
+        for other in [r#"{"type":"subscribe"}"#, r#"{"type":"places"}"#, "{", r#"{"place":1}"#] {
+            assert!(!is_entry(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_request_says_what_is_missing() {
+        let of = |text: &'static str| wish(serde_json::from_str(text).unwrap(), |_| Err(ApiError::not_found()));
+        assert!(matches!(of(r#"{"type":"cancel","client_oid":"x"}"#), Ok(Wish::Cancel(name)) if name == "client:x"));
+        assert_eq!(of(r#"{"type":"cancel"}"#).err().unwrap().code(), "invalid_body");
+        assert_eq!(of(r#"{"type":"batch"}"#).err().unwrap().code(), "invalid_batch");
+        assert_eq!(of(r#"{"type":"cancel_all_after"}"#).err().unwrap().code(), "invalid_body");
+        assert_eq!(
+            of(r#"{"type":"cancel_all_after","timeout_ms":99999999999}"#).err().unwrap().code(),
+            "invalid_timeout"
+        );
+    }
+
+    #[test]
+    fn a_switch_fires_for_its_newest_arming_only() {
+        let switches = Switches::default();
+        let user = AccountId(7);
+        switches.armed.lock().newest.insert(user, 2);
+        assert!(!switches.fires(user, 1));
+        assert!(switches.fires(user, 2));
+        assert!(!switches.fires(user, 2));
+    }
+}
