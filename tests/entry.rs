@@ -83,7 +83,8 @@ fn each_command_of_a_batch_is_acknowledged_by_itself() {
     let mut expected: Vec<_> =
         [0, 3].map(|i| answer["place"][i]["order_id"].as_str().unwrap().to_owned()).into_iter().collect();
     let mut open = open_orders(&mut client);
-    (open.sort(), expected.sort());
+    open.sort();
+    expected.sort();
     assert_eq!(open, expected, "what was acknowledged is there, and nothing else");
 
     // A hundred at once, each with an id of its own; and a hundred and one, of which none is placed.

@@ -309,6 +309,8 @@ impl LedgerActor {
     }
 
     fn go_on_from(&mut self, state: Box<LedgerState>, rest: Vec<Work>, promoted: bool, ctx: &mut Context<Self>) {
+        // A state that was rebuilt from the log may hold this epoch's marker already, which is then not read again.
+        self.active |= self.epoch != Epoch::default() && state.replica.stream.epoch == self.epoch;
         self.state = Some(state);
         for work in rest {
             let done = match work {
