@@ -13,6 +13,7 @@ use crate::actors::trading::{self, Foundation, market_data::wall_clock};
 use crate::auth::Accounts;
 use crate::bridge;
 use crate::config::ServeConfig;
+use crate::custody;
 use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::{Silent, Venue};
@@ -133,10 +134,12 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
+    let custody = custody::start(&settings.custody, &trading, &database)?;
     let state = AppState {
         trading,
         chat,
         switches: Default::default(),
+        custody,
         accounts,
         database,
         demo_funds,

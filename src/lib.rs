@@ -12,6 +12,7 @@ pub mod bridge;
 pub mod chat_client;
 pub mod cli;
 pub mod config;
+pub mod custody;
 pub mod domain;
 pub mod http;
 pub mod notify;

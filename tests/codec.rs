@@ -6,7 +6,7 @@
 mod rng;
 
 use agora::domain::codec::{CodecError, Coded, Entries};
-use agora::domain::entry::{Amend, LedgerEntry, MarketEntry, Movement};
+use agora::domain::entry::{Amend, LedgerEntry, MarketEntry, Movement, Settlement};
 use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
 use agora::domain::market::{Currency, MarketConfig, MarketState, Step};
 use agora::domain::money::{Amount, Ppm, Price, Size};
@@ -136,12 +136,20 @@ fn ledger_entry(rng: &mut Rng, kind: u64) -> LedgerEntry {
         3 => LedgerEntry::Deposit(movement),
         4 => LedgerEntry::Withdraw(movement),
         5 => LedgerEntry::Transfer { movement, to: AccountId(wild(rng) as u32) },
-        _ => LedgerEntry::SetFrozen { ticket, account, frozen: rng.one_in(2) },
+        6 => LedgerEntry::SetFrozen { ticket, account, frozen: rng.one_in(2) },
+        7 => LedgerEntry::HoldWithdrawal(movement),
+        8 => LedgerEntry::ReleaseWithdrawal { ticket, transfer: wide(rng) },
+        _ => {
+            let how = rng.pick(&[Settlement::Canceled, Settlement::Failed, Settlement::Paid]);
+            LedgerEntry::SettleWithdrawal { ticket, transfer: wide(rng), how }
+        }
     }
 }
 
 const MARKET_KINDS: u64 = 6;
-const LEDGER_KINDS: u64 = 7;
+const LEDGER_KINDS: u64 = 10;
+/// The kinds that the first golden file holds; later ones are held below.
+const FIRST_LEDGER_KINDS: u64 = 7;
 
 fn encoded<E: Coded>(entries: &[E]) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -224,7 +232,7 @@ fn entries_of_version_1_stay_readable() {
             line("market", &encoded(&[market_entry(&mut rng, kind)]));
         }
     }
-    for kind in 0..LEDGER_KINDS {
+    for kind in 0..FIRST_LEDGER_KINDS {
         for _ in 0..2 {
             line("ledger", &encoded(&[ledger_entry(&mut rng, kind)]));
         }
@@ -240,5 +248,30 @@ fn entries_of_version_1_stay_readable() {
         let readable =
             if stream == "market" { is_canonical::<MarketEntry>(&bytes) } else { is_canonical::<LedgerEntry>(&bytes) };
         assert!(readable, "line {} cannot be read any more", number + 1);
+    }
+}
+
+#[test]
+fn withdrawals_keep_their_bytes() {
+    let movement = Movement {
+        ticket: Ticket(300),
+        account: AccountId(2),
+        currency: CurrencyId(1),
+        amount: Amount(5),
+        transfer: 0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10,
+    };
+    let (ticket, transfer) = (movement.ticket, movement.transfer);
+    for (entry, expected) in [
+        (LedgerEntry::HoldWithdrawal(movement), "271500ac0202010a100f0e0d0c0b0a090807060504030201"),
+        (LedgerEntry::ReleaseWithdrawal { ticket, transfer }, "281200ac02100f0e0d0c0b0a090807060504030201"),
+        (
+            LedgerEntry::SettleWithdrawal { ticket, transfer, how: Settlement::Paid },
+            "291300ac02100f0e0d0c0b0a09080706050403020102",
+        ),
+    ] {
+        let bytes = encoded(std::slice::from_ref(&entry));
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, expected, "{entry:?}");
+        assert!(is_canonical::<LedgerEntry>(&bytes));
     }
 }

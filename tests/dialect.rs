@@ -295,6 +295,34 @@ fn orders_live_as_the_dialect_says() {
     assert_eq!(own["trade_id"], theirs["trade_id"]);
     assert_eq!(bob.send("GET", "/fills", b"").unwrap().status, 400);
 
+    // The ledger: a match in both currencies and a fee in the quote currency, and balances that chain.
+    let accounts = bob.get("/accounts");
+    let mut kinds = Vec::new();
+    for account in accounts.as_array().unwrap() {
+        let entries = bob.get(&format!("/accounts/{}/ledger", text(account, "id")));
+        let entries = entries.as_array().unwrap();
+        assert_eq!(entries.first().map(|entry| decimal(&entry["balance"])), Some(decimal(&account["balance"])));
+        for pair in entries.windows(2) {
+            let before = decimal(&pair[0]["balance"]) - decimal(&pair[0]["amount"]);
+            assert!((before - decimal(&pair[1]["balance"])).abs() < 1e-6);
+        }
+        for entry in entries.iter().filter(|entry| entry["type"] != "transfer") {
+            kinds.push((text(account, "currency").to_owned(), text(entry, "type").to_owned()));
+            assert_eq!(entry["details"]["order_id"], fill["id"]);
+            assert!(entry["details"]["trade_id"].is_string() && entry["details"]["product_id"].is_string());
+        }
+    }
+    kinds.sort();
+    let expected = [("BTC", "match"), ("USDT", "fee"), ("USDT", "match")];
+    assert_eq!(kinds, expected.map(|(currency, kind)| (currency.to_owned(), kind.to_owned())));
+    let trace = ada.get(&format!("/orders/{id}/trace"));
+    let steps: Vec<_> = trace["events"].as_array().unwrap().iter().map(|event| text(event, "type")).collect();
+    assert_eq!((steps, &trace["complete"]), (vec!["received", "open", "match"], &json!(true)));
+    let taker = bob.get(&format!("/orders/{}/trace", text(&fill, "id")));
+    let last = taker["events"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((text(&last, "type"), text(&last, "reason")), ("done", "filled"));
+    assert_eq!(bob.send("GET", &format!("/orders/{id}/trace"), b"").unwrap().status, 404);
+
     // A body with a slash is only a hint; the answer is a bare string.
     let canceled = ada.send("DELETE", &by_client_id, br#"{"product_id":"BTC/USDT"}"#).unwrap();
     assert_eq!((canceled.status, canceled.json()), (200, json!(id)));

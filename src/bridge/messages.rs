@@ -4,6 +4,7 @@ use crate::actors::trading::{Market, Trading};
 use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, StreamId};
 use crate::domain::ledger::{Ledger, LedgerOutcome};
+use crate::domain::money::Amount;
 use crate::domain::order::Side;
 use crate::domain::posting::{Posting, PostingKind};
 use crate::domain::replica::{LedgerOutcomes, MarketOutcomes};
@@ -169,7 +170,7 @@ fn describe(market: &Market, event: &Event) -> Option<(String, Value)> {
 }
 
 impl Observer for Collector<'_> {
-    fn posted(&mut self, outcomes: &MarketOutcomes, _: &Ledger, posting: &Posting) {
+    fn posted(&mut self, outcomes: &MarketOutcomes, _: Amount, posting: &Posting) {
         self.postings += 1;
         let id = format!("{}/{}/ledger/{}", StreamId::Market(outcomes.market), outcomes.first.0, self.postings);
         let market = self.trading.market_by_id(outcomes.market).cloned();

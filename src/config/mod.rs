@@ -6,6 +6,7 @@
 mod accounts;
 pub mod chat;
 mod cluster;
+mod custody;
 mod database;
 mod file;
 mod log;
@@ -15,6 +16,7 @@ mod venue;
 
 pub use accounts::AccountsConfig;
 pub use cluster::{ClusterConfig, NodeRole};
+pub use custody::CustodyConfig;
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
 pub use log::{Durability, Engine, LogConfig};
@@ -77,6 +79,9 @@ pub struct ServeConfig {
     /// Redis.
     #[command(flatten)]
     pub redis: RedisConfig,
+    /// Custody.
+    #[command(flatten)]
+    pub custody: CustodyConfig,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

@@ -5,7 +5,7 @@
 //! before the value, text is a varint length and UTF-8. The layout is part of the batch format
 //! version ([`super::batch::FORMAT_VERSION`]); golden files hold it.
 
-use super::entry::{Amend, LedgerEntry, MarketEntry, Movement};
+use super::entry::{Amend, LedgerEntry, MarketEntry, Movement, Settlement};
 use super::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
 use super::invariant::broken;
 use super::market::{Currency, MarketConfig, MarketState, Step};
@@ -251,6 +251,9 @@ mod kind {
     pub(super) const WITHDRAW: u8 = 36;
     pub(super) const TRANSFER: u8 = 37;
     pub(super) const SET_FROZEN: u8 = 38;
+    pub(super) const HOLD_WITHDRAWAL: u8 = 39;
+    pub(super) const RELEASE_WITHDRAWAL: u8 = 40;
+    pub(super) const SETTLE_WITHDRAWAL: u8 = 41;
 }
 
 impl Coded for MarketEntry {
@@ -328,6 +331,20 @@ impl Coded for LedgerEntry {
                 w.uint(u64::from(account.0));
                 w.bool(*frozen);
             }),
+            LedgerEntry::HoldWithdrawal(movement) => frame(out, kind::HOLD_WITHDRAWAL, |w| write_movement(w, movement)),
+            LedgerEntry::ReleaseWithdrawal { ticket, transfer } => frame(out, kind::RELEASE_WITHDRAWAL, |w| {
+                w.uint(ticket.0);
+                w.wide(*transfer);
+            }),
+            LedgerEntry::SettleWithdrawal { ticket, transfer, how } => frame(out, kind::SETTLE_WITHDRAWAL, |w| {
+                w.uint(ticket.0);
+                w.wide(*transfer);
+                w.byte(match how {
+                    Settlement::Canceled => 0,
+                    Settlement::Failed => 1,
+                    Settlement::Paid => 2,
+                });
+            }),
         }
     }
 
@@ -347,6 +364,18 @@ impl Coded for LedgerEntry {
             kind::TRANSFER => LedgerEntry::Transfer { movement: read_movement(r)?, to: r.account()? },
             kind::SET_FROZEN => {
                 LedgerEntry::SetFrozen { ticket: r.ticket()?, account: r.account()?, frozen: r.bool()? }
+            }
+            kind::HOLD_WITHDRAWAL => LedgerEntry::HoldWithdrawal(read_movement(r)?),
+            kind::RELEASE_WITHDRAWAL => LedgerEntry::ReleaseWithdrawal { ticket: r.ticket()?, transfer: r.wide()? },
+            kind::SETTLE_WITHDRAWAL => {
+                let (ticket, transfer) = (r.ticket()?, r.wide()?);
+                let how = match r.byte()? {
+                    0 => Settlement::Canceled,
+                    1 => Settlement::Failed,
+                    2 => Settlement::Paid,
+                    _ => return Err(CodecError::BadField("settlement")),
+                };
+                LedgerEntry::SettleWithdrawal { ticket, transfer, how }
             }
             other => return Err(CodecError::UnknownKind(other)),
         })

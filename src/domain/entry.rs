@@ -91,6 +91,35 @@ pub enum LedgerEntry {
         /// From now on.
         frozen: bool,
     },
+    /// Money is reserved for a withdrawal that waits to be sent.
+    HoldWithdrawal(Movement),
+    /// A held withdrawal is handed to the custodian: from here on it cannot be called back.
+    ReleaseWithdrawal {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Which withdrawal.
+        transfer: TransferId,
+    },
+    /// A held withdrawal is over: its money has left, or is given back.
+    SettleWithdrawal {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Which withdrawal.
+        transfer: TransferId,
+        /// How it ended.
+        how: Settlement,
+    },
+}
+
+/// How a held withdrawal ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Settlement {
+    /// It was called back before it was released.
+    Canceled,
+    /// It was released, and the custodian could not send it.
+    Failed,
+    /// It was released, and the money has left.
+    Paid,
 }
 
 /// An amount of one currency that enters or leaves an account.
@@ -124,9 +153,13 @@ impl LedgerEntry {
     /// Who waits for its outcome.
     pub fn ticket(&self) -> Ticket {
         match self {
-            LedgerEntry::OpenAccount { ticket, .. } | LedgerEntry::SetFrozen { ticket, .. } => *ticket,
+            LedgerEntry::OpenAccount { ticket, .. }
+            | LedgerEntry::SetFrozen { ticket, .. }
+            | LedgerEntry::ReleaseWithdrawal { ticket, .. }
+            | LedgerEntry::SettleWithdrawal { ticket, .. } => *ticket,
             LedgerEntry::Deposit(movement)
             | LedgerEntry::Withdraw(movement)
+            | LedgerEntry::HoldWithdrawal(movement)
             | LedgerEntry::Transfer { movement, .. } => movement.ticket,
             LedgerEntry::ListCurrency(_) | LedgerEntry::ListMarket(_) => Ticket(0),
         }

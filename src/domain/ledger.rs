@@ -7,7 +7,7 @@
 //! The ledger's own entries and the markets' outcomes are sums, so their order across streams does
 //! not matter; whether a balance suffices is decided at admission alone (see [`super::admission`]).
 
-use super::entry::{LedgerEntry, Movement, TransferId};
+use super::entry::{LedgerEntry, Movement, Settlement, TransferId};
 use super::ids::{AccountId, CurrencyId, MarketId, OrderId, Ticket, TradeId};
 use super::invariant::broken;
 use super::market::{ConfigError, Currency, MarketConfig, Scale};
@@ -15,7 +15,7 @@ use super::money::{Amount, MAX_AMOUNT};
 use super::posting::{Posting, PostingKind};
 use rustc_hash::FxHashSet;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// How many of the newest transfer ids are remembered, so that a repeat changes nothing.
 const REMEMBERED_TRANSFERS: usize = 65_536;
@@ -57,6 +57,12 @@ pub enum LedgerOutcome {
     Moved(MovedKind, Movement),
     /// An account may not trade or withdraw, or may again.
     FrozenSet(AccountId, bool),
+    /// Money is reserved for a withdrawal.
+    WithdrawalHeld(Movement),
+    /// A withdrawal was handed to the custodian.
+    WithdrawalReleased(TransferId),
+    /// A withdrawal was given up; its money is free again.
+    WithdrawalReturned(Movement),
     /// The entry changed nothing.
     Ignored(Ignored),
 }
@@ -90,6 +96,16 @@ pub struct Ledger {
     markets: Vec<(MarketConfig, Scale)>,
     accounts: Vec<Account>,
     transfers: Transfers,
+    withdrawals: BTreeMap<TransferId, Withdrawal>,
+}
+
+/// A withdrawal whose money is reserved and has not left yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// What is to leave.
+    pub movement: Movement,
+    /// Whether the custodian has it, so that it cannot be called back.
+    pub released: bool,
 }
 
 /// The newest transfer ids. The set follows from the queue.
@@ -161,6 +177,16 @@ impl Ledger {
                 }
                 _ => LedgerOutcome::Ignored(Ignored::Invalid),
             },
+            LedgerEntry::HoldWithdrawal(movement) => self.hold_withdrawal(movement, postings),
+            LedgerEntry::ReleaseWithdrawal { transfer, .. } => match self.withdrawals.get_mut(transfer) {
+                Some(withdrawal) if !withdrawal.released => {
+                    withdrawal.released = true;
+                    LedgerOutcome::WithdrawalReleased(*transfer)
+                }
+                Some(_) => LedgerOutcome::Ignored(Ignored::Repeat),
+                None => LedgerOutcome::Ignored(Ignored::Invalid),
+            },
+            LedgerEntry::SettleWithdrawal { transfer, how, .. } => self.settle_withdrawal(*transfer, *how, postings),
         };
         self.post(postings.get(first..).unwrap_or_default());
         outcome
@@ -285,6 +311,62 @@ impl Ledger {
         LedgerOutcome::Moved(kind, *movement)
     }
 
+    fn hold_withdrawal(&mut self, movement: &Movement, postings: &mut Vec<Posting>) -> LedgerOutcome {
+        let valid = self.is_open(movement.account)
+            && movement.account >= AccountId::FIRST_USER
+            && self.currency(movement.currency).is_some()
+            && movement.amount > Amount::ZERO
+            && movement.amount <= MAX_AMOUNT;
+        if !valid {
+            return LedgerOutcome::Ignored(Ignored::Invalid);
+        }
+        if !self.transfers.insert(movement.transfer) || self.withdrawals.contains_key(&movement.transfer) {
+            return LedgerOutcome::Ignored(Ignored::Repeat);
+        }
+        self.withdrawals.insert(movement.transfer, Withdrawal { movement: *movement, released: false });
+        let (available, hold) = (-movement.amount, movement.amount);
+        postings.push(withdrawal_posting(movement.account, movement, available, hold, PostingKind::Hold));
+        LedgerOutcome::WithdrawalHeld(*movement)
+    }
+
+    fn settle_withdrawal(
+        &mut self,
+        transfer: TransferId,
+        how: Settlement,
+        postings: &mut Vec<Posting>,
+    ) -> LedgerOutcome {
+        // What the custodian has cannot be called back; what it has not can neither be paid nor fail.
+        match self.withdrawals.get(&transfer) {
+            None => return LedgerOutcome::Ignored(Ignored::Repeat),
+            Some(withdrawal) if withdrawal.released == (how == Settlement::Canceled) => {
+                return LedgerOutcome::Ignored(Ignored::Invalid);
+            }
+            Some(_) => {}
+        }
+        let Some(Withdrawal { movement, .. }) = self.withdrawals.remove(&transfer) else {
+            return LedgerOutcome::Ignored(Ignored::Repeat);
+        };
+        let (none, kind) = (Amount::ZERO, PostingKind::Transfer);
+        if how == Settlement::Paid {
+            postings.push(withdrawal_posting(movement.account, &movement, none, -movement.amount, kind));
+            postings.push(withdrawal_posting(AccountId::OUTSIDE, &movement, movement.amount, none, kind));
+            return LedgerOutcome::Moved(MovedKind::Withdraw, movement);
+        }
+        let (available, hold) = (movement.amount, -movement.amount);
+        postings.push(withdrawal_posting(movement.account, &movement, available, hold, PostingKind::Hold));
+        LedgerOutcome::WithdrawalReturned(movement)
+    }
+
+    /// The withdrawals whose money is reserved, by their ids.
+    pub fn withdrawals(&self) -> impl Iterator<Item = &Withdrawal> {
+        self.withdrawals.values()
+    }
+
+    /// One of them.
+    pub fn withdrawal(&self, transfer: TransferId) -> Option<&Withdrawal> {
+        self.withdrawals.get(&transfer)
+    }
+
     /// Whether the account exists.
     pub fn is_open(&self, account: AccountId) -> bool {
         self.accounts.get(account.0 as usize).is_some_and(|state| state.open)
@@ -343,6 +425,17 @@ impl Ledger {
     }
 }
 
+fn withdrawal_posting(
+    account: AccountId,
+    movement: &Movement,
+    available: Amount,
+    hold: Amount,
+    kind: PostingKind,
+) -> Posting {
+    let (order, trade) = (OrderId::default(), TradeId(0));
+    Posting { account, currency: movement.currency, available, hold, kind, order, trade }
+}
+
 impl LedgerOutcome {
     /// Whether the entry changed anything.
     pub fn is_done(&self) -> bool {
@@ -353,13 +446,75 @@ impl LedgerOutcome {
 /// The hold or payment that an entry of the ledger's stream needs: whose, what, how much.
 pub fn needs(entry: &LedgerEntry) -> Option<(Ticket, AccountId, CurrencyId, Amount)> {
     match entry {
-        LedgerEntry::Withdraw(m) | LedgerEntry::Transfer { movement: m, .. } => {
+        LedgerEntry::Withdraw(m) | LedgerEntry::HoldWithdrawal(m) | LedgerEntry::Transfer { movement: m, .. } => {
             Some((m.ticket, m.account, m.currency, m.amount))
         }
         LedgerEntry::ListCurrency(_)
         | LedgerEntry::ListMarket(_)
         | LedgerEntry::OpenAccount { .. }
         | LedgerEntry::Deposit(_)
-        | LedgerEntry::SetFrozen { .. } => None,
+        | LedgerEntry::SetFrozen { .. }
+        | LedgerEntry::ReleaseWithdrawal { .. }
+        | LedgerEntry::SettleWithdrawal { .. } => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Ticket;
+
+    const ADA: AccountId = AccountId::FIRST_USER;
+    const BTC: CurrencyId = CurrencyId(0);
+
+    fn ledger() -> Ledger {
+        let mut ledger = Ledger::new();
+        let btc = Currency { id: BTC, code: "BTC".into(), name: "Bitcoin".into(), decimals: 8, fiat: false };
+        let movement = Movement { ticket: Ticket(1), account: ADA, currency: BTC, amount: Amount(100), transfer: 1 };
+        for entry in [
+            LedgerEntry::ListCurrency(Box::new(btc)),
+            LedgerEntry::OpenAccount { ticket: Ticket(1), account: ADA },
+            LedgerEntry::Deposit(movement),
+        ] {
+            assert!(ledger.apply(&entry, &mut Vec::new()).is_done());
+        }
+        ledger
+    }
+
+    fn hold(amount: i128, transfer: TransferId) -> LedgerEntry {
+        let amount = Amount(amount);
+        LedgerEntry::HoldWithdrawal(Movement { ticket: Ticket(2), account: ADA, currency: BTC, amount, transfer })
+    }
+
+    #[test]
+    fn a_withdrawal_is_held_released_and_paid_once() {
+        let mut ledger = ledger();
+        let mut apply = |entry: &LedgerEntry| ledger.apply(entry, &mut Vec::new());
+        let release = LedgerEntry::ReleaseWithdrawal { ticket: Ticket(3), transfer: 7 };
+        let pay = LedgerEntry::SettleWithdrawal { ticket: Ticket(4), transfer: 7, how: Settlement::Paid };
+        assert_eq!(apply(&release), LedgerOutcome::Ignored(Ignored::Invalid));
+        assert!(matches!(apply(&hold(60, 7)), LedgerOutcome::WithdrawalHeld(_)));
+        assert_eq!(apply(&hold(60, 7)), LedgerOutcome::Ignored(Ignored::Repeat));
+        assert_eq!(apply(&pay), LedgerOutcome::Ignored(Ignored::Invalid), "not before the custodian has it");
+        assert_eq!(apply(&release), LedgerOutcome::WithdrawalReleased(7));
+        assert_eq!(apply(&release), LedgerOutcome::Ignored(Ignored::Repeat));
+        let recall = LedgerEntry::SettleWithdrawal { ticket: Ticket(4), transfer: 7, how: Settlement::Canceled };
+        assert_eq!(apply(&recall), LedgerOutcome::Ignored(Ignored::Invalid), "the custodian has it");
+        assert!(matches!(apply(&pay), LedgerOutcome::Moved(MovedKind::Withdraw, _)));
+        assert_eq!(apply(&pay), LedgerOutcome::Ignored(Ignored::Repeat));
+        assert_eq!(ledger.balance(ADA, BTC), Balance { available: Amount(40), hold: Amount::ZERO });
+        assert_eq!(ledger.total(BTC), Amount::ZERO);
+        assert_eq!(ledger.withdrawals().count(), 0);
+    }
+
+    #[test]
+    fn a_withdrawal_that_is_given_up_frees_its_money() {
+        let mut ledger = ledger();
+        ledger.apply(&hold(100, 8), &mut Vec::new());
+        assert_eq!(ledger.balance(ADA, BTC), Balance { available: Amount::ZERO, hold: Amount(100) });
+        let back = LedgerEntry::SettleWithdrawal { ticket: Ticket(4), transfer: 8, how: Settlement::Canceled };
+        assert!(matches!(ledger.apply(&back, &mut Vec::new()), LedgerOutcome::WithdrawalReturned(_)));
+        assert_eq!(ledger.balance(ADA, BTC), Balance { available: Amount(100), hold: Amount::ZERO });
+        assert_eq!(ledger.apply(&hold(0, 9), &mut Vec::new()), LedgerOutcome::Ignored(Ignored::Invalid));
     }
 }

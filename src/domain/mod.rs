@@ -31,6 +31,7 @@ pub mod market_data;
 pub mod money;
 pub mod order;
 pub mod posting;
+pub mod reason;
 pub mod replica;
 pub mod stream;
 pub mod time;

@@ -206,6 +206,36 @@ pub enum Reject {
 }
 
 impl Reject {
+    /// Every variant, in the order of their precedence.
+    pub const ALL: [Reject; 26] = [
+        Reject::MarketHalted,
+        Reject::CancelOnly,
+        Reject::PriceOutOfRange,
+        Reject::SizeRequired,
+        Reject::FundsRequired,
+        Reject::FundsNotAllowed,
+        Reject::PostOnlyCannotRest,
+        Reject::BadStop,
+        Reject::AlreadyExpired,
+        Reject::LimitOnly,
+        Reject::PostOnlyMode,
+        Reject::SizeTooSmall,
+        Reject::SizeTooLarge,
+        Reject::FundsTooSmall,
+        Reject::FundsTooLarge,
+        Reject::PriceOutsideBand,
+        Reject::TooManyOpenOrders,
+        Reject::AccountFrozen,
+        Reject::UnknownAccount,
+        Reject::InsufficientFunds,
+        Reject::HoldTooSmall,
+        Reject::PostOnlyWouldTake,
+        Reject::OrderNotFound,
+        Reject::OrderDone,
+        Reject::BadAmend,
+        Reject::AmendWouldTake,
+    ];
+
     /// The stable code that clients may rely on.
     pub fn code(self) -> &'static str {
         match self {

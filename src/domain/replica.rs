@@ -236,8 +236,8 @@ impl LedgerReplica {
     }
 
     /// Adds what a market's batch moved; entries that were added before are left out. `posted`
-    /// hears of every posting with the event it came from, after it was made.
-    pub fn add(&mut self, outcomes: &MarketOutcomes, mut posted: impl FnMut(&Ledger, &Posting)) {
+    /// hears of every posting and of those that its event made after it; the ledger stands after all of them.
+    pub fn add(&mut self, outcomes: &MarketOutcomes, mut posted: impl FnMut(&Ledger, &Posting, &[Posting])) {
         let index = usize::from(outcomes.market.0);
         if self.markets.len() <= index {
             self.markets.resize(index + 1, Sequence::default());
@@ -256,8 +256,8 @@ impl LedgerReplica {
                 group.clear();
                 pair.postings(event, |posting| group.push(posting));
                 self.ledger.post(&group);
-                for posting in &group {
-                    posted(&self.ledger, posting);
+                for (at, posting) in group.iter().enumerate() {
+                    posted(&self.ledger, posting, group.get(at + 1..).unwrap_or_default());
                 }
                 if let Event::Accepted(id, order) = event
                     && let Some(client_id) = order.client_id

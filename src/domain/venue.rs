@@ -72,8 +72,9 @@ pub enum VenueError {
 
 /// Hears what each batch does, in log order.
 pub trait Observer {
-    /// A posting of a market's batch was made. The ledger shows the balance after it.
-    fn posted(&mut self, _outcomes: &MarketOutcomes, _ledger: &Ledger, _posting: &Posting) {}
+    /// A posting of a market's batch was made; the balance is the whole one right after it, so that the history of an
+    /// account chains.
+    fn posted(&mut self, _outcomes: &MarketOutcomes, _balance: Amount, _posting: &Posting) {}
     /// A market's batch was applied, its postings included.
     fn market(&mut self, _outcomes: &MarketOutcomes, _market: &Market) {}
     /// A batch of the ledger's stream was applied.
@@ -113,7 +114,14 @@ impl Venue {
                 let Some(read) = market.read(batch) else { return Ok(()) };
                 let read = read.map_err(|error| VenueError::Replica(batch.stream, error))?;
                 if let Some(outcomes) = read {
-                    self.ledger.add(&outcomes, |ledger, posting| observer.posted(&outcomes, ledger, posting));
+                    self.ledger.add(&outcomes, |ledger, posting, later| {
+                        let same = |other: &&Posting| {
+                            (other.account, other.currency) == (posting.account, posting.currency)
+                        };
+                        let later: Amount = later.iter().filter(same).map(Posting::amount).sum();
+                        let balance = ledger.balance(posting.account, posting.currency).total() - later;
+                        observer.posted(&outcomes, balance, posting);
+                    });
                     observer.market(&outcomes, market);
                 }
             }

@@ -10,6 +10,7 @@ const ORDER: u16 = 0x0a1;
 const BALANCE: u16 = 0x0a2;
 const USER: u16 = 0x0a3;
 const PROFILE: u16 = 0x0a4;
+const WALLET: u16 = 0x0a5;
 
 fn build(number: u64, kind: u16, rest: u64) -> Uuid {
     let high = number << 16 | 0x8000 | u64::from(kind);
@@ -55,6 +56,23 @@ pub fn parse_user(id: Uuid) -> Option<AccountId> {
     let (number, rest) = open(id, USER)?;
     (rest == 0).then_some(())?;
     u32::try_from(number).ok().map(AccountId)
+}
+
+/// The user behind a profile's outward id.
+pub fn parse_profile(id: Uuid) -> Option<AccountId> {
+    let (number, _) = open(id, PROFILE)?;
+    Some(AccountId(u32::try_from(number).ok()?))
+}
+
+/// The outward id of a user's money outside of the venue, in a currency.
+pub fn wallet(account: AccountId, currency: CurrencyId) -> Uuid {
+    build(u64::from(account.0), WALLET, u64::from(currency.0))
+}
+
+/// The wallet behind an outward id.
+pub fn parse_wallet(id: Uuid) -> Option<(AccountId, CurrencyId)> {
+    let (number, rest) = open(id, WALLET)?;
+    Some((AccountId(u32::try_from(number).ok()?), CurrencyId(u16::try_from(rest).ok()?)))
 }
 
 /// The outward id of a user's only profile.

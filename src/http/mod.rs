@@ -7,6 +7,7 @@ pub mod chat;
 pub mod cookies;
 pub mod error;
 pub mod ids;
+pub mod openapi;
 pub mod ops;
 pub mod permissions;
 pub mod request_id;
@@ -48,6 +49,8 @@ pub struct AppState {
     pub metrics: Arc<ops::Metrics>,
     /// Whether administrators may make actors fail on purpose.
     pub allow_drills: bool,
+    /// Withdrawals and deposits.
+    pub custody: crate::custody::Desk,
     /// The other nodes, if there may be any.
     pub peers: Option<Peers>,
 }
@@ -61,6 +64,22 @@ impl AppState {
     pub fn history_is_whole(&self, market: &Market) -> Result<(), ApiError> {
         if market.berth.forgotten().0 <= self.metrics.written() {
             return Ok(());
+        }
+        let message = "history is being written, please retry";
+        Err(ApiError::new(actix_web::http::StatusCode::SERVICE_UNAVAILABLE, "history_behind", message))
+    }
+
+    /// Waits until the database has everything that was committed before this call.
+    ///
+    /// # Errors
+    /// 503 when it does not catch up within a moment.
+    pub async fn history_catches_up(&self) -> Result<(), ApiError> {
+        let committed = self.metrics.committed();
+        for _ in 0..200 {
+            if self.metrics.written() >= committed {
+                return Ok(());
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         let message = "history is being written, please retry";
         Err(ApiError::new(actix_web::http::StatusCode::SERVICE_UNAVAILABLE, "history_behind", message))
@@ -87,8 +106,8 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{
-        accounts, admin, auth, batch, keys, markets, notifications, oidc, orders, profile, profiles, runtime,
-        summaries, totp,
+        accounts, admin, auth, batch, keys, ledger, markets, notifications, oidc, orders, profile, profiles, runtime,
+        summaries, totp, trace, transfers, wallets,
     };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
@@ -97,6 +116,7 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/orders/{id}", web::delete().to(orders::cancel))
         .route("/orders/{id}", web::get().to(orders::get))
         .route("/orders", web::get().to(orders::list))
+        .route("/orders/{id}/trace", web::get().to(trace::get))
         .route("/orders", web::delete().to(orders::cancel_all))
         .route("/time", web::get().to(markets::time))
         .route("/currencies", web::get().to(markets::currencies))
@@ -145,6 +165,28 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/profiles/{id}", web::get().to(profiles::get))
         .route("/accounts", web::get().to(accounts::list))
         .route("/accounts/{id}", web::get().to(accounts::get))
+        .route("/accounts/{id}/ledger", web::get().to(ledger::list))
+        .route("/accounts/{id}/holds", web::get().to(accounts::holds))
+        .route("/accounts/{id}/transfers", web::get().to(transfers::of_account))
+        .route("/transfers", web::get().to(transfers::list))
+        .route("/transfers/{id}", web::get().to(transfers::get))
+        .route("/transfers", web::post().to(transfers::to_user))
+        .route("/profiles/transfer", web::post().to(transfers::between_profiles))
+        .route("/coinbase-accounts", web::get().to(wallets::list))
+        .route("/coinbase-accounts/{id}/addresses", web::post().to(wallets::address))
+        .route("/payment-methods", web::get().to(wallets::payment_methods))
+        .route("/withdrawals/crypto", web::post().to(wallets::withdraw))
+        .route("/withdrawals/coinbase-account", web::post().to(wallets::to_wallet))
+        .route("/withdrawals/payment-method", web::post().to(wallets::no_payment_method))
+        .route("/withdrawals/fee-estimate", web::get().to(wallets::fee_estimate))
+        .route("/withdrawals/{id}", web::delete().to(wallets::recall))
+        .route("/deposits/coinbase-account", web::post().to(wallets::from_wallet))
+        .route("/deposits/payment-method", web::post().to(wallets::no_payment_method))
+        .route("/deposits/simulated", web::post().to(wallets::simulated_deposit))
+        .route("/users/{id}/exchange-limits", web::get().to(wallets::limits))
+        .route("/admin/withdrawals", web::get().to(wallets::unfinished))
+        .route("/admin/withdrawals/{id}/approve", web::post().to(wallets::approve))
+        .route("/admin/withdrawals/{id}/reject", web::post().to(wallets::reject))
         .route("/fees", web::get().to(accounts::fees))
         .route("/deposits/demo", web::post().to(accounts::demo_deposit))
         .route("/fills", web::get().to(orders::fills))
@@ -172,6 +214,7 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/tree/events", web::get().to(admin_tree::events))
         .route("/admin/tree/{path:.*}/crash", web::post().to(admin_tree::crash))
         .route("/admin/tree/{path:.*}/revive", web::post().to(admin_tree::revive))
+        .route("/openapi.json", web::get().to(openapi::document))
         .route("/feed", web::get().to(ws::socket::connect))
         .configure(chat_routes)
         .default_service(web::to(unknown));
@@ -231,6 +274,9 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .route("/health/live", web::get().to(ops::live))
         .route("/health/ready", web::get().to(ops::ready))
         .route("/metrics", web::get().to(ops::metrics))
+        .route("/docs", web::get().to(openapi::page))
+        .route("/docs/page.js", web::get().to(openapi::script))
+        .route("/docs/page.css", web::get().to(openapi::style))
         .configure(assets::configure);
 }
 

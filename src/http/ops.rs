@@ -108,6 +108,11 @@ impl Metrics {
         })
     }
 
+    /// The newest committed batch.
+    pub fn committed(&self) -> u64 {
+        self.log.position.load(Ordering::Relaxed)
+    }
+
     /// The last batch whose rows are in the database.
     pub fn written(&self) -> u64 {
         self.written.load(Ordering::Relaxed)

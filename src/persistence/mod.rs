@@ -6,6 +6,7 @@ pub mod bridge;
 pub mod broker;
 pub mod candles;
 pub mod chat;
+pub mod custody;
 pub mod db;
 pub mod events;
 pub mod fills;

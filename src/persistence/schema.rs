@@ -109,6 +109,35 @@ diesel::table! {
 }
 
 diesel::table! {
+    withdrawals (id) {
+        id -> Text,
+        account -> BigInt,
+        currency -> Integer,
+        amount -> Text,
+        fee -> Text,
+        network -> Text,
+        address -> Text,
+        tag -> Nullable<Text>,
+        created_at -> BigInt,
+        stage -> Text,
+        approved_at -> Nullable<BigInt>,
+        approved_by -> Nullable<BigInt>,
+        hash -> Nullable<Text>,
+        ended_at -> Nullable<BigInt>,
+    }
+}
+
+diesel::table! {
+    deposit_addresses (address) {
+        address -> Text,
+        account -> BigInt,
+        currency -> Integer,
+        network -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
     watermark (id) {
         id -> Integer,
         position -> BigInt,

@@ -14,9 +14,9 @@ use crate::actors::supervision::{Handle, Lifeline, Unreachable};
 use crate::domain::admission::{Admission, Refusal, Request};
 use crate::domain::client_ids::ClientIds;
 use crate::domain::codec::{Coded, Entries};
-use crate::domain::entry::{LedgerEntry, Movement};
+use crate::domain::entry::{LedgerEntry, Movement, Settlement, TransferId};
 use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, Sequence, StreamId, Ticket};
-use crate::domain::ledger::{Balance, Ignored, LedgerOutcome, needs};
+use crate::domain::ledger::{Balance, Ignored, LedgerOutcome, Withdrawal, needs};
 use crate::domain::money::Amount;
 use crate::domain::order::{NewOrder, OrderRecord};
 use crate::domain::replica::{LedgerReplica, MarketOutcomes};
@@ -106,7 +106,18 @@ pub enum LedgerCommand {
     Transfer(Movement, AccountId),
     /// Freezes or unfreezes an account.
     SetFrozen(AccountId, bool),
+    /// Reserves money for a withdrawal.
+    HoldWithdrawal(Movement),
+    /// Hands a held withdrawal to the custodian.
+    ReleaseWithdrawal(TransferId),
+    /// Ends a held withdrawal.
+    SettleWithdrawal(TransferId, Settlement),
 }
+
+/// Asks for the withdrawals whose money is reserved.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<Withdrawal>")]
+pub struct GetWithdrawals;
 
 /// Asks for a command to be committed and applied.
 #[derive(Debug, Message)]
@@ -293,7 +304,7 @@ impl LedgerActor {
         }
         let berth = &self.parts.berth;
         berth.begin(self.lifeline.incarnation(), Work::Market(outcomes.clone()));
-        state.replica.add(&outcomes, |_, _| {});
+        state.replica.add(&outcomes, |_, _, _| {});
         self.lifeline.hazard();
         berth.done(self.lifeline.incarnation(), state.position);
         if outcomes.marker {
@@ -377,8 +388,14 @@ impl LedgerActor {
             LedgerCommand::Transfer(movement, to) => {
                 LedgerEntry::Transfer { movement: Movement { ticket, ..movement }, to }
             }
+            LedgerCommand::HoldWithdrawal(movement) => LedgerEntry::HoldWithdrawal(Movement { ticket, ..movement }),
+            LedgerCommand::ReleaseWithdrawal(transfer) => LedgerEntry::ReleaseWithdrawal { ticket, transfer },
+            LedgerCommand::SettleWithdrawal(transfer, how) => LedgerEntry::SettleWithdrawal { ticket, transfer, how },
         };
-        if let LedgerEntry::Deposit(m) | LedgerEntry::Withdraw(m) | LedgerEntry::Transfer { movement: m, .. } = &entry
+        if let LedgerEntry::Deposit(m)
+        | LedgerEntry::Withdraw(m)
+        | LedgerEntry::HoldWithdrawal(m)
+        | LedgerEntry::Transfer { movement: m, .. } = &entry
             && replica.ledger.knows_transfer(m.transfer)
         {
             return answer_now(reply, Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
@@ -606,6 +623,15 @@ impl Handler<GetBalances> for LedgerActor {
             let currencies = replica.ledger.currencies().len() as u16;
             (0..currencies).map(|index| replica.ledger.balance(account, CurrencyId(index))).collect()
         }))
+    }
+}
+
+impl Handler<GetWithdrawals> for LedgerActor {
+    type Result = MessageResult<GetWithdrawals>;
+
+    fn handle(&mut self, _: GetWithdrawals, _: &mut Self::Context) -> Self::Result {
+        let ledger = self.state.as_ref().map(|state| &state.replica.ledger);
+        MessageResult(ledger.map(|ledger| ledger.withdrawals().copied().collect()).unwrap_or_default())
     }
 }
 

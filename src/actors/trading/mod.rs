@@ -364,6 +364,14 @@ impl Trading {
         self.execute(LedgerCommand::Deposit(Movement { ticket, account, currency, amount, transfer })).await
     }
 
+    /// The withdrawals whose money is reserved.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the ledger does not answer.
+    pub async fn withdrawals(&self) -> Result<Vec<crate::domain::ledger::Withdrawal>, Unavailable> {
+        within(self.inner.ledger.send(ledger::GetWithdrawals)).await
+    }
+
     /// Commits and applies a command of the ledger's stream.
     ///
     /// # Errors

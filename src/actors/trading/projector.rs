@@ -376,7 +376,7 @@ fn seen_by(account: AccountId, kind: MovedKind, movement: &Movement) -> (Transfe
 }
 
 impl Observer for Collector<'_> {
-    fn posted(&mut self, outcomes: &MarketOutcomes, ledger: &Ledger, posting: &Posting) {
+    fn posted(&mut self, outcomes: &MarketOutcomes, balance: Amount, posting: &Posting) {
         let place = TradePlace { market: outcomes.market, order: posting.order, trade: posting.trade };
         let cause = match posting.kind {
             PostingKind::Match => Cause::Match(place),
@@ -396,7 +396,7 @@ impl Observer for Collector<'_> {
             account: posting.account,
             currency: posting.currency,
             amount: posting.amount(),
-            balance: ledger.balance(posting.account, posting.currency).total(),
+            balance,
             cause,
             at: outcomes.at,
         });

@@ -1,8 +1,15 @@
 //! A user's balances, fees and demo deposits.
 
+use super::page;
+use super::params::Params;
+use crate::actors::trading::Unavailable;
+use crate::actors::trading::order_book::GetOrders;
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::Balance;
 use crate::domain::market::Currency;
+use crate::domain::money::Amount;
+use crate::domain::order::Side;
+use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
@@ -57,6 +64,54 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<St
     let balance = balances.get(usize::from(currency.0)).ok_or_else(ApiError::not_found)?;
     let currency = state.trading.currencies().get(usize::from(currency.0)).ok_or_else(ApiError::not_found)?;
     Ok(HttpResponse::Ok().json(view(&user, currency, *balance)))
+}
+
+/// `GET /accounts/{id}/holds`: what the account's money is reserved for, newest first.
+pub async fn holds(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>, params: Params) -> Answer {
+    let parsed = Uuid::try_parse(&id).ok().and_then(ids::parse_balance);
+    let (account, place) = parsed.filter(|(account, _)| *account == user.0.user).ok_or_else(ApiError::not_found)?;
+    let currency = state.trading.currencies().get(usize::from(place.0)).ok_or_else(ApiError::not_found)?;
+    let page = params.page()?;
+    let cursor = |text: &Option<String>| text.as_deref().map(parse_hold_cursor).transpose();
+    let (after, before) = (cursor(&page.after)?, cursor(&page.before)?);
+    // A hold is what its order or withdrawal still reserves; there is no other record of it.
+    let mut found = std::collections::BTreeMap::new();
+    for market in state.trading.markets() {
+        let orders = market.book.send(GetOrders(account)).await.map_err(Unavailable::from)?;
+        for order in orders.live.iter().filter(|order| !order.hold.is_zero()) {
+            let held = if order.side == Side::Buy { &market.quote } else { &market.base };
+            if held.id == place {
+                let id = ids::order(market.id, order.id);
+                found.insert((order.created_at, id), (order.hold, "order"));
+            }
+        }
+    }
+    for held in state.trading.withdrawals().await?.iter().map(|held| held.movement) {
+        if held.account == account && held.currency == place {
+            let id = Uuid::from_u128(held.transfer);
+            let row = state.query(move |c| crate::persistence::custody::get(c, held.transfer)).await?;
+            let at = row.map_or(Timestamp::ZERO, |row| row.created_at);
+            found.insert((at, id), (held.amount, "transfer"));
+        }
+    }
+    let inside =
+        |key: &(Timestamp, Uuid)| after.is_none_or(|after| *key < after) && before.is_none_or(|before| *key > before);
+    let shown: Vec<_> = found.into_iter().rev().filter(|(key, _)| inside(key)).take(page.limit).collect();
+    let text = |(at, id): &(Timestamp, Uuid)| format!("{}_{id}", at.0);
+    let ends = shown.first().zip(shown.last()).map(|(first, last)| (text(&first.0), text(&last.0)));
+    let view = |((at, reference), (amount, kind)): &((Timestamp, Uuid), (Amount, &str))| {
+        json!({
+            "id": reference, "account_id": *id, "amount": wire::amount(*amount, currency), "type": kind,
+            "ref": reference, "created_at": wire::time(*at), "updated_at": wire::time(*at),
+        })
+    };
+    Ok(page::answer(&shown.iter().map(view).collect::<Vec<_>>(), ends))
+}
+
+fn parse_hold_cursor(text: &str) -> Result<(Timestamp, Uuid), ApiError> {
+    let (at, id) = text.split_once('_').ok_or_else(page::invalid_cursor)?;
+    let at = at.parse().map_err(|_| page::invalid_cursor())?;
+    Ok((Timestamp(at), Uuid::try_parse(id).map_err(|_| page::invalid_cursor())?))
 }
 
 /// `GET /fees`: the rates that new orders get.

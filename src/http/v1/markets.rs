@@ -43,13 +43,14 @@ pub async fn time() -> HttpResponse {
 
 /// `GET /currencies`.
 pub async fn currencies(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().json(state.trading.currencies().iter().map(CurrencyView::new).collect::<Vec<_>>())
+    let view = |currency| CurrencyView::new(currency, &state.custody.networks(currency));
+    HttpResponse::Ok().json(state.trading.currencies().iter().map(view).collect::<Vec<_>>())
 }
 
 /// `GET /currencies/{id}`.
 pub async fn currency(state: web::Data<AppState>, code: web::Path<String>) -> Answer {
     let currency = state.trading.currency(&code).ok_or_else(ApiError::not_found)?;
-    Ok(HttpResponse::Ok().json(CurrencyView::new(currency)))
+    Ok(HttpResponse::Ok().json(CurrencyView::new(currency, &state.custody.networks(currency))))
 }
 
 /// `GET /products`.

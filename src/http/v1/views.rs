@@ -1,12 +1,15 @@
 //! The shapes of the dialect's answers.
 
 use crate::actors::trading::Market;
+use crate::custody::Network;
 use crate::domain::ids::{AccountId, MarketId};
 use crate::domain::market::{Currency, MarketState};
+use crate::domain::money::Amount;
 use crate::domain::order::{Kind, OrderRecord, SelfTrade, Side, Status, TimeInForce, Trigger};
 use crate::http::{ids, wire};
 use crate::persistence::fills::FillRow;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 /// `buy` or `sell`.
@@ -184,24 +187,63 @@ pub struct CurrencyView {
     convertible_to: [String; 0],
     display_name: String,
     default_network: &'static str,
-    supported_networks: [String; 0],
+    supported_networks: Vec<NetworkView>,
     details: CurrencyDetails,
+}
+
+#[derive(Debug, Serialize)]
+struct NetworkView {
+    id: &'static str,
+    name: &'static str,
+    status: &'static str,
+    contract_address: &'static str,
+    crypto_address_link: &'static str,
+    crypto_transaction_link: &'static str,
+    min_withdrawal_amount: Box<RawValue>,
+    max_withdrawal_amount: Box<RawValue>,
+    network_confirmations: u32,
+    processing_time_seconds: Option<u32>,
 }
 
 #[derive(Debug, Serialize)]
 struct CurrencyDetails {
     r#type: &'static str,
     symbol: String,
+    network_confirmations: u32,
     sort_order: u16,
-    display_name: String,
-    push_payment_methods: [String; 0],
+    crypto_address_link: &'static str,
+    crypto_transaction_link: &'static str,
+    push_payment_methods: [String; 1],
     group_types: [String; 0],
+    display_name: String,
+    processing_time_seconds: Option<u32>,
+    min_withdrawal_amount: Box<RawValue>,
+    max_withdrawal_amount: Box<RawValue>,
+}
+
+/// An exact decimal as a JSON number.
+fn number(amount: Amount, currency: &Currency) -> Box<RawValue> {
+    RawValue::from_string(wire::amount(amount, currency)).unwrap_or_default()
 }
 
 impl CurrencyView {
-    /// The currency as the dialect shows it.
-    pub fn new(currency: &Currency) -> CurrencyView {
-        let atom = wire::amount(crate::domain::money::Amount(1), currency);
+    /// The currency as the dialect shows it, with the networks on which it moves, the usual one first.
+    pub fn new(currency: &Currency, networks: &[Network]) -> CurrencyView {
+        let atom = wire::amount(Amount(1), currency);
+        let usual = networks.first();
+        let bounds = usual.map_or((Amount::ZERO, Amount::ZERO), |network| (network.least, network.most));
+        let network = |network: &Network| NetworkView {
+            id: network.id,
+            name: network.name,
+            status: "online",
+            contract_address: "",
+            crypto_address_link: "",
+            crypto_transaction_link: "",
+            min_withdrawal_amount: number(network.least, currency),
+            max_withdrawal_amount: number(network.most, currency),
+            network_confirmations: network.confirmations,
+            processing_time_seconds: None,
+        };
         CurrencyView {
             id: currency.code.clone(),
             name: currency.name.clone(),
@@ -211,15 +253,21 @@ impl CurrencyView {
             max_precision: atom,
             convertible_to: [],
             display_name: currency.name.clone(),
-            default_network: "",
-            supported_networks: [],
+            default_network: usual.map_or("", |network| network.id),
+            supported_networks: networks.iter().map(network).collect(),
             details: CurrencyDetails {
                 r#type: if currency.fiat { "fiat" } else { "crypto" },
                 symbol: currency.code.clone(),
+                network_confirmations: usual.map_or(0, |network| network.confirmations),
                 sort_order: currency.id.0,
-                display_name: currency.name.clone(),
-                push_payment_methods: [],
+                crypto_address_link: "",
+                crypto_transaction_link: "",
+                push_payment_methods: [if currency.fiat { "bank".into() } else { "crypto".into() }],
                 group_types: [],
+                display_name: currency.name.clone(),
+                processing_time_seconds: None,
+                min_withdrawal_amount: number(bounds.0, currency),
+                max_withdrawal_amount: number(bounds.1, currency),
             },
         }
     }

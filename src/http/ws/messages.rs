@@ -391,6 +391,7 @@ fn ended<'a>(market: &Market, head: Head<'a>, done: &Done) -> impl Serialize + u
         #[serde(flatten)]
         head: Head<'a>,
         reason: &'static str,
+        reason_code: &'static str,
         #[serde(skip_serializing_if = "Option::is_none")]
         price: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -400,6 +401,7 @@ fn ended<'a>(market: &Market, head: Head<'a>, done: &Done) -> impl Serialize + u
     Ended {
         head,
         reason: done.reason.wire(),
+        reason_code: done.reason.code(),
         price: done.price.map(|price| wire::price(price, config)),
         remaining_size: done.price.map(|_| wire::size(done.remaining, config)),
     }

@@ -6,14 +6,17 @@ use super::hub::Session;
 use super::messages;
 use super::outbox::{Outgoing, Pieces};
 use super::request::{Channel, Credentials, Request};
+use crate::auth::{Scope, SignedRequest};
 use crate::domain::ids::MarketId;
 use crate::http::AppState;
+use crate::http::session::client_address;
 use actix::prelude::*;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use bytestring::ByteString;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -34,7 +37,9 @@ pub async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let hub = Hub::of_worker(&state);
     let session = hub.open();
-    let socket = Socket { hub, session, allowance: BURST, counted: Instant::now(), desk: Desk::default() };
+    let address = client_address(&request, &state);
+    let desk = Desk::default();
+    let socket = Socket { hub, session, address, allowance: BURST, counted: Instant::now(), desk };
     ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
 }
 
@@ -42,6 +47,8 @@ pub async fn connect(
 struct Socket {
     hub: Rc<Hub>,
     session: Rc<Session>,
+    /// Where the client is, for keys that are bound to addresses.
+    address: Option<IpAddr>,
     /// Messages that the client may send at once now.
     allowance: f64,
     counted: Instant,
@@ -103,10 +110,46 @@ impl Socket {
                 }
                 Err(error) => self.error("Authentication Failed", &json!({"message": error.to_string()}).to_string()),
             },
-            Some(Credentials::Signature { .. }) => {
-                self.error("Authentication Failed", r#"{"message":"Invalid API Key"}"#);
-            }
+            Some(Credentials::Signature { .. }) => self.identify(request, ctx),
         }
+    }
+
+    /// Checks a signature over `GET /users/self/verify`, and then does what was asked.
+    fn identify(&mut self, request: Request, ctx: &mut Context) {
+        let (state, address) = (self.hub.state().clone(), self.address);
+        let check = async move {
+            let checked = match &request.credentials {
+                Some(Credentials::Signature { key, passphrase, timestamp, signature }) => {
+                    let signed = SignedRequest {
+                        key,
+                        signature,
+                        timestamp,
+                        passphrase,
+                        method: "GET",
+                        target: "/users/self/verify",
+                        body: b"",
+                        address,
+                    };
+                    state.accounts.authenticate_signed(signed).await.and_then(|caller| {
+                        caller.may(Scope::View)?;
+                        Ok(Some(caller.user))
+                    })
+                }
+                _ => Ok(None),
+            };
+            (request, checked)
+        };
+        ctx.wait(check.into_actor(self).map(|(request, checked), socket, ctx| match checked {
+            Ok(user) => {
+                if user.is_some() {
+                    socket.session.user.set(user);
+                }
+                socket.carry_out(request, ctx);
+            }
+            Err(error) => {
+                socket.error("Authentication Failed", &json!({"message": error.to_string()}).to_string());
+            }
+        }));
     }
 
     /// Does what was asked. Everything is checked before anything changes.

@@ -26,7 +26,9 @@ pub fn message(state: &AppState) -> ByteString {
         .trading
         .currencies()
         .iter()
-        .map(|currency| serde_json::to_value(CurrencyView::new(currency)).unwrap_or_default())
+        .map(|currency| {
+            serde_json::to_value(CurrencyView::new(currency, &state.custody.networks(currency))).unwrap_or_default()
+        })
         .map(|view| with(view, [("funding_account_id", json!("")), ("status_message", json!(""))]))
         .collect();
     json!({"type": "status", "products": products, "currencies": currencies}).to_string().into()

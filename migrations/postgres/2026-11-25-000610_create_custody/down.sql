@@ -1,0 +1,2 @@
+DROP TABLE deposit_addresses;
+DROP TABLE withdrawals;

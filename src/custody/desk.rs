@@ -1,0 +1,358 @@
+//! The desk between the ledger and the custodian. See the module above for its one rule.
+
+use super::{Custodian, Network, Progress, Shipment};
+use crate::actors::trading::market_data::wall_clock;
+use crate::actors::trading::{Refused, Trading, Unavailable, ledger::LedgerCommand};
+use crate::domain::entry::{Movement, Settlement, TransferId};
+use crate::domain::ids::{AccountId, Ticket};
+use crate::domain::ledger::{Ignored, LedgerOutcome, Withdrawal};
+use crate::domain::market::Currency;
+use crate::domain::money::Amount;
+use crate::persistence::custody::{self, AddressRow, Stage, WithdrawalRow};
+use crate::persistence::db::{Connection, Database, DbError};
+use diesel::QueryResult;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+
+/// How often the desk looks after its withdrawals and deposits.
+const ROUND: Duration = Duration::from_millis(250);
+/// Withdrawals that are looked at in one round.
+const AT_ONCE: i64 = 1_000;
+
+/// Why the desk did not do what it was asked to.
+#[derive(Debug, Error)]
+pub enum CustodyError {
+    /// The currency does not move on this network.
+    #[error("the currency does not move on this network")]
+    NoSuchNetwork,
+    /// The address is none of the network's.
+    #[error("invalid crypto_address")]
+    BadAddress,
+    /// Below what may be withdrawn.
+    #[error("amount is too small. Minimum size is {0}")]
+    TooSmall(String),
+    /// Above what may be withdrawn.
+    #[error("amount is too large. Maximum size is {0}")]
+    TooLarge(String),
+    /// There is no such withdrawal.
+    #[error("NotFound")]
+    NotFound,
+    /// It is on its way, or over.
+    #[error("the withdrawal cannot be changed any more")]
+    TooLate,
+    /// The ledger refused.
+    #[error(transparent)]
+    Ledger(#[from] Refused),
+    /// The database is out of reach.
+    #[error(transparent)]
+    Database(#[from] DbError),
+}
+
+impl From<Unavailable> for CustodyError {
+    fn from(why: Unavailable) -> CustodyError {
+        CustodyError::Ledger(why.into())
+    }
+}
+
+/// What a user asks to withdraw.
+#[derive(Clone, Debug)]
+pub struct WithdrawalOrder {
+    /// The withdrawal's id; a repeat changes nothing.
+    pub id: TransferId,
+    /// Who.
+    pub account: AccountId,
+    /// In which currency.
+    pub currency: Currency,
+    /// How much.
+    pub amount: Amount,
+    /// Whether the fee comes on top; it is part of the amount otherwise.
+    pub fee_on_top: bool,
+    /// On which network; the usual one otherwise.
+    pub network: Option<String>,
+    /// Where to.
+    pub address: String,
+    /// What the receiver needs beside the address.
+    pub tag: Option<String>,
+}
+
+/// The desk. Clones are the same one.
+#[derive(Clone)]
+pub struct Desk {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    trading: Trading,
+    database: Database,
+    custodian: Box<dyn Custodian>,
+    /// Above these amounts, by currency, an administrator has to approve.
+    limits: BTreeMap<String, Amount>,
+}
+
+impl Desk {
+    /// A desk that works as long as the program runs.
+    pub fn start(
+        trading: Trading,
+        database: Database,
+        custodian: Box<dyn Custodian>,
+        limits: BTreeMap<String, Amount>,
+    ) -> Desk {
+        let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits }) };
+        let busy = desk.clone();
+        actix_web::rt::spawn(async move {
+            loop {
+                tokio::time::sleep(ROUND).await;
+                if let Err(error) = busy.round().await {
+                    tracing::warn!(%error, "withdrawals and deposits could not be looked after; they are tried again");
+                }
+            }
+        });
+        desk
+    }
+
+    /// The networks on which the currency moves, the usual one first.
+    pub fn networks(&self, currency: &Currency) -> Vec<Network> {
+        self.inner.custodian.networks(currency)
+    }
+
+    /// The network of this name, or the usual one.
+    ///
+    /// # Errors
+    /// [`CustodyError::NoSuchNetwork`].
+    pub fn network(&self, currency: &Currency, name: Option<&str>) -> Result<Network, CustodyError> {
+        let mut networks = self.networks(currency).into_iter();
+        let found = match name {
+            Some(name) => networks.find(|network| network.id == name),
+            None => networks.next(),
+        };
+        found.ok_or(CustodyError::NoSuchNetwork)
+    }
+
+    /// Whether a withdrawal of this amount has to be approved.
+    pub fn needs_approval(&self, currency: &Currency, amount: Amount) -> bool {
+        self.inner.limits.get(&currency.code).is_some_and(|limit| amount > *limit)
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, CustodyError> {
+        let database = self.inner.database.clone();
+        let gone = |error: tokio::task::JoinError| DbError::Unavailable(error.to_string());
+        Ok(tokio::task::spawn_blocking(move || database.read(query)).await.map_err(gone)??)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
+    ) -> Result<T, CustodyError> {
+        let database = self.inner.database.clone();
+        let gone = |error: tokio::task::JoinError| DbError::Unavailable(error.to_string());
+        Ok(tokio::task::spawn_blocking(move || database.write_durably(query)).await.map_err(gone)??)
+    }
+
+    /// The user's address for deposits; the first time a new one.
+    ///
+    /// # Errors
+    /// [`CustodyError`].
+    pub async fn address(
+        &self,
+        account: AccountId,
+        currency: &Currency,
+        network: Option<&str>,
+    ) -> Result<AddressRow, CustodyError> {
+        let (id, network) = (currency.id, self.network(currency, network)?.id);
+        if let Some(known) = self.read(move |c| custody::address_of(c, account, id, network)).await? {
+            return Ok(known);
+        }
+        let address = self.inner.custodian.new_address(account, id, network);
+        let row = AddressRow { address, account, currency: id, network: network.into(), created_at: wall_clock() };
+        let stored = row.clone();
+        self.write(move |c| custody::insert_address(c, &stored)).await?;
+        Ok(row)
+    }
+
+    /// Takes a withdrawal in: from here on its money is held.
+    ///
+    /// # Errors
+    /// [`CustodyError`]; nothing is held then.
+    pub async fn withdraw(&self, order: WithdrawalOrder) -> Result<WithdrawalRow, CustodyError> {
+        let WithdrawalOrder { id, account, currency, amount, fee_on_top, network, address, tag } = order;
+        let network = self.network(&currency, network.as_deref())?;
+        if !self.inner.custodian.is_address(network.id, &address) {
+            return Err(CustodyError::BadAddress);
+        }
+        let total = if fee_on_top { amount + network.fee } else { amount };
+        let shown = |amount| crate::domain::money::Decimal { units: amount, decimals: currency.decimals }.to_string();
+        if total < network.least {
+            return Err(CustodyError::TooSmall(shown(network.least.0)));
+        }
+        if total > network.most {
+            return Err(CustodyError::TooLarge(shown(network.most.0)));
+        }
+        if let Some(known) = self.read(move |c| custody::get(c, id)).await? {
+            return Ok(known);
+        }
+        let row = WithdrawalRow {
+            id,
+            account,
+            currency: currency.id,
+            amount: total,
+            fee: network.fee,
+            network: network.id.into(),
+            address,
+            tag,
+            created_at: wall_clock(),
+            stage: Stage::Requested,
+            approved_at: None,
+            hash: None,
+            ended_at: None,
+        };
+        let stored = row.clone();
+        self.write(move |c| custody::insert(c, &stored)).await?;
+        let ticket = Ticket(0);
+        let movement = Movement { ticket, account, currency: currency.id, amount: total, transfer: id };
+        match self.inner.trading.execute(LedgerCommand::HoldWithdrawal(movement)).await {
+            Ok(LedgerOutcome::WithdrawalHeld(_) | LedgerOutcome::Ignored(Ignored::Repeat)) => {
+                self.write(move |c| custody::advance(c, id, Stage::Held, None, None)).await?;
+                Ok(WithdrawalRow { stage: Stage::Held, ..row })
+            }
+            // What became of it is not known yet; the next round finds out.
+            Err(error @ Refused::Unavailable(Unavailable::OutcomeUnknown)) => Err(error.into()),
+            refused => {
+                let now = Some(wall_clock());
+                self.write(move |c| custody::advance(c, id, Stage::Refused, None, now)).await?;
+                match refused {
+                    Err(error) => Err(error.into()),
+                    Ok(_) => Err(CustodyError::NotFound),
+                }
+            }
+        }
+    }
+
+    /// Withdrawals that are not over, with whether each waits for an approval.
+    ///
+    /// # Errors
+    /// [`CustodyError`].
+    pub async fn unfinished(&self) -> Result<Vec<(WithdrawalRow, bool)>, CustodyError> {
+        let rows = self.read(|c| custody::unfinished(c, AT_ONCE)).await?;
+        Ok(rows.into_iter().map(|row| (self.waits(&row), row)).map(|(waits, row)| (row, waits)).collect())
+    }
+
+    fn waits(&self, row: &WithdrawalRow) -> bool {
+        let currency = self.inner.trading.currencies().get(usize::from(row.currency.0));
+        row.approved_at.is_none() && currency.is_some_and(|currency| self.needs_approval(currency, row.amount))
+    }
+
+    /// An administrator lets a withdrawal go.
+    ///
+    /// # Errors
+    /// [`CustodyError`].
+    pub async fn approve(&self, id: TransferId, by: AccountId) -> Result<(), CustodyError> {
+        let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
+        if !matches!(row.stage, Stage::Held | Stage::Requested) {
+            return Err(CustodyError::TooLate);
+        }
+        self.write(move |c| custody::approve(c, id, by, wall_clock())).await
+    }
+
+    /// Gives a withdrawal's money back, as long as the custodian does not have it. With an owner, only theirs.
+    ///
+    /// # Errors
+    /// [`CustodyError`].
+    pub async fn cancel(&self, id: TransferId, owner: Option<AccountId>) -> Result<(), CustodyError> {
+        let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
+        if owner.is_some_and(|owner| owner != row.account) {
+            return Err(CustodyError::NotFound);
+        }
+        let held = self.inner.trading.withdrawals().await?.into_iter().find(|held| held.movement.transfer == id);
+        if held.is_none_or(|held| held.released) {
+            return Err(CustodyError::TooLate);
+        }
+        // Between the look and the entry it may be released; then the ledger ignores this one.
+        let recall = LedgerCommand::SettleWithdrawal(id, Settlement::Canceled);
+        if !matches!(self.inner.trading.execute(recall).await?, LedgerOutcome::WithdrawalReturned(_)) {
+            return Err(CustodyError::TooLate);
+        }
+        let now = Some(wall_clock());
+        self.write(move |c| custody::advance(c, id, Stage::Canceled, None, now)).await
+    }
+
+    /// Pretends that money comes from outside; false when the custodian is a real one.
+    pub fn pretend(&self, address: &str, currency: &Currency, amount: Amount) -> bool {
+        self.inner.custodian.pretend(address, currency.id, amount)
+    }
+
+    async fn round(&self) -> Result<(), CustodyError> {
+        let held = self.inner.trading.withdrawals().await?;
+        let rows = self.read(|c| custody::unfinished(c, AT_ONCE)).await?;
+        for row in rows {
+            match held.iter().find(|held| held.movement.transfer == row.id) {
+                Some(withdrawal) => self.further(&row, withdrawal).await?,
+                None => self.tidy(&row).await?,
+            }
+        }
+        for arrival in self.inner.custodian.arrivals() {
+            let text = arrival.address.clone();
+            if let Some(address) = self.read(move |c| custody::find_address(c, &text)).await?
+                && address.currency == arrival.currency
+            {
+                let transfer =
+                    crate::http::v1::accounts::transfer_id("arrival", address.account, arrival.hash.as_bytes());
+                let (account, currency) = (address.account, arrival.currency);
+                self.inner.trading.deposit(account, currency, arrival.amount, transfer).await?;
+            }
+            // Money for an address that is none of ours is nobody's here.
+            self.inner.custodian.acknowledge(&arrival.hash);
+        }
+        Ok(())
+    }
+
+    /// Takes a withdrawal whose money is held one step further.
+    async fn further(&self, row: &WithdrawalRow, held: &Withdrawal) -> Result<(), CustodyError> {
+        let id = row.id;
+        if !held.released {
+            if !self.waits(row) {
+                self.inner.trading.execute(LedgerCommand::ReleaseWithdrawal(id)).await?;
+            }
+            return Ok(());
+        }
+        let amount = held.movement.amount - row.fee;
+        let shipment = Shipment { id, currency: row.currency, amount, address: row.address.clone() };
+        match self.inner.custodian.send(&shipment) {
+            Progress::Underway => Ok(()),
+            Progress::Arrived(hash) => {
+                // The transaction is written down first: after the entry nobody would ask for it again.
+                self.write(move |c| custody::advance(c, id, Stage::Held, Some(hash), None)).await?;
+                self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Paid)).await?;
+                self.finish(id, Stage::Done).await
+            }
+            Progress::Failed => {
+                self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Failed)).await?;
+                self.finish(id, Stage::Canceled).await
+            }
+        }
+    }
+
+    /// A row whose money the ledger does not hold: the entry is over, or it never came to be.
+    async fn tidy(&self, row: &WithdrawalRow) -> Result<(), CustodyError> {
+        // A request that is just being made is not held yet.
+        if row.stage == Stage::Requested && wall_clock() - row.created_at < 10 * crate::domain::time::SECOND {
+            return Ok(());
+        }
+        let stage = match row.stage {
+            Stage::Requested => Stage::Refused,
+            _ if row.hash.is_some() => Stage::Done,
+            _ => Stage::Canceled,
+        };
+        self.finish(row.id, stage).await
+    }
+
+    async fn finish(&self, id: TransferId, stage: Stage) -> Result<(), CustodyError> {
+        let now = Some(wall_clock());
+        let hash = self.read(move |c| custody::get(c, id)).await?.and_then(|row| row.hash);
+        self.write(move |c| custody::advance(c, id, stage, hash, now)).await
+    }
+}

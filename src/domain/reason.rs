@@ -1,0 +1,114 @@
+//! Why something happened to an order: the one list of reasons that REST, feed, traces, documentation and metrics share.
+
+use super::event::{ChangeReason, DoneReason};
+use super::order::Reject;
+
+/// A reason with a stable code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// It was refused.
+    Refused(Reject),
+    /// It ended.
+    Ended(DoneReason),
+    /// It changed.
+    Changed(ChangeReason),
+}
+
+impl Reason {
+    /// Every reason.
+    pub fn all() -> impl Iterator<Item = Reason> {
+        let refused = Reject::ALL.into_iter().map(Reason::Refused);
+        let ended = DoneReason::ALL.into_iter().map(Reason::Ended);
+        refused.chain(ended).chain(ChangeReason::ALL.into_iter().map(Reason::Changed))
+    }
+
+    /// The stable code that programs may rely on.
+    pub fn code(self) -> &'static str {
+        match self {
+            Reason::Refused(reject) => reject.code(),
+            Reason::Ended(reason) => reason.code(),
+            Reason::Changed(reason) => reason.code(),
+        }
+    }
+
+    /// The rule behind it, for people.
+    pub fn rule(self) -> String {
+        match self {
+            Reason::Refused(reject) => reject.to_string(),
+            Reason::Ended(reason) => reason.rule().to_owned(),
+            Reason::Changed(reason) => reason.rule().to_owned(),
+        }
+    }
+}
+
+impl DoneReason {
+    /// Every variant.
+    pub const ALL: [DoneReason; 6] = [
+        DoneReason::Filled,
+        DoneReason::Canceled,
+        DoneReason::Expired,
+        DoneReason::NoLiquidity,
+        DoneReason::FillOrKill,
+        DoneReason::SelfTrade,
+    ];
+
+    /// The stable code that programs may rely on.
+    pub fn code(self) -> &'static str {
+        match self {
+            DoneReason::Filled => "filled",
+            DoneReason::Canceled => "canceled",
+            DoneReason::Expired => "expired",
+            DoneReason::NoLiquidity => "no_liquidity",
+            DoneReason::FillOrKill => "fill_or_kill",
+            DoneReason::SelfTrade => "self_trade",
+        }
+    }
+
+    /// The rule behind it, for people.
+    pub fn rule(self) -> &'static str {
+        match self {
+            DoneReason::Filled => "nothing is left to fill",
+            DoneReason::Canceled => "its owner canceled it",
+            DoneReason::Expired => "its time had come",
+            DoneReason::NoLiquidity => "it takes only at once, and there was nothing more to take",
+            DoneReason::FillOrKill => "it could not be filled whole at once",
+            DoneReason::SelfTrade => "it met an order of its own user",
+        }
+    }
+}
+
+impl ChangeReason {
+    /// Every variant.
+    pub const ALL: [ChangeReason; 2] = [ChangeReason::SelfTrade, ChangeReason::Amended];
+
+    /// The stable code that programs may rely on.
+    pub fn code(self) -> &'static str {
+        match self {
+            ChangeReason::SelfTrade => "self_trade_decrement",
+            ChangeReason::Amended => "amended",
+        }
+    }
+
+    /// The rule behind it, for people.
+    pub fn rule(self) -> &'static str {
+        match self {
+            ChangeReason::SelfTrade => "it met a smaller order of its own user and was reduced by its size",
+            ChangeReason::Amended => "its owner changed it",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn codes_are_words_and_told_apart() {
+        let codes: Vec<_> = Reason::all().map(Reason::code).collect();
+        let unique: BTreeSet<_> = codes.iter().collect();
+        assert_eq!(unique.len(), codes.len());
+        assert!(codes.iter().all(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')));
+        assert!(Reason::all().all(|reason| !reason.rule().is_empty()));
+    }
+}

@@ -1,0 +1,100 @@
+//! `GET /orders/{id}/trace`: everything that happened to one order, in order, with the rule behind each step.
+
+use super::orders::{find, named};
+use super::views::side;
+use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
+use crate::actors::trading::{Market, Unavailable};
+use crate::domain::event::Event;
+use crate::domain::ids::OrderId;
+use crate::domain::order::Status;
+use crate::domain::reason::Reason;
+use crate::domain::time::Timestamp;
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::http::{AppState, ids, wire};
+use crate::persistence::events::{self, Archived};
+use actix_web::{HttpResponse, web};
+use serde_json::{Value, json};
+
+/// The most rows of the archive that are searched for one order.
+const ROWS: i64 = 2_000;
+
+/// The events of the caller's order: from the archive, and from memory what is not there yet.
+pub async fn get(
+    state: web::Data<AppState>,
+    user: CurrentUser,
+    name: web::Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let (market, id) = named(&state, user.0.user, &name).await?.ok_or_else(ApiError::not_found)?;
+    let (market, record) = find(&state, user.0.user, market, id).await?;
+    let recent = market.data.send(GetOrderEvents(id)).await.map_err(Unavailable::from)?;
+    let until = match record.status {
+        Status::Done(_, at) => at,
+        Status::Active | Status::Open => wall_clock(),
+    };
+    let (place, span) = (market.id, (record.created_at, until));
+    // What memory holds from the beginning on needs no archive.
+    let whole = recent.first().is_some_and(|(.., event)| matches!(event, Event::Accepted(..)));
+    let (mut all, complete) = if whole {
+        (Vec::new(), true)
+    } else {
+        state.query(move |c| events::between(c, place, span, ROWS, |event| event.concerns(id))).await?
+    };
+    let newer = recent.into_iter().map(|(sequence, at, event)| Archived { sequence, at, event });
+    let newer: Vec<_> = newer.filter(|one| !all.contains(one)).collect();
+    all.extend(newer);
+    let steps: Vec<Value> = all.iter().filter_map(|one| step(&market, id, one)).collect();
+    Ok(HttpResponse::Ok().json(json!({
+        "id": ids::order(market.id, id),
+        "product_id": market.config.symbol,
+        "complete": complete,
+        "events": steps,
+    })))
+}
+
+fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {
+    let config = &market.config;
+    let size = |size| wire::size(size, config);
+    let price = |price| wire::price(price, config);
+    let (kind, reason, more) = match &one.event {
+        Event::Accepted(_, order) if order.stop.is_some() => {
+            ("activate", None, json!({"side": side(order.side), "size": size(order.size)}))
+        }
+        Event::Accepted(_, order) => ("received", None, json!({"side": side(order.side), "size": size(order.size)})),
+        Event::Triggered(order) => ("received", None, json!({"side": side(order.side), "size": size(order.size)})),
+        Event::Opened(opened) => {
+            ("open", None, json!({"price": price(opened.price), "remaining_size": size(opened.remaining)}))
+        }
+        Event::Filled(fill) => {
+            let (role, fee) = if fill.taker == id { ("T", fill.taker_fee) } else { ("M", fill.maker_fee) };
+            let more = json!({
+                "trade_id": fill.trade.0, "price": price(fill.price), "size": size(fill.size), "liquidity": role,
+                "fee": wire::amount(fee, &market.quote),
+            });
+            ("match", None, more)
+        }
+        Event::Changed(change) => {
+            let more = json!({"old_size": size(change.old_size), "new_size": size(change.new_size)});
+            ("change", Some(Reason::Changed(change.reason)), more)
+        }
+        Event::Done(done) => {
+            ("done", Some(Reason::Ended(done.reason)), json!({"remaining_size": size(done.remaining)}))
+        }
+        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => return None,
+    };
+    Some(entry(kind, one.sequence, one.at, reason, more))
+}
+
+fn entry(kind: &str, sequence: u64, at: Timestamp, reason: Option<Reason>, more: Value) -> Value {
+    let mut entry = json!({
+        "type": kind,
+        "sequence": sequence,
+        "time": wire::time(at),
+        "reason": reason.map(Reason::code),
+        "rule": reason.map(Reason::rule),
+    });
+    if let (Value::Object(fields), Value::Object(more)) = (&mut entry, more) {
+        fields.extend(more);
+    }
+    entry
+}

@@ -1,0 +1,217 @@
+//! Money that comes and goes through the custodian, and between users.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
+mod server;
+
+use serde_json::{Value, json};
+use server::{Answer, Client, Server};
+use std::time::{Duration, Instant};
+
+fn post(client: &mut Client, path: &str, body: &Value) -> Answer {
+    client.send("POST", path, body.to_string().as_bytes()).unwrap()
+}
+
+fn done(client: &mut Client, path: &str, body: &Value) -> Value {
+    let answer = post(client, path, body);
+    assert_eq!(answer.status, 200, "{path} {body}: {}", answer.json());
+    answer.json()
+}
+
+/// Available and hold of one currency.
+fn balance(client: &mut Client, currency: &str) -> (f64, f64) {
+    let accounts = client.get("/accounts");
+    let account = accounts.as_array().unwrap().iter().find(|account| account["currency"] == currency).unwrap();
+    let number = |key: &str| account[key].as_str().unwrap().parse().unwrap();
+    (number("available"), number("hold"))
+}
+
+fn account_id(client: &mut Client, currency: &str) -> String {
+    let accounts = client.get("/accounts");
+    let account = accounts.as_array().unwrap().iter().find(|account| account["currency"] == currency).unwrap();
+    account["id"].as_str().unwrap().to_owned()
+}
+
+fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} does not come");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn withdrawals_hold_money_until_it_has_arrived() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let more = ["--custody-block-time-ms", "100", "--custody-approval-above", "BTC=1"];
+    let server = Server::start_with(folder.path(), &more);
+    let mut admin = Client::admin(&server);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+
+    // An address is the same whenever it is asked for, and needs no body.
+    let wallets = bob.get("/coinbase-accounts");
+    let wallet = wallets.as_array().unwrap().iter().find(|wallet| wallet["currency"] == "BTC").unwrap();
+    let path = format!("/coinbase-accounts/{}/addresses", wallet["id"].as_str().unwrap());
+    let answer = bob.send("POST", &path, b"").unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    let address = answer.json()["address"].as_str().unwrap().to_owned();
+    assert_eq!(done(&mut bob, &path, &json!({"network": "bitcoin"}))["address"], address);
+    assert_eq!(post(&mut ada, &path, &json!({})).status, 404, "another's wallet");
+
+    // From Ada to Bob over the network: held, then gone there and come here, less the fee.
+    let fee: f64 = ada.get("/withdrawals/fee-estimate?currency=BTC")["fee"].as_str().unwrap().parse().unwrap();
+    let order = json!({"amount": 0.5, "currency": "BTC", "crypto_address": address,
+        "id": "6b7e0c0e-8f0e-4a39-9b40-6a5d0b9f3a01"});
+    let withdrawal = done(&mut ada, "/withdrawals/crypto", &order);
+    assert_eq!(done(&mut ada, "/withdrawals/crypto", &order)["id"], withdrawal["id"], "a repeat is the same one");
+    for key in ["amount", "fee", "subtotal"] {
+        assert!(withdrawal[key].is_string(), "{withdrawal}");
+    }
+    let (available, hold) = balance(&mut ada, "BTC");
+    assert!((available - 9.5).abs() < 1e-9 && (hold == 0.5 || hold == 0.0), "{available} {hold}");
+    until("the money", || balance(&mut bob, "BTC").0 > 10.0);
+    assert!((balance(&mut bob, "BTC").0 - (10.5 - fee)).abs() < 1e-9);
+    until("the end of the hold", || balance(&mut ada, "BTC") == (9.5, 0.0));
+
+    // Above the limit an administrator decides; until then it is held, and may be called back.
+    let large = json!({"amount": "2", "currency": "BTC", "crypto_address": address});
+    let first = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
+    let second = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
+    let third = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
+    std::thread::sleep(Duration::from_millis(800));
+    assert_eq!(balance(&mut ada, "BTC"), (3.5, 6.0));
+    let holds = {
+        let id = account_id(&mut ada, "BTC");
+        ada.get(&format!("/accounts/{id}/holds"))
+    };
+    assert_eq!(holds.as_array().unwrap().len(), 3);
+    assert!(holds.as_array().unwrap().iter().all(|hold| hold["type"] == "transfer"));
+    assert_eq!(bob.send("GET", "/admin/withdrawals", b"").unwrap().status, 403);
+    assert_eq!(post(&mut bob, &format!("/admin/withdrawals/{first}/approve"), &json!({})).status, 403);
+    assert_eq!(bob.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 404, "not his");
+    let listed = admin.get("/admin/withdrawals");
+    assert_eq!(listed.as_array().unwrap().len(), 3);
+    assert!(listed.as_array().unwrap().iter().all(|row| row["needs_approval"] == true));
+    done(&mut admin, &format!("/admin/withdrawals/{first}/approve"), &json!({}));
+    done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
+    assert_eq!(ada.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 200);
+    until("the approved one", || balance(&mut ada, "BTC") == (7.5, 0.0));
+    assert_eq!(ada.send("DELETE", &format!("/withdrawals/{first}"), b"").unwrap().status, 400, "it has left");
+
+    for (order, status) in [
+        (json!({"amount": "1000", "currency": "BTC", "crypto_address": address}), 400),
+        (json!({"amount": "0.00000001", "currency": "BTC", "crypto_address": address}), 400),
+        (json!({"amount": "1", "currency": "BTC", "crypto_address": "nowhere"}), 400),
+        (json!({"amount": "1", "currency": "NO", "crypto_address": address}), 400),
+        (json!({"amount": "-1", "currency": "BTC", "crypto_address": address}), 400),
+        (json!({"amount": "1", "currency": "BTC", "crypto_address": address, "network": "moon"}), 400),
+        (json!({"amount": "1", "currency": "BTC", "crypto_address": address, "profile_id": "x"}), 403),
+        (json!({"currency": "BTC", "crypto_address": address}), 400),
+    ] {
+        assert_eq!(post(&mut ada, "/withdrawals/crypto", &order).status, status, "{order}");
+    }
+    let broke =
+        post(&mut ada, "/withdrawals/crypto", &json!({"amount": "100", "currency": "BTC", "crypto_address": address}));
+    assert_eq!((broke.status, broke.json()["message"].as_str()), (400, Some("Insufficient funds")));
+    assert_eq!(balance(&mut ada, "BTC"), (7.5, 0.0));
+
+    // The history knows every state; nothing is said to be processed before it is complete.
+    let history = ada.get("/transfers?type=withdraw");
+    let ended = |key: &str| history.as_array().unwrap().iter().filter(|row| row[key].is_string()).count();
+    assert_eq!((history.as_array().unwrap().len(), ended("completed_at"), ended("canceled_at")), (4, 2, 2));
+    for row in history.as_array().unwrap() {
+        for key in ["id", "account_id", "user_id", "amount", "created_at", "type", "currency"] {
+            assert!(row[key].is_string(), "{key} of {row}");
+        }
+        assert_eq!(row["processed_at"].is_string(), row["completed_at"].is_string(), "{row}");
+        assert!(row["details"].as_object().unwrap().values().all(|value| value.is_string() || value.is_null()));
+        assert_eq!(&ada.get(&format!("/transfers/{}", row["id"].as_str().unwrap())), row);
+    }
+    assert_eq!(bob.send("GET", &format!("/transfers/{first}"), b"").unwrap().status, 404, "not his");
+    let mut paged = Vec::new();
+    let mut after = String::new();
+    loop {
+        let answer = ada.send("GET", &format!("/transfers?limit=1{after}"), b"").unwrap();
+        let Some(cursor) = answer.header("cb-after").map(str::to_owned) else { break };
+        paged.extend(answer.json().as_array().unwrap().clone());
+        after = format!("&after={cursor}");
+    }
+    assert_eq!(Value::from(paged), ada.get("/transfers"));
+    let ledger = {
+        let id = account_id(&mut ada, "BTC");
+        ada.get(&format!("/accounts/{id}/ledger"))
+    };
+    let ledger = ledger.as_array().unwrap();
+    let number = |value: &Value| value.as_str().unwrap().parse::<f64>().unwrap();
+    for pair in ledger.windows(2) {
+        assert!((number(&pair[0]["balance"]) - number(&pair[0]["amount"]) - number(&pair[1]["balance"])).abs() < 1e-9);
+    }
+    assert_eq!((ledger.len(), number(&ledger[0]["balance"])), (3, 7.5));
+    assert_eq!(ledger[0]["details"]["transfer_id"], json!(first));
+
+    // Money from outside arrives once it is confirmed.
+    let mut bob = server.client(&bob.token);
+    done(&mut bob, "/deposits/simulated", &json!({"address": address, "currency": "BTC", "amount": "3"}));
+    let before = balance(&mut bob, "BTC").0;
+    until("the deposit", || balance(&mut bob, "BTC").0 > before + 2.9);
+}
+
+#[test]
+fn a_withdrawal_survives_a_crash_and_happens_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["--custody-block-time-ms", "200", "--custody-approval-above", ""];
+    let server = Server::start_with(folder.path(), &more);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let id = account_id(&mut ada, "ETH");
+    let address = done(&mut ada, &format!("/coinbase-accounts/{id}/addresses"), &json!({}))["address"].clone();
+    let order = json!({"amount": "4", "currency": "ETH", "crypto_address": address});
+    done(&mut ada, "/withdrawals/crypto", &order);
+    let token = ada.token.clone();
+    // Killed while it is under way.
+    drop(server);
+    let server = Server::start_with(folder.path(), &more);
+    let mut ada = server.client(&token);
+    // Sent to herself: the hold ends, and the money comes back less the fee, once.
+    until("the arrival", || balance(&mut ada, "ETH").0 > 9.0);
+    std::thread::sleep(Duration::from_millis(900));
+    assert_eq!(balance(&mut ada, "ETH"), (9.999, 0.0));
+}
+
+#[test]
+fn users_pay_each_other_and_wallets_hold_play_money() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    let id = "6b7e0c0e-8f0e-4a39-9b40-6a5d0b9f3a02";
+    let order = json!({"to": "bob@example.org", "currency": "BTC", "amount": "1.5", "id": id});
+    let first = done(&mut ada, "/transfers", &order);
+    assert_eq!(done(&mut ada, "/transfers", &order)["id"], first["id"], "a repeat changes nothing");
+    assert_eq!((balance(&mut ada, "BTC").0, balance(&mut bob, "BTC").0), (8.5, 11.5));
+    let profile = |client: &mut Client| client.get("/profiles")[0]["id"].clone();
+    let back = json!({"from": profile(&mut bob), "to": profile(&mut ada), "currency": "BTC", "amount": 0.5});
+    assert_eq!(done(&mut bob, "/profiles/transfer", &back), json!({}));
+    assert_eq!((balance(&mut ada, "BTC").0, balance(&mut bob, "BTC").0), (9.0, 11.0));
+    for (order, status) in [
+        (json!({"to": "nobody@example.org", "currency": "BTC", "amount": "1"}), 400),
+        (json!({"to": "bob@example.org", "currency": "BTC", "amount": "100"}), 400),
+        (json!({"to": "ada@example.org", "currency": "BTC", "amount": "1"}), 400),
+        (json!({"to": "00000000-0000-0000-0000-000000000000", "currency": "BTC", "amount": "1"}), 400),
+        (json!({"currency": "BTC", "amount": "1"}), 400),
+    ] {
+        assert_eq!(post(&mut ada, "/transfers", &order).status, status, "{order}");
+    }
+    assert_eq!(post(&mut ada, "/profiles/transfer", &back).status, 403, "from another's profile");
+    let wallet = ada.get("/coinbase-accounts")[0]["id"].clone();
+    let order = json!({"amount": 2, "currency": "BTC", "coinbase_account_id": wallet});
+    let deposit = done(&mut ada, "/deposits/coinbase-account", &order);
+    assert!(deposit["id"].is_string() && deposit["amount"].is_string());
+    assert_eq!(balance(&mut ada, "BTC").0, 11.0);
+    done(&mut ada, "/withdrawals/coinbase-account", &order);
+    assert_eq!(balance(&mut ada, "BTC").0, 9.0);
+    assert_eq!(post(&mut bob, "/deposits/coinbase-account", &order).status, 400, "another's wallet");
+    assert_eq!(ada.get("/payment-methods"), json!([]));
+    assert!(ada.get("/users/self/exchange-limits").is_object());
+}
