@@ -115,9 +115,8 @@ impl Venue {
                 let read = read.map_err(|error| VenueError::Replica(batch.stream, error))?;
                 if let Some(outcomes) = read {
                     self.ledger.add(&outcomes, |ledger, posting, later| {
-                        let same = |other: &&Posting| {
-                            (other.account, other.currency) == (posting.account, posting.currency)
-                        };
+                        let same =
+                            |other: &&Posting| (other.account, other.currency) == (posting.account, posting.currency);
                         let later: Amount = later.iter().filter(same).map(Posting::amount).sum();
                         let balance = ledger.balance(posting.account, posting.currency).total() - later;
                         observer.posted(&outcomes, balance, posting);

@@ -200,7 +200,7 @@ impl Standby for LedgerState {
                 self.replica.read(&committed.batch).map_err(|error| error.to_string())?;
                 self.position = committed.position;
             }
-            Work::Market(outcomes) => self.replica.add(outcomes, |_, _| {}),
+            Work::Market(outcomes) => self.replica.add(outcomes, |_, _, _| {}),
         }
         Ok(())
     }
