@@ -383,15 +383,6 @@ impl Observer for Collector<'_> {
             PostingKind::Fee => Cause::Fee(place),
             PostingKind::Hold | PostingKind::Transfer => return,
         };
-        // The ledger shows the balance after the whole trade: what its earlier rows have must be without this one.
-        let of_trade = |row: &&mut LedgerRow| {
-            row.cause.place().is_some_and(|p| (p.market, p.trade) == (place.market, place.trade))
-        };
-        for row in self.changes.ledger.iter_mut().rev().take_while(of_trade) {
-            if (row.account, row.currency) == (posting.account, posting.currency) {
-                row.balance -= posting.amount();
-            }
-        }
         self.ledger_row(LedgerRow {
             account: posting.account,
             currency: posting.currency,
