@@ -139,6 +139,18 @@ pub(super) const OPERATIONS: &[Operation] = &[
             ("sorting", r#"{"type": "string", "enum": ["asc", "desc"]}"#, "Which way."),
         ],
     ),
+    post(
+        "/orders/batch",
+        "Place 1 to 100 orders; one outcome for each, in their order",
+        "OrderBatch",
+        r#"{"orders": [{"product_id": "BTC-USDT", "side": "buy", "price": "100.00", "size": "0.5"}]}"#,
+        "BatchOutcome[]",
+    ),
+    Operation {
+        body: "CancelBatch",
+        example: r#"{"order_ids": ["client:6f9619ff-8b86-d011-b42d-00cf4fc964ff"]}"#,
+        ..delete("/orders/batch", "Cancel 1 to 100 orders; one outcome for each, in their order", "BatchOutcome[]")
+    },
     get("/orders/{id}", "One order, by its id or by `client:` and the client's own", "Order"),
     get("/orders/{id}/trace", "Everything that happened to an order, with the rule behind each step", "Trace"),
     Operation {

@@ -191,6 +191,22 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
             ],
         ),
         ("ProductHint", &["product_id text"]),
+        ("OrderBatch", &["*orders array"]),
+        ("CancelBatch", &["*order_ids array"]),
+        // An outcome that has an error has nothing else.
+        (
+            "BatchOutcome",
+            &[
+                "order_id uuid",
+                "client_oid uuid",
+                "status open|active|done",
+                "done_reason filled|canceled",
+                "filled_size decimal",
+                "executed_value decimal",
+                "fill_fees decimal",
+                "error object",
+            ],
+        ),
         ("Trace", &["*id uuid", "*product_id text", "*complete bool", "*events array"]),
         (
             "Fill",
