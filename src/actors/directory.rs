@@ -293,7 +293,11 @@ where
         self.inner
             .shards
             .iter()
-            .flat_map(|shard| shard.places.lock().present.keys().cloned().collect::<Vec<_>>())
+            .flat_map(|shard| {
+                let places = shard.places.lock();
+                let active = places.present.iter().filter(|(_, place)| !place.mailbox.is_closed());
+                active.map(|(key, _)| key.clone()).collect::<Vec<_>>()
+            })
             .collect()
     }
 
