@@ -12,8 +12,10 @@ use crate::domain::event::Fill;
 use crate::domain::ids::{AccountId, MarketId};
 use crate::domain::money::Amount;
 use actix::prelude::*;
+use futures_util::future::join_all;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// How long to wait before something that did not work is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
@@ -29,6 +31,8 @@ pub struct Parts {
     pub trading: Trading,
     /// Trades worth at least so many whole units of quote are told; 0: none are.
     pub big_trade: u64,
+    /// True once the rooms of all markets are there.
+    pub rooms_made: Arc<watch::Sender<bool>>,
 }
 
 /// The actor. See the module's documentation.
@@ -65,12 +69,8 @@ impl Herald {
     }
 
     fn say(&self, market: MarketId, key: &str, text: String, ctx: &mut Context<Self>) {
-        let chat = self.parts.chat.clone();
-        let client_id = Some(id(market, key));
-        let work = async move {
-            let send = Command::Send { client_id, text, reply_to: None, mentions: vec![], attachments: vec![] };
-            insist(&chat, RoomId::market(market), send).await;
-        };
+        let (chat, message) = (self.parts.chat.clone(), message(market, key, text));
+        let work = async move { insist(&chat, RoomId::market(market), message).await };
         ctx.spawn(work.into_actor(self));
     }
 
@@ -98,42 +98,55 @@ fn id(market: MarketId, key: &str) -> ClientMessageId {
     ClientMessageId(u128::from_le_bytes(id))
 }
 
-/// Says something as the venue, again and again while chat or the log are away.
-async fn insist(chat: &Chat, room: RoomId, command: Command) -> bool {
+/// Makes the room of a market and says that it is listed, unless that was done before.
+fn make_room(chat: &Chat, market: &Market) -> impl Future<Output = ()> + use<> {
+    let (chat, id, symbol) = (chat.clone(), market.id, market.config.symbol.clone());
+    let create = Command::Create {
+        kind: RoomKind::Public,
+        name: symbol.clone(),
+        topic: format!("Talk about {symbol}"),
+        description: String::new(),
+    };
+    async move {
+        insist(&chat, RoomId::market(id), create).await;
+        // Also in a room that was there: whoever made it may have gone before it could say so.
+        insist(&chat, RoomId::market(id), message(id, "listing", format!("{symbol} is listed."))).await;
+    }
+}
+
+/// A message of the venue.
+fn message(market: MarketId, key: &str, text: String) -> Command {
+    Command::Send { client_id: Some(id(market, key)), text, reply_to: None, mentions: vec![], attachments: vec![] }
+}
+
+/// Does something as the venue, again and again while chat or the log are away.
+async fn insist(chat: &Chat, room: RoomId, command: Command) {
     for _ in 0..ATTEMPTS {
         match chat.execute(AccountId::HOUSE, false, room, command.clone()).await {
-            Ok(_) => return true,
-            Err(Refused::Reject(ChatReject::RoomExists)) => return false,
+            Ok(_) | Err(Refused::Reject(ChatReject::RoomExists)) => return,
             Err(why) if why.is_temporary() => tokio::time::sleep(AGAIN).await,
             Err(why) => {
                 tracing::warn!(%room, %why, "the venue could not say something");
-                return false;
+                return;
             }
         }
     }
     tracing::warn!(%room, "the venue gave up saying something");
-    false
 }
 
 impl Actor for Herald {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for market in self.parts.trading.markets() {
-            let (chat, id, symbol) = (self.parts.chat.clone(), market.id, market.config.symbol.clone());
-            let create = Command::Create {
-                kind: RoomKind::Public,
-                name: symbol.clone(),
-                topic: format!("Talk about {symbol}"),
-                description: String::new(),
-            };
-            let work = async move { insist(&chat, RoomId::market(id), create).await };
-            ctx.spawn(work.into_actor(self).map(move |made, herald, ctx| {
-                if made {
-                    herald.say(id, "listing", format!("{symbol} is listed."), ctx);
-                }
-            }));
-            if self.parts.big_trade > 0 {
+        let rooms = self.parts.trading.markets().iter().map(|market| make_room(&self.parts.chat, market));
+        let (rooms, made) = (join_all(rooms.collect::<Vec<_>>()), self.parts.rooms_made.clone());
+        let work = async move {
+            rooms.await;
+            made.send_replace(true);
+        };
+        ctx.spawn(work.into_actor(self));
+        if self.parts.big_trade > 0 {
+            for market in self.parts.trading.markets() {
                 self.subscribe(market, ctx);
             }
         }

@@ -36,13 +36,12 @@ use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
 use crate::persistence::objects::Objects;
 use events::{Delivered, Event, Summary};
-use parking_lot::Mutex;
 use presence::Presence;
 use room::{Execute, Look, RoomActor, View};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// How long a caller waits for its outcome before it is told that it is unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -51,19 +50,25 @@ const TYPING_AUDIENCE: usize = 200;
 
 /// What rooms see of their stream's epoch: that in which they may admit, if they may.
 #[derive(Debug, Default)]
-pub struct Gate(Mutex<Option<Epoch>>);
+pub struct Gate(watch::Sender<Option<Epoch>>);
 
 impl Gate {
     fn open(&self, epoch: Epoch) {
-        *self.0.lock() = Some(epoch);
+        self.0.send_replace(Some(epoch));
     }
 
     fn close(&self) {
-        *self.0.lock() = None;
+        self.0.send_replace(None);
     }
 
     fn epoch(&self) -> Option<Epoch> {
-        *self.0.lock()
+        *self.0.borrow()
+    }
+
+    /// Waits until commands are admitted.
+    async fn opened(&self) {
+        // The sender is this gate's own, so it cannot be gone.
+        let _ = self.0.subscribe().wait_for(Option::is_some).await;
     }
 }
 

@@ -190,7 +190,6 @@ impl RoomActor {
             if let Command::Send { client_id: Some(id), .. } = command
                 && self.room.sent_as(*by, *id).is_none()
                 && !self.in_flight.contains_key(&(*by, *id))
-                && *by != AccountId::HOUSE
             {
                 ids.push(*id);
             }

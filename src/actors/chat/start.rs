@@ -23,6 +23,11 @@ use parking_lot::Mutex;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long the venue's opening waits for chat: until it takes commands and the rooms of the markets are there, so
+/// that who is served finds them.
+const READY_WITHIN: Duration = Duration::from_secs(5);
 
 /// What chat is built on.
 pub struct Foundation {
@@ -106,9 +111,24 @@ pub async fn start(
     };
     let objects = config.objects(data)?;
     let chat = Chat { rooms, audience, presence, store, limits, objects };
-    let parts = herald::Parts { chat: chat.clone(), trading: trading.clone(), big_trade: config.chat_big_trade };
+    let rooms_made = Arc::new(watch::Sender::new(false));
+    let mut made = rooms_made.subscribe();
+    let (big_trade, trade) = (config.chat_big_trade, trading.clone());
+    let parts = herald::Parts { chat: chat.clone(), trading: trade, big_trade, rooms_made };
     let spec = ChildSpec::new("herald", arbiter, move |_| Ok(Herald::new(parts.clone())));
     branch.start(spec.mailbox(4_096)).await?;
+    if trading.role().may_begin() {
+        let ready = async {
+            for gate in gates.iter() {
+                gate.opened().await;
+            }
+            made.wait_for(|made| *made).await.is_ok()
+        };
+        // The venue opens without chat when that is not to be had; it comes when it can.
+        if !matches!(tokio::time::timeout(READY_WITHIN, ready).await, Ok(true)) {
+            tracing::warn!("chat is not ready yet; the venue opens without it");
+        }
+    }
     Ok(chat)
 }
 
