@@ -4,6 +4,7 @@ mod log;
 
 use crate::actors::chat;
 use crate::actors::cluster::Cluster;
+use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::{LogMeter, ReportLine};
 use crate::actors::supervision::{ChildSpec, StartError};
 use crate::actors::supervisor::Supervisor;
@@ -18,10 +19,12 @@ use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::{Silent, Venue};
 use crate::http::server::Listening;
+use crate::http::v1::edge::Edge;
 use crate::http::{self, AppState, ops};
 use crate::notify::courier;
 use crate::persistence::db::Database;
 use crate::persistence::log::{LogEngine, Position};
+use crate::persistence::redis::{Latest, Redis};
 use crate::persistence::snapshots::Snapshots;
 use crate::persistence::{projection, users};
 use actix::Arbiter;
@@ -58,6 +61,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     if known > engine.end() {
         return Err(anyhow!("the log ends before what the database has seen; a part of the log is missing"));
     }
+    let redis = settings.redis.start()?;
     let snapshots = Snapshots::open(data.join("snapshots"))?;
     let written = Arc::new(AtomicU64::new(0));
     let reader = engine.reader();
@@ -122,15 +126,18 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
 
     let accounts = {
         let (data, database) = (data.clone(), database.clone());
-        let settings = settings.accounts.settings(settings.demo || settings.demo_funds)?;
+        let mut settings = settings.accounts.settings(settings.demo || settings.demo_funds)?;
+        settings.redis = redis.clone();
         let start = move || Accounts::start(&data, database, settings, Arc::new(wall_clock));
         tokio::task::spawn_blocking(start).await??
     };
     tend(accounts.clone());
+    actix_web::rt::spawn(accounts.clone().hear());
     let markets = trading.markets().to_vec();
     let currencies = trading.currencies().to_vec();
     let parts = courier::Parts { accounts: accounts.clone(), database: database.clone(), markets, currencies };
     courier::start(&root, parts).await?;
+    let edge = edge(redis.as_ref(), peers.as_ref(), &meter);
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
@@ -147,9 +154,19 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         metrics,
         allow_drills,
         peers,
+        redis,
+        edge,
     };
+    actix_web::rt::spawn(http::v1::edge::leave(state.clone()));
     let Listening { server, address, api_address } = http::server::listen(settings, state)?;
     Ok(Running { address, api_address, server, root, engine })
+}
+
+/// The pictures that nodes leave each other in Redis.
+fn edge(redis: Option<&Redis>, peers: Option<&Peers>, meter: &Arc<LogMeter>) -> Edge {
+    let (peers, meter) = (peers.cloned(), meter.clone());
+    let behind = move || peers.as_ref().is_some_and(|peers| peers.lag(meter.position.load(Ordering::Relaxed)) > 0);
+    Edge::new(redis.cloned().map(Latest::new), Arc::new(behind))
 }
 
 /// Learns of sessions that other processes ended, and forgets those that are long over.

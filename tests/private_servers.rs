@@ -19,6 +19,43 @@ fn postgres_survives_a_crash() {
     assert_eq!(server.execute("other", "SELECT 1").trim(), "1");
 }
 
+/// What a server has started ends with it, however it ends, and holds no file that the test has open.
+#[test]
+fn nothing_is_left_of_a_server() {
+    let lock = tempfile::NamedTempFile::new().unwrap();
+    let mut server = Postgres::start();
+    let processes = |folder: &std::path::Path| -> Vec<std::path::PathBuf> {
+        let all = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        let works_there = |cwd: std::path::PathBuf| cwd.starts_with(folder);
+        all.filter(|process| std::fs::read_link(process.join("cwd")).is_ok_and(works_there)).collect()
+    };
+    let folder = server.folder().canonicalize().unwrap();
+    let running = processes(&folder);
+    assert!(running.len() > 3, "{running:?}");
+    for process in &running {
+        for file in std::fs::read_dir(process.join("fd")).into_iter().flatten().flatten() {
+            let target = std::fs::read_link(file.path()).unwrap_or_default();
+            assert_ne!(target, lock.path(), "{} holds a file of the test", process.display());
+        }
+    }
+    server.kill();
+    assert_eq!(processes(&folder), Vec::<std::path::PathBuf>::new());
+    server.restart();
+    assert!(processes(&folder).len() > 3);
+    drop(server);
+    assert_eq!(processes(&folder), Vec::<std::path::PathBuf>::new());
+}
+
+#[test]
+fn brokers_are_one_cluster() {
+    let mut brokers = RabbitMq::cluster(3);
+    assert_eq!(brokers[0].control(&["eval", "length(rabbit_mnesia:cluster_nodes(running))."]).trim(), "3");
+    brokers[2].kill();
+    // A name is only a member that runs after it was heard of again.
+    brokers[2].restart();
+    brokers[1].control(&["await_online_nodes", "3", "--timeout", "120"]);
+}
+
 #[test]
 fn redis_forgets_and_answers_again() {
     let mut server = Redis::start();

@@ -82,8 +82,24 @@ impl Limit {
     /// The highest value of either number.
     pub const MOST: u32 = 1_000_000;
 
-    fn interval(self) -> i64 {
+    pub(super) fn interval(self) -> i64 {
         SECOND / i64::from(self.per_second.max(1))
+    }
+
+    /// The verdict on a request after which the bucket is full again in `ahead` µs; more than a burst of them is too
+    /// much.
+    fn verdict(self, ahead: i64) -> Verdict {
+        let (interval, burst) = (self.interval(), i64::from(self.burst.max(1)));
+        let most = interval * burst;
+        let admitted = ahead <= most;
+        Verdict {
+            admitted,
+            limit: self.burst,
+            remaining: if admitted { u32::try_from((most - ahead) / interval).unwrap_or(u32::MAX) } else { 0 },
+            // A refused request costs nothing.
+            reset_after: if admitted { ahead } else { ahead - interval },
+            retry_after: (ahead - most).max(0),
+        }
     }
 }
 
@@ -126,6 +142,17 @@ impl Verdict {
     }
 }
 
+impl Class {
+    /// The name of a bucket that all nodes share.
+    pub(super) fn bucket(self, subject: Subject) -> String {
+        match subject {
+            Subject::Network(network) => format!("{}:network:{network}", self.name()),
+            Subject::User(user) => format!("{}:user:{}", self.name(), user.0),
+            Subject::Key(key) => format!("{}:key:{key}", self.name()),
+        }
+    }
+}
+
 /// The buckets of this node.
 pub(super) struct Buckets {
     full_at: Cache<(Class, Subject), Arc<AtomicI64>>,
@@ -136,40 +163,56 @@ impl Buckets {
         Buckets { full_at: Cache::new(REMEMBERED) }
     }
 
+    fn bucket(&self, class: Class, subject: Subject) -> Arc<AtomicI64> {
+        let bucket = self.full_at.get_or_insert_with(&(class, subject), || Ok::<_, ()>(Arc::default()));
+        // The maker of a bucket never fails.
+        bucket.unwrap_or_default()
+    }
+
     /// Counts a request; a refused one costs nothing.
     pub(super) fn take(&self, class: Class, subject: Subject, limit: Limit, now: Timestamp) -> Verdict {
-        let full_at = self.full_at.get_or_insert_with(&(class, subject), || Ok::<_, ()>(Arc::default()));
-        // The maker of a bucket never fails.
-        let full_at = full_at.unwrap_or_default();
-        let (interval, burst) = (limit.interval(), i64::from(limit.burst.max(1)));
-        let most = interval * burst;
+        let full_at = self.bucket(class, subject);
         let mut old = full_at.load(Ordering::Relaxed);
         loop {
-            let next = old.max(now.0) + interval;
-            let ahead = next - now.0;
-            if ahead > most {
-                return Verdict {
-                    admitted: false,
-                    limit: limit.burst,
-                    remaining: 0,
-                    reset_after: ahead - interval,
-                    retry_after: ahead - most,
-                };
+            let next = old.max(now.0) + limit.interval();
+            let verdict = limit.verdict(next - now.0);
+            if !verdict.admitted {
+                return verdict;
             }
             match full_at.compare_exchange_weak(old, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => {
-                    let remaining = u32::try_from((most - ahead) / interval).unwrap_or(u32::MAX);
-                    return Verdict {
-                        admitted: true,
-                        limit: limit.burst,
-                        remaining,
-                        reset_after: ahead,
-                        retry_after: 0,
-                    };
-                }
+                Ok(_) => return verdict,
                 Err(newer) => old = newer,
             }
         }
+    }
+
+    /// The refusal of a request that this node alone need not ask others about: its bucket never holds more than the
+    /// shared one it follows.
+    pub(super) fn refuses(&self, class: Class, subject: Subject, limit: Limit, now: Timestamp) -> Option<Verdict> {
+        let full_at = self.full_at.get(&(class, subject))?.load(Ordering::Relaxed);
+        let verdict = limit.verdict(full_at.max(now.0) + limit.interval() - now.0);
+        (!verdict.admitted).then_some(verdict)
+    }
+
+    /// What the bucket that all nodes share has said, kept in this node's own, which goes on from there when the shared
+    /// one cannot be asked.
+    pub(super) fn follow(
+        &self,
+        class: Class,
+        subject: Subject,
+        limit: Limit,
+        (admitted, full_after): (bool, i64),
+        now: Timestamp,
+    ) -> Verdict {
+        let bucket = self.bucket(class, subject);
+        if !admitted {
+            bucket.fetch_max(now.0 + full_after, Ordering::Relaxed);
+            return limit.verdict(full_after + limit.interval());
+        }
+        // The shared one holds at least as much, unless Redis came back without its memory.
+        let next = |old: i64| (old.max(now.0) + limit.interval()).max(now.0 + full_after);
+        let old = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(next(old)));
+        limit.verdict(next(old.unwrap_or_default()) - now.0)
     }
 }
 
@@ -215,6 +258,27 @@ mod tests {
             threads.into_iter().map(|thread| thread.join().unwrap()).sum()
         });
         assert_eq!(admitted, 100);
+    }
+
+    #[test]
+    fn the_own_bucket_follows_the_shared_one_and_goes_on_without_it() {
+        let buckets = Buckets::new();
+        let interval = LIMIT.interval();
+        assert_eq!(buckets.refuses(Class::Private, ada(), LIMIT, NOW), None);
+        let follow = |shared, at: i64| buckets.follow(Class::Private, ada(), LIMIT, shared, NOW + at);
+        // Other nodes have taken one before.
+        let verdict = follow((true, 2 * interval), 0);
+        assert_eq!((verdict.admitted, verdict.remaining, verdict.reset_after), (true, 1, 2 * interval));
+        let refused = follow((false, 3 * interval), 0);
+        assert_eq!((refused.admitted, refused.retry_after, refused.reset_after), (false, interval, 3 * interval));
+        // Nobody need be asked again before that.
+        assert_eq!(buckets.refuses(Class::Private, ada(), LIMIT, NOW), Some(refused));
+        assert!(!buckets.take(Class::Private, ada(), LIMIT, NOW).admitted);
+        assert_eq!(buckets.refuses(Class::Private, ada(), LIMIT, NOW + interval), None);
+        assert!(buckets.take(Class::Private, ada(), LIMIT, NOW + interval).admitted);
+        // A Redis that came back empty makes nobody forget.
+        assert!(follow((true, interval), 2 * interval).admitted);
+        assert!(buckets.refuses(Class::Private, ada(), LIMIT, NOW + 2 * interval).is_some());
     }
 
     #[test]

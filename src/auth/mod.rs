@@ -27,6 +27,7 @@ mod secret;
 mod service;
 mod sessions;
 mod settings;
+mod shared;
 pub mod signature;
 mod tokens;
 mod totp;

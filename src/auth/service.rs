@@ -6,7 +6,7 @@ use super::credentials::{Email, check_new_password, could_be_a_password};
 use super::error::AuthError;
 use super::guard::{Guard, Pace};
 use super::keys::{KeyError, SigningKey};
-use super::limits::{Buckets, Class, Subject, Verdict, network_of};
+use super::limits::{Buckets, network_of};
 use super::oidc::Provider;
 use super::passwords::Passwords;
 use super::runtime::Runtime;
@@ -255,30 +255,6 @@ impl Accounts {
         self.0.tokens.check(token, self.now())
     }
 
-    /// Counts a request against the limit of its class: by user and key when there is a caller, else by
-    /// address. `None` when nothing limits it.
-    pub fn count(&self, class: Class, caller: Option<&Caller>, address: Option<IpAddr>) -> Option<Verdict> {
-        let address = address?;
-        if self.0.settings.limits_exempt.iter().any(|network| network.contains(&address)) {
-            return None;
-        }
-        let take = |class: Class, subject: Subject| {
-            let limit = self.0.runtime.limit(class);
-            (limit.per_second > 0).then(|| self.0.buckets.take(class, subject, limit, self.now()))
-        };
-        match caller {
-            None => take(class, Subject::Network(network_of(address))),
-            Some(caller) => {
-                if let Credential::Key(key) = caller.credential
-                    && let Some(refused) = take(Class::Key, Subject::Key(key)).filter(|verdict| !verdict.admitted)
-                {
-                    return Some(refused);
-                }
-                take(class, Subject::User(caller.user))
-            }
-        }
-    }
-
     /// The time by the clock that tokens go by.
     pub fn clock_now(&self) -> Timestamp {
         self.now()
@@ -519,6 +495,10 @@ impl Accounts {
         &self.0.runtime
     }
 
+    pub(super) fn buckets(&self) -> &Buckets {
+        &self.0.buckets
+    }
+
     pub(super) fn mail_guard(&self) -> &Guard<Email> {
         &self.0.mail_guard
     }
@@ -555,6 +535,7 @@ impl Accounts {
         self.blocking(move |database| {
             let ended = database.write_durably(write)?;
             let ids = ended.iter().map(|(id, _)| *id).collect();
+            accounts.tell_sessions(&ended);
             accounts.forget_sessions(ended, now);
             Ok(ids)
         })

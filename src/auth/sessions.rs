@@ -82,6 +82,7 @@ impl Accounts {
         match refreshed.await? {
             Refreshed::Next(next) => self.admit(next.0, &next.1),
             Refreshed::Reused(user, token_expires_at) => {
+                self.tell_sessions(&[(id, token_expires_at)]);
                 self.forget_sessions(vec![(id, token_expires_at)], now);
                 tracing::warn!(user = user.0, session = %id, "a refresh token was used twice; the session was ended");
                 Err(AuthError::TokenReused)
@@ -100,7 +101,9 @@ impl Accounts {
     pub async fn sign_out(&self, session: SessionId) -> Result<(), AuthError> {
         let now = self.now();
         self.forget_sessions(vec![(session, now + LONGEST_TOKEN)], now);
-        self.write(move |conn| store::revoke(conn, session, now)).await
+        self.write(move |conn| store::revoke(conn, session, now)).await?;
+        self.tell_sessions(&[(session, now + LONGEST_TOKEN)]);
+        Ok(())
     }
 
     /// Ends one session of this user, named by its owner.

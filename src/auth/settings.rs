@@ -5,6 +5,7 @@ use super::secret::Secret;
 use crate::domain::time::{DAY, MINUTE};
 use crate::notify::mail::Mailer;
 use crate::notify::outlets::Line;
+use crate::persistence::redis::Redis;
 use crate::persistence::sessions::Session;
 use ipnet::IpNet;
 use std::net::IpAddr;
@@ -43,6 +44,8 @@ pub struct Settings {
     pub public_url: Option<String>,
     /// Whether users that sign up through providers play with money that is given away.
     pub demo: bool,
+    /// What nodes share, if they do.
+    pub redis: Option<Redis>,
 }
 
 impl Default for Settings {
@@ -61,6 +64,7 @@ impl Default for Settings {
             providers: Arc::default(),
             public_url: None,
             demo: false,
+            redis: None,
         }
     }
 }

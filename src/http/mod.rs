@@ -23,6 +23,7 @@ use crate::actors::supervision::Tree;
 use crate::actors::trading::{Market, Trading};
 use crate::auth::Accounts;
 use crate::persistence::db::{Connection, Database};
+use crate::persistence::redis::Redis;
 use actix_web::http::{Method, header};
 use actix_web::{HttpResponse, ResponseError, web};
 use error::ApiError;
@@ -53,6 +54,10 @@ pub struct AppState {
     pub custody: crate::custody::Desk,
     /// The other nodes, if there may be any.
     pub peers: Option<Peers>,
+    /// What nodes share beside the log and the database, if there is a Redis.
+    pub redis: Option<Redis>,
+    /// The public pictures in Redis.
+    pub edge: v1::edge::Edge,
 }
 
 impl AppState {

@@ -49,6 +49,7 @@ pub struct Metrics {
     peers: IntGauge,
     compared: IntGauge,
     different: IntGauge,
+    redis: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -94,6 +95,7 @@ impl Metrics {
             peers: gauge("agora_node_peers", "other nodes that were heard of within five seconds")?,
             compared: gauge("agora_state_hashes_compared_total", "state hashes compared with those of other nodes")?,
             different: gauge("agora_state_hashes_different_total", "state hashes that differed: a bug or damage")?,
+            redis: gauge("agora_redis_up", "whether Redis answers; 0 also where there is none")?,
             promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
             comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
             divergences: gauge("agora_twin_divergences_total", "times that primary and twin differed")?,
@@ -138,6 +140,7 @@ impl Metrics {
             self.compared.set(number(picture.hashes_compared));
             self.different.set(number(picture.hashes_different));
         }
+        self.redis.set(i64::from(state.redis.as_ref().is_some_and(|redis| redis.is_up())));
         let twins = state.trading.twins();
         self.promotions.set(load(&twins.promotions));
         self.comparisons.set(load(&twins.comparisons));

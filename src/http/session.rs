@@ -106,14 +106,14 @@ fn tell(verdict: &Verdict, headers: &mut HeaderMap) {
 }
 
 /// Counts a request; a refusal is in the words of the dialect.
-fn count(
+async fn count(
     app: &AppState,
     class: Class,
     caller: Option<&Caller>,
     address: Option<IpAddr>,
     verdict: &mut Option<Verdict>,
 ) -> Result<(), ApiError> {
-    *verdict = app.accounts.count(class, caller, address);
+    *verdict = app.accounts.count(class, caller, address).await;
     match verdict {
         Some(refused) if !refused.admitted => {
             let message = if class.is_public() { "Public rate limit exceeded" } else { "Private rate limit exceeded" };
@@ -132,7 +132,7 @@ async fn admit(
     let address = client_address(request.request(), &app);
     let class = rule.class();
     if let Some(class) = class.filter(|class| class.is_public()) {
-        count(&app, class, None, address, verdict)?;
+        count(&app, class, None, address, verdict).await?;
     }
     if rule.access == Access::Public {
         return Ok(None);
@@ -141,12 +141,12 @@ async fn admit(
         Ok(caller) => caller,
         Err(error) => {
             // Whoever fails to say who it is has no limit of its own but that of its address.
-            count(&app, Class::Public, None, address, verdict)?;
+            count(&app, Class::Public, None, address, verdict).await?;
             return Err(error);
         }
     };
     if let Some(class) = class.filter(|class| !class.is_public()) {
-        count(&app, class, Some(&caller), address, verdict)?;
+        count(&app, class, Some(&caller), address, verdict).await?;
     }
     rule.access.check(&caller).map_err(ApiError::from)?;
     Ok(Some(caller))

@@ -15,9 +15,9 @@ mod presence;
 mod rate_limits;
 mod revocations;
 
-pub use caches::SecondLevel;
-pub use latest::Latest;
+pub use caches::{Forgotten, SecondLevel};
+pub use latest::{Latest, Left};
 pub use link::{Away, Heard, Options, Redis, RedisError};
-pub use presence::Presence;
+pub use presence::{Presence, PresenceChanges, Seen};
 pub use rate_limits::{Counted, Rate};
-pub use revocations::Revocations;
+pub use revocations::{Ended, Revocations};

@@ -32,11 +32,11 @@ fn free_port() -> u16 {
     }
 }
 
-/// Asks until the answer is yes; a minute at most.
+/// Asks until the answer is yes; three minutes at most, since a machine may be busy with other tests.
 fn wait_until(what: &str, mut ready: impl FnMut() -> bool) {
     let began = Instant::now();
     while !ready() {
-        assert!(began.elapsed() < Duration::from_secs(60), "{what} did not come within a minute");
+        assert!(began.elapsed() < Duration::from_secs(180), "{what} did not come within three minutes");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -62,6 +62,11 @@ impl Postgres {
         server
     }
 
+    /// Where all its processes work.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// The address of the database that every server has.
     pub fn url(&self) -> String {
         self.url_of("postgres")
@@ -89,7 +94,7 @@ impl Postgres {
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
             // Its sessions would otherwise answer for a moment longer.
-            process.kill_with_children();
+            process.kill();
         }
     }
 
@@ -103,9 +108,9 @@ impl Postgres {
     /// Starts it again after [`kill`](Postgres::kill) or [`stop`](Postgres::stop), on the same port.
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "it runs already");
-        let log = self.folder.path().join("log");
+        let (data, log) = (self.folder.path().join("data"), self.folder.path().join("log"));
         let mut command = unprivileged(&self.programs.join("postgres"));
-        command.current_dir("/").arg("-D").arg(self.folder.path().join("data"));
+        command.arg("-D").arg(&data);
         let folder = self.folder.path().display();
         for setting in [
             format!("port={}", self.port),
@@ -121,7 +126,9 @@ impl Postgres {
         wait_until("PostgreSQL", || {
             // After a crash it refuses to start until the last of its old processes has noticed.
             if !self.process.as_ref().is_some_and(Process::is_alive) {
-                self.process = Some(Process::start(&command, &log));
+                // The old one takes everything with it that works in the folder.
+                self.process = None;
+                self.process = Some(Process::start(&command, &data, &log));
             }
             std::thread::sleep(std::time::Duration::from_millis(50));
             let ready = Command::new(self.programs.join("pg_isready"))

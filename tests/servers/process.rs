@@ -7,9 +7,28 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// Starts the server given as its arguments, tells its number, and kills the whole process group
-/// once its standard input is closed: by whoever drops it, or by the end of the test's process.
-const KEEPER: &str = r#"log=$1; shift; "$@" </dev/null >>"$log" 2>&1 & echo $!; read -r _; kill -s KILL -- "-$$""#;
+/// Starts the server given as its arguments in its folder and tells its number. Once its standard input is closed (by
+/// whoever drops it, or by the end of the test's process) it kills the server and everything that is left of it.
+///
+/// What belongs to a server is told by the folder that it works in: PostgreSQL's processes put themselves into groups of
+/// their own, write over their environment, and after a crash of their parent are nobody's children. Some stay for ever.
+/// Whatever its parents have left open beside the standard files (locks, pipes) is closed, so that no server holds it.
+const KEEPER: &str = r#"
+    for fd in /proc/$$/fd/*; do fd=${fd##*/}; (( fd > 2 )) && eval "exec $fd>&-"; done
+    folder=$1 log=$2; shift 2
+    { cd "$folder" && exec "$@"; } </dev/null >>"$log" 2>&1 & server=$!
+    echo $server
+    exec >/dev/null 2>&1
+    read -r _
+    kill -KILL $server
+    left() {
+        find /proc/[0-9]*/cwd -maxdepth 0 '(' -lname "$folder" -o -lname "$folder/*" -o -lname "$folder (deleted)" ')'
+    }
+    while all=$(left); [[ -n $all ]]; do
+        for one in $all; do one=${one#/proc/}; kill -KILL "${one%/cwd}"; done
+        sleep 0.01
+    done
+"#;
 
 /// A running server.
 pub struct Process {
@@ -18,20 +37,19 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts a command; what it prints is added to the log file.
-    pub fn start(command: &Command, log: &Path) -> Process {
-        let mut keeper = Command::new("/bin/sh");
-        keeper.args(["-c", KEEPER, "keeper"]).arg(log).arg(command.get_program()).args(command.get_args());
+    /// Starts a command in a folder that is its alone; what it prints is added to the log file.
+    pub fn start(command: &Command, folder: &Path, log: &Path) -> Process {
+        let folder = folder.canonicalize().unwrap();
+        let mut keeper = Command::new("bash");
+        keeper.args(["-c", KEEPER, "keeper"]).arg(folder).arg(log).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => keeper.env(name, value),
                 None => keeper.env_remove(name),
             };
         }
-        if let Some(folder) = command.get_current_dir() {
-            keeper.current_dir(folder);
-        }
-        let mut keeper = keeper.process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let keeper = keeper.current_dir("/").process_group(0).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut keeper = keeper.spawn().unwrap();
         let mut line = String::new();
         BufReader::new(keeper.stdout.take().unwrap()).read_line(&mut line).unwrap();
         Process { keeper, pid: line.trim().parse().unwrap() }
@@ -48,14 +66,9 @@ impl Process {
         runs(self.pid)
     }
 
-    /// Kills it together with the processes that it started, and waits for their end.
-    pub fn kill_with_children(self) {
-        let listed = Command::new("pgrep").arg("-P").arg(self.pid.to_string()).output().unwrap();
-        let children: Vec<String> = String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
-        self.signal("KILL");
-        // Those that have ended meanwhile cannot be killed, which is as good.
-        let _ = Command::new("kill").arg("-KILL").args(&children).stderr(Stdio::null()).status();
-        wait_until("the end of a server", || !self.is_alive() && children.iter().all(|child| !runs(child)));
+    /// Kills it together with all its processes, and waits for their end.
+    pub fn kill(self) {
+        drop(self);
     }
 
     /// Sends a signal that ends it, and waits for that.
@@ -70,6 +83,7 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         drop(self.keeper.stdin.take());
+        // It ends when nothing is left of the server.
         let _ = self.keeper.wait();
     }
 }

@@ -3,19 +3,44 @@
 use super::process::{Process, run, tail};
 use super::{connect, free_port, wait_until};
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use tempfile::TempDir;
 
 /// A broker; user and password are `guest`.
 pub struct RabbitMq {
+    mapper: Arc<Mapper>,
     folder: TempDir,
     node: String,
     port: u16,
     distribution: u16,
-    mapper_port: u16,
-    _mapper: Process,
+    /// All nodes of its cluster; none when it is alone.
+    cluster: Vec<String>,
     process: Option<Process>,
+}
+
+/// The Erlang port mapper of some brokers, whose folder is their home: it holds the secret that they share.
+struct Mapper {
+    folder: TempDir,
+    port: u16,
+    _process: Process,
+}
+
+impl Mapper {
+    fn start() -> Arc<Mapper> {
+        let folder = tempfile::tempdir().unwrap();
+        let cookie = folder.path().join(".erlang.cookie");
+        std::fs::write(&cookie, format!("cookie{}", std::process::id())).unwrap();
+        std::fs::set_permissions(&cookie, std::fs::Permissions::from_mode(0o400)).unwrap();
+        let port = free_port();
+        let mut command = Command::new("epmd");
+        command.args(["-address", "127.0.0.1", "-port", &port.to_string()]);
+        let process = Process::start(&command, folder.path(), &folder.path().join("epmd.log"));
+        wait_until("the Erlang port mapper", || connect(port).is_some());
+        Arc::new(Mapper { folder, port, _process: process })
+    }
 }
 
 /// Where the scripts are that do not insist on a certain user.
@@ -32,24 +57,43 @@ fn scripts() -> PathBuf {
 impl RabbitMq {
     /// A new broker that takes connections.
     pub fn start() -> RabbitMq {
-        let folder = tempfile::tempdir().unwrap();
-        let mapper_port = free_port();
-        let mut mapper = Command::new("epmd");
-        mapper.args(["-address", "127.0.0.1", "-port", &mapper_port.to_string()]);
-        let mapper = Process::start(&mapper, &folder.path().join("epmd.log"));
-        wait_until("the Erlang port mapper", || connect(mapper_port).is_some());
-        let port = free_port();
-        let mut broker = RabbitMq {
-            node: format!("agora-{port}@localhost"),
-            distribution: free_port(),
-            folder,
-            port,
-            mapper_port,
-            _mapper: mapper,
-            process: None,
-        };
+        let mut broker = RabbitMq::new(&Mapper::start());
         broker.restart();
         broker
+    }
+
+    /// New brokers that are one cluster.
+    pub fn cluster(count: usize) -> Vec<RabbitMq> {
+        let mapper = Mapper::start();
+        let mut brokers: Vec<RabbitMq> = (0..count).map(|_| RabbitMq::new(&mapper)).collect();
+        let names: Vec<String> = brokers.iter().map(|broker| broker.node.clone()).collect();
+        for broker in &mut brokers {
+            broker.cluster.clone_from(&names);
+            broker.launch();
+        }
+        brokers.iter().for_each(RabbitMq::wait);
+        for broker in &brokers {
+            broker.control(&["await_online_nodes", &count.to_string(), "--timeout", "120"]);
+        }
+        brokers
+    }
+
+    fn new(mapper: &Arc<Mapper>) -> RabbitMq {
+        let port = free_port();
+        RabbitMq {
+            mapper: mapper.clone(),
+            folder: tempfile::tempdir().unwrap(),
+            node: format!("agora-{port}@localhost"),
+            port,
+            distribution: free_port(),
+            cluster: Vec::new(),
+            process: None,
+        }
+    }
+
+    /// Its name among brokers.
+    pub fn node(&self) -> &str {
+        &self.node
     }
 
     /// Its address.
@@ -60,7 +104,7 @@ impl RabbitMq {
     /// Kills it as a crash would.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            process.end("KILL");
+            process.kill();
         }
     }
 
@@ -84,14 +128,21 @@ impl RabbitMq {
     /// Starts it again after [`kill`](RabbitMq::kill) or [`stop`](RabbitMq::stop), on the same ports
     /// and with what it had stored.
     pub fn restart(&mut self) {
+        self.launch();
+        self.wait();
+    }
+
+    fn launch(&mut self) {
         assert!(self.process.is_none(), "it runs already");
         let log = self.folder.path().join("log");
-        let process = Process::start(&self.command("rabbitmq-server"), &log);
+        self.process = Some(Process::start(&self.command("rabbitmq-server"), self.folder.path(), &log));
+    }
+
+    fn wait(&self) {
         wait_until("RabbitMQ", || {
-            assert!(process.is_alive(), "RabbitMQ ended: {}", tail(&log));
+            assert!(self.process.as_ref().is_some_and(Process::is_alive), "RabbitMQ ended: {}", self.log());
             self.greets()
         });
-        self.process = Some(process);
     }
 
     /// The administrator's tool: `rabbitmqctl` with these arguments. Takes more than a second.
@@ -111,10 +162,16 @@ impl RabbitMq {
     fn command(&self, script: &str) -> Command {
         let settings = self.path("rabbitmq.conf");
         if !settings.exists() {
-            self.write(
-                &settings,
-                &format!("listeners.tcp.local = 127.0.0.1:{}\nlog.console = true\nlog.file = false\n", self.port),
-            );
+            let mut text =
+                format!("listeners.tcp.local = 127.0.0.1:{}\nlog.console = true\nlog.file = false\n", self.port);
+            if !self.cluster.is_empty() {
+                text += "cluster_formation.peer_discovery_backend = classic_config\n";
+                text += "cluster_partition_handling = pause_minority\n";
+                for (number, node) in self.cluster.iter().enumerate() {
+                    text += &format!("cluster_formation.classic_config.nodes.{} = {node}\n", number + 1);
+                }
+            }
+            self.write(&settings, &text);
             // Without this file it would take the system's plugins, whose ports others may use.
             self.write(&self.path("enabled_plugins"), "[].\n");
             self.write(&self.path("environment"), "");
@@ -122,8 +179,8 @@ impl RabbitMq {
         let mut command = Command::new(scripts().join(script));
         command
             .current_dir(self.folder.path())
-            .env("HOME", self.folder.path())
-            .env("ERL_EPMD_PORT", self.mapper_port.to_string())
+            .env("HOME", self.mapper.folder.path())
+            .env("ERL_EPMD_PORT", self.mapper.port.to_string())
             .env("ERL_EPMD_ADDRESS", "127.0.0.1")
             .env("ERL_FLAGS", "-kernel inet_dist_use_interface {127,0,0,1} -start_epmd false")
             .env("RABBITMQ_CONF_ENV_FILE", self.path("environment"))

@@ -29,7 +29,7 @@ impl Redis {
     /// Kills it; its content is gone.
     pub fn kill(&mut self) {
         if let Some(process) = self.process.take() {
-            process.end("KILL");
+            process.kill();
         }
     }
 
@@ -48,8 +48,8 @@ impl Redis {
         assert!(self.process.is_none(), "it runs already");
         let mut command = Command::new("redis-server");
         command.args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        command.arg("--dir").arg(self.folder.path()).current_dir(self.folder.path());
-        let process = Process::start(&command, &self.folder.path().join("log"));
+        command.arg("--dir").arg(self.folder.path());
+        let process = Process::start(&command, self.folder.path(), &self.folder.path().join("log"));
         wait_until("Redis", || {
             assert!(process.is_alive(), "Redis ended: {}", self.log());
             self.command("PING\r\n").is_some_and(|answer| answer.starts_with("+PONG"))
@@ -64,6 +64,14 @@ impl Redis {
         let mut answer = [0; 4096];
         let length = stream.read(&mut answer).ok()?;
         Some(String::from_utf8_lossy(&answer[..length]).into_owned())
+    }
+
+    /// What is kept under a key.
+    pub fn get(&self, key: &str) -> Option<String> {
+        let mut command = Command::new("redis-cli");
+        let answer = command.args(["-p", &self.port.to_string(), "--raw", "GET", key]).output().unwrap();
+        let text = String::from_utf8(answer.stdout).unwrap().trim().to_owned();
+        (!text.is_empty()).then_some(text)
     }
 
     /// Its last words.

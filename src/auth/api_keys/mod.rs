@@ -299,6 +299,7 @@ impl Accounts {
             return Err(AuthError::NoSuchKey);
         }
         self.api_keys().ended(self.vault(), [id.to_owned()], now);
+        self.tell_key(id);
         Ok(())
     }
 }

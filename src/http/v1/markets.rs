@@ -1,5 +1,6 @@
 //! What everybody may ask: time, currencies, products, books, trades, candles, statistics.
 
+use super::edge::Shown;
 use super::page;
 use super::params::Params;
 use super::views::{CurrencyView, ProductView, side};
@@ -15,7 +16,7 @@ use crate::http::error::ApiError;
 use crate::http::{AppState, ids, wire};
 use crate::persistence::{candles, fills};
 use actix_web::{HttpResponse, web};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ type Answer = Result<HttpResponse, ApiError>;
 const MAX_BUCKETS: i64 = 300;
 
 /// The widths of candles in seconds that are served.
-const SERVED_GRANULARITIES: [u32; 6] = [60, 300, 900, 3_600, 21_600, 86_400];
+pub(super) const SERVED_GRANULARITIES: [u32; 6] = [60, 300, 900, 3_600, 21_600, 86_400];
 
 /// A market that a path names.
 pub(super) fn market<'a>(state: &'a AppState, symbol: &str) -> Result<&'a Arc<Market>, ApiError> {
@@ -66,33 +67,51 @@ pub async fn product(state: web::Data<AppState>, symbol: web::Path<String>) -> A
 /// `GET /products/{id}/book`.
 pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, params: Params) -> Answer {
     let market = market(&state, &symbol)?;
-    let config = &market.config;
     let invalid = || ApiError::bad_request("invalid_level", "level must be 1, 2 or 3");
-    let (sequence, bids, asks) = match params.number::<u8>("level").map_err(|_| invalid())?.unwrap_or(1) {
-        level @ (1 | 2) => {
-            let levels = if level == 1 { 1 } else { usize::MAX };
-            let picture = market.data.send(GetPicture { levels }).await.map_err(Unavailable::from)?;
-            let picture = picture.ok_or(Unavailable::Starting)?;
-            let row = |(price, level): (Price, Level)| {
-                json!([wire::price(price, config), wire::size(level.size, config), level.orders])
-            };
-            let rows = |levels: Vec<(Price, Level)>| levels.into_iter().map(row).collect::<Vec<_>>();
-            (picture.sequence, rows(picture.bids), rows(picture.asks))
-        }
-        3 => {
-            let full = market.book.send(GetFullBook).await.map_err(Unavailable::from)?;
-            let row = |order: &Resting| {
-                let id = ids::order(market.id, order.id);
-                json!([wire::price(order.price, config), wire::size(order.remaining, config), id])
-            };
-            (full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect())
-        }
+    let own = match params.number::<u8>("level").map_err(|_| invalid())?.unwrap_or(1) {
+        level @ (1 | 2) => levels(market, if level == 1 { 1 } else { usize::MAX }).await,
+        3 => every_order(market).await,
         _ => return Err(invalid()),
     };
-    Ok(HttpResponse::Ok().json(json!({
+    let own = own.map(|(sequence, body)| (sequence, body.to_string()));
+    let shown = match params.number::<u8>("level") {
+        Ok(Some(2)) => state.edge.freshest(Shown::Book, &market.config.symbol, own).await?,
+        _ => own?.1,
+    };
+    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(shown))
+}
+
+fn book_view(sequence: u64, bids: Vec<Value>, asks: Vec<Value>) -> (u64, Value) {
+    let view = json!({
         "bids": bids, "asks": asks, "sequence": sequence,
         "auction_mode": false, "auction": null, "time": wire::time(wall_clock()),
-    })))
+    });
+    (sequence, view)
+}
+
+/// The best levels of a book, `most` of each side, with their feed sequence.
+///
+/// # Errors
+/// While the market's data is not at hand.
+pub(super) async fn levels(market: &Market, most: usize) -> Result<(u64, Value), Unavailable> {
+    let config = &market.config;
+    let picture = market.data.send(GetPicture { levels: most }).await.map_err(Unavailable::from)?;
+    let picture = picture.ok_or(Unavailable::Starting)?;
+    let row = |(price, level): (Price, Level)| {
+        json!([wire::price(price, config), wire::size(level.size, config), level.orders])
+    };
+    let rows = |levels: Vec<(Price, Level)>| levels.into_iter().map(row).collect::<Vec<_>>();
+    Ok(book_view(picture.sequence, rows(picture.bids), rows(picture.asks)))
+}
+
+async fn every_order(market: &Market) -> Result<(u64, Value), Unavailable> {
+    let config = &market.config;
+    let full = market.book.send(GetFullBook).await.map_err(Unavailable::from)?;
+    let row = |order: &Resting| {
+        let id = ids::order(market.id, order.id);
+        json!([wire::price(order.price, config), wire::size(order.remaining, config), id])
+    };
+    Ok(book_view(full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect()))
 }
 
 /// The last trade with best prices and statistics; `None` before the first.
@@ -179,9 +198,11 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, para
     let (from, to) = match (params.time("start")?, params.time("end")?) {
         (Some(start), Some(end)) => (start, end),
         (Some(start), None) => (start, start + width * (MAX_BUCKETS - 1)),
-        (None, _) => {
-            let newest = wall_clock().bucket(width);
-            (newest + -width * (MAX_BUCKETS - 1), newest)
+        (None, Some(_)) => newest_range(width),
+        (None, None) => {
+            let own = newest_candles(&state, market, granularity).await;
+            let body = state.edge.freshest(Shown::Candles(granularity), &market.config.symbol, own).await?;
+            return Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body));
         }
     };
     // Clients ask for 300 buckets with both edges, so 301 may begin in the range.
@@ -190,6 +211,36 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, para
         return Err(ApiError::bad_request("range_too_long", message));
     }
     let from = if from.bucket(width) < from { from.bucket(width) + width } else { from };
+    let body = candle_range(&state, market, granularity, (from, to)).await?;
+    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
+}
+
+/// The first and the last of the newest buckets that one answer holds.
+fn newest_range(width: i64) -> (Timestamp, Timestamp) {
+    let newest = wall_clock().bucket(width);
+    (newest + -width * (MAX_BUCKETS - 1), newest)
+}
+
+/// The newest candles, with the feed sequence of the market before they were read.
+///
+/// # Errors
+/// While the market's data or the database is not at hand.
+pub(super) async fn newest_candles(
+    state: &AppState,
+    market: &Market,
+    granularity: u32,
+) -> Result<(u64, String), ApiError> {
+    let sequence = levels(market, 0).await?.0;
+    let range = newest_range(i64::from(granularity) * SECOND);
+    Ok((sequence, candle_range(state, market, granularity, range).await?))
+}
+
+async fn candle_range(
+    state: &AppState,
+    market: &Market,
+    granularity: u32,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<String, ApiError> {
     let asked = GetCandles { granularity, from, to };
     let answer = market.data.send(asked).await.map_err(Unavailable::from)?;
     let (newest, older_exist) = answer.ok_or(Unavailable::Starting)?;
@@ -200,8 +251,7 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, para
         found.extend(rows.into_iter().map(|candle| (candle.start, candle)));
     }
     found.extend(newest.into_iter().map(|candle| (candle.start, candle)));
-    let body = candle_rows(found.values().rev(), market);
-    Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
+    Ok(candle_rows(found.values().rev(), market))
 }
 
 /// Candles as the dialect has them: rows `[time, low, high, open, close, volume]` of JSON numbers, which are printed

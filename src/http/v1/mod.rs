@@ -4,6 +4,7 @@ pub mod accounts;
 pub mod admin;
 pub mod auth;
 pub mod batch;
+pub mod edge;
 pub mod keys;
 pub mod ledger;
 pub mod markets;

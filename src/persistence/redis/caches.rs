@@ -3,11 +3,27 @@
 //! A node that changes something first commits it to the database, then removes it here, which all
 //! nodes hear, so that they forget their own copy. An entry also goes by itself after some time: that
 //! is how long a node that was cut off may show what has changed.
+//!
+//! A node that read the database before the change might put what it read after it. So a forgotten name leaves a
+//! gravestone, and while that stands nothing is put: longer than any query may take.
 
 use super::{Away, Heard, Redis};
 use deadpool_redis::redis;
 use std::time::Duration;
 use tokio::sync::broadcast;
+
+/// How long nothing is put in the place of a forgotten name: longer than a query of the database may take.
+const GRAVESTONE: Duration = Duration::from_secs(60);
+
+/// What stands in the place of a forgotten name; what is kept begins with [`KEPT`].
+const GONE: &[u8] = b"-";
+const KEPT: u8 = b'+';
+
+/// Keys: the entry. Arguments: the new content, and how long it counts in ms.
+const PUT_UNLESS_GONE: &str = "
+    if redis.call('GET', KEYS[1]) == '-' then return 0 end
+    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+    return 1";
 
 /// One kind of things, by name.
 #[derive(Clone, Debug)]
@@ -38,17 +54,21 @@ impl SecondLevel {
     pub async fn get(&self, name: &str) -> Result<Option<Vec<u8>>, Away> {
         let mut command = redis::cmd("GET");
         command.arg(self.key(name));
-        self.redis.run(&command).await
+        let found: Option<Vec<u8>> = self.redis.run(&command).await?;
+        Ok(found
+            .and_then(|found| found.split_first().filter(|(kind, _)| **kind == KEPT).map(|(_, rest)| rest.to_vec())))
     }
 
-    /// Keeps what the database has said.
+    /// Keeps what the database has said, unless the name was forgotten a short while ago: the database may have been
+    /// asked before that. Whether it is kept.
     ///
     /// # Errors
     /// [`Away`]: it is not kept then.
-    pub async fn put(&self, name: &str, content: &[u8]) -> Result<(), Away> {
-        let mut command = redis::cmd("SET");
-        command.arg(self.key(name)).arg(content).arg("PX").arg(self.keep.as_millis() as u64);
-        self.redis.run(&command).await
+    pub async fn put(&self, name: &str, content: &[u8]) -> Result<bool, Away> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(PUT_UNLESS_GONE).arg(1).arg(self.key(name));
+        command.arg([&[KEPT], content].concat()).arg(self.keep.as_millis() as u64);
+        self.redis.run::<i64>(&command).await.map(|put| put == 1)
     }
 
     /// Makes all nodes forget a name. To be called after the database has changed.
@@ -56,9 +76,9 @@ impl SecondLevel {
     /// # Errors
     /// [`Away`]: the others go on with what they have, until it is too old.
     pub async fn forget(&self, name: &str) -> Result<(), Away> {
-        let mut command = redis::cmd("DEL");
-        command.arg(self.key(name));
-        self.redis.run::<i64>(&command).await?;
+        let mut command = redis::cmd("SET");
+        command.arg(self.key(name)).arg(GONE).arg("PX").arg(GRAVESTONE.as_millis() as u64);
+        self.redis.run::<()>(&command).await?;
         self.redis.publish(&self.channel(), name.as_bytes()).await
     }
 

@@ -7,7 +7,8 @@ use std::time::Duration;
 /// How long a picture counts when no newer one comes.
 const KEEP: Duration = Duration::from_secs(5);
 
-/// Keys: the picture and its sequence. Arguments: the new ones, and how long they count in ms.
+/// Keys: the picture and its sequence. Arguments: the new ones, and how long they count in ms. An older
+/// picture is not put in the place of a newer one, but one with the same sequence is, so that it goes on counting.
 const PUT_IF_NEWER: &str = "
     local known = tonumber(redis.call('GET', KEYS[2]) or '-1')
     if tonumber(ARGV[2]) < known then return 0 end
@@ -15,7 +16,16 @@ const PUT_IF_NEWER: &str = "
     redis.call('SET', KEYS[2], ARGV[2], 'PX', ARGV[3])
     return 1";
 
-/// Pictures by what they show (`book`, `candles`, …) and market.
+/// What was left.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The feed sequence.
+    pub sequence: u64,
+    /// The picture.
+    pub content: Vec<u8>,
+}
+
+/// Pictures by what they show (`book`, `candles:60`, …) and market.
 #[derive(Clone, Debug)]
 pub struct Latest {
     redis: Redis,
@@ -47,9 +57,11 @@ impl Latest {
     ///
     /// # Errors
     /// [`Away`]: use what this node knows.
-    pub async fn get(&self, what: &str, market: &str) -> Result<Option<Vec<u8>>, Away> {
-        let mut command = redis::cmd("GET");
-        command.arg(self.key(what, market));
-        self.redis.run(&command).await
+    pub async fn get(&self, what: &str, market: &str) -> Result<Option<Left>, Away> {
+        let key = self.key(what, market);
+        let mut command = redis::cmd("MGET");
+        command.arg(&key).arg(format!("{key}:sequence"));
+        let (content, sequence): (Option<Vec<u8>>, Option<u64>) = self.redis.run(&command).await?;
+        Ok(content.zip(sequence).map(|(content, sequence)| Left { sequence, content }))
     }
 }

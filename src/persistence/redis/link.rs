@@ -79,6 +79,8 @@ struct Inner {
     options: Options,
     connection: ArcSwapOption<MultiplexedConnection>,
     heard: broadcast::Sender<Heard>,
+    /// Of the thread that keeps the connection.
+    runtime: tokio::runtime::Handle,
 }
 
 /// The way to Redis. Clones share it; the thread behind it ends with the last one.
@@ -105,9 +107,10 @@ impl Redis {
         let manager = Manager::new_with_config(options.url.as_str(), timeouts).map_err(unusable)?;
         let pool = Pool::builder(manager).max_size(1).build().map_err(|e| RedisError::Address(e.to_string()))?;
         let (heard, _) = broadcast::channel(HEARD_AT_MOST);
-        let inner = Arc::new(Inner { options, connection: ArcSwapOption::empty(), heard });
-        let weak = Arc::downgrade(&inner);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let connection = ArcSwapOption::empty();
+        let inner = Arc::new(Inner { options, connection, heard, runtime: runtime.handle().clone() });
+        let weak = Arc::downgrade(&inner);
         std::thread::Builder::new().name("redis".into()).spawn(move || {
             let listener = weak.clone();
             runtime.block_on(async move {
@@ -138,6 +141,16 @@ impl Redis {
         let mut command = redis::cmd("PUBLISH");
         command.arg(self.key(channel)).arg(content);
         self.run::<i64>(&command).await.map(drop)
+    }
+
+    /// The same from any thread and without waiting: who does not hear it asks the database.
+    pub fn tell(&self, channel: &'static str, content: Vec<u8>) {
+        let redis = self.clone();
+        self.0.runtime.spawn(async move {
+            if redis.publish(channel, &content).await.is_err() {
+                tracing::debug!(channel, "Redis is away; other nodes find it in the database");
+            }
+        });
     }
 
     pub(super) fn key(&self, name: &str) -> String {

@@ -1,16 +1,26 @@
-//! Ended sessions: told to all nodes at once. The database has them anyway; nodes look there every few
-//! seconds and after every gap.
+//! Ended sessions and API keys: told to all nodes at once. The database has them anyway; nodes look there every
+//! second and after every gap.
 
-use super::{Away, Heard, Redis};
+use super::{Heard, Redis};
 use crate::domain::time::Timestamp;
 use crate::persistence::sessions::SessionId;
 use tokio::sync::broadcast;
 use uuid::Uuid;
 
-const CHANNEL: &str = "revocations";
+const SESSIONS: &str = "revocations";
+const KEYS: &str = "revocations:keys";
 const LENGTH: usize = 24;
 
-/// Sessions that were ended on any node.
+/// What was ended on any node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// Sessions, and until when their tokens would have counted.
+    Sessions(Vec<(SessionId, Timestamp)>),
+    /// An API key, by its public name.
+    Key(String),
+}
+
+/// What is ended on any node, this one too, from now on.
 pub struct Revocations {
     redis: Redis,
     heard: broadcast::Receiver<Heard>,
@@ -23,25 +33,32 @@ impl Revocations {
         Revocations { redis, heard }
     }
 
-    /// Tells all nodes which sessions were ended, and until when their tokens would have counted. To be
-    /// called after the database has them.
-    ///
-    /// # Errors
-    /// [`Away`]: the others find them in the database, some seconds later.
-    pub async fn publish(redis: &Redis, ended: &[(SessionId, Timestamp)]) -> Result<(), Away> {
-        let mut content = Vec::with_capacity(ended.len() * LENGTH);
-        for (SessionId(id), expires_at) in ended {
-            content.extend_from_slice(id.as_bytes());
-            content.extend_from_slice(&expires_at.0.to_le_bytes());
+    /// Tells all nodes what was ended, without waiting. To be called after the database has it: nodes that do not hear
+    /// it find it there.
+    pub fn publish(redis: &Redis, ended: &Ended) {
+        match ended {
+            Ended::Sessions(sessions) => {
+                let mut content = Vec::with_capacity(sessions.len() * LENGTH);
+                for (SessionId(id), expires_at) in sessions {
+                    content.extend_from_slice(id.as_bytes());
+                    content.extend_from_slice(&expires_at.0.to_le_bytes());
+                }
+                redis.tell(SESSIONS, content);
+            }
+            Ended::Key(id) => redis.tell(KEYS, id.clone().into_bytes()),
         }
-        redis.publish(CHANNEL, &content).await
     }
 
-    /// The next ones; `None` after a gap, when the database must be asked.
-    pub async fn next(&mut self) -> Option<Vec<(SessionId, Timestamp)>> {
+    /// The next; `None` after a gap, when the database must be asked.
+    pub async fn next(&mut self) -> Option<Ended> {
         loop {
             match self.heard.recv().await {
-                Ok(Heard::Message { channel, content }) if channel == CHANNEL => return parse(&content),
+                Ok(Heard::Message { channel, content }) if channel == SESSIONS => {
+                    return parse(&content).map(Ended::Sessions);
+                }
+                Ok(Heard::Message { channel, content }) if channel == KEYS => {
+                    return String::from_utf8(content).ok().map(Ended::Key);
+                }
                 Ok(Heard::Message { .. }) => {}
                 Ok(Heard::Gap) | Err(broadcast::error::RecvError::Lagged(_)) => return None,
                 Err(broadcast::error::RecvError::Closed) => {
