@@ -150,7 +150,10 @@ impl MarketReplica {
             ended: Vec::new(),
             marker,
         };
-        for (entry, sequence) in decoded.iter().zip(first.0..) {
+        for (at, (entry, sequence)) in decoded.iter().zip(first.0..).enumerate() {
+            if at % Book::LOOK_AHEAD == 0 {
+                self.book.look_ahead(decoded.get(at..).unwrap_or_default());
+            }
             next(Sequence(sequence));
             self.book.apply(batch.at, entry, &mut outcomes.events);
             outcomes.entries.push(EntryEnd { ticket: entry.ticket(), end: outcomes.events.len() as u32 });

@@ -9,6 +9,7 @@
 mod amend;
 mod check;
 mod ladder;
+mod lookahead;
 mod matching;
 mod slab;
 mod stops;

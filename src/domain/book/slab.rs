@@ -355,6 +355,14 @@ impl Slab {
         }
     }
 
+    /// Both parts of a slot that matching touches, if there is such a slot: the first, and of the
+    /// second the size.
+    #[inline]
+    pub fn look(&self, slot: u32) -> Option<(&Hot, Size)> {
+        let Line(hot) = self.hot.get(slot as usize)?;
+        Some((hot, self.cold.get(slot as usize)?.size))
+    }
+
     #[inline]
     pub fn cold_mut(&mut self, slot: u32) -> &mut Cold {
         match self.cold.get_mut(slot as usize) {
