@@ -184,3 +184,186 @@ fn batches_over_rest_answer_for_each_command() {
         assert_eq!(client.send("POST", "/orders/batch", body.as_bytes()).unwrap().status, 400, "{body}");
     }
 }
+
+fn order(client: &mut Client, id: &str) -> Value {
+    client.get(&format!("/orders/{id}"))
+}
+
+fn patch(client: &mut Client, id: &str, body: &Value) -> (u16, Value) {
+    let answer = client.send("PATCH", &format!("/orders/{id}"), body.to_string().as_bytes()).unwrap();
+    (answer.status, answer.json())
+}
+
+/// The resting orders of a side at a price, oldest first.
+fn queue(client: &mut Client, side: &str, price: &str) -> Vec<String> {
+    let book = client.get(&format!("/products/{PRODUCT}/book?level=3"));
+    let rows = book[side].as_array().unwrap();
+    rows.iter().filter(|row| row[0] == price).map(|row| row[2].as_str().unwrap().to_owned()).collect()
+}
+
+fn place(client: &mut Client, body: Value) -> String {
+    let answer = client.send("POST", "/orders", body.to_string().as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    answer.json()["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_order_that_shrinks_keeps_its_place_and_any_other_change_loses_it() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let mut client = Client::sign_up(&server, "amend@example.org");
+    let mut other = Client::sign_up(&server, "other@example.org");
+    let first = place(&mut client, buy("1000.00"));
+    let second = place(&mut client, buy("1000.00"));
+
+    let (status, changed) = patch(&mut client, &first, &json!({"size": "0.004000"}));
+    assert_eq!((status, changed["size"].as_str()), (200, Some("0.004000")), "{changed}");
+    assert_eq!(queue(&mut client, "bids", "1000.00"), [first.clone(), second.clone()], "smaller: it stays");
+    let (status, changed) = patch(&mut client, &first, &json!({"size": "0.020000"}));
+    assert_eq!((status, changed["size"].as_str()), (200, Some("0.020000")), "{changed}");
+    assert_eq!(queue(&mut client, "bids", "1000.00"), [second.clone(), first.clone()], "larger: to the end");
+
+    // Over the socket, by the client's own id or by ours.
+    let mut desk = Desk::open(&server, &client);
+    let moved = desk.ask(json!({"type": "amend", "request_id": 1, "order_id": second, "price": "1001.00"}));
+    assert_eq!((moved["type"].as_str(), moved["result"]["order_id"].as_str()), (Some("amended"), Some(&*second)));
+    assert_eq!(queue(&mut client, "bids", "1001.00"), [second.clone()]);
+    assert_eq!(order(&mut client, &second)["price"], "1001.00");
+
+    // What is reserved follows: 0.02 at 1000 and 0.01 at 1001, with the fee that may be due.
+    let accounts = client.get("/accounts");
+    let usdt = accounts.as_array().unwrap().iter().find(|account| account["currency"] == "USDT").unwrap();
+    let held: f64 = usdt["hold"].as_str().unwrap().parse().unwrap();
+    assert!((30.01..30.2).contains(&held), "{usdt}");
+
+    place(&mut other, json!({"side": "sell", "product_id": PRODUCT, "price": "1100.00", "size": "0.010000"}));
+    for (id, body, status, code) in [
+        (&second, json!({"price": "1100.00"}), 400, "amend_would_take"),
+        (&second, json!({"price": "1001.00"}), 400, "bad_amend"),
+        (&second, json!({"size": "900.000000"}), 400, "insufficient_funds"),
+        (&second, json!({}), 400, "invalid_body"),
+        (&second, json!({"price": "1.001"}), 400, "invalid_price"),
+    ] {
+        let (is, answer) = patch(&mut client, id, &body);
+        assert_eq!(is, status, "{body}: {answer}");
+        if code != "invalid_price" {
+            assert_eq!(answer["code"], code, "{body}");
+        }
+    }
+    let (status, answer) = patch(&mut other, &second, &json!({"size": "0.001000"}));
+    assert_eq!((status, answer["code"].as_str()), (404, Some("order_not_found")), "it is somebody else's");
+    client.send("DELETE", &format!("/orders/{second}"), b"").unwrap();
+    let (status, answer) = patch(&mut client, &second, &json!({"size": "0.001000"}));
+    assert_eq!((status, answer["code"].as_str()), (400, Some("order_done")));
+
+    let trace = client.get(&format!("/orders/{first}/trace"));
+    let steps: Vec<_> = trace["events"].as_array().unwrap().iter().map(|step| step["type"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["received", "open", "change", "change"]);
+    assert_eq!(trace["events"][2]["reason"], "amended");
+}
+
+#[test]
+fn an_atomic_batch_happens_as_a_whole_or_not_at_all() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let mut client = Client::sign_up(&server, "atomic@example.org");
+    let mut other = Client::sign_up(&server, "other@example.org");
+    let bid = place(&mut client, buy("1000.00"));
+    let ask = json!({"side": "sell", "product_id": PRODUCT, "price": "1100.00", "size": "0.010000"});
+    let ask = place(&mut client, ask);
+    let theirs = place(&mut other, buy("900.00"));
+    let post = |client: &mut Client, body: &Value| {
+        let answer = client.send("POST", "/orders/atomic", body.to_string().as_bytes()).unwrap();
+        (answer.status, answer.json())
+    };
+    let before = open_orders(&mut client);
+
+    let oid = "6f9619ff-8b86-4011-b42d-00cf4fc964ff";
+    let mut named = buy("1010.00");
+    named["client_oid"] = oid.into();
+    let sell = |price: &str| json!({"side": "sell", "product_id": PRODUCT, "price": price, "size": "0.010000"});
+    let mut careful = sell("1010.00");
+    careful["post_only"] = true.into();
+    let mut dear = buy("1000.00");
+    dear["size"] = "900.000000".into();
+    let elsewhere = json!({"side": "buy", "product_id": "ETH-USDT", "price": "1.00", "size": "1"});
+    for (body, part, code) in [
+        (json!({"cancel": [bid, theirs], "place": [buy("1001.00")]}), json!(1), "order_not_found"),
+        (json!({"cancel": [bid], "place": [buy("1001.00"), dear]}), json!(2), "insufficient_funds"),
+        (json!({"amend": [{"order_id": bid, "price": "1100.00"}]}), json!(0), "amend_would_take"),
+        (json!({"cancel": [bid, bid]}), json!(1), "bad_batch"),
+        (json!({"place": [named, named]}), json!(1), "bad_batch"),
+        (json!({"cancel": [bid], "place": [buy("1010.00"), careful]}), json!(2), "post_only_would_take"),
+        (json!({"place": [buy("1001.00"), elsewhere]}), json!(1), "invalid_batch"),
+        (json!({}), Value::Null, "invalid_batch"),
+    ] {
+        let (status, answer) = post(&mut client, &body);
+        assert!(status == 400 || status == 404, "{body}: {answer}");
+        assert_eq!((&answer["code"], &answer["part"]), (&json!(code), &part), "{body}: {answer}");
+        assert_eq!(open_orders(&mut client), before, "{body} changed something");
+    }
+
+    // What it cancels makes room for what it adds: a bid where the own ask was.
+    let mut post_only = buy("1100.00");
+    post_only["post_only"] = true.into();
+    let body = json!({"cancel": [ask], "amend": [{"order_id": bid, "size": "0.005000"}], "place": [named, post_only]});
+    let (status, done) = post(&mut client, &body);
+    assert_eq!(status, 200, "{done}");
+    assert_eq!(done["cancel"][0]["order_id"], ask.as_str());
+    assert_eq!(done["amend"][0]["order_id"], bid.as_str());
+    assert_eq!((&done["place"][0]["client_oid"], &done["place"][1]["status"]), (&json!(oid), &json!("open")));
+    assert_eq!(order(&mut client, &bid)["size"], "0.005000");
+    assert_eq!(open_orders(&mut client).len(), 3);
+
+    // A repeat says that it was done, and does nothing.
+    let (status, answer) = post(&mut client, &json!({"cancel": [bid], "place": [named]}));
+    assert_eq!(
+        (status, answer["code"].as_str(), &answer["part"]),
+        (400, Some("client_oid_taken"), &json!(1)),
+        "{answer}"
+    );
+    assert_eq!(open_orders(&mut client).len(), 3);
+
+    // The same over the socket.
+    let mut desk = Desk::open(&server, &client);
+    let refused = desk.ask(json!({"type": "batch", "atomic": true, "request_id": 1, "cancel": [bid, theirs]}));
+    assert_eq!((refused["type"].as_str(), &refused["part"]), (Some("request_failed"), &json!(1)), "{refused}");
+    let done = desk.ask(json!({
+        "type": "batch", "atomic": true, "request_id": 2, "cancel": [bid], "place": [buy("990.00"), buy("991.00")],
+    }));
+    assert_eq!(
+        (done["type"].as_str(), done["place"].as_array().map(Vec::len)),
+        (Some("batch_done"), Some(2)),
+        "{done}"
+    );
+    assert_eq!(open_orders(&mut client).len(), 4);
+}
+
+#[test]
+fn an_order_with_an_end_is_over_then_though_nothing_else_happens() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let mut client = Client::sign_up(&server, "gtt@example.org");
+    let soon = client.get("/time")["epoch"].as_f64().unwrap() + 2.0;
+    let at = client.get("/time")["iso"].as_str().unwrap().to_owned();
+    assert!(!at.is_empty());
+    let mut ending = buy("1000.00");
+    ending["time_in_force"] = "GTT".into();
+    ending["expire_time"] = json!(jiff::Timestamp::from_microsecond((soon * 1e6) as i64).unwrap().to_string());
+    let id = place(&mut client, ending);
+    let lasting = place(&mut client, buy("1001.00"));
+    let start = Instant::now();
+    let over = loop {
+        let order = order(&mut client, &id);
+        if order["status"] == "done" {
+            break order;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{order}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(over["done_reason"], "canceled");
+    assert_eq!(open_orders(&mut client), [lasting]);
+    let trace = client.get(&format!("/orders/{id}/trace"));
+    let last = trace["events"].as_array().unwrap().last().unwrap().clone();
+    assert_eq!((last["type"].as_str(), last["reason"].as_str()), (Some("done"), Some("expired")));
+}

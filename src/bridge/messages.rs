@@ -165,7 +165,7 @@ fn describe(market: &Market, event: &Event) -> Option<(String, Value)> {
             state("rejected"),
             json!({"type": "rejected", "user_id": ids::user(*account), "reason": reason.to_string()}),
         ),
-        Event::Refused { .. } | Event::Configured(_) => return None,
+        Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => return None,
     })
 }
 

@@ -5,13 +5,17 @@
 //! before the value, text is a varint length and UTF-8. The layout is part of the batch format
 //! version ([`super::batch::FORMAT_VERSION`]); golden files hold it.
 
-use super::entry::{Amend, LedgerEntry, MarketEntry, Movement, Settlement};
-use super::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
+mod fields;
+
+pub use fields::Reader;
+pub(in crate::domain) use fields::Writer;
+
+use super::entry::{Amend, Atomic, LedgerEntry, MarketEntry, Movement, Settlement};
+use super::ids::{ClientOrderId, CurrencyId, MarketId};
 use super::invariant::broken;
 use super::market::{Currency, MarketConfig, MarketState, Step};
-use super::money::{Amount, Ppm, Price, Size};
+use super::money::{Ppm, Price, Size};
 use super::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
-use super::time::Timestamp;
 use thiserror::Error;
 
 /// Why bytes are not an entry.
@@ -95,148 +99,6 @@ pub(super) fn frame(out: &mut Vec<u8>, kind: u8, fields: impl FnOnce(&mut Writer
     }
 }
 
-/// Writes fields one after the other.
-pub(super) struct Writer<'a>(&'a mut Vec<u8>);
-
-impl Writer<'_> {
-    pub(super) fn byte(&mut self, value: u8) {
-        self.0.push(value);
-    }
-
-    pub(super) fn bool(&mut self, value: bool) {
-        self.byte(u8::from(value));
-    }
-
-    pub(super) fn uint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.0.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.0.push(value as u8);
-    }
-
-    pub(super) fn amount(&mut self, Amount(value): Amount) {
-        let mut rest = ((value << 1) ^ (value >> 127)) as u128;
-        while rest >= 0x80 {
-            self.0.push(rest as u8 | 0x80);
-            rest >>= 7;
-        }
-        self.0.push(rest as u8);
-    }
-
-    pub(super) fn wide(&mut self, value: u128) {
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    pub(super) fn text(&mut self, value: &str) {
-        self.uint(value.len() as u64);
-        self.0.extend_from_slice(value.as_bytes());
-    }
-
-    pub(super) fn option<T>(&mut self, value: Option<T>, write: impl FnOnce(&mut Self, T)) {
-        self.bool(value.is_some());
-        if let Some(value) = value {
-            write(self, value);
-        }
-    }
-
-    pub(super) fn order_id(&mut self, id: OrderId) {
-        self.uint(id.number);
-        self.uint(u64::from(id.slot));
-    }
-
-    pub(super) fn time(&mut self, at: Timestamp) {
-        self.amount(Amount(i128::from(at.0)));
-    }
-}
-
-/// Reads fields one after the other; every read checks what is left.
-#[derive(Debug)]
-pub struct Reader<'a>(&'a [u8]);
-
-impl Reader<'_> {
-    pub(super) fn byte(&mut self) -> Result<u8, CodecError> {
-        let (&first, rest) = self.0.split_first().ok_or(CodecError::Truncated)?;
-        self.0 = rest;
-        Ok(first)
-    }
-
-    pub(super) fn bool(&mut self) -> Result<bool, CodecError> {
-        match self.byte()? {
-            0 => Ok(false),
-            1 => Ok(true),
-            _ => Err(CodecError::BadField("flag")),
-        }
-    }
-
-    pub(super) fn varint(&mut self, bits: u32) -> Result<u128, CodecError> {
-        let mut value: u128 = 0;
-        let mut shift = 0;
-        loop {
-            let byte = self.byte()?;
-            let part = u128::from(byte & 0x7f);
-            if shift >= bits || (bits - shift < 7 && part >> (bits - shift) != 0) {
-                return Err(CodecError::BadField("number"));
-            }
-            value |= part << shift;
-            if byte & 0x80 == 0 {
-                // Exactly one text for each number: a padded one was written by somebody else.
-                return if byte == 0 && shift > 0 { Err(CodecError::BadField("number")) } else { Ok(value) };
-            }
-            shift += 7;
-        }
-    }
-
-    pub(super) fn uint(&mut self) -> Result<u64, CodecError> {
-        self.varint(64).map(|value| value as u64)
-    }
-
-    pub(super) fn small<T: TryFrom<u64>>(&mut self, what: &'static str) -> Result<T, CodecError> {
-        T::try_from(self.uint()?).map_err(|_| CodecError::BadField(what))
-    }
-
-    pub(super) fn amount(&mut self) -> Result<Amount, CodecError> {
-        let zigzag = self.varint(128)?;
-        Ok(Amount((zigzag >> 1) as i128 ^ -((zigzag & 1) as i128)))
-    }
-
-    pub(super) fn wide(&mut self) -> Result<u128, CodecError> {
-        let (bytes, rest) = self.0.split_first_chunk::<16>().ok_or(CodecError::Truncated)?;
-        self.0 = rest;
-        Ok(u128::from_le_bytes(*bytes))
-    }
-
-    pub(super) fn text(&mut self) -> Result<String, CodecError> {
-        let length: usize = self.small("text length")?;
-        let (bytes, rest) = self.0.split_at_checked(length).ok_or(CodecError::Truncated)?;
-        self.0 = rest;
-        std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| CodecError::BadField("text"))
-    }
-
-    pub(super) fn option<T>(
-        &mut self,
-        read: impl FnOnce(&mut Self) -> Result<T, CodecError>,
-    ) -> Result<Option<T>, CodecError> {
-        if self.bool()? { read(self).map(Some) } else { Ok(None) }
-    }
-
-    pub(super) fn order_id(&mut self) -> Result<OrderId, CodecError> {
-        Ok(OrderId { number: self.uint()?, slot: self.small("slot")? })
-    }
-
-    pub(super) fn time(&mut self) -> Result<Timestamp, CodecError> {
-        i64::try_from(self.amount()?.0).map(Timestamp).map_err(|_| CodecError::BadField("time"))
-    }
-
-    pub(super) fn account(&mut self) -> Result<AccountId, CodecError> {
-        self.small("account").map(AccountId)
-    }
-
-    pub(super) fn ticket(&mut self) -> Result<Ticket, CodecError> {
-        self.uint().map(Ticket)
-    }
-}
-
 mod kind {
     pub(super) const PLACE: u8 = 1;
     pub(super) const CANCEL: u8 = 2;
@@ -244,6 +106,7 @@ mod kind {
     pub(super) const AMEND: u8 = 4;
     pub(super) const CONFIGURE: u8 = 5;
     pub(super) const TICK: u8 = 6;
+    pub(super) const ATOMIC: u8 = 7;
     pub(super) const LIST_CURRENCY: u8 = 32;
     pub(super) const LIST_MARKET: u8 = 33;
     pub(super) const OPEN_ACCOUNT: u8 = 34;
@@ -270,16 +133,16 @@ impl Coded for MarketEntry {
                 w.uint(u64::from(account.0));
                 w.option(*side, |w, side| w.byte(side_code(side)));
             }),
-            MarketEntry::Amend(amend) => frame(out, kind::AMEND, |w| {
-                w.uint(amend.ticket.0);
-                w.uint(u64::from(amend.account.0));
-                w.order_id(amend.order);
-                w.option(amend.price, |w, price| w.uint(price.0));
-                w.option(amend.size, |w, size| w.uint(size.0));
-                w.amount(amend.extra_hold);
-            }),
+            MarketEntry::Amend(amend) => frame(out, kind::AMEND, |w| write_amend(w, amend)),
             MarketEntry::Configure(config) => frame(out, kind::CONFIGURE, |w| write_market(w, config)),
             MarketEntry::Tick => frame(out, kind::TICK, |_| {}),
+            MarketEntry::Atomic(batch) => frame(out, kind::ATOMIC, |w| {
+                w.uint(batch.ticket.0);
+                w.uint(u64::from(batch.account.0));
+                w.list(&batch.cancels, |w, order| w.order_id(*order));
+                w.list(&batch.amends, write_amend);
+                w.list(&batch.places, write_order);
+            }),
         }
     }
 
@@ -290,16 +153,16 @@ impl Coded for MarketEntry {
             kind::CANCEL_ALL => {
                 MarketEntry::CancelAll { ticket: r.ticket()?, account: r.account()?, side: r.option(read_side)? }
             }
-            kind::AMEND => MarketEntry::Amend(Amend {
-                ticket: r.ticket()?,
-                account: r.account()?,
-                order: r.order_id()?,
-                price: r.option(|r| r.uint().map(Price))?,
-                size: r.option(|r| r.uint().map(Size))?,
-                extra_hold: r.amount()?,
-            }),
+            kind::AMEND => MarketEntry::Amend(read_amend(r)?),
             kind::CONFIGURE => MarketEntry::Configure(Box::new(read_market(r)?)),
             kind::TICK => MarketEntry::Tick,
+            kind::ATOMIC => MarketEntry::Atomic(Box::new(Atomic {
+                ticket: r.ticket()?,
+                account: r.account()?,
+                cancels: r.list(Reader::order_id)?,
+                amends: r.list(read_amend)?,
+                places: r.list(read_order)?,
+            })),
             other => return Err(CodecError::UnknownKind(other)),
         })
     }
@@ -380,6 +243,26 @@ impl Coded for LedgerEntry {
             other => return Err(CodecError::UnknownKind(other)),
         })
     }
+}
+
+fn write_amend(w: &mut Writer<'_>, amend: &Amend) {
+    w.uint(amend.ticket.0);
+    w.uint(u64::from(amend.account.0));
+    w.order_id(amend.order);
+    w.option(amend.price, |w, price| w.uint(price.0));
+    w.option(amend.size, |w, size| w.uint(size.0));
+    w.amount(amend.extra_hold);
+}
+
+fn read_amend(r: &mut Reader<'_>) -> Result<Amend, CodecError> {
+    Ok(Amend {
+        ticket: r.ticket()?,
+        account: r.account()?,
+        order: r.order_id()?,
+        price: r.option(|r| r.uint().map(Price))?,
+        size: r.option(|r| r.uint().map(Size))?,
+        extra_hold: r.amount()?,
+    })
 }
 
 fn side_code(side: Side) -> u8 {

@@ -35,10 +35,37 @@ pub enum MarketEntry {
     Configure(Box<MarketConfig>),
     /// Time passes; orders whose time has come are canceled.
     Tick,
+    /// Several commands of one user that happen together or not at all.
+    Atomic(Box<Atomic>),
+}
+
+/// Cancels, amends and new orders of one user, carried out in this order, all or none.
+#[derive(Clone, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Atomic {
+    /// Who waits for the answer.
+    pub ticket: Ticket,
+    /// Whose batch it is.
+    pub account: AccountId,
+    /// The orders to cancel.
+    pub cancels: Vec<OrderId>,
+    /// The orders to change, each with a ticket of its own.
+    pub amends: Vec<Amend>,
+    /// The new orders, each with a ticket of its own.
+    pub places: Vec<NewOrder>,
+}
+
+impl Atomic {
+    /// The most parts of one batch.
+    pub const MOST_PARTS: usize = 100;
+
+    /// How many parts it has.
+    pub fn parts(&self) -> usize {
+        self.cancels.len() + self.amends.len() + self.places.len()
+    }
 }
 
 /// A change of a live limit order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amend {
     /// Ties it to its pending hold and its caller.
     pub ticket: Ticket,
@@ -144,8 +171,26 @@ impl MarketEntry {
             MarketEntry::Place(order) => order.ticket,
             MarketEntry::Cancel { ticket, .. } | MarketEntry::CancelAll { ticket, .. } => *ticket,
             MarketEntry::Amend(amend) => amend.ticket,
+            MarketEntry::Atomic(batch) => batch.ticket,
             MarketEntry::Configure(_) | MarketEntry::Tick => Ticket(0),
         }
+    }
+}
+
+impl MarketEntry {
+    /// Names the tickets under which holds may be pending for it.
+    pub fn holds(&self, mut name: impl FnMut(Ticket)) {
+        name(self.ticket());
+        if let MarketEntry::Atomic(batch) = self {
+            batch.part_tickets().for_each(name);
+        }
+    }
+}
+
+impl Atomic {
+    /// The tickets of its amends and new orders.
+    pub fn part_tickets(&self) -> impl Iterator<Item = Ticket> + '_ {
+        self.amends.iter().map(|amend| amend.ticket).chain(self.places.iter().map(|order| order.ticket))
     }
 }
 

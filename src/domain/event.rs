@@ -44,6 +44,17 @@ pub enum Event {
     Done(Done),
     /// The market's rules changed.
     Configured(Box<MarketConfig>),
+    /// An atomic batch was refused; nothing of it happened.
+    BatchRefused {
+        /// The admission it belongs to.
+        ticket: Ticket,
+        /// Who asked.
+        account: AccountId,
+        /// Which of its parts cannot be done, counted from 0: cancels, then amends, then orders.
+        part: u32,
+        /// Why.
+        reason: Reject,
+    },
 }
 
 /// An order that rests.
@@ -233,7 +244,7 @@ impl Event {
             Event::Changed(change) => change.id == order,
             Event::Triggered(triggered) => triggered.id == order,
             Event::Done(done) => done.id == order,
-            Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => false,
+            Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => false,
         }
     }
 
@@ -243,7 +254,7 @@ impl Event {
             Event::Accepted(_, order) => order.stop.is_none(),
             Event::Opened(_) | Event::Filled(_) | Event::Changed(_) | Event::Triggered(_) => true,
             Event::Done(done) => !done.slept,
-            Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => false,
+            Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => false,
         }
     }
 }

@@ -106,7 +106,8 @@ impl MarketData {
             | Event::Changed(_)
             | Event::Triggered(_)
             | Event::Done(_)
-            | Event::Configured(_) => {}
+            | Event::Configured(_)
+            | Event::BatchRefused { .. } => {}
         }
     }
 

@@ -203,11 +203,14 @@ pub enum Reject {
     /// The changed order would trade at once.
     #[error("the changed order would take liquidity")]
     AmendWouldTake,
+    /// An atomic batch that is empty, too large, of several users, or names an order or a client id twice.
+    #[error("the batch names something twice, or has no parts or too many")]
+    BadBatch,
 }
 
 impl Reject {
     /// Every variant, in the order of their precedence.
-    pub const ALL: [Reject; 26] = [
+    pub const ALL: [Reject; 27] = [
         Reject::MarketHalted,
         Reject::CancelOnly,
         Reject::PriceOutOfRange,
@@ -234,6 +237,7 @@ impl Reject {
         Reject::OrderDone,
         Reject::BadAmend,
         Reject::AmendWouldTake,
+        Reject::BadBatch,
     ];
 
     /// The stable code that clients may rely on.
@@ -265,6 +269,7 @@ impl Reject {
             Reject::OrderDone => "order_done",
             Reject::BadAmend => "bad_amend",
             Reject::AmendWouldTake => "amend_would_take",
+            Reject::BadBatch => "bad_batch",
         }
     }
 }
@@ -395,7 +400,8 @@ impl OrderRecord {
             | Event::Changed(..)
             | Event::Triggered(..)
             | Event::Done(..)
-            | Event::Configured(..) => {}
+            | Event::Configured(..)
+            | Event::BatchRefused { .. } => {}
         }
     }
 }

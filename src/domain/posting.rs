@@ -106,7 +106,8 @@ impl Pair {
             | Event::Refused { .. }
             | Event::Opened(_)
             | Event::Triggered(_)
-            | Event::Configured(_) => {}
+            | Event::Configured(_)
+            | Event::BatchRefused { .. } => {}
         }
     }
 }

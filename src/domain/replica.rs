@@ -58,6 +58,8 @@ pub struct MarketOutcomes {
     pub entries: Vec<EntryEnd>,
     /// All events, in order.
     pub events: Vec<Event>,
+    /// The tickets of the parts of atomic batches, whose holds go with them.
+    pub parts: Vec<Ticket>,
     /// The records of the orders that ended, if the book keeps them.
     pub ended: Vec<OrderRecord>,
     /// Whether the batch was the marker of a new epoch; then it has no entries.
@@ -147,6 +149,7 @@ impl MarketReplica {
             feed_before: self.book.feed_sequence(),
             entries: Vec::with_capacity(decoded.len()),
             events: Vec::with_capacity(decoded.len() * 2),
+            parts: Vec::new(),
             ended: Vec::new(),
             marker,
         };
@@ -157,6 +160,9 @@ impl MarketReplica {
             next(Sequence(sequence));
             self.book.apply(batch.at, entry, &mut outcomes.events);
             outcomes.entries.push(EntryEnd { ticket: entry.ticket(), end: outcomes.events.len() as u32 });
+            if let MarketEntry::Atomic(batch) = entry {
+                outcomes.parts.extend(batch.part_tickets());
+            }
         }
         outcomes.ended = self.book.take_ended();
         Ok(Some(outcomes))

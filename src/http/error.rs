@@ -20,19 +20,22 @@ pub struct ApiError {
     message: Cow<'static, str>,
     code: &'static str,
     retry_after_s: Option<u32>,
+    part: Option<u32>,
 }
 
 #[derive(Serialize)]
 struct Body<'a> {
     message: &'a str,
     code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
 }
 
 impl ApiError {
     /// An error with this status, message and code.
     pub fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> ApiError {
         let retry_after_s = if status == StatusCode::SERVICE_UNAVAILABLE { Some(RETRY_AFTER_S) } else { None };
-        ApiError { status, message: message.into(), code, retry_after_s }
+        ApiError { status, message: message.into(), code, retry_after_s, part: None }
     }
 
     /// 400.
@@ -52,6 +55,18 @@ impl ApiError {
     pub fn retry_after(mut self, seconds: u32) -> ApiError {
         self.retry_after_s = Some(seconds);
         self
+    }
+
+    /// The same, said of one part of an atomic batch.
+    #[must_use]
+    pub fn of_part(mut self, part: u32) -> ApiError {
+        self.part = Some(part);
+        self
+    }
+
+    /// The part of an atomic batch that it is about, if it is about one.
+    pub fn part(&self) -> Option<u32> {
+        self.part
     }
 
     /// The stable code.
@@ -81,7 +96,7 @@ impl ResponseError for ApiError {
         if let Some(seconds) = self.retry_after_s {
             response.insert_header(("Retry-After", seconds.to_string()));
         }
-        response.json(Body { message: &self.message, code: self.code })
+        response.json(Body { message: &self.message, code: self.code, part: self.part })
     }
 }
 
@@ -112,7 +127,8 @@ impl From<Reject> for ApiError {
             | Reject::PostOnlyWouldTake
             | Reject::OrderDone
             | Reject::BadAmend
-            | Reject::AmendWouldTake => StatusCode::BAD_REQUEST,
+            | Reject::AmendWouldTake
+            | Reject::BadBatch => StatusCode::BAD_REQUEST,
         };
         ApiError::new(status, reject.code(), reject.to_string())
     }
@@ -131,6 +147,10 @@ impl From<Refused> for ApiError {
             Refused::Unavailable(why) => why.into(),
             // The same order is on its way still: asking again a little later gives its outcome.
             Refused::Repeat(_) => Unavailable::OutcomeUnknown.into(),
+            Refused::Part(part, reject) => ApiError::from(reject).of_part(part),
+            Refused::PartRepeat(part, _) => {
+                ApiError::bad_request("client_oid_taken", "the client_oid of a part is taken").of_part(part)
+            }
         }
     }
 }

@@ -111,13 +111,15 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{
-        accounts, admin, auth, batch, keys, ledger, markets, notifications, oidc, orders, profile, profiles, runtime,
-        summaries, totp, trace, transfers, wallets,
+        accounts, admin, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders, profile,
+        profiles, runtime, summaries, totp, trace, transfers, wallets,
     };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
         .route("/orders/batch", web::post().to(batch::place))
         .route("/orders/batch", web::delete().to(batch::cancel))
+        .route("/orders/atomic", web::post().to(atomic::place))
+        .route("/orders/{id}", web::patch().to(amend::amend))
         .route("/orders/{id}", web::delete().to(orders::cancel))
         .route("/orders/{id}", web::get().to(orders::get))
         .route("/orders", web::get().to(orders::list))
@@ -289,7 +291,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
 async fn unknown(request: actix_web::HttpRequest) -> HttpResponse {
     if request.method() == Method::OPTIONS {
         return HttpResponse::Ok()
-            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE, OPTIONS"))
+            .insert_header((header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE, OPTIONS"))
             .insert_header((header::ACCESS_CONTROL_ALLOW_HEADERS, "*, Authorization"))
             .insert_header((header::ACCESS_CONTROL_MAX_AGE, "86400"))
             .json(serde_json::json!({}));

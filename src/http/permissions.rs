@@ -89,6 +89,8 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/orders", TRADE),
     rule("POST", "/orders/batch", TRADE),
     rule("DELETE", "/orders/batch", TRADE),
+    rule("POST", "/orders/atomic", TRADE),
+    rule("PATCH", "/orders/{id}", TRADE),
     rule("DELETE", "/orders/{id}", TRADE),
     rule("GET", "/orders/{id}", VIEW),
     rule("GET", "/orders", VIEW),

@@ -44,7 +44,9 @@ struct Run {
 impl Runs {
     /// Adds what a batch did.
     pub fn add(&mut self, outcomes: &MarketOutcomes) {
-        let kept = |event: &&Event| !matches!(event, Event::Rejected { .. } | Event::Refused { .. });
+        let kept = |event: &&Event| {
+            !matches!(event, Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. })
+        };
         if !outcomes.events.iter().any(|event| kept(&event)) {
             return;
         }

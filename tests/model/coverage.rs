@@ -1,5 +1,6 @@
 //! What a campaign came across: a rule that the random commands never reach is not proven.
 
+use agora::domain::entry::Atomic;
 use agora::domain::event::{ChangeReason, Event};
 use std::collections::BTreeMap;
 
@@ -10,6 +11,13 @@ pub struct Coverage(pub BTreeMap<String, u64>);
 impl Coverage {
     fn count(&mut self, what: String) {
         *self.0.entry(what).or_default() += 1;
+    }
+
+    /// Counts an atomic batch that was carried out.
+    pub fn note_batch(&mut self, batch: &Atomic) {
+        let [cancels, amends, places] =
+            [batch.cancels.is_empty(), batch.amends.is_empty(), batch.places.is_empty()].map(|none| !none);
+        self.count(format!("batch done, cancels {cancels}, amends {amends}, places {places}"));
     }
 
     /// Counts the events of one entry.
@@ -50,6 +58,7 @@ impl Coverage {
                     self.count(format!("done {:?}, rested {}, slept {}", done.reason, done.rested, done.slept));
                 }
                 Event::Configured(_) => self.count("configured".into()),
+                Event::BatchRefused { reason, .. } => self.count(format!("batch refused {}", reason.code())),
             }
         }
         if woken > 1 {
@@ -83,6 +92,12 @@ pub const PLAIN: &[&str] = &[
     "filled, beyond 64 bits true",
     "opened, after fills false",
     "opened, after fills true",
+    "batch done, cancels true, amends true, places true",
+    "batch refused amend_would_take",
+    "batch refused bad_amend",
+    "batch refused bad_batch",
+    "batch refused order_not_found",
+    "batch refused post_only_would_take",
     "refused amend_would_take",
     "refused bad_amend",
     "refused hold_too_small",
@@ -96,6 +111,8 @@ pub const PLAIN: &[&str] = &[
 /// What a campaign of all rules must see beside the plain ones.
 pub const ALL: &[&str] = &[
     "accepted, sleeping true",
+    "batch refused market_halted",
+    "batch refused too_many_open_orders",
     "configured",
     "done Canceled, rested false, slept true",
     "done Expired, rested false, slept true",

@@ -10,7 +10,7 @@ use agora::domain::batch::Batch;
 use agora::domain::book::Book;
 use agora::domain::client_ids::ClientIds;
 use agora::domain::codec::{Coded, Entries};
-use agora::domain::entry::{Amend, LedgerEntry, MarketEntry, Movement};
+use agora::domain::entry::{Amend, Atomic, LedgerEntry, MarketEntry, Movement};
 use agora::domain::event::Event;
 use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use agora::domain::ledger::{Ledger, needs};
@@ -64,7 +64,7 @@ pub struct World {
     records: HashMap<u64, OrderRecord>,
     slots: HashMap<u64, u32>,
     /// What was admitted and waits to be committed, with what the model holds for it.
-    waiting: Vec<(Entry, Option<Held>)>,
+    waiting: Vec<(Entry, Vec<Held>)>,
     /// Encoded batches, one entry each.
     pub log: Vec<Bytes>,
     now: i64,
@@ -135,7 +135,7 @@ impl World {
 
     pub fn flush(&mut self) -> Result<(), Differs> {
         for (entry, pending) in std::mem::take(&mut self.waiting) {
-            if let Some((account, currency, amount)) = pending {
+            for (account, currency, amount) in pending {
                 *self.bank.pending.entry((account, currency)).or_default() -= amount;
             }
             self.commit(&entry)?;
@@ -161,7 +161,7 @@ impl World {
     }
 
     fn admit(&mut self, command: &Command) -> Result<(), Differs> {
-        let free = |entry| (Entry::Market(entry), None);
+        let free = |entry| (Entry::Market(entry), Vec::new());
         let admitted = match command {
             Command::Place(wish) => return self.admit_order(wish),
             Command::Cancel { who, back } => {
@@ -176,17 +176,21 @@ impl World {
                 let number = self.number(*back);
                 return self.admit_amend(self.owner(*who, number), number, *price, *size, *skew);
             }
+            Command::Atomic { account, cancels, amends, places } => {
+                return self.admit_atomic(*account, cancels, amends, places);
+            }
             Command::Configure(config) => free(MarketEntry::Configure(config.clone())),
             Command::Tick => free(MarketEntry::Tick),
             Command::Freeze { account, frozen } => {
                 let entry = LedgerEntry::SetFrozen { ticket: self.ticket(), account: *account, frozen: *frozen };
-                (Entry::Ledger(entry), None)
+                (Entry::Ledger(entry), Vec::new())
             }
             Command::Deposit { account, currency, amount, repeat } => {
                 self.transfers += u128::from(!repeat);
                 let (ticket, transfer) = (self.ticket(), self.transfers);
                 let (account, currency, amount) = (*account, *currency, *amount);
-                (Entry::Ledger(LedgerEntry::Deposit(Movement { ticket, account, currency, amount, transfer })), None)
+                let movement = Movement { ticket, account, currency, amount, transfer };
+                (Entry::Ledger(LedgerEntry::Deposit(movement)), Vec::new())
             }
             Command::Withdraw { account, currency, amount } | Command::Transfer { account, currency, amount, .. } => {
                 self.transfers += 1;
@@ -199,7 +203,9 @@ impl World {
                 };
                 same!(needs(&entry), Some((ticket, account, currency, amount)), "what a payment needs");
                 let entry = Entry::Ledger(entry);
-                return self.ask(StreamId::Ledger, ticket, account, currency, amount.0, None, entry);
+                let held = self.ask(StreamId::Ledger, ticket, account, currency, amount.0, None)?;
+                self.waiting.extend(held.map(|held| (entry, vec![held])));
+                return Ok(());
             }
         };
         self.waiting.push(admitted);
@@ -207,6 +213,65 @@ impl World {
     }
 
     fn admit_order(&mut self, wish: &Wish) -> Result<(), Differs> {
+        let order = self.order_of(wish)?;
+        let first = crate::rules::first_reject(&self.market, &order, Timestamp(self.now));
+        let early = first.filter(|reason| *reason < Reject::AccountFrozen);
+        same!(self.real.book.check(&order, Timestamp(self.now)).err(), early, "the check of {order:?}");
+        let amount = order.hold.0.max(0);
+        let held = self.ask(MARKET, order.ticket, order.account, held(order.side), amount, order.client_id)?;
+        self.waiting.extend(held.map(|held| (Entry::Market(MarketEntry::Place(order)), vec![held])));
+        Ok(())
+    }
+
+    /// All parts are admitted, or none.
+    fn admit_atomic(
+        &mut self,
+        account: AccountId,
+        cancels: &[u64],
+        amends: &[(u64, Option<Price>, Option<Size>)],
+        places: &[Wish],
+    ) -> Result<(), Differs> {
+        let own: Vec<u64> = self.market.orders_of(account).iter().map(|order| order.number).collect();
+        let at = |place: u64| own.get(place as usize).copied().unwrap_or_else(|| self.number(place % 1_000));
+        let cancels = cancels.iter().map(|place| self.id(at(*place))).collect();
+        let amends: Vec<_> = amends.iter().map(|(place, price, size)| (self.id(at(*place)), *price, *size)).collect();
+        let mut batch = Atomic { ticket: self.ticket(), account, cancels, amends: Vec::new(), places: Vec::new() };
+        let mut asked = Vec::new();
+        for (order, price, size) in amends {
+            let mut amend = Amend { ticket: self.ticket(), account, order, price, size, extra_hold: Amount(0) };
+            amend.extra_hold = self.real.book.extra_hold_for(&amend);
+            let side = self.records.get(&order.number).map_or(Side::Buy, |record| record.side);
+            asked.push((amend.ticket, held(side), amend.extra_hold.0, None));
+            batch.amends.push(amend);
+        }
+        for wish in places {
+            let order = self.order_of(&Wish { account, ..wish.clone() })?;
+            asked.push((order.ticket, held(order.side), order.hold.0.max(0), order.client_id));
+            batch.places.push(order);
+        }
+        let now = Timestamp(self.now);
+        same!(self.real.book.check_atomic(&batch, now), self.market.judge(now, &batch), "the judgement of {batch:?}");
+        let mut holds: Vec<Held> = Vec::new();
+        for (done, (ticket, currency, amount, client_id)) in asked.iter().enumerate() {
+            if let Some(held) = self.ask(MARKET, *ticket, account, *currency, *amount, *client_id)? {
+                holds.push(held);
+                continue;
+            }
+            for ((ticket, .., client_id), (account, currency, amount)) in asked[..done].iter().zip(holds) {
+                self.admission.settle(MARKET, *ticket);
+                *self.bank.pending.entry((account, currency)).or_default() -= amount;
+                if let Some(id) = client_id {
+                    self.client_ids.remove(&(account, *id));
+                }
+            }
+            return Ok(());
+        }
+        self.waiting.push((Entry::Market(MarketEntry::Atomic(Box::new(batch))), holds));
+        Ok(())
+    }
+
+    /// The order with what admission adds to it.
+    fn order_of(&mut self, wish: &Wish) -> Result<NewOrder, Differs> {
         let Wish { account, client_id, side, kind, size, stop, self_trade, skew } = wish.clone();
         let (book, market) = (&self.real.book, &self.market);
         let (maker_fee, taker_fee) = (book.config().maker_fee, book.config().taker_fee);
@@ -227,15 +292,8 @@ impl World {
         };
         same!(hold, should, "the hold for {wish:?}");
         let hold = Amount(hold + skew);
-        let ticket = Ticket(self.tickets + 1);
-        let order =
-            NewOrder { ticket, account, client_id, side, kind, size, stop, self_trade, maker_fee, taker_fee, hold };
-        let first = crate::rules::first_reject(market, &order, Timestamp(self.now));
-        let early = first.filter(|reason| *reason < Reject::AccountFrozen);
-        same!(book.check(&order, Timestamp(self.now)).err(), early, "the check of {order:?}");
-        self.tickets += 1;
-        let entry = Entry::Market(MarketEntry::Place(order));
-        self.ask(MARKET, ticket, account, held(side), hold.0.max(0), client_id, entry)
+        let ticket = self.ticket();
+        Ok(NewOrder { ticket, account, client_id, side, kind, size, stop, self_trade, maker_fee, taker_fee, hold })
     }
 
     fn admit_amend(
@@ -253,12 +311,12 @@ impl World {
         same!(extra, self.market.extra_hold_for(&amend), "the extra hold of {amend:?}");
         amend.extra_hold = Amount(extra + skew);
         let side = self.records.get(&number).map_or(Side::Buy, |record| record.side);
-        let entry = Entry::Market(MarketEntry::Amend(amend));
-        self.ask(MARKET, ticket, account, held(side), (extra + skew).max(0), None, entry)
+        let held = self.ask(MARKET, ticket, account, held(side), (extra + skew).max(0), None)?;
+        self.waiting.extend(held.map(|held| (Entry::Market(MarketEntry::Amend(amend)), vec![held])));
+        Ok(())
     }
 
-    /// Asks admission, and compares its answer with the rule.
-    #[allow(clippy::too_many_arguments, reason = "these are the fields of a request")]
+    /// Asks admission, and compares its answer with the rule; what is held then, or nothing when it was refused.
     fn ask(
         &mut self,
         stream: StreamId,
@@ -267,8 +325,7 @@ impl World {
         currency: CurrencyId,
         amount: i128,
         client_id: Option<ClientOrderId>,
-        entry: Entry,
-    ) -> Result<(), Differs> {
+    ) -> Result<Option<Held>, Differs> {
         let taken = client_id.and_then(|id| self.client_ids.get(&(account, id)).copied());
         let should = match taken {
             Some(None) => Err(Refusal::Repeat(Known::InFlight)),
@@ -282,15 +339,15 @@ impl World {
         let amount_held = Amount(amount);
         let request = Request { stream, ticket, epoch: EPOCH, account, currency, amount: amount_held, client_id };
         let is = self.admission.admit(&self.real.ledger, &self.taken, request);
-        same!(is, should, "the admission of {entry:?}");
-        if is.is_ok() {
-            *self.bank.pending.entry((account, currency)).or_default() += amount;
-            if let Some(id) = client_id {
-                self.client_ids.insert((account, id), None);
-            }
-            self.waiting.push((entry, Some((account, currency, amount))));
+        same!(is, should, "the admission of {request:?}");
+        if is.is_err() {
+            return Ok(None);
         }
-        Ok(())
+        *self.bank.pending.entry((account, currency)).or_default() += amount;
+        if let Some(id) = client_id {
+            self.client_ids.insert((account, id), None);
+        }
+        Ok(Some((account, currency, amount)))
     }
 
     /// Writes an entry to the log and applies it on both sides.
@@ -335,16 +392,24 @@ impl World {
         events.clear();
         let at = Timestamp(self.now);
         self.real.apply(at, entry, &mut events);
-        if let MarketEntry::Place(order) = entry
-            && let Some(id) = order.client_id
-        {
-            self.client_ids.remove(&(order.account, id));
+        let placed = match entry {
+            MarketEntry::Place(order) => std::slice::from_ref(order),
+            MarketEntry::Atomic(batch) => batch.places.as_slice(),
+            _ => &[],
+        };
+        for order in placed {
+            order.client_id.map(|id| self.client_ids.remove(&(order.account, id)));
         }
-        self.admission.settle(MARKET, entry.ticket());
+        entry.holds(|ticket| self.admission.settle(MARKET, ticket));
         let should = self.market.apply(at, entry);
         let is: Vec<Event> = events.iter().cloned().map(without_slots).collect();
         same!(is, should, "the events of {entry:?}");
         self.coverage.note(&events);
+        if let MarketEntry::Atomic(batch) = entry
+            && !events.iter().any(|event| matches!(event, Event::BatchRefused { .. }))
+        {
+            self.coverage.note_batch(batch);
+        }
         for event in &events {
             self.bank.apply(event);
             self.fold(event, at)?;
@@ -492,7 +557,9 @@ fn named(event: &Event) -> [Option<OrderId>; 2] {
         Event::Changed(change) => [Some(change.id), None],
         Event::Triggered(triggered) => [Some(triggered.id), None],
         Event::Done(done) => [Some(done.id), None],
-        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => [None, None],
+        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
+            [None, None]
+        }
     }
 }
 
@@ -505,7 +572,7 @@ fn without_slots(mut event: Event) -> Event {
         Event::Changed(change) => change.id.slot = 0,
         Event::Triggered(triggered) => triggered.id.slot = 0,
         Event::Done(done) => done.id.slot = 0,
-        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => {}
+        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {}
     }
     event
 }

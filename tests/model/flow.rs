@@ -36,6 +36,14 @@ pub enum Command {
         size: Option<Size>,
         skew: i128,
     },
+    /// Cancels and amends name the account's live orders by their place in its list, newest first; beyond the
+    /// list an order of somebody else may be meant.
+    Atomic {
+        account: AccountId,
+        cancels: Vec<u64>,
+        amends: Vec<(u64, Option<Price>, Option<Size>)>,
+        places: Vec<Wish>,
+    },
     Configure(Box<MarketConfig>),
     Tick,
     Deposit {
@@ -210,7 +218,13 @@ impl Scene {
             let skew = if rng.one_in(10) { rng.pick(&[-1, 1, 1_000]) } else { 0 };
             return Command::Amend { who, back, price, size, skew };
         }
-        if roll < 93 || !self.all_rules {
+        if roll < 91 || (roll < 93 && !self.all_rules) {
+            return Command::Tick;
+        }
+        if roll < 95 {
+            return self.atomic(rng, account, now);
+        }
+        if !self.all_rules {
             return Command::Tick;
         }
         let currency = CurrencyId(rng.below(2) as u16);
@@ -224,6 +238,25 @@ impl Scene {
             8 | 9 => Command::Withdraw { account, currency, amount },
             _ => Command::Transfer { account, to: self.account(rng), currency, amount },
         }
+    }
+
+    fn atomic(&self, rng: &mut Rng, account: AccountId, now: i64) -> Command {
+        let mut which = 0;
+        let mut next = |rng: &mut Rng| {
+            // Twice the same now and then, and beyond the list.
+            which += u64::from(!rng.one_in(30));
+            if rng.one_in(30) { 1_000 + rng.below(30) } else { which }
+        };
+        let cancels = (0..rng.below(3)).map(|_| next(rng)).collect();
+        let amends = (0..rng.below(3))
+            .map(|_| {
+                let price = if rng.one_in(2) { Some(self.price(rng)) } else { None };
+                let size = if price.is_some() && rng.one_in(2) { None } else { Some(self.size(rng)) };
+                (next(rng), price, size)
+            })
+            .collect();
+        let places = (0..rng.below(4)).map(|_| self.wish(rng, account, now)).collect();
+        Command::Atomic { account, cancels, amends, places }
     }
 
     fn other_config(&self, rng: &mut Rng) -> MarketConfig {

@@ -105,6 +105,7 @@ pub fn story(events: &[Event]) -> String {
                 format!("done {} {reason:?}", d.id.number)
             }
             Event::Configured(_) => "configured".into(),
+            Event::BatchRefused { part, reason, .. } => format!("part {part} refused {}", reason.code()),
         })
         .collect();
     words.join(", ")

@@ -4,25 +4,28 @@
 //! batches; nothing is admitted while a stream may still bring entries whose holds are not pending
 //! here (after a restart, every market must first have begun a new epoch).
 
-use super::order_book::{Admitted, OrderBook, Refence, Reply};
+mod messages;
+mod state;
+
+pub use messages::*;
+pub use state::{LedgerState, Work};
+
+use super::order_book::{Admitted, Asked, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
-use super::twin::{Berth, CompareTwin, Enlist, Source, Standby};
+use super::twin::{Berth, CompareTwin, Enlist, Source};
 use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline, Unreachable};
 use crate::domain::admission::{Admission, Refusal, Request};
 use crate::domain::client_ids::ClientIds;
 use crate::domain::codec::{Coded, Entries};
-use crate::domain::entry::{LedgerEntry, Movement, Settlement, TransferId};
-use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, Sequence, StreamId, Ticket};
-use crate::domain::ledger::{Balance, Ignored, LedgerOutcome, Withdrawal, needs};
+use crate::domain::entry::{LedgerEntry, Movement};
+use crate::domain::ids::{CurrencyId, Epoch, MarketId, StreamId, Ticket};
+use crate::domain::ledger::{Ignored, LedgerOutcome, needs};
 use crate::domain::money::Amount;
-use crate::domain::order::{NewOrder, OrderRecord};
 use crate::domain::replica::{LedgerReplica, MarketOutcomes};
-use crate::domain::stream::StreamState;
-use crate::domain::venue::StateHash;
-use crate::persistence::log::{Committed, Position};
+use crate::persistence::log::Committed;
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
@@ -31,127 +34,6 @@ use std::time::Duration;
 
 /// How long the ledger waits for its twin's state before it reads the log instead.
 const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-
-/// A ledger with more accounts and client ids is not copied on the trading thread, nor hashed there as a whole.
-const SMALL: usize = 50_000;
-
-/// What an order needs: at least so much, and up to so much if it is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Need {
-    /// Without this much the order is refused.
-    pub least: Amount,
-    /// More than this is never reserved.
-    pub most: Amount,
-}
-
-impl Need {
-    /// Neither more nor less.
-    pub fn exactly(amount: Amount) -> Need {
-        Need { least: amount, most: amount }
-    }
-}
-
-/// An order that asks for its hold.
-#[derive(Debug)]
-pub struct Applicant {
-    /// What the order needs at least.
-    pub request: Request,
-    /// What it may get at most.
-    pub most: Amount,
-    /// The order; its hold is filled in by the ledger.
-    pub order: NewOrder,
-    /// Who waits.
-    pub reply: Reply<OrderRecord>,
-}
-
-/// Asks for the holds of orders; the book goes on with [`Admitted`].
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Admit {
-    /// The orders.
-    pub applicants: Vec<Applicant>,
-    /// Their stream.
-    pub stream: StreamId,
-    /// The epoch of all of them.
-    pub epoch: Epoch,
-    /// Who goes on.
-    pub book: Handle<OrderBook>,
-}
-
-/// What a market's batch did.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct AddOutcomes(pub Arc<MarketOutcomes>);
-
-/// Entries of these tickets will never be applied; their holds go.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Void {
-    /// The stream they were meant for.
-    pub stream: StreamId,
-    /// Their tickets.
-    pub tickets: Vec<Ticket>,
-}
-
-/// A command for the ledger's own stream.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub enum LedgerCommand {
-    /// Opens an account; a repeat is fine.
-    OpenAccount(AccountId),
-    /// Brings money in. The ticket is filled in here.
-    Deposit(Movement),
-    /// Takes money out.
-    Withdraw(Movement),
-    /// Moves money to another user.
-    Transfer(Movement, AccountId),
-    /// Freezes or unfreezes an account.
-    SetFrozen(AccountId, bool),
-    /// Reserves money for a withdrawal.
-    HoldWithdrawal(Movement),
-    /// Hands a held withdrawal to the custodian.
-    ReleaseWithdrawal(TransferId),
-    /// Ends a held withdrawal.
-    SettleWithdrawal(TransferId, Settlement),
-}
-
-/// Asks for the withdrawals whose money is reserved.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Vec<Withdrawal>")]
-pub struct GetWithdrawals;
-
-/// Asks for a command to be committed and applied.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Execute {
-    /// The command.
-    pub command: LedgerCommand,
-    /// Answered with what it did.
-    pub reply: Reply<LedgerOutcome>,
-}
-
-/// Asks for all balances of a user, by currency.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Option<Vec<Balance>>")]
-pub struct GetBalances(pub AccountId);
-
-/// Asks for the order behind a client id.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "ClientIdAnswer")]
-pub struct FindClientId(pub AccountId, pub ClientOrderId);
-
-/// What is known about a client id in memory.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientIdAnswer {
-    /// The order behind it.
-    pub order: Option<(MarketId, OrderId)>,
-    /// Whether the database may know more.
-    pub ask_database: bool,
-}
-
-/// Tells the ledger of a book, so that it can ask for a new epoch.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Attach(pub MarketId, pub Handle<OrderBook>);
 
 /// What the actor is built from.
 #[derive(Clone)]
@@ -164,64 +46,6 @@ pub struct Parts {
     pub books: Arc<parking_lot::Mutex<std::collections::BTreeMap<MarketId, Handle<OrderBook>>>>,
     /// What outlives the actor.
     pub berth: Arc<Berth<LedgerState>>,
-}
-
-/// Everything that follows from the streams: what primary and twin have alike.
-#[derive(Clone)]
-pub struct LedgerState {
-    /// The balances, with their place in every stream.
-    pub replica: LedgerReplica,
-    /// The position of the newest batch of the ledger's own stream that was read.
-    pub position: Position,
-}
-
-/// One piece of committed work of the ledger.
-#[derive(Clone)]
-pub enum Work {
-    /// A batch of its own stream.
-    Own(Committed),
-    /// What a batch of a market's stream did.
-    Market(Arc<MarketOutcomes>),
-}
-
-impl LedgerState {
-    fn is_small(&self) -> bool {
-        self.replica.ledger.next_account().0 as usize + self.replica.client_ids.remembered() <= SMALL
-    }
-}
-
-impl Standby for LedgerState {
-    type Item = Work;
-    type Mark = (StreamState, Vec<Sequence>);
-
-    fn apply(&mut self, work: &Work) -> Result<(), String> {
-        match work {
-            Work::Own(committed) => {
-                self.replica.read(&committed.batch).map_err(|error| error.to_string())?;
-                self.position = committed.position;
-            }
-            Work::Market(outcomes) => self.replica.add(outcomes, |_, _, _| {}),
-        }
-        Ok(())
-    }
-
-    fn mark(&self) -> Self::Mark {
-        (self.replica.stream, self.replica.markets.clone())
-    }
-
-    /// Of the whole state when the ledger is small; else of the venue's own balances, which every trade, deposit and
-    /// withdrawal moves.
-    fn hash(&self) -> StateHash {
-        let LedgerReplica { ledger, stream, markets, .. } = &self.replica;
-        if self.is_small() {
-            return StateHash::of(&(ledger, stream, markets));
-        }
-        let own = [AccountId::OUTSIDE, AccountId::HOUSE].map(|account| {
-            let currencies = 0..ledger.currencies().len() as u16;
-            currencies.map(|currency| ledger.balance(account, CurrencyId(currency))).collect::<Vec<_>>()
-        });
-        StateHash::of(&(stream, markets, ledger.next_account(), own))
-    }
 }
 
 /// The actor. See the module's documentation.
@@ -315,6 +139,9 @@ impl LedgerActor {
         }
         for entry in &outcomes.entries {
             self.admission.settle(stream, entry.ticket);
+        }
+        for ticket in &outcomes.parts {
+            self.admission.settle(stream, *ticket);
         }
         Ok(())
     }
@@ -506,11 +333,6 @@ impl Handler<Refence> for LedgerActor {
     }
 }
 
-/// Asks whether commands are admitted, all markets being fenced.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "bool")]
-pub struct IsReady;
-
 impl Handler<IsReady> for LedgerActor {
     type Result = bool;
 
@@ -552,31 +374,72 @@ impl Handler<Admit> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, Admit { applicants, stream, epoch, book }: Admit, _: &mut Self::Context) {
-        let mut orders = Vec::with_capacity(applicants.len());
-        for applicant in applicants {
-            match self.admit(&applicant) {
-                Ok(hold) => orders.push((NewOrder { hold, ..applicant.order }, applicant.reply)),
-                Err(why) => answer_now(applicant.reply, Err(why)),
+        let mut asked = Vec::with_capacity(applicants.len());
+        let mut holds = Vec::with_capacity(applicants.len());
+        for mut applicant in applicants {
+            match self.admit(&mut applicant, &mut holds) {
+                Ok(()) => asked.push(applicant.asked),
+                Err(why) => applicant.asked.refuse(why),
             }
         }
-        if orders.is_empty() {
+        if asked.is_empty() {
             return;
         }
-        if let Err(refused) = book.offer(Admitted { orders, epoch }) {
-            for (order, reply) in refused.message.orders {
-                self.admission.settle(stream, order.ticket);
-                answer_now(reply, Err(Refused::Unavailable(Unavailable::Overloaded)));
+        if let Err(refused) = book.offer(Admitted { asked, holds, epoch }) {
+            for ticket in refused.message.holds {
+                self.admission.settle(stream, ticket);
+            }
+            for asked in refused.message.asked {
+                asked.refuse(Refused::Unavailable(Unavailable::Overloaded));
             }
         }
     }
 }
 
 impl LedgerActor {
-    /// Reserves an order's hold and tells how much it is.
-    fn admit(&mut self, Applicant { request, most, .. }: &Applicant) -> Result<Amount, Refused> {
+    /// Reserves what an applicant needs and writes it into what was asked; all of it or nothing.
+    fn admit(&mut self, applicant: &mut Applicant, holds: &mut Vec<Ticket>) -> Result<(), Refused> {
+        let Applicant { request, most, more, asked } = applicant;
+        let first = holds.len();
+        let amount = self.reserve(request, *most)?;
+        holds.push(request.ticket);
+        match asked {
+            Asked::Place(order, _) => order.hold = amount,
+            // It asks for exactly what it needs.
+            Asked::Amend(..) => {}
+            Asked::Together(batch, _) => {
+                let (cancels, amends) = (batch.cancels.len(), batch.amends.len());
+                for (at, (request, most)) in more.iter().enumerate() {
+                    match self.reserve(request, *most) {
+                        Ok(amount) => {
+                            holds.push(request.ticket);
+                            if let Some(order) = at.checked_sub(amends).and_then(|at| batch.places.get_mut(at)) {
+                                order.hold = amount;
+                            }
+                        }
+                        Err(why) => {
+                            for ticket in holds.drain(first..) {
+                                self.admission.settle(request.stream, ticket);
+                            }
+                            let part = (cancels + at) as u32;
+                            return Err(match why {
+                                Refused::Reject(reason) => Refused::Part(part, reason),
+                                Refused::Repeat(known) => Refused::PartRepeat(part, known),
+                                other => other,
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Reserves one hold and tells how much it is.
+    fn reserve(&mut self, request: &Request, most: Amount) -> Result<Amount, Refused> {
         let Some(replica) = self.ready() else { return Err(Refused::Unavailable(Unavailable::Starting)) };
         let spendable = self.admission.spendable(&replica.ledger, request.account, request.currency);
-        let amount = request.amount.max((*most).min(spendable));
+        let amount = request.amount.max(most.min(spendable));
         let request = Request { amount, ..*request };
         let Some(replica) = self.state.as_ref().map(|state| &state.replica) else {
             return Err(Refused::Unavailable(Unavailable::Starting));

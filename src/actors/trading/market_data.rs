@@ -385,7 +385,7 @@ pub fn parties_of(event: &Event, mut party: impl FnMut(AccountId)) {
         Event::Changed(change) => party(change.account),
         Event::Triggered(triggered) => party(triggered.account),
         Event::Done(done) => party(done.account),
-        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => {}
+        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {}
     }
 }
 

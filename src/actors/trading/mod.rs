@@ -33,14 +33,16 @@ use super::latency::Latency;
 use super::role::Role;
 use super::supervision::{Answer, Handle, Unreachable};
 use crate::domain::admission::Known;
+use crate::domain::entry::Atomic;
 use crate::domain::entry::Movement;
 use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId};
 use crate::domain::ledger::{Balance, LedgerOutcome};
 use crate::domain::market::{Currency, MarketConfig, Scale};
+use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
 use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
-use order_book::{BookState, Cancel, CancelAll, GetOrder, OrderBook, Place};
+use order_book::{AmendOrder, BatchDone, BookState, Cancel, CancelAll, GetOrder, OrderBook, Place, PlaceTogether};
 use remote::{Command, Done, Forwarder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -65,6 +67,12 @@ pub enum Refused {
     /// It cannot be done now.
     #[error(transparent)]
     Unavailable(#[from] Unavailable),
+    /// A rule says no to this part of an atomic batch; nothing of it has changed anything.
+    #[error("part {0}: {1}")]
+    Part(u32, Reject),
+    /// The client order id of this part of an atomic batch is taken; nothing of it has changed anything.
+    #[error("part {0}: the client order id is taken")]
+    PartRepeat(u32, Known),
 }
 
 /// Why a command cannot be done now.
@@ -314,6 +322,52 @@ impl Trading {
         side: Option<Side>,
     ) -> Result<Vec<OrderId>, Refused> {
         let asked = command(market, |reply| CancelAll { account, side, reply }).await;
+        asked.map_err(|refused| market.explain(refused))
+    }
+
+    /// Changes a live limit order; its record comes back once the change is durable. A smaller size alone keeps the
+    /// order's place in the queue, a larger one or another price puts it at the end.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn amend(
+        &self,
+        market: &Market,
+        account: AccountId,
+        order: OrderId,
+        price: Option<Price>,
+        size: Option<Size>,
+    ) -> Result<OrderRecord, Refused> {
+        match self.perform(Command::Amend(market.id, account, order, price, size)).await? {
+            Done::Placed(record) => Ok(record),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn amend_here(
+        &self,
+        market: &Market,
+        account: AccountId,
+        order: OrderId,
+        (price, size): (Option<Price>, Option<Size>),
+    ) -> Result<OrderRecord, Refused> {
+        let asked = command(market, |reply| AmendOrder { account, order, price, size, reply }).await;
+        asked.map_err(|refused| market.explain(refused))
+    }
+
+    /// Carries out cancels, amends and new orders of one user in one market together or not at all.
+    ///
+    /// # Errors
+    /// [`Refused`]; nothing of it was done then, unless the outcome is unknown.
+    pub async fn together(&self, market: &Market, batch: Atomic) -> Result<BatchDone, Refused> {
+        match self.perform(Command::Together(market.id, Box::new(batch))).await? {
+            Done::Together(done) => Ok(done),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn together_here(&self, market: &Market, batch: Box<Atomic>) -> Result<BatchDone, Refused> {
+        let asked = command(market, |reply| PlaceTogether { batch, reply }).await;
         asked.map_err(|refused| market.explain(refused))
     }
 

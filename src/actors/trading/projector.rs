@@ -407,7 +407,7 @@ impl Observer for Collector<'_> {
                 }
                 Event::Changed(change) => drop(touched.insert(change.id)),
                 Event::Triggered(triggered) => drop(touched.insert(triggered.id)),
-                Event::Opened(_) | Event::Done(_) | Event::Configured(_) => {}
+                Event::Opened(_) | Event::Done(_) | Event::Configured(_) | Event::BatchRefused { .. } => {}
                 Event::Rejected { .. } | Event::Refused { .. } => {}
             }
         }

@@ -4,10 +4,12 @@
 //! once it has itself applied everything that the answer follows from: whoever reads here afterwards finds it done.
 
 use super::ledger::{IsReady, LedgerCommand};
-use super::order_book::GetSequence;
+use super::order_book::{BatchDone, GetSequence};
 use super::{Market, PATIENCE, Refused, Trading, Unavailable};
+use crate::domain::entry::Atomic;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
 use crate::domain::ledger::LedgerOutcome;
+use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Side};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
@@ -28,6 +30,10 @@ pub enum Command {
     CancelAll(MarketId, AccountId, Option<Side>),
     /// Commits a command of the ledger's stream.
     Ledger(LedgerCommand),
+    /// Changes a live order's price and size.
+    Amend(MarketId, AccountId, OrderId, Option<Price>, Option<Size>),
+    /// Carries out an atomic batch.
+    Together(MarketId, Box<Atomic>),
 }
 
 /// What a command did.
@@ -41,6 +47,8 @@ pub enum Done {
     CanceledAll(Vec<OrderId>),
     /// What the ledger did.
     Ledger(LedgerOutcome),
+    /// What an atomic batch did.
+    Together(BatchDone),
 }
 
 /// An answer as it travels.
@@ -124,6 +132,10 @@ impl Trading {
                 Done::CanceledAll(self.cancel_all_here(&*market(id)?, account, side).await?)
             }
             Command::Ledger(command) => Done::Ledger(self.execute_here(command).await?),
+            Command::Amend(id, account, order, price, size) => {
+                Done::Placed(self.amend_here(&*market(id)?, account, order, (price, size)).await?)
+            }
+            Command::Together(id, batch) => Done::Together(self.together_here(&*market(id)?, batch).await?),
         })
     }
 
@@ -135,7 +147,11 @@ impl Trading {
         }
         // The mailboxes are in order: an answer from the book means that its outcomes are with the ledger.
         let book = match command {
-            Command::Place(id, _) | Command::Cancel(id, ..) | Command::CancelAll(id, ..) => self.market_by_id(*id),
+            Command::Place(id, _)
+            | Command::Cancel(id, ..)
+            | Command::CancelAll(id, ..)
+            | Command::Amend(id, ..)
+            | Command::Together(id, _) => self.market_by_id(*id),
             Command::Ledger(_) => None,
         };
         let waited = match book.map(|market: &std::sync::Arc<Market>| market.book.send(GetSequence)) {

@@ -10,18 +10,30 @@ use crate::domain::entry::Amend;
 use crate::domain::event::{Change, ChangeReason, Event};
 use crate::domain::market::MarketState;
 use crate::domain::money::{Amount, MAX_AMOUNT, Price, Size};
-use crate::domain::order::Reject;
+use crate::domain::order::{Reject, Side};
 
 impl Book {
     pub(super) fn amend(&mut self, amend: &Amend, out: &mut Vec<Event>) {
-        match self.checked_change(amend) {
+        match self.check_amend(amend) {
             Err(reason) => out.push(Event::Refused { ticket: amend.ticket, account: amend.account, reason }),
             Ok((price, remaining)) => self.change(amend, price, remaining, out),
         }
     }
 
-    /// The price and rest that the order would have.
-    fn checked_change(&self, amend: &Amend) -> Result<(Price, Size), Reject> {
+    /// The price and rest that the order would have. Asked at admission, and again by `apply`.
+    ///
+    /// # Errors
+    /// The first [`Reject`] that applies.
+    pub fn check_amend(&self, amend: &Amend) -> Result<(Price, Size), Reject> {
+        self.check_amend_where(amend, |side, price| self.would_take(side, price))
+    }
+
+    /// The same in a book that `would_take` knows.
+    pub(super) fn check_amend_where(
+        &self,
+        amend: &Amend,
+        would_take: impl FnOnce(Side, Price) -> bool,
+    ) -> Result<(Price, Size), Reject> {
         match self.config.state {
             MarketState::Halted => return Err(Reject::MarketHalted),
             MarketState::CancelOnly => return Err(Reject::CancelOnly),
@@ -65,13 +77,13 @@ impl Book {
         {
             return Err(Reject::HoldTooSmall);
         }
-        if !hot.is_sleeping() && price != hot.price && self.would_take(hot.side(), price) {
+        if !hot.is_sleeping() && price != hot.price && would_take(hot.side(), price) {
             return Err(Reject::AmendWouldTake);
         }
         Ok((price, remaining))
     }
 
-    fn change(&mut self, amend: &Amend, price: Price, remaining: Size, out: &mut Vec<Event>) {
+    pub(super) fn change(&mut self, amend: &Amend, price: Price, remaining: Size, out: &mut Vec<Event>) {
         let slot = amend.order.slot;
         let mut live = self.slab.live(slot);
         let old = live.hot;

@@ -16,6 +16,19 @@ impl Book {
     /// # Errors
     /// The first [`Reject`] that applies.
     pub fn check(&self, order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
+        self.check_alone(order, at)?;
+        if self.is_full(order.account, 0) {
+            return Err(Reject::TooManyOpenOrders);
+        }
+        Ok(())
+    }
+
+    /// The same, whatever other orders the user has.
+    ///
+    /// # Errors
+    /// The first [`Reject`] that applies.
+    #[inline]
+    pub fn check_alone(&self, order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
         match self.config.state {
             MarketState::Halted => return Err(Reject::MarketHalted),
             MarketState::CancelOnly => return Err(Reject::CancelOnly),
@@ -30,17 +43,17 @@ impl Book {
         if self.config.state == MarketState::PostOnly && !post_only {
             return Err(Reject::PostOnlyMode);
         }
-        self.check_limits(order)?;
-        if self.is_full(order.account) {
-            return Err(Reject::TooManyOpenOrders);
-        }
-        Ok(())
+        self.check_limits(order)
     }
 
-    /// Whether the user has as many live orders as the market allows.
-    fn is_full(&self, account: AccountId) -> bool {
-        let limit = self.config.max_open_orders;
-        limit != 0 && self.users.get(&account).is_some_and(|orders| orders.count >= limit)
+    /// Whether the user has as many live orders as the market allows, or would with so many `more`.
+    pub(super) fn is_full(&self, account: AccountId, more: i64) -> bool {
+        let limit = i64::from(self.config.max_open_orders);
+        if limit == 0 {
+            return false;
+        }
+        let count = self.users.get(&account).map_or(0, |orders| i64::from(orders.count));
+        count + more >= limit
     }
 
     fn check_limits(&self, order: &NewOrder) -> Result<(), Reject> {
@@ -102,7 +115,12 @@ impl Book {
     }
 
     /// What depends on the other side of the book, and on the hold that came with the order.
-    pub(super) fn check_taking(&self, order: &NewOrder) -> Result<(), Reject> {
+    #[inline]
+    pub(super) fn check_taking(
+        &self,
+        order: &NewOrder,
+        would_take: impl FnOnce(Side, Price) -> bool,
+    ) -> Result<(), Reject> {
         if order.hold.is_negative() {
             return Err(Reject::HoldTooSmall);
         }
@@ -112,7 +130,7 @@ impl Book {
                 if order.hold < needed {
                     return Err(Reject::HoldTooSmall);
                 }
-                if post_only && order.stop.is_none() && self.would_take(order.side, price) {
+                if post_only && order.stop.is_none() && would_take(order.side, price) {
                     return Err(Reject::PostOnlyWouldTake);
                 }
             }

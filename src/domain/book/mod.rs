@@ -7,6 +7,7 @@
 //! In the steady state no entry allocates: slots, pages, event buffer and lists are used again.
 
 mod amend;
+mod atomic;
 mod check;
 mod ladder;
 mod lookahead;
@@ -123,32 +124,48 @@ impl Book {
             MarketEntry::Amend(amend) => self.amend(amend, out),
             MarketEntry::Configure(config) => self.configure(config, out),
             MarketEntry::Tick => {}
+            MarketEntry::Atomic(batch) => self.atomic(at, batch, out),
         }
     }
 
+    /// When the next thing happens that only needs time to pass, if there is one.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.expiries.first().map(|(at, ..)| *at)
+    }
+
     fn place(&mut self, at: Timestamp, order: &NewOrder, out: &mut Vec<Event>) {
-        if let Err(reason) = self.check(order, at).and_then(|()| self.check_taking(order)) {
+        let would_take = |side, price| self.would_take(side, price);
+        if let Err(reason) = self.check(order, at).and_then(|()| self.check_taking(order, would_take)) {
             out.push(Event::Rejected { ticket: order.ticket, account: order.account, reason });
             return;
         }
+        let mut range = stops::Range::default();
+        if self.accept(at, order, &mut range, out) {
+            self.wake_stops(&mut range, out);
+        }
+    }
+
+    /// Takes in an order that was checked; whether stops may have to wake.
+    #[inline]
+    fn accept(&mut self, at: Timestamp, order: &NewOrder, range: &mut stops::Range, out: &mut Vec<Event>) -> bool {
         self.orders += 1;
         let slot = self.slab.vacant();
         self.emit(out, Event::Accepted(OrderId { number: self.orders, slot }, *order));
         if let Some(price) = self.rests_at_once(order) {
-            return self.rest(at, slot, order, price, out);
+            self.rest(at, slot, order, price, out);
+            return false;
         }
         let mut live = Live::new(self.orders, slot, order, at);
         let before = self.last_price;
-        let mut range = stops::Range::default();
         if live.hot.is_sleeping() {
             self.keep(&live);
             self.stops.insert(&live);
             // A stop whose price the market has reached already wakes at once.
             range.include(before);
         } else {
-            self.execute(&mut live, false, &mut range, out);
+            self.execute(&mut live, false, range, out);
         }
-        self.wake_stops(&mut range, out);
+        true
     }
 
     /// The price at which a new order rests, if it meets nobody and is no stop.

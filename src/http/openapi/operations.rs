@@ -151,6 +151,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         example: r#"{"order_ids": ["client:6f9619ff-8b86-d011-b42d-00cf4fc964ff"]}"#,
         ..delete("/orders/batch", "Cancel 1 to 100 orders; one outcome for each, in their order", "BatchOutcome[]")
     },
+    post(
+        "/orders/atomic",
+        "Cancel, change and place orders of one product together, or nothing of it; parts are counted in this order",
+        "AtomicBatch",
+        r#"{"cancel": ["client:6f9619ff-8b86-d011-b42d-00cf4fc964ff"],
+            "place": [{"product_id": "BTC-USDT", "side": "buy", "price": "100.00", "size": "0.5"}]}"#,
+        "AtomicOutcome",
+    ),
+    Operation {
+        method: "PATCH",
+        ..post(
+            "/orders/{id}",
+            "Change the price or the size of a limit order; only a smaller size keeps its place in the queue",
+            "Amend",
+            r#"{"size": "0.25"}"#,
+            "Order",
+        )
+    },
     get("/orders/{id}", "One order, by its id or by `client:` and the client's own", "Order"),
     get("/orders/{id}/trace", "Everything that happened to an order, with the rule behind each step", "Trace"),
     Operation {

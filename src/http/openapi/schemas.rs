@@ -207,6 +207,9 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
                 "error object",
             ],
         ),
+        ("Amend", &["price decimal", "size decimal"]),
+        ("AtomicBatch", &["cancel array", "amend array", "place array"]),
+        ("AtomicOutcome", &["*cancel array", "*amend array", "*place array"]),
         ("Trace", &["*id uuid", "*product_id text", "*complete bool", "*events array"]),
         (
             "Fill",

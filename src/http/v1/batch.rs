@@ -69,7 +69,8 @@ pub struct Why {
 }
 
 impl Outcome {
-    fn placed(market: &Market, record: &OrderRecord) -> Outcome {
+    /// How an order stands that was placed or changed.
+    pub fn placed(market: &Market, record: &OrderRecord) -> Outcome {
         let (status, done_reason) = match record.status {
             Status::Active => ("active", None),
             Status::Open => ("open", None),
@@ -86,7 +87,8 @@ impl Outcome {
         }
     }
 
-    fn canceled(market: MarketId, order: OrderId) -> Outcome {
+    /// An order that was canceled.
+    pub fn canceled(market: MarketId, order: OrderId) -> Outcome {
         let done_reason = DoneReason::Canceled.wire();
         Outcome::Canceled { order_id: ids::order(market, order), status: "done", done_reason }
     }

@@ -2,6 +2,8 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod amend;
+pub mod atomic;
 pub mod auth;
 pub mod batch;
 pub mod edge;

@@ -26,6 +26,8 @@ pub struct NewOrderBody<'a> {
     funds: Option<&'a RawValue>,
     time_in_force: Option<String>,
     cancel_after: Option<String>,
+    /// Ours: the exact moment of a GTT order's end.
+    expire_time: Option<String>,
     post_only: Option<bool>,
     stop: Option<String>,
     #[serde(borrow)]
@@ -104,22 +106,30 @@ impl<'a> NewOrderBody<'a> {
         }
         let lifetime = match self.cancel_after.as_deref() {
             None => None,
-            Some("min") => Some(MINUTE),
-            Some("hour") => Some(HOUR),
-            Some("day") => Some(DAY),
+            Some("min") => Some(wall_clock() + MINUTE),
+            Some("hour") => Some(wall_clock() + HOUR),
+            Some("day") => Some(wall_clock() + DAY),
             Some(_) => {
                 return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day"));
             }
         };
+        let at = self.expire_time.as_deref().map(|text| wire::parse_time(text, "expire_time")).transpose()?;
+        let lifetime = match (lifetime, at) {
+            (Some(_), Some(_)) => {
+                let message = "an order has cancel_after or expire_time, not both";
+                return Err(ApiError::bad_request("invalid_cancel_after", message));
+            }
+            (lifetime, at) => lifetime.or(at),
+        };
         let time_in_force = match (self.time_in_force.as_deref().unwrap_or("GTC"), lifetime) {
             ("GTC", None) => TimeInForce::GoodTillCanceled,
-            ("GTT", Some(lifetime)) => TimeInForce::GoodTillTime(wall_clock() + lifetime),
+            ("GTT", Some(end)) => TimeInForce::GoodTillTime(end),
             ("IOC", None) => TimeInForce::ImmediateOrCancel,
             ("FOK", None) => TimeInForce::FillOrKill,
             ("GTC" | "GTT" | "IOC" | "FOK", _) => {
                 return Err(ApiError::bad_request(
                     "invalid_cancel_after",
-                    "cancel_after goes with GTT, and GTT needs it",
+                    "cancel_after or expire_time goes with GTT, and GTT needs one of them",
                 ));
             }
             _ => {

@@ -80,7 +80,9 @@ fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {
         Event::Done(done) => {
             ("done", Some(Reason::Ended(done.reason)), json!({"remaining_size": size(done.remaining)}))
         }
-        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => return None,
+        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
+            return None;
+        }
     };
     Some(entry(kind, one.sequence, one.at, reason, more))
 }

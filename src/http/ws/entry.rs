@@ -9,6 +9,8 @@ use crate::actors::trading::Trading;
 use crate::auth::AuthError;
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
+use crate::http::v1::amend::{self, AmendBody};
+use crate::http::v1::atomic;
 use crate::http::v1::batch::{self, Outcome, Read};
 use crate::http::v1::new_order::NewOrderBody;
 use crate::http::{AppState, ids, permissions};
@@ -48,6 +50,10 @@ struct Raw<'a> {
     #[serde(borrow)]
     place: Option<Vec<NewOrderBody<'a>>>,
     cancel: Option<Vec<String>>,
+    amend: Option<Vec<AmendBody>>,
+    atomic: Option<bool>,
+    price: Option<Box<RawValue>>,
+    size: Option<Box<RawValue>>,
 }
 
 /// What a request wants, its parts read.
@@ -57,14 +63,16 @@ enum Wish {
     Place(Read),
     Cancel(String),
     CancelAll(Option<String>),
+    Amend(AmendBody),
+    Atomic { cancel: Vec<String>, amend: Vec<AmendBody>, place: Vec<Read> },
     Batch { cancel: Vec<String>, place: Vec<Read> },
     CancelAllAfter(Duration),
     CancelOnDisconnect(bool),
 }
 
 /// The types of messages that are about orders.
-const TYPES: [&str; 7] =
-    ["authenticate", "place", "cancel", "cancel_all", "batch", "cancel_all_after", "cancel_on_disconnect"];
+const TYPES: [&str; 8] =
+    ["authenticate", "place", "cancel", "cancel_all", "amend", "batch", "cancel_all_after", "cancel_on_disconnect"];
 
 /// Whether a message is about orders and not about subscriptions: whether its `type` is one of [`TYPES`].
 pub fn is_entry(text: &str) -> bool {
@@ -125,6 +133,8 @@ struct Nothing {}
 struct Failed<'a> {
     code: &'a str,
     message: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<u32>,
 }
 
 fn text(answer: &impl Serialize) -> ByteString {
@@ -133,7 +143,7 @@ fn text(answer: &impl Serialize) -> ByteString {
 }
 
 fn failed(request_id: Option<&RawValue>, error: &ApiError) -> ByteString {
-    let content = Failed { code: error.code(), message: error.to_string() };
+    let content = Failed { code: error.code(), message: error.to_string(), part: error.part() };
     text(&Answer { r#type: "request_failed", request_id, content })
 }
 
@@ -216,17 +226,25 @@ pub async fn carry_out(state: web::Data<AppState>, Taken { account, request_id, 
 
 fn wish<'a>(raw: Raw<'a>, understand: impl Fn(NewOrderBody<'a>) -> Read) -> Result<Wish, ApiError> {
     let missing = |field: &str| ApiError::bad_request("invalid_body", format!("{field} is missing"));
+    let name = |order: Option<String>, client: Option<String>| {
+        order.or(client.map(|id| format!("client:{id}"))).ok_or_else(|| missing("order_id or client_oid"))
+    };
     Ok(match raw.r#type.as_ref() {
         "place" => Wish::Place(understand(raw.order.ok_or_else(|| missing("order"))?)),
-        "cancel" => match (raw.order_id, raw.client_oid) {
-            (Some(id), _) => Wish::Cancel(id),
-            (None, Some(client)) => Wish::Cancel(format!("client:{client}")),
-            (None, None) => return Err(missing("order_id or client_oid")),
-        },
+        "cancel" => Wish::Cancel(name(raw.order_id, raw.client_oid)?),
+        "amend" => Wish::Amend(AmendBody::new(name(raw.order_id, raw.client_oid)?, raw.price, raw.size)),
         "cancel_all" => Wish::CancelAll(raw.product_id),
         "batch" => {
             let (cancel, place) = (raw.cancel.unwrap_or_default(), raw.place.unwrap_or_default());
-            batch::check_count(cancel.len() + place.len())?;
+            let amend = raw.amend.unwrap_or_default();
+            batch::check_count(cancel.len() + amend.len() + place.len())?;
+            if raw.atomic == Some(true) {
+                let place = place.into_iter().map(understand).collect();
+                return Ok(Wish::Atomic { cancel, amend, place });
+            }
+            if !amend.is_empty() {
+                return Err(ApiError::bad_request("invalid_batch", "only an atomic batch has amends"));
+            }
             Wish::Batch { cancel, place: place.into_iter().map(understand).collect() }
         }
         "cancel_all_after" => {
@@ -270,6 +288,16 @@ async fn fulfil(
                 order_ids.extend(canceled.into_iter().map(|order| ids::order(market.id, order)));
             }
             text(&Answer { r#type: "canceled_all", request_id, content: CanceledAll { order_ids } })
+        }
+        Wish::Amend(body) => {
+            let change = body.read(state, account, None).await?;
+            let record = amend::carry_out(state, account, &change).await?;
+            let result = Outcome::placed(&change.market, &record);
+            text(&Answer { r#type: "amended", request_id, content: One { result } })
+        }
+        Wish::Atomic { cancel, amend, place } => {
+            let content = atomic::carry_out(state, account, &cancel, amend, place).await?;
+            text(&Answer { r#type: "batch_done", request_id, content })
         }
         Wish::Batch { cancel, place } => {
             // The cancels are handed over first and wait for the disk together with the orders.

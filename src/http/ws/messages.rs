@@ -238,7 +238,9 @@ pub fn of_event(
         }
         Event::Changed(change) => text(&changed(market, head("change", change.id, change.side), change)),
         Event::Done(done) => text(&ended(market, head("done", done.id, done.side), done)),
-        Event::Rejected { .. } | Event::Refused { .. } | Event::Configured(_) => return None,
+        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
+            return None;
+        }
     })
 }
 

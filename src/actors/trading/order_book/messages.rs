@@ -2,8 +2,10 @@
 
 use super::super::{Refused, answer_now};
 use crate::domain::book::Resting;
+use crate::domain::entry::{Amend, Atomic};
 use crate::domain::event::Fill;
-use crate::domain::ids::{AccountId, Epoch, MarketId, OrderId, Sequence};
+use crate::domain::ids::{AccountId, Epoch, MarketId, OrderId, Sequence, Ticket};
+use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Side};
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
@@ -26,6 +28,10 @@ pub enum Command {
     Cancel(Cancel),
     /// All orders of a user are to go.
     CancelAll(CancelAll),
+    /// One order is to change.
+    Amend(AmendOrder),
+    /// Several things are to happen together or not at all.
+    Together(PlaceTogether),
 }
 
 impl Command {
@@ -35,6 +41,8 @@ impl Command {
             Command::Place(Place { reply, .. }) => answer_now(reply, Err(why)),
             Command::Cancel(Cancel { reply, .. }) => answer_now(reply, Err(why)),
             Command::CancelAll(CancelAll { reply, .. }) => answer_now(reply, Err(why)),
+            Command::Amend(AmendOrder { reply, .. }) => answer_now(reply, Err(why)),
+            Command::Together(PlaceTogether { reply, .. }) => answer_now(reply, Err(why)),
         }
     }
 }
@@ -57,6 +65,18 @@ impl From<CancelAll> for Command {
     }
 }
 
+impl From<AmendOrder> for Command {
+    fn from(amend: AmendOrder) -> Command {
+        Command::Amend(amend)
+    }
+}
+
+impl From<PlaceTogether> for Command {
+    fn from(batch: PlaceTogether) -> Command {
+        Command::Together(batch)
+    }
+}
+
 /// Asks for an order to be placed. Its fees and hold are filled in by book and ledger, and its ticket if it has none.
 #[derive(Debug)]
 pub struct Place {
@@ -66,12 +86,71 @@ pub struct Place {
     pub reply: Reply<OrderRecord>,
 }
 
-/// The ledger has reserved the holds of these orders.
+/// Asks for a live limit order to be changed. A smaller size alone keeps its place in the queue.
+#[derive(Debug)]
+pub struct AmendOrder {
+    /// Whose it must be.
+    pub account: AccountId,
+    /// Which.
+    pub order: OrderId,
+    /// The new price, if it changes.
+    pub price: Option<Price>,
+    /// The new whole size, filled part included, if it changes.
+    pub size: Option<Size>,
+    /// Answered with the order's record once the change is durable.
+    pub reply: Reply<OrderRecord>,
+}
+
+/// Asks for cancels, amends and new orders of one user that happen together or not at all. Tickets, fees and holds are
+/// filled in by book and ledger.
+#[derive(Debug)]
+pub struct PlaceTogether {
+    /// The parts.
+    pub batch: Box<Atomic>,
+    /// Answered once all of it is durable, or none.
+    pub reply: Reply<BatchDone>,
+}
+
+/// What an atomic batch did.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct BatchDone {
+    /// The orders that were canceled.
+    pub canceled: Vec<OrderId>,
+    /// The orders that were changed, as they stand now.
+    pub amended: Vec<OrderRecord>,
+    /// The new orders, as they stand now.
+    pub placed: Vec<OrderRecord>,
+}
+
+/// What waits for its holds, with its caller.
+#[derive(Debug)]
+pub enum Asked {
+    /// A new order.
+    Place(NewOrder, Reply<OrderRecord>),
+    /// A change.
+    Amend(Amend, Reply<OrderRecord>),
+    /// An atomic batch.
+    Together(Box<Atomic>, Reply<BatchDone>),
+}
+
+impl Asked {
+    /// Answers the caller that nothing was done.
+    pub fn refuse(self, why: Refused) {
+        match self {
+            Asked::Place(_, reply) | Asked::Amend(_, reply) => answer_now(reply, Err(why)),
+            Asked::Together(_, reply) => answer_now(reply, Err(why)),
+        }
+    }
+}
+
+/// The ledger has reserved what these need.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Admitted {
-    /// The orders, hold and ticket included, each with who waits for it.
-    pub orders: Vec<(NewOrder, Reply<OrderRecord>)>,
+    /// What was asked, holds included.
+    pub asked: Vec<Asked>,
+    /// The tickets of all the holds.
+    pub holds: Vec<Ticket>,
     /// The epoch in which they were admitted.
     pub epoch: Epoch,
 }

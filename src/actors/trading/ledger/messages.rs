@@ -1,0 +1,135 @@
+//! What the ledger is asked, and what it answers.
+
+use super::super::order_book::{Asked, OrderBook, Reply};
+use crate::actors::supervision::Handle;
+use crate::domain::admission::Request;
+use crate::domain::entry::{Movement, Settlement, TransferId};
+use crate::domain::ids::{AccountId, ClientOrderId, Epoch, MarketId, OrderId, StreamId, Ticket};
+use crate::domain::ledger::{Balance, LedgerOutcome, Withdrawal};
+use crate::domain::money::Amount;
+use crate::domain::replica::MarketOutcomes;
+use actix::prelude::*;
+use std::sync::Arc;
+
+/// What an order needs: at least so much, and up to so much if it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// Without this much the order is refused.
+    pub least: Amount,
+    /// More than this is never reserved.
+    pub most: Amount,
+}
+
+impl Need {
+    /// Neither more nor less.
+    pub fn exactly(amount: Amount) -> Need {
+        Need { least: amount, most: amount }
+    }
+}
+
+/// Something that asks for its hold.
+#[derive(Debug)]
+pub struct Applicant {
+    /// What it needs at least.
+    pub request: Request,
+    /// What it may get at most.
+    pub most: Amount,
+    /// The needs of the parts of an atomic batch, each with what it may get at most: its amends, then its orders.
+    pub more: Vec<(Request, Amount)>,
+    /// What goes on once it has its hold, which is filled in by the ledger.
+    pub asked: Asked,
+}
+
+/// Asks for holds; the book goes on with [`super::super::order_book::Admitted`].
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Admit {
+    /// What asks.
+    pub applicants: Vec<Applicant>,
+    /// Their stream.
+    pub stream: StreamId,
+    /// The epoch of all of them.
+    pub epoch: Epoch,
+    /// Who goes on.
+    pub book: Handle<OrderBook>,
+}
+
+/// What a market's batch did.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct AddOutcomes(pub Arc<MarketOutcomes>);
+
+/// Entries of these tickets will never be applied; their holds go.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Void {
+    /// The stream they were meant for.
+    pub stream: StreamId,
+    /// Their tickets.
+    pub tickets: Vec<Ticket>,
+}
+
+/// A command for the ledger's own stream.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub enum LedgerCommand {
+    /// Opens an account; a repeat is fine.
+    OpenAccount(AccountId),
+    /// Brings money in. The ticket is filled in here.
+    Deposit(Movement),
+    /// Takes money out.
+    Withdraw(Movement),
+    /// Moves money to another user.
+    Transfer(Movement, AccountId),
+    /// Freezes or unfreezes an account.
+    SetFrozen(AccountId, bool),
+    /// Reserves money for a withdrawal.
+    HoldWithdrawal(Movement),
+    /// Hands a held withdrawal to the custodian.
+    ReleaseWithdrawal(TransferId),
+    /// Ends a held withdrawal.
+    SettleWithdrawal(TransferId, Settlement),
+}
+
+/// Asks for the withdrawals whose money is reserved.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Vec<Withdrawal>")]
+pub struct GetWithdrawals;
+
+/// Asks for a command to be committed and applied.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct Execute {
+    /// The command.
+    pub command: LedgerCommand,
+    /// Answered with what it did.
+    pub reply: Reply<LedgerOutcome>,
+}
+
+/// Asks for all balances of a user, by currency.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Vec<Balance>>")]
+pub struct GetBalances(pub AccountId);
+
+/// Asks for the order behind a client id.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "ClientIdAnswer")]
+pub struct FindClientId(pub AccountId, pub ClientOrderId);
+
+/// What is known about a client id in memory.
+#[derive(Clone, Copy, Debug)]
+pub struct ClientIdAnswer {
+    /// The order behind it.
+    pub order: Option<(MarketId, OrderId)>,
+    /// Whether the database may know more.
+    pub ask_database: bool,
+}
+
+/// Tells the ledger of a book, so that it can ask for a new epoch.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Attach(pub MarketId, pub Handle<OrderBook>);
+
+/// Asks whether commands are admitted, all markets being fenced.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsReady;

@@ -1,0 +1,265 @@
+//! Commands on their way into the log: what the book can check, what the ledger must reserve, and the proposal.
+
+use super::super::ledger::{Admit, Applicant, Need, Void};
+use super::super::tickets::next_ticket;
+use super::super::{Refused, Unavailable, answer_now};
+use super::waiting::{Outgoing, Parts, Waiting};
+use super::{Admitted, AmendOrder, Asked, Cancel, CancelAll, Command, Commands, OrderBook, Place, PlaceTogether};
+use crate::actors::event_log::Propose;
+use crate::domain::admission::Request;
+use crate::domain::entry::{Amend, MarketEntry};
+use crate::domain::ids::{AccountId, CurrencyId, OrderId, Ticket};
+use crate::domain::money::Amount;
+use crate::domain::order::{Kind, NewOrder, Reject, Side};
+use crate::domain::posting::Pair;
+use crate::domain::replica::MarketReplica;
+use crate::domain::time::Timestamp;
+use actix::prelude::*;
+
+/// A market buy by size may cost so much more than the book shows at admission, in percent.
+const SLIPPAGE_PERCENT: i128 = 10;
+
+impl Handler<Commands> for OrderBook {
+    type Result = ();
+
+    fn handle(&mut self, Commands(commands): Commands, _: &mut Self::Context) {
+        let mut applicants = Vec::with_capacity(commands.len());
+        let mut outgoing = Outgoing::default();
+        for command in commands {
+            if self.waiting.len() + applicants.len() + outgoing.waiting.len() >= self.parts.in_flight {
+                command.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                continue;
+            }
+            match command {
+                Command::Place(place) => applicants.extend(self.applicant(place)),
+                Command::Cancel(cancel) => self.cancel(cancel, &mut outgoing),
+                Command::CancelAll(cancel) => self.cancel_all(cancel, &mut outgoing),
+                Command::Amend(amend) => applicants.extend(self.amend(amend)),
+                Command::Together(batch) => applicants.extend(self.together(batch)),
+            }
+        }
+        self.propose(outgoing);
+        let Some(book) = self.this.lock().clone().filter(|_| !applicants.is_empty()) else { return };
+        let admit = Admit { applicants, stream: self.stream(), epoch: self.epoch, book };
+        if let Err(refused) = self.parts.ledger.offer(admit) {
+            for applicant in refused.message.applicants {
+                applicant.asked.refuse(Refused::Unavailable(Unavailable::Overloaded));
+            }
+        }
+    }
+}
+
+impl OrderBook {
+    /// Whether a further command can be taken now.
+    pub(super) fn ready(&self) -> Result<&MarketReplica, Refused> {
+        match &self.state {
+            Some(_) if self.waiting.len() >= self.parts.in_flight => Err(Refused::Unavailable(Unavailable::Overloaded)),
+            Some(state) if self.active => Ok(&state.replica),
+            _ => Err(Refused::Unavailable(Unavailable::Starting)),
+        }
+    }
+
+    pub(super) fn propose(&mut self, Outgoing { entries, waiting, holds }: Outgoing) {
+        if waiting.is_empty() {
+            return;
+        }
+        let count = waiting.len() as u32;
+        let proposal = Propose { stream: self.stream(), epoch: self.epoch, entries, count };
+        match self.parts.log.try_send(proposal) {
+            Ok(()) => self.waiting.extend(waiting),
+            Err(_) => {
+                self.void(holds);
+                for (_, waiting) in waiting {
+                    waiting.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                }
+            }
+        }
+    }
+
+    /// Tells the ledger that entries of these tickets will never be applied.
+    pub(super) fn void(&self, tickets: Vec<Ticket>) {
+        let _ = self.parts.ledger.try_send(Void { stream: self.stream(), tickets });
+    }
+
+    /// What the ledger must reserve for an order.
+    fn need(&self, replica: &MarketReplica, order: &NewOrder) -> Need {
+        let book = &replica.book;
+        match order.kind {
+            Kind::Limit { price, .. } => {
+                let worst = order.maker_fee.max(order.taker_fee);
+                Need::exactly(book.hold_for(order.side, price, order.size, worst))
+            }
+            Kind::Market { .. } if order.side == Side::Sell => Need::exactly(book.scale().base(order.size)),
+            Kind::Market { funds: Some(funds) } => Need::exactly(funds),
+            Kind::Market { funds: None } => {
+                let cost = match order.stop {
+                    Some(stop) => book.hold_for(Side::Buy, stop.price, order.size, order.taker_fee),
+                    None => book.cost_of(order.size, order.taker_fee),
+                };
+                Need { least: cost, most: Amount(cost.0 + cost.0 * SLIPPAGE_PERCENT / 100) }
+            }
+        }
+    }
+
+    fn request(&self, ticket: Ticket, account: AccountId, currency: CurrencyId, amount: Amount) -> Request {
+        Request { stream: self.stream(), ticket, epoch: self.epoch, account, currency, amount, client_id: None }
+    }
+
+    /// Fills in what the market says of a new order, and what it needs from the ledger.
+    fn prepare(&self, replica: &MarketReplica, order: &mut NewOrder) -> Need {
+        let config = replica.book.config();
+        (order.maker_fee, order.taker_fee) = (config.maker_fee, config.taker_fee);
+        if order.ticket == Ticket(0) {
+            order.ticket = next_ticket();
+        }
+        self.need(replica, order)
+    }
+
+    fn pair(replica: &MarketReplica) -> Pair {
+        let config = replica.book.config();
+        Pair { base: config.base, quote: config.quote }
+    }
+
+    /// The order with what it needs from the ledger, or none when it was refused.
+    fn applicant(&self, Place { mut order, reply }: Place) -> Option<Applicant> {
+        let replica = match self.ready() {
+            Ok(replica) => replica,
+            Err(why) => {
+                answer_now(reply, Err(why));
+                return None;
+            }
+        };
+        // The clock of the log cannot be known yet; a time that has just passed is caught by apply.
+        if let Err(reason) = replica.book.check(&order, Timestamp::ZERO) {
+            answer_now(reply, Err(Refused::Reject(reason)));
+            return None;
+        }
+        let need = self.prepare(replica, &mut order);
+        let currency = Self::pair(replica).held(order.side);
+        let request = self.request(order.ticket, order.account, currency, need.least);
+        let request = Request { client_id: order.client_id, ..request };
+        Some(Applicant { request, most: need.most, more: Vec::new(), asked: Asked::Place(order, reply) })
+    }
+
+    /// A change of an order with what it needs from the ledger, or none when it was refused.
+    fn amend(&self, AmendOrder { account, order, price, size, reply }: AmendOrder) -> Option<Applicant> {
+        let checked = self.ready().and_then(|replica| {
+            self.still_lives(replica, account, order)?;
+            let mut amend = Amend { ticket: next_ticket(), account, order, price, size, extra_hold: Amount::ZERO };
+            amend.extra_hold = replica.book.extra_hold_for(&amend);
+            replica.book.check_amend(&amend)?;
+            let side = replica.book.order(order).map(|record| record.side).ok_or(Reject::OrderNotFound)?;
+            let currency = Self::pair(replica).held(side);
+            Ok((self.request(amend.ticket, account, currency, amend.extra_hold), amend))
+        });
+        match checked {
+            Ok((request, amend)) => {
+                let asked = Asked::Amend(amend, reply);
+                Some(Applicant { request, most: request.amount, more: Vec::new(), asked })
+            }
+            Err(why) => {
+                answer_now(reply, Err(why));
+                None
+            }
+        }
+    }
+
+    /// An atomic batch with what its parts need from the ledger, or none when it was refused.
+    fn together(&self, PlaceTogether { mut batch, reply }: PlaceTogether) -> Option<Applicant> {
+        let checked = self.ready().and_then(|replica| {
+            let (book, pair) = (&replica.book, Self::pair(replica));
+            batch.ticket = next_ticket();
+            let mut requests = Vec::with_capacity(batch.amends.len() + batch.places.len());
+            let offset = batch.cancels.len();
+            for (at, amend) in batch.amends.iter_mut().enumerate() {
+                (amend.ticket, amend.account) = (next_ticket(), batch.account);
+                amend.extra_hold = book.extra_hold_for(amend);
+                let record = book.order(amend.order).filter(|record| record.account == batch.account);
+                let missing = Refused::Part((offset + at) as u32, Reject::OrderNotFound);
+                let currency = pair.held(record.ok_or(missing)?.side);
+                requests
+                    .push((self.request(amend.ticket, batch.account, currency, amend.extra_hold), amend.extra_hold));
+            }
+            for order in &mut batch.places {
+                order.ticket = Ticket(0);
+                // What is out of range has no price; it is refused below.
+                let sound = book.check_alone(order, Timestamp::ZERO).is_ok();
+                let need = if sound { self.prepare(replica, order) } else { Need::exactly(Amount::ZERO) };
+                let request = self.request(order.ticket, batch.account, pair.held(order.side), need.least);
+                requests.push((Request { client_id: order.client_id, ..request }, need.most));
+                order.hold = need.most;
+            }
+            book.check_atomic(&batch, Timestamp::ZERO).map_err(|(part, reason)| Refused::Part(part, reason))?;
+            Ok(requests)
+        });
+        match checked {
+            Ok(requests) => {
+                // The batch itself needs nothing; its ticket is what the others stand behind.
+                let request = self.request(batch.ticket, batch.account, Default::default(), Amount::ZERO);
+                let asked = Asked::Together(batch, reply);
+                Some(Applicant { request, most: Amount::ZERO, more: requests, asked })
+            }
+            Err(why) => {
+                answer_now(reply, Err(why));
+                None
+            }
+        }
+    }
+
+    /// Whether a user's order may still be canceled or changed. What is known to be over needs no entry in the log; the
+    /// outcome could only be the same.
+    fn still_lives(&self, replica: &MarketReplica, account: AccountId, order: OrderId) -> Result<(), Refused> {
+        if replica.book.order(order).is_some() {
+            return Ok(());
+        }
+        let known = (1..=replica.book.accepted_orders()).contains(&order.number);
+        let own = self.known(order).is_none_or(|record| record.account == account);
+        Err(Refused::Reject(if known && own { Reject::OrderDone } else { Reject::OrderNotFound }))
+    }
+
+    fn cancel(&self, Cancel { account, order, reply }: Cancel, outgoing: &mut Outgoing) {
+        if let Err(why) = self.ready().and_then(|replica| self.still_lives(replica, account, order)) {
+            return answer_now(reply, Err(why));
+        }
+        let ticket = next_ticket();
+        outgoing.add(&MarketEntry::Cancel { ticket, account, order }, Waiting::Cancel(order, reply));
+    }
+
+    fn cancel_all(&self, CancelAll { account, side, reply }: CancelAll, outgoing: &mut Outgoing) {
+        if let Err(why) = self.ready() {
+            return answer_now(reply, Err(why));
+        }
+        let ticket = next_ticket();
+        outgoing.add(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));
+    }
+}
+impl Handler<Admitted> for OrderBook {
+    type Result = ();
+
+    fn handle(&mut self, Admitted { asked, holds, epoch }: Admitted, _: &mut Self::Context) {
+        if !self.active || epoch != self.epoch {
+            self.void(holds);
+            for asked in asked {
+                asked.refuse(Refused::Unavailable(Unavailable::Starting));
+            }
+            return;
+        }
+        let mut outgoing = Outgoing::default();
+        for asked in asked {
+            match asked {
+                Asked::Place(order, reply) => {
+                    tracing::debug!(target: "agora::path", ticket = order.ticket.0, hold = order.hold.0, "admitted, proposed");
+                    outgoing.add(&MarketEntry::Place(order), Waiting::Place(reply));
+                }
+                Asked::Amend(amend, reply) => {
+                    outgoing.add(&MarketEntry::Amend(amend), Waiting::Amend(amend.order, reply));
+                }
+                Asked::Together(batch, reply) => {
+                    let parts = Box::new(Parts::of(&batch));
+                    outgoing.add(&MarketEntry::Atomic(batch), Waiting::Atomic(parts, reply));
+                }
+            }
+        }
+        self.propose(outgoing);
+    }
+}

@@ -1,0 +1,34 @@
+//! Time for a market in which nothing happens.
+//!
+//! Whatever is due at a time (the end of an order's life) happens with the first entry at or after it. When no entry
+//! comes, the active book proposes one that says nothing but that time has passed. The wall clock only decides when to
+//! propose; what happens is decided by the time that the log gives to the entry, on every node alike.
+
+use super::super::market_data::wall_clock;
+use super::OrderBook;
+use crate::actors::event_log::Propose;
+use crate::domain::codec::Coded;
+use crate::domain::entry::MarketEntry;
+use actix::prelude::*;
+use std::time::Duration;
+
+/// How often the book looks whether something is due.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+impl OrderBook {
+    pub(super) fn keep_time(&self, ctx: &mut Context<Self>) {
+        ctx.run_interval(LOOK_EVERY, |book, _| book.look_at_the_clock());
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let due = self.state.as_ref().and_then(|state| state.replica.book.next_due());
+        if !self.active || self.ticking || due.is_none_or(|due| due > wall_clock()) {
+            return;
+        }
+        let mut entries = Vec::new();
+        MarketEntry::Tick.encode(&mut entries);
+        let proposal = Propose { stream: self.stream(), epoch: self.epoch, entries, count: 1 };
+        // A log that is full brings entries anyway; a refusal is heard of through the port.
+        self.ticking = self.parts.log.try_send(proposal).is_ok();
+    }
+}

@@ -1,0 +1,135 @@
+//! What a committed batch does: apply, tell the ledger, tell market data, answer the callers.
+
+use super::super::ledger::AddOutcomes;
+use super::super::market_data::Publish;
+use super::super::{Refused, Unavailable};
+use super::waiting::Waiting;
+use super::{BatchDone, OrderBook};
+use crate::domain::event::Event;
+use crate::domain::ids::{OrderId, Ticket};
+use crate::domain::order::OrderRecord;
+use crate::domain::replica::MarketOutcomes;
+use crate::persistence::log::Committed;
+use actix::prelude::*;
+use std::sync::Arc;
+
+impl OrderBook {
+    /// Reads a batch and tells everybody.
+    ///
+    /// # Errors
+    /// When the actor has to stop; it has said why.
+    pub(super) fn committed(&mut self, committed: Committed, ctx: &mut Context<Self>) -> Result<(), ()> {
+        let Some(state) = &mut self.state else { return Ok(()) };
+        let berth = &self.parts.berth;
+        let Committed { position, batch } = committed.clone();
+        if position <= state.position {
+            return Ok(());
+        }
+        berth.begin(self.lifeline.incarnation(), committed);
+        let read = state.replica.read_each(&batch, |sequence| berth.applying(sequence));
+        berth.applied();
+        state.position = position;
+        let outcomes = match read {
+            Ok(Some(outcomes)) => Arc::new(outcomes),
+            Ok(None) => {
+                berth.done(self.lifeline.incarnation(), position);
+                return Ok(());
+            }
+            Err(error) => {
+                self.lifeline.fail(format!("batch {} of epoch {}: {error}", batch.number, batch.epoch));
+                ctx.stop();
+                return Err(());
+            }
+        };
+        self.lifeline.hazard();
+        // The ledger hears first, so that whoever is answered below finds its balances changed.
+        if let Err(why) = self.parts.ledger.try_send(AddOutcomes(outcomes.clone())) {
+            self.lifeline.fail(format!("the ledger did not take outcomes: {why}"));
+            ctx.stop();
+            return Err(());
+        }
+        self.lifeline.hazard();
+        if let Err(why) = self.parts.data.try_send(Publish(outcomes.clone())) {
+            // Market data notices the hole and rebuilds itself from the log.
+            tracing::warn!(%why, market = self.parts.market.0, "market data did not take outcomes");
+        }
+        state.recent.add(&outcomes, position);
+        berth.forget(state.recent.forgotten());
+        if outcomes.marker && outcomes.epoch == self.epoch {
+            self.active = true;
+            self.parts.berth.works();
+        }
+        self.parts.berth.done(self.lifeline.incarnation(), position);
+        if outcomes.epoch == self.epoch {
+            self.ticking = false;
+            self.answer(&outcomes);
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, outcomes: &MarketOutcomes) {
+        for (sequence, ticket, events) in outcomes.by_entry() {
+            tracing::debug!(target: "agora::path", ticket = ticket.0, entry = sequence.0, events = events.len(), "applied");
+            let Some(waiting) = self.waiting.remove(&ticket) else { continue };
+            let refusal = events.iter().find_map(|event| refusal(event, ticket));
+            match (waiting, refusal) {
+                (waiting, Some(why)) => waiting.refuse(why),
+                (Waiting::Place(reply), None) => {
+                    let _ = reply.send(self.placed(events, ticket).ok_or(UNKNOWN));
+                }
+                (Waiting::Cancel(order, reply), None) => {
+                    let _ = reply.send(Ok(order));
+                }
+                (Waiting::CancelAll(reply), None) => {
+                    let canceled = events.iter().filter_map(|event| match event {
+                        Event::Done(done) if done.ticket == ticket => Some(done.id),
+                        _ => None,
+                    });
+                    let _ = reply.send(Ok(canceled.collect()));
+                }
+                (Waiting::Amend(order, reply), None) => {
+                    let _ = reply.send(self.known(order).ok_or(UNKNOWN));
+                }
+                (Waiting::Atomic(parts, reply), None) => {
+                    let amended = parts.amends.iter().map(|order| self.known(*order)).collect::<Option<Vec<_>>>();
+                    let placed = parts.places.iter().map(|ticket| self.placed(events, *ticket)).collect::<Option<_>>();
+                    let done = amended.zip(placed);
+                    let done = done.map(|(amended, placed)| BatchDone { canceled: parts.cancels, amended, placed });
+                    let _ = reply.send(done.ok_or(UNKNOWN));
+                }
+            }
+        }
+    }
+
+    /// The order that was accepted with this ticket, as it stands now.
+    fn placed(&self, events: &[Event], ticket: Ticket) -> Option<OrderRecord> {
+        let accepted = events.iter().find_map(|event| match event {
+            Event::Accepted(id, order) if order.ticket == ticket => Some(*id),
+            _ => None,
+        });
+        self.known(accepted?)
+    }
+
+    /// An order that lives, or ended a short while ago.
+    pub(super) fn known(&self, id: OrderId) -> Option<OrderRecord> {
+        let state = self.state.as_ref()?;
+        state.replica.book.order(id).or_else(|| state.recent.order(id))
+    }
+}
+
+const UNKNOWN: Refused = Refused::Unavailable(Unavailable::OutcomeUnknown);
+
+/// Why the entry with this ticket did nothing, if this event says so.
+fn refusal(event: &Event, ticket: Ticket) -> Option<Refused> {
+    match event {
+        Event::Rejected { ticket: other, reason, .. } | Event::Refused { ticket: other, reason, .. }
+            if *other == ticket =>
+        {
+            Some(Refused::Reject(*reason))
+        }
+        Event::BatchRefused { ticket: other, part, reason, .. } if *other == ticket => {
+            Some(Refused::Part(*part, *reason))
+        }
+        _ => None,
+    }
+}

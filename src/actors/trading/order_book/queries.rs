@@ -1,0 +1,53 @@
+//! What an order book answers from memory.
+
+use super::{FullBook, GetFills, GetFullBook, GetOrder, GetOrders, GetSequence, OrderBook, OrdersOf};
+use crate::domain::order::Side;
+use actix::prelude::*;
+
+impl Handler<GetOrder> for OrderBook {
+    type Result = MessageResult<GetOrder>;
+
+    fn handle(&mut self, GetOrder(id): GetOrder, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.known(id))
+    }
+}
+
+impl Handler<GetOrders> for OrderBook {
+    type Result = MessageResult<GetOrders>;
+
+    fn handle(&mut self, GetOrders(account): GetOrders, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.as_ref().map_or_else(OrdersOf::default, |state| OrdersOf {
+            live: state.replica.book.orders_of(account).collect(),
+            ended: state.recent.orders_of(account),
+        }))
+    }
+}
+
+impl Handler<GetFills> for OrderBook {
+    type Result = MessageResult<GetFills>;
+
+    fn handle(&mut self, GetFills(account): GetFills, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.as_ref().map(|state| state.recent.fills_of(account)).unwrap_or_default())
+    }
+}
+
+impl Handler<GetFullBook> for OrderBook {
+    type Result = MessageResult<GetFullBook>;
+
+    fn handle(&mut self, _: GetFullBook, _: &mut Self::Context) -> Self::Result {
+        let full = self.state.as_ref().map(|state| FullBook {
+            sequence: state.replica.book.feed_sequence(),
+            bids: state.replica.book.resting(Side::Buy).collect(),
+            asks: state.replica.book.resting(Side::Sell).collect(),
+        });
+        MessageResult(full.unwrap_or_default())
+    }
+}
+
+impl Handler<GetSequence> for OrderBook {
+    type Result = MessageResult<GetSequence>;
+
+    fn handle(&mut self, _: GetSequence, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.as_ref().map(|state| state.replica.stream.sequence).unwrap_or_default())
+    }
+}

@@ -1,0 +1,63 @@
+//! Callers whose entries are on their way through the log.
+
+use super::super::Refused;
+use super::{BatchDone, Reply};
+use crate::domain::codec::Coded;
+use crate::domain::entry::{Atomic, MarketEntry};
+use crate::domain::ids::{OrderId, Ticket};
+use crate::domain::order::OrderRecord;
+
+/// Who waits for the outcome of one entry.
+pub(super) enum Waiting {
+    Place(Reply<OrderRecord>),
+    Cancel(OrderId, Reply<OrderId>),
+    CancelAll(Reply<Vec<OrderId>>),
+    Amend(OrderId, Reply<OrderRecord>),
+    Atomic(Box<Parts>, Reply<BatchDone>),
+}
+
+/// What an atomic batch is made of.
+pub(super) struct Parts {
+    pub cancels: Vec<OrderId>,
+    pub amends: Vec<OrderId>,
+    pub places: Vec<Ticket>,
+}
+
+impl Parts {
+    pub fn of(batch: &Atomic) -> Parts {
+        Parts {
+            cancels: batch.cancels.clone(),
+            amends: batch.amends.iter().map(|amend| amend.order).collect(),
+            places: batch.places.iter().map(|order| order.ticket).collect(),
+        }
+    }
+}
+
+impl Waiting {
+    pub fn refuse(self, why: Refused) {
+        // A caller that hung up does not want the answer; that is its right.
+        let _ = match self {
+            Waiting::Place(reply) | Waiting::Amend(_, reply) => reply.send(Err(why)).is_ok(),
+            Waiting::Cancel(_, reply) => reply.send(Err(why)).is_ok(),
+            Waiting::CancelAll(reply) => reply.send(Err(why)).is_ok(),
+            Waiting::Atomic(_, reply) => reply.send(Err(why)).is_ok(),
+        };
+    }
+}
+
+/// Entries that are about to be proposed together, with who waits for each.
+#[derive(Default)]
+pub(super) struct Outgoing {
+    pub entries: Vec<u8>,
+    pub waiting: Vec<(Ticket, Waiting)>,
+    /// The tickets of all holds that were taken for them.
+    pub holds: Vec<Ticket>,
+}
+
+impl Outgoing {
+    pub fn add(&mut self, entry: &MarketEntry, waiting: Waiting) {
+        entry.encode(&mut self.entries);
+        self.waiting.push((entry.ticket(), waiting));
+        entry.holds(|ticket| self.holds.push(ticket));
+    }
+}

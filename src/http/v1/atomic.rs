@@ -1,0 +1,127 @@
+//! `POST /orders/atomic`: cancels, amends and orders of one product that happen together or not at all.
+//!
+//! The WebSocket (`http/ws/entry.rs`, a `batch` with `atomic`) and REST share these lines.
+
+use super::amend::AmendBody;
+use super::batch::{Outcome, Read, check_count, understand};
+use super::new_order::NewOrderBody;
+use super::orders::named;
+use crate::actors::trading::{Market, Refused};
+use crate::domain::admission::Known;
+use crate::domain::entry::{Amend, Atomic};
+use crate::domain::ids::{AccountId, Ticket};
+use crate::domain::money::Amount;
+use crate::domain::order::{Kind, Reject};
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::http::{AppState, ids, wire};
+use actix_web::{HttpResponse, web};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The body.
+#[derive(Debug, Deserialize)]
+pub struct AtomicBody<'a> {
+    #[serde(default)]
+    cancel: Vec<String>,
+    #[serde(default)]
+    amend: Vec<AmendBody>,
+    #[serde(default, borrow)]
+    place: Vec<NewOrderBody<'a>>,
+}
+
+/// What an atomic batch did, part by part.
+#[derive(Debug, Serialize)]
+pub struct Together {
+    cancel: Vec<Outcome>,
+    amend: Vec<Outcome>,
+    place: Vec<Outcome>,
+}
+
+/// The one market of all parts.
+#[derive(Default)]
+struct OneMarket(Option<Arc<Market>>);
+
+impl OneMarket {
+    fn is(&mut self, market: &Arc<Market>) -> Result<(), ApiError> {
+        match &self.0 {
+            Some(other) if other.id != market.id => {
+                Err(ApiError::bad_request("invalid_batch", "all parts of an atomic batch are of one product"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.0 = Some(market.clone());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Carries an atomic batch out. Parts are counted from 0: cancels, then amends, then orders.
+///
+/// # Errors
+/// Why the part that the error names cannot be done; nothing was done then.
+pub async fn carry_out(
+    state: &AppState,
+    account: AccountId,
+    cancel: &[String],
+    amend: Vec<AmendBody>,
+    place: Vec<Read>,
+) -> Result<Together, ApiError> {
+    check_count(cancel.len() + amend.len() + place.len())?;
+    let mut one = OneMarket::default();
+    let mut batch = Atomic { account, ..Atomic::default() };
+    let mut part = 0;
+    for name in cancel {
+        let found = named(state, account, name).await.and_then(|found| {
+            let (market, order) = found.ok_or(Reject::OrderNotFound)?;
+            one.is(state.trading.market_by_id(market).ok_or(Reject::OrderNotFound)?)?;
+            Ok(order)
+        });
+        batch.cancels.push(found.map_err(|error| error.of_part(part))?);
+        part += 1;
+    }
+    for body in amend {
+        let read = body.read(state, account, None).await;
+        let change = read.and_then(|change| one.is(&change.market).map(|()| change));
+        let change = change.map_err(|error| error.of_part(part))?;
+        let (ticket, extra_hold) = (Ticket(0), Amount::ZERO);
+        let (order, price, size) = (change.order, change.price, change.size);
+        batch.amends.push(Amend { ticket, account, order, price, size, extra_hold });
+        part += 1;
+    }
+    for read in place {
+        let read = read.and_then(|(market, order)| one.is(&market).map(|()| order));
+        batch.places.push(read.map_err(|error| error.of_part(part))?);
+        part += 1;
+    }
+    let market = one.0.ok_or_else(ApiError::not_found)?;
+    let by_funds = |part: u32| {
+        let place = (part as usize).checked_sub(batch.cancels.len() + batch.amends.len());
+        let order = place.and_then(|place| batch.places.get(place));
+        order.is_some_and(|order| matches!(order.kind, Kind::Market { funds: Some(_) }))
+    };
+    match state.trading.together(&market, batch.clone()).await {
+        Ok(done) => Ok(Together {
+            cancel: done.canceled.iter().map(|order| Outcome::canceled(market.id, *order)).collect(),
+            amend: done.amended.iter().map(|record| Outcome::placed(&market, record)).collect(),
+            place: done.placed.iter().map(|record| Outcome::placed(&market, record)).collect(),
+        }),
+        Err(Refused::Part(part, reject)) => Err(wire::explain(reject, &market, by_funds(part)).of_part(part)),
+        // Atomic as it is, a repeat of a batch whose answer was lost tells by this that all of it was done.
+        Err(Refused::PartRepeat(part, Known::Order(market, order))) => {
+            let message = format!("the client_oid is that of order {}", ids::order(market, order));
+            Err(ApiError::bad_request("client_oid_taken", message).of_part(part))
+        }
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// `POST /orders/atomic`.
+pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Result<HttpResponse, ApiError> {
+    let AtomicBody { cancel, amend, place } = serde_json::from_slice(&body)
+        .map_err(|error| ApiError::bad_request("invalid_body", format!("the body is not a valid batch: {error}")))?;
+    let account = user.0.user;
+    let place = place.into_iter().map(|body| understand(&state, account, body)).collect();
+    Ok(HttpResponse::Ok().json(carry_out(&state, account, &cancel, amend, place).await?))
+}
