@@ -104,7 +104,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         meter: meter.clone(),
         currencies: venue.ledger.ledger.currencies().to_vec(),
         markets: venue.ledger.ledger.markets().to_vec(),
-        recovery: Arc::new(Recovery::new(reader, snapshots, venue, caught_up)),
+        recovery: Arc::new(Recovery::new(reader, snapshots, venue, caught_up, settings.client_ids_in_memory)),
         newest_epoch: newest_epoch.max(chat_foundation.follower.newest_epoch()),
         newest_time,
         role: role.clone(),

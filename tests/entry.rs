@@ -217,17 +217,17 @@ fn an_order_that_shrinks_keeps_its_place_and_any_other_change_loses_it() {
     let second = place(&mut client, buy("1000.00"));
 
     let (status, changed) = patch(&mut client, &first, &json!({"size": "0.004000"}));
-    assert_eq!((status, changed["size"].as_str()), (200, Some("0.004000")), "{changed}");
+    assert_eq!((status, changed["size"].as_str()), (200, Some("0.004")), "{changed}");
     assert_eq!(queue(&mut client, "bids", "1000.00"), [first.clone(), second.clone()], "smaller: it stays");
     let (status, changed) = patch(&mut client, &first, &json!({"size": "0.020000"}));
-    assert_eq!((status, changed["size"].as_str()), (200, Some("0.020000")), "{changed}");
+    assert_eq!((status, changed["size"].as_str()), (200, Some("0.02")), "{changed}");
     assert_eq!(queue(&mut client, "bids", "1000.00"), [second.clone(), first.clone()], "larger: to the end");
 
     // Over the socket, by the client's own id or by ours.
     let mut desk = Desk::open(&server, &client);
     let moved = desk.ask(json!({"type": "amend", "request_id": 1, "order_id": second, "price": "1001.00"}));
     assert_eq!((moved["type"].as_str(), moved["result"]["order_id"].as_str()), (Some("amended"), Some(&*second)));
-    assert_eq!(queue(&mut client, "bids", "1001.00"), [second.clone()]);
+    assert_eq!(queue(&mut client, "bids", "1001.00"), std::slice::from_ref(&second));
     assert_eq!(order(&mut client, &second)["price"], "1001.00");
 
     // What is reserved follows: 0.02 at 1000 and 0.01 at 1001, with the fee that may be due.
@@ -312,7 +312,7 @@ fn an_atomic_batch_happens_as_a_whole_or_not_at_all() {
     assert_eq!(done["cancel"][0]["order_id"], ask.as_str());
     assert_eq!(done["amend"][0]["order_id"], bid.as_str());
     assert_eq!((&done["place"][0]["client_oid"], &done["place"][1]["status"]), (&json!(oid), &json!("open")));
-    assert_eq!(order(&mut client, &bid)["size"], "0.005000");
+    assert_eq!(order(&mut client, &bid)["size"], "0.005");
     assert_eq!(open_orders(&mut client).len(), 3);
 
     // A repeat says that it was done, and does nothing.
@@ -366,4 +366,55 @@ fn an_order_with_an_end_is_over_then_though_nothing_else_happens() {
     let trace = client.get(&format!("/orders/{id}/trace"));
     let last = trace["events"].as_array().unwrap().last().unwrap().clone();
     assert_eq!((last["type"].as_str(), last["reason"].as_str()), (Some("done"), Some("expired")));
+}
+
+/// A repeat gives the first order, also when memory has forgotten its id, in another process, and in every manner of
+/// placing orders.
+#[test]
+fn a_client_id_names_its_first_order_for_ever() {
+    let data = tempfile::tempdir().unwrap();
+    let more = ["--client-ids-in-memory", "20"];
+    let oid = |n: u32| format!("6f9619ff-8b86-4011-b42d-{n:012}");
+    let named = |n: u32, price: &str| {
+        let mut order = buy(price);
+        order["client_oid"] = oid(n).into();
+        order
+    };
+    let (token, first) = {
+        let server = Server::start_with(data.path(), &more);
+        let mut client = Client::sign_up(&server, "forever@example.org");
+        let first: Vec<String> = (0..30).map(|n| place(&mut client, named(n, "100.00"))).collect();
+        let body = json!({"orders": (30..90).map(|n| named(n, "100.00")).collect::<Vec<_>>()}).to_string();
+        assert_eq!(client.send("POST", "/orders/batch", body.as_bytes()).unwrap().status, 200);
+        // What was asked for does not matter: an id is an id.
+        let again: Vec<String> = (0..30).map(|n| place(&mut client, named(n, "200.00"))).collect();
+        assert_eq!(again, first);
+        assert_eq!(open_orders(&mut client).len(), 90);
+        for id in &first[..10] {
+            client.send("DELETE", &format!("/orders/{id}"), b"").unwrap();
+        }
+        (client.token.clone(), first)
+    };
+    let server = Server::start_with(data.path(), &more);
+    let mut client = server.client(&token);
+    for n in 0..30 {
+        assert_eq!(place(&mut client, named(n, "300.00")), first[n as usize], "order {n} after a restart");
+        assert_eq!(client.get(&format!("/orders/client:{}", oid(n)))["id"], first[n as usize].as_str());
+    }
+    let body = json!({"orders": (0..30).map(|n| named(n, "300.00")).collect::<Vec<_>>()}).to_string();
+    let answer = client.send("POST", "/orders/batch", body.as_bytes()).unwrap().json();
+    let ids: Vec<_> = answer.as_array().unwrap().iter().map(|o| o["order_id"].as_str().unwrap_or_default()).collect();
+    assert_eq!(ids, first);
+    let mut desk = Desk::open(&server, &client);
+    let answer = desk.ask(json!({"type": "place", "request_id": 1, "order": named(3, "300.00")}));
+    assert_eq!(answer["result"]["order_id"], first[3].as_str(), "{answer}");
+    let batch = json!({"place": [buy("100.00"), named(4, "300.00")]}).to_string();
+    let answer = client.send("POST", "/orders/atomic", batch.as_bytes()).unwrap().json();
+    assert_eq!((&answer["code"], &answer["part"]), (&json!("client_oid_taken"), &json!(1)), "{answer}");
+    // Somebody else's ids are their own.
+    let mut other = Client::sign_up(&server, "other@example.org");
+    assert!(!first.contains(&place(&mut other, named(3, "300.00"))));
+    assert_eq!(open_orders(&mut client).len(), 80);
+    // New ids are new.
+    assert!(!first.contains(&place(&mut client, named(1_000, "100.00"))));
 }

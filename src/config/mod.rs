@@ -76,6 +76,9 @@ pub struct ServeConfig {
     /// The most commands of one market that may be on their way through the log; beyond, they are refused with 503.
     #[arg(long, env = "AGORA_MARKET_IN_FLIGHT", value_name = "COMMANDS", default_value_t = 8_192)]
     pub market_in_flight: usize,
+    /// Client order ids that are remembered with their orders; older ones are looked up in the database.
+    #[arg(long, env = "AGORA_CLIENT_IDS_IN_MEMORY", value_name = "IDS", default_value_t = crate::domain::client_ids::REMEMBERED)]
+    pub client_ids_in_memory: usize,
     /// Redis.
     #[command(flatten)]
     pub redis: RedisConfig,

@@ -29,6 +29,8 @@ pub enum Known {
     InFlight,
     /// This order.
     Order(MarketId, OrderId),
+    /// Perhaps an order of long ago: the database has to be asked.
+    Forgotten,
 }
 
 /// Pending holds, and the client order ids that are on their way.
@@ -57,6 +59,8 @@ pub struct Request {
     pub amount: Amount,
     /// The client's id of the order, if it has one.
     pub client_id: Option<ClientOrderId>,
+    /// How many ids were forgotten when the database was asked for this one and did not know it.
+    pub vouched: Option<u64>,
 }
 
 /// Why a request was not admitted.
@@ -74,13 +78,17 @@ impl Admission {
     /// # Errors
     /// [`Refusal`]; nothing is kept then.
     pub fn admit(&mut self, ledger: &Ledger, client_ids: &ClientIds, request: Request) -> Result<(), Refusal> {
-        let Request { stream, ticket, epoch, account, currency, amount, client_id } = request;
+        let Request { stream, ticket, epoch, account, currency, amount, client_id, vouched } = request;
         if let Some(id) = client_id {
             if let Some((market, order)) = client_ids.get(account, id) {
                 return Err(Refusal::Repeat(Known::Order(market, order)));
             }
             if self.in_flight.contains(&(account, id)) {
                 return Err(Refusal::Repeat(Known::InFlight));
+            }
+            let is_vouched_for = vouched.is_some_and(|forgotten| client_ids.still_counts(forgotten));
+            if !is_vouched_for && client_ids.may_be_forgotten(account, id) {
+                return Err(Refusal::Repeat(Known::Forgotten));
             }
         }
         if !ledger.is_open(account) {

@@ -273,6 +273,47 @@ pub fn by_client_id(
     row.map(|row| row.record()).transpose()
 }
 
+/// What the database says of a client id of long ago.
+#[derive(Clone, Debug)]
+pub enum OldId {
+    /// It is this order's.
+    Order(MarketId, OrderId),
+    /// No order ever had it.
+    Free,
+    /// The database does not have every order yet that it would have to know.
+    Behind,
+}
+
+/// Looks for an id that memory may have forgotten; `newest` are the newest forgotten orders of all markets.
+///
+/// # Errors
+/// Those of the database.
+pub fn old_client_id(
+    connection: &mut Connection,
+    account: AccountId,
+    id: ClientOrderId,
+    newest: &[(MarketId, u64)],
+) -> QueryResult<OldId> {
+    if let Some((market, record)) = by_client_id(connection, account, id)? {
+        return Ok(OldId::Order(market, record.id));
+    }
+    for (market, number) in newest {
+        let of_market = orders::market.eq(i32::from(market.0)).and(orders::number.ge(stored(*number)));
+        let there: Option<i64> = orders::table
+            .filter(of_market)
+            .order(orders::number.asc())
+            .select(orders::number)
+            .first(connection)
+            .optional()?;
+        if there.is_none() {
+            return Ok(OldId::Behind);
+        }
+    }
+    // It may have been written between the two looks.
+    let again = by_client_id(connection, account, id)?;
+    Ok(again.map_or(OldId::Free, |(market, record)| OldId::Order(market, record.id)))
+}
+
 /// A user's orders, newest first.
 ///
 /// # Errors

@@ -337,7 +337,8 @@ impl World {
         let spendable = self.admission.spendable(&self.real.ledger, account, currency);
         same!(spendable.0, self.bank.spendable(account, currency), "what {account:?} may spend");
         let amount_held = Amount(amount);
-        let request = Request { stream, ticket, epoch: EPOCH, account, currency, amount: amount_held, client_id };
+        let request =
+            Request { stream, ticket, epoch: EPOCH, account, currency, amount: amount_held, client_id, vouched: None };
         let is = self.admission.admit(&self.real.ledger, &self.taken, request);
         same!(is, should, "the admission of {request:?}");
         if is.is_err() {

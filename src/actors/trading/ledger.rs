@@ -229,7 +229,7 @@ impl LedgerActor {
         }
         if let Some((ticket, account, currency, amount)) = needs(&entry) {
             let (stream, epoch) = (StreamId::Ledger, self.epoch);
-            let request = Request { stream, ticket, epoch, account, currency, amount, client_id: None };
+            let request = Request { stream, ticket, epoch, account, currency, amount, client_id: None, vouched: None };
             if let Err(Refusal::Reject(reason)) = self.admission.admit(&replica.ledger, &replica.client_ids, request) {
                 return answer_now(reply, Err(Refused::Reject(reason)));
             }
@@ -503,10 +503,12 @@ impl Handler<FindClientId> for LedgerActor {
 
     fn handle(&mut self, FindClientId(account, id): FindClientId, _: &mut Self::Context) -> Self::Result {
         let ids: Option<&ClientIds> = self.replica().map(|replica| &replica.client_ids);
-        MessageResult(ClientIdAnswer {
-            order: ids.and_then(|ids| ids.get(account, id)),
-            ask_database: ids.is_none_or(ClientIds::has_forgotten),
-        })
+        let order = ids.and_then(|ids| ids.get(account, id));
+        let asks = |ids: &&ClientIds| order.is_none() && ids.may_be_forgotten(account, id);
+        let forgotten = ids
+            .filter(asks)
+            .map(|ids| ForgottenIds { count: ids.forgotten(), newest: ids.newest_forgotten().collect() });
+        MessageResult(ClientIdAnswer { starting: ids.is_none(), order, forgotten })
     }
 }
 

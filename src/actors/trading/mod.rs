@@ -258,7 +258,29 @@ impl Trading {
         }
     }
 
-    async fn place_here(&self, market: &Market, mut order: NewOrder) -> Result<OrderRecord, Refused> {
+    /// The same for an order whose client id the database did not know when memory had forgotten so many
+    /// ([`ledger::ForgottenIds::count`]).
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn place_vouched(
+        &self,
+        market: &Market,
+        order: NewOrder,
+        forgotten: Option<u64>,
+    ) -> Result<OrderRecord, Refused> {
+        match self.perform(Command::PlaceVouched(market.id, order, forgotten)).await? {
+            Done::Placed(record) => Ok(record),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn place_here(
+        &self,
+        market: &Market,
+        mut order: NewOrder,
+        vouched: Option<u64>,
+    ) -> Result<OrderRecord, Refused> {
         let mut patience = 50;
         loop {
             order.ticket = next_ticket();
@@ -266,7 +288,7 @@ impl Trading {
             let span =
                 tracing::debug_span!(target: "agora::path", "order", ticket = order.ticket.0, market = market.id.0);
             let asked = Instant::now();
-            let outcome = command(market, |reply| Place { order, reply }).instrument(span.clone()).await;
+            let outcome = command(market, |reply| Place { order, vouched, reply }).instrument(span.clone()).await;
             match &outcome {
                 Ok(record) => {
                     self.inner.acknowledged.observe(asked.elapsed());
@@ -355,19 +377,25 @@ impl Trading {
         asked.map_err(|refused| market.explain(refused))
     }
 
-    /// Carries out cancels, amends and new orders of one user in one market together or not at all.
+    /// Carries out cancels, amends and new orders of one user in one market together or not at all. `vouched` as in
+    /// [`Trading::place_vouched`], for all its client ids.
     ///
     /// # Errors
     /// [`Refused`]; nothing of it was done then, unless the outcome is unknown.
-    pub async fn together(&self, market: &Market, batch: Atomic) -> Result<BatchDone, Refused> {
-        match self.perform(Command::Together(market.id, Box::new(batch))).await? {
+    pub async fn together(&self, market: &Market, batch: Atomic, vouched: Option<u64>) -> Result<BatchDone, Refused> {
+        match self.perform(Command::Together(market.id, Box::new(batch), vouched)).await? {
             Done::Together(done) => Ok(done),
             _ => Err(Unavailable::OutcomeUnknown.into()),
         }
     }
 
-    async fn together_here(&self, market: &Market, batch: Box<Atomic>) -> Result<BatchDone, Refused> {
-        let asked = command(market, |reply| PlaceTogether { batch, reply }).await;
+    async fn together_here(
+        &self,
+        market: &Market,
+        batch: Box<Atomic>,
+        vouched: Option<u64>,
+    ) -> Result<BatchDone, Refused> {
+        let asked = command(market, |reply| PlaceTogether { batch, vouched, reply }).await;
         asked.map_err(|refused| market.explain(refused))
     }
 

@@ -96,7 +96,7 @@ impl Trading {
         if self.is_elsewhere() {
             return join_all(orders.iter().map(|(market, order)| self.place(market, *order))).await;
         }
-        let make = |order: NewOrder| move |reply| Command::Place(Place { order, reply });
+        let make = |order: NewOrder| move |reply| Command::Place(Place { order, vouched: None, reply });
         let mut outcomes = together(orders.iter().map(|(market, order)| (market, make(*order)))).await;
         for ((market, order), outcome) in orders.iter().zip(&mut outcomes) {
             // The first order with this client id is on its way still, perhaps in this very batch.

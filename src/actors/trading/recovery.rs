@@ -34,6 +34,8 @@ pub enum RecoveryError {
 pub struct Recovery {
     reader: Arc<dyn LogReader>,
     snapshots: Snapshots,
+    /// How many client order ids the ledger remembers with their orders.
+    client_ids: usize,
     seed: Mutex<Seed>,
 }
 
@@ -140,7 +142,14 @@ pub fn catch_up(
 impl Recovery {
     /// A recovery from this log and these snapshots. `venue` is the state at `position`, the log's
     /// end, for the first incarnation of each actor.
-    pub fn new(reader: Arc<dyn LogReader>, snapshots: Snapshots, venue: Venue, position: Position) -> Recovery {
+    pub fn new(
+        reader: Arc<dyn LogReader>,
+        snapshots: Snapshots,
+        mut venue: Venue,
+        position: Position,
+        client_ids: usize,
+    ) -> Recovery {
+        venue.ledger.client_ids.keep(client_ids);
         let mut seed =
             Seed { position, ledger: Some(venue.ledger), books: Vec::new(), data: Vec::new(), faults: Vec::new() };
         for market in venue.markets {
@@ -148,7 +157,7 @@ impl Recovery {
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
         }
-        Recovery { reader, snapshots, seed: Mutex::new(seed) }
+        Recovery { reader, snapshots, client_ids, seed: Mutex::new(seed) }
     }
 
     /// The entry that stopped a market already while the program started.
@@ -217,7 +226,9 @@ impl Recovery {
     /// # Errors
     /// [`RecoveryError`].
     pub(super) fn ledger_at_end(&self) -> Result<(LedgerReplica, Position), RecoveryError> {
-        self.venue(Until::End, &mut Silent).map(|(venue, position)| (venue.ledger, position))
+        let (mut venue, position) = self.venue(Until::End, &mut Silent)?;
+        venue.ledger.client_ids.keep(self.client_ids);
+        Ok((venue.ledger, position))
     }
 
     /// A book: the state up to what was told, if anything was, and the batches after it.

@@ -33,7 +33,9 @@ pub enum Command {
     /// Changes a live order's price and size.
     Amend(MarketId, AccountId, OrderId, Option<Price>, Option<Size>),
     /// Carries out an atomic batch.
-    Together(MarketId, Box<Atomic>),
+    Together(MarketId, Box<Atomic>, Option<u64>),
+    /// Places an order whose client id the database did not know.
+    PlaceVouched(MarketId, NewOrder, Option<u64>),
 }
 
 /// What a command did.
@@ -124,7 +126,10 @@ impl Trading {
     async fn perform_here(&self, command: Command) -> Result<Done, Refused> {
         let market = |id| self.market_by_id(id).cloned().ok_or(Refused::Unavailable(Unavailable::Starting));
         Ok(match command {
-            Command::Place(id, order) => Done::Placed(self.place_here(&*market(id)?, order).await?),
+            Command::Place(id, order) => Done::Placed(self.place_here(&*market(id)?, order, None).await?),
+            Command::PlaceVouched(id, order, vouched) => {
+                Done::Placed(self.place_here(&*market(id)?, order, vouched).await?)
+            }
             Command::Cancel(id, account, order) => {
                 Done::Canceled(self.cancel_here(&*market(id)?, account, order).await?)
             }
@@ -135,7 +140,9 @@ impl Trading {
             Command::Amend(id, account, order, price, size) => {
                 Done::Placed(self.amend_here(&*market(id)?, account, order, (price, size)).await?)
             }
-            Command::Together(id, batch) => Done::Together(self.together_here(&*market(id)?, batch).await?),
+            Command::Together(id, batch, vouched) => {
+                Done::Together(self.together_here(&*market(id)?, batch, vouched).await?)
+            }
         })
     }
 
@@ -151,7 +158,8 @@ impl Trading {
             | Command::Cancel(id, ..)
             | Command::CancelAll(id, ..)
             | Command::Amend(id, ..)
-            | Command::Together(id, _) => self.market_by_id(*id),
+            | Command::PlaceVouched(id, ..)
+            | Command::Together(id, ..) => self.market_by_id(*id),
             Command::Ledger(_) => None,
         };
         let waited = match book.map(|market: &std::sync::Arc<Market>| market.book.send(GetSequence)) {

@@ -46,7 +46,10 @@ impl Book {
                         }
                     }
                 }
-                MarketEntry::CancelAll { .. } | MarketEntry::Configure(_) | MarketEntry::Tick => {}
+                MarketEntry::CancelAll { .. }
+                | MarketEntry::Configure(_)
+                | MarketEntry::Tick
+                | MarketEntry::Atomic(_) => {}
             }
         }
         let seen = neighbours.iter().flatten().fold(0, |seen, slot| seen ^ self.number_at(*slot));

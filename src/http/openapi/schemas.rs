@@ -61,7 +61,7 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
         "Reason": {"type": "string", "enum": codes, "description": rules.join("\n")},
     });
     let tables: &[(&str, &[&str])] = &[
-        ("Error", &["*message text", "*code text"]),
+        ("Error", &["*message text", "*code text", "part int"]),
         ("Time", &["*iso time", "*epoch number"]),
         (
             "Currency",
@@ -152,6 +152,7 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
                 "funds amount",
                 "time_in_force GTC|GTT|IOC|FOK",
                 "cancel_after min|hour|day",
+                "expire_time time",
                 "post_only bool",
                 "stop loss|entry",
                 "stop_price amount",

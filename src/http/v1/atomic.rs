@@ -4,12 +4,13 @@
 
 use super::amend::AmendBody;
 use super::batch::{Outcome, Read, check_count, understand};
+use super::client_ids::{self, Holder};
 use super::new_order::NewOrderBody;
 use super::orders::named;
 use crate::actors::trading::{Market, Refused};
 use crate::domain::admission::Known;
 use crate::domain::entry::{Amend, Atomic};
-use crate::domain::ids::{AccountId, Ticket};
+use crate::domain::ids::{AccountId, MarketId, OrderId, Ticket};
 use crate::domain::money::Amount;
 use crate::domain::order::{Kind, Reject};
 use crate::http::error::ApiError;
@@ -101,7 +102,14 @@ pub async fn carry_out(
         let order = place.and_then(|place| batch.places.get(place));
         order.is_some_and(|order| matches!(order.kind, Kind::Market { funds: Some(_) }))
     };
-    match state.trading.together(&market, batch.clone()).await {
+    let mut outcome = state.trading.together(&market, batch.clone(), None).await;
+    if let Err(Refused::PartRepeat(_, Known::Forgotten)) = outcome {
+        outcome = match free(state, &batch).await? {
+            Ok(vouched) => state.trading.together(&market, batch.clone(), vouched).await,
+            Err((part, market, order)) => Err(Refused::PartRepeat(part, Known::Order(market, order))),
+        };
+    }
+    match outcome {
         Ok(done) => Ok(Together {
             cancel: done.canceled.iter().map(|order| Outcome::canceled(market.id, *order)).collect(),
             amend: done.amended.iter().map(|record| Outcome::placed(&market, record)).collect(),
@@ -115,6 +123,22 @@ pub async fn carry_out(
         }
         Err(other) => Err(other.into()),
     }
+}
+
+/// Whether no order of long ago has any of the client ids, and as of when; else the first part whose id is taken.
+async fn free(state: &AppState, batch: &Atomic) -> Result<Result<Option<u64>, (u32, MarketId, OrderId)>, ApiError> {
+    let mut vouched: Option<u64> = None;
+    let first = batch.cancels.len() + batch.amends.len();
+    for (at, order) in batch.places.iter().enumerate() {
+        let Some(id) = order.client_id else { continue };
+        match client_ids::look_up(state, batch.account, id).await? {
+            Holder::Order(market, order) => return Ok(Err(((first + at) as u32, market, order))),
+            // The oldest look is the one that counts for all.
+            Holder::Nobody(Some(count)) => vouched = Some(vouched.map_or(count, |before| before.min(count))),
+            Holder::Nobody(None) => {}
+        }
+    }
+    Ok(Ok(vouched))
 }
 
 /// `POST /orders/atomic`.

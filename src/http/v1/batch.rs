@@ -13,7 +13,6 @@ use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, Status};
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
-use crate::persistence::orders as stored;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -124,43 +123,30 @@ pub fn understand(state: &AppState, account: AccountId, body: NewOrderBody<'_>) 
     Ok((market.clone(), body.into_order(account, market)?))
 }
 
-/// The order that a client id has named since so long ago that memory has forgotten it.
-async fn known_before(state: &AppState, order: &NewOrder) -> Result<Option<Outcome>, ApiError> {
-    let Some(id) = order.client_id else { return Ok(None) };
-    let account = order.account;
-    let known = state.trading.find_client_id(account, id).await?;
-    if known.order.is_some() || !known.ask_database {
-        return Ok(None);
-    }
-    let Some((market, record)) = state.query(move |c| stored::by_client_id(c, account, id)).await? else {
-        return Ok(None);
-    };
-    let market = state.trading.market_by_id(market).ok_or_else(ApiError::not_found)?;
-    Ok(Some(Outcome::placed(market, &record)))
-}
-
 /// Places orders of one user, each by itself.
 pub async fn place_each(state: &AppState, account: AccountId, read: Vec<Read>) -> Vec<Outcome> {
     let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(read.len());
     let mut orders: Vec<(Arc<Market>, NewOrder)> = Vec::with_capacity(read.len());
     for order in read {
-        let known = match &order {
-            Ok((_, order)) => known_before(state, order).await,
-            Err(error) => Err(error.clone()),
-        };
-        outcomes.push(match (known, order) {
-            (Ok(None), Ok(order)) => {
+        outcomes.push(match order {
+            Ok(order) => {
                 orders.push(order);
                 None
             }
-            (Ok(known), _) => known,
-            (Err(error), _) => Some(Outcome::refused(&error)),
+            Err(error) => Some(Outcome::refused(&error)),
         });
     }
     let placed = state.trading.place_all(&orders).await;
     let mut placed = orders.iter().zip(placed);
     for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
-        let Some(((market, order), result)) = placed.next() else { break };
+        let Some(((market, order), first)) = placed.next() else { break };
+        let result = match orders::place_again(state, market, *order, first).await {
+            Ok(result) => result,
+            Err(error) => {
+                *outcome = Some(Outcome::refused(&error));
+                continue;
+            }
+        };
         *outcome = Some(match result {
             Ok(record) => Outcome::placed(market, &record),
             Err(Refused::Repeat(Known::Order(market, id))) => match orders::find(state, account, market, id).await {

@@ -1,5 +1,6 @@
 //! Orders and fills: place, cancel, look up, list.
 
+use super::client_ids::{self, Holder};
 use super::new_order::{NewOrderBody, parse_client_id};
 use super::page;
 use super::params::Params;
@@ -8,7 +9,7 @@ use crate::actors::trading::order_book::{GetFills, GetOrders, OrdersOf};
 use crate::actors::trading::{Market, Refused, Unavailable};
 use crate::domain::admission::Known;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
-use crate::domain::order::{Kind, OrderRecord, Reject, Status};
+use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, Status};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
@@ -33,17 +34,7 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     body.check_profile(account)?;
     let order = body.into_order(account, market)?;
     let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) });
-    // Ids older than memory remembers are in the database; only then does it have to be asked.
-    if let Some(id) = order.client_id {
-        let known = state.trading.find_client_id(account, id).await?;
-        if known.order.is_none()
-            && known.ask_database
-            && let Some((market, record)) = state.query(move |c| orders::by_client_id(c, account, id)).await?
-        {
-            return Ok(HttpResponse::Ok().json(view(&state, market, &record)?));
-        }
-    }
-    match state.trading.place(market, order).await {
+    match place_once(&state, market, order).await? {
         Ok(record) => Ok(HttpResponse::Ok().json(OrderView::new(market, &record))),
         Err(Refused::Repeat(Known::Order(market, id))) => {
             let (market, record) = find(&state, account, market, id).await?;
@@ -52,6 +43,36 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
         Err(Refused::Reject(reject)) => Err(wire::explain(reject, market, by_funds)),
         Err(other) => Err(other.into()),
     }
+}
+
+/// Places an order, unless its client id is taken by an order of long ago: then that order is the answer.
+///
+/// # Errors
+/// 503 when the database has to be asked for the client id and cannot be.
+pub(super) async fn place_once(
+    state: &AppState,
+    market: &Market,
+    order: NewOrder,
+) -> Result<Result<OrderRecord, Refused>, ApiError> {
+    let first = state.trading.place(market, order).await;
+    place_again(state, market, order, first).await
+}
+
+/// Goes on from the outcome of a first try.
+///
+/// # Errors
+/// As of [`place_once`].
+pub(super) async fn place_again(
+    state: &AppState,
+    market: &Market,
+    order: NewOrder,
+    first: Result<OrderRecord, Refused>,
+) -> Result<Result<OrderRecord, Refused>, ApiError> {
+    let (Err(Refused::Repeat(Known::Forgotten)), Some(id)) = (first, order.client_id) else { return Ok(first) };
+    Ok(match client_ids::look_up(state, order.account, id).await? {
+        Holder::Order(market, id) => Err(Refused::Repeat(Known::Order(market, id))),
+        Holder::Nobody(vouched) => state.trading.place_vouched(market, order, vouched).await,
+    })
 }
 
 pub(super) fn product_not_found() -> ApiError {
@@ -91,12 +112,10 @@ pub(super) async fn named(
 ) -> Result<Option<(MarketId, OrderId)>, ApiError> {
     if let Some(text) = name.strip_prefix("client:") {
         let id = parse_client_id(text)?;
-        let known = state.trading.find_client_id(account, id).await?;
-        if known.order.is_none() && known.ask_database {
-            let found = state.query(move |c| orders::by_client_id(c, account, id)).await?;
-            return Ok(found.map(|(market, record)| (market, record.id)));
-        }
-        return Ok(known.order);
+        return Ok(match client_ids::look_up(state, account, id).await? {
+            Holder::Order(market, order) => Some((market, order)),
+            Holder::Nobody(_) => None,
+        });
     }
     let invalid = |_| ApiError::bad_request("invalid_order_id", "Invalid order id");
     Ok(ids::parse_order(Uuid::try_parse(name).map_err(invalid)?))

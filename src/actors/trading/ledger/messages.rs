@@ -116,12 +116,23 @@ pub struct GetBalances(pub AccountId);
 pub struct FindClientId(pub AccountId, pub ClientOrderId);
 
 /// What is known about a client id in memory.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ClientIdAnswer {
+    /// Whether nothing is known yet.
+    pub starting: bool,
     /// The order behind it.
     pub order: Option<(MarketId, OrderId)>,
-    /// Whether the database may know more.
-    pub ask_database: bool,
+    /// Present when it may be an id of long ago, which only the database knows.
+    pub forgotten: Option<ForgottenIds>,
+}
+
+/// What the database must have for its word on an id to count.
+#[derive(Clone, Debug, Default)]
+pub struct ForgottenIds {
+    /// How many ids memory has forgotten.
+    pub count: u64,
+    /// The newest forgotten order of each market.
+    pub newest: Vec<(MarketId, u64)>,
 }
 
 /// Tells the ledger of a book, so that it can ask for a new epoch.

@@ -102,7 +102,8 @@ impl OrderBook {
     }
 
     fn request(&self, ticket: Ticket, account: AccountId, currency: CurrencyId, amount: Amount) -> Request {
-        Request { stream: self.stream(), ticket, epoch: self.epoch, account, currency, amount, client_id: None }
+        let (client_id, vouched) = (None, None);
+        Request { stream: self.stream(), ticket, epoch: self.epoch, account, currency, amount, client_id, vouched }
     }
 
     /// Fills in what the market says of a new order, and what it needs from the ledger.
@@ -121,7 +122,7 @@ impl OrderBook {
     }
 
     /// The order with what it needs from the ledger, or none when it was refused.
-    fn applicant(&self, Place { mut order, reply }: Place) -> Option<Applicant> {
+    fn applicant(&self, Place { mut order, vouched, reply }: Place) -> Option<Applicant> {
         let replica = match self.ready() {
             Ok(replica) => replica,
             Err(why) => {
@@ -137,7 +138,7 @@ impl OrderBook {
         let need = self.prepare(replica, &mut order);
         let currency = Self::pair(replica).held(order.side);
         let request = self.request(order.ticket, order.account, currency, need.least);
-        let request = Request { client_id: order.client_id, ..request };
+        let request = Request { client_id: order.client_id, vouched, ..request };
         Some(Applicant { request, most: need.most, more: Vec::new(), asked: Asked::Place(order, reply) })
     }
 
@@ -165,7 +166,7 @@ impl OrderBook {
     }
 
     /// An atomic batch with what its parts need from the ledger, or none when it was refused.
-    fn together(&self, PlaceTogether { mut batch, reply }: PlaceTogether) -> Option<Applicant> {
+    fn together(&self, PlaceTogether { mut batch, vouched, reply }: PlaceTogether) -> Option<Applicant> {
         let checked = self.ready().and_then(|replica| {
             let (book, pair) = (&replica.book, Self::pair(replica));
             batch.ticket = next_ticket();
@@ -186,7 +187,7 @@ impl OrderBook {
                 let sound = book.check_alone(order, Timestamp::ZERO).is_ok();
                 let need = if sound { self.prepare(replica, order) } else { Need::exactly(Amount::ZERO) };
                 let request = self.request(order.ticket, batch.account, pair.held(order.side), need.least);
-                requests.push((Request { client_id: order.client_id, ..request }, need.most));
+                requests.push((Request { client_id: order.client_id, vouched, ..request }, need.most));
                 order.hold = need.most;
             }
             book.check_atomic(&batch, Timestamp::ZERO).map_err(|(part, reason)| Refused::Part(part, reason))?;

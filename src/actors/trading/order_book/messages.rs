@@ -82,6 +82,8 @@ impl From<PlaceTogether> for Command {
 pub struct Place {
     /// The order.
     pub order: NewOrder,
+    /// See [`crate::domain::admission::Request::vouched`].
+    pub vouched: Option<u64>,
     /// Answered with the order's record once its outcome is known and durable.
     pub reply: Reply<OrderRecord>,
 }
@@ -107,6 +109,8 @@ pub struct AmendOrder {
 pub struct PlaceTogether {
     /// The parts.
     pub batch: Box<Atomic>,
+    /// See [`crate::domain::admission::Request::vouched`]; of all its new orders.
+    pub vouched: Option<u64>,
     /// Answered once all of it is durable, or none.
     pub reply: Reply<BatchDone>,
 }
