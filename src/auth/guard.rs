@@ -1,8 +1,10 @@
 //! Slows down guessing, with delays that grow.
 //!
 //! Kept in memory, by e-mail address whether or not anybody has it (so it tells nothing) or by
-//! network, bounded in size. An attempt counts before its password is looked at: a hundred guesses
-//! at once are a hundred attempts. A right password clears the count of its address.
+//! network, bounded in size. For an address an attempt counts before its password is looked at: a
+//! hundred guesses at once are a hundred attempts, and a right password clears the count. For a network
+//! only wrong passwords count, once they are known to be wrong: the many people behind one address may
+//! all come at the same moment, and the queue for hashes bounds how many guesses are under way.
 
 use super::error::AuthError;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
@@ -45,6 +47,17 @@ struct Attempts {
     blocked_until: Timestamp,
 }
 
+impl Attempts {
+    fn refusal(self, now: Timestamp) -> Result<(), AuthError> {
+        let left = self.blocked_until - now;
+        if left <= 0 {
+            return Ok(());
+        }
+        let retry_after_s = u32::try_from((left + SECOND - 1) / SECOND).unwrap_or(u32::MAX);
+        Err(AuthError::TooManyAttempts { retry_after_s })
+    }
+}
+
 /// Attempts by address, or by whatever else.
 pub(super) struct Guard<K> {
     pace: Pace,
@@ -62,23 +75,41 @@ impl<K: Clone + Eq + Hash> Guard<K> {
     /// [`AuthError::TooManyAttempts`]; such an attempt does not lengthen the delay.
     pub(super) fn admit(&self, key: &K, now: Timestamp) -> Result<(), AuthError> {
         let mut all = self.attempts.lock();
-        let mut attempts = all.get(key).copied().unwrap_or_default();
-        if now - attempts.last > self.pace.forget_after {
-            attempts = Attempts::default();
-        }
-        let left = attempts.blocked_until - now;
-        if left > 0 {
-            let retry_after_s = u32::try_from((left + SECOND - 1) / SECOND).unwrap_or(u32::MAX);
-            return Err(AuthError::TooManyAttempts { retry_after_s });
-        }
+        let attempts = self.present(&all, key, now);
+        attempts.refusal(now)?;
+        all.insert(key.clone(), self.counted(attempts, now));
+        Ok(())
+    }
+
+    /// Says whether an attempt may go on, and counts nothing.
+    ///
+    /// # Errors
+    /// [`AuthError::TooManyAttempts`].
+    pub(super) fn check(&self, key: &K, now: Timestamp) -> Result<(), AuthError> {
+        self.present(&self.attempts.lock(), key, now).refusal(now)
+    }
+
+    /// Counts a wrong attempt that [`Guard::check`] has let pass. Those that were under way together count
+    /// one after the other; a delay that has begun meanwhile is lengthened.
+    pub(super) fn failed(&self, key: &K, now: Timestamp) {
+        let mut all = self.attempts.lock();
+        let attempts = self.present(&all, key, now);
+        all.insert(key.clone(), self.counted(attempts, now));
+    }
+
+    fn present(&self, all: &Cache<K, Attempts>, key: &K, now: Timestamp) -> Attempts {
+        let known = all.get(key).copied().unwrap_or_default();
+        if now - known.last > self.pace.forget_after { Attempts::default() } else { known }
+    }
+
+    fn counted(&self, mut attempts: Attempts, now: Timestamp) -> Attempts {
         attempts.count = attempts.count.saturating_add(1);
         attempts.last = now;
         if attempts.count >= self.pace.free {
             let times = 2_i64.saturating_pow(attempts.count - self.pace.free);
             attempts.blocked_until = now + self.pace.first.saturating_mul(times).min(self.pace.longest);
         }
-        all.insert(key.clone(), attempts);
-        Ok(())
+        attempts
     }
 
     /// The password was right: the count starts anew.
@@ -131,6 +162,24 @@ mod tests {
         }
         assert_eq!(guard.admit(&ada, now), Err(AuthError::TooManyAttempts { retry_after_s: 300 }));
         assert_eq!(guard.admit(&bob, now), Ok(()));
+    }
+
+    #[test]
+    fn many_right_passwords_at_once_are_no_guesses_of_their_network() {
+        let guard = Guard::new(Pace::NETWORK);
+        let network = "198.51.100.7";
+        for _ in 0..10 * Pace::NETWORK.free {
+            assert_eq!(guard.check(&network, START), Ok(()));
+        }
+        for wrong in 1..=Pace::NETWORK.free {
+            assert_eq!(guard.check(&network, START), Ok(()), "{wrong}");
+            guard.failed(&network, START);
+        }
+        assert_eq!(guard.check(&network, START), Err(AuthError::TooManyAttempts { retry_after_s: 1 }));
+        guard.failed(&network, START);
+        assert_eq!(guard.check(&network, START), Err(AuthError::TooManyAttempts { retry_after_s: 2 }));
+        assert_eq!(guard.check(&"198.51.100.8", START), Ok(()));
+        assert_eq!(guard.check(&network, START + Pace::NETWORK.forget_after + 1), Ok(()));
     }
 
     #[test]

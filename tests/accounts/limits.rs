@@ -58,6 +58,67 @@ fn limits_count_by_class_and_client_and_are_changed_while_the_program_runs() {
     assert_eq!(statuses, [401, 401, 401, 429]);
 }
 
+/// A wrong password for a made-up address from a client that a proxy names.
+fn guess_from(server: &Server, address: &str, number: usize) -> crate::server::Answer {
+    let body = json!({"email": format!("nobody-{number}@example.org"), "password": "wrong password"}).to_string();
+    let head = format!("POST /v1/auth/sign-in HTTP/1.1\r\nHost: agora\r\nX-Forwarded-For: {address}\r\n");
+    let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+    server.client("").send_raw(text.as_bytes()).unwrap()
+}
+
+#[test]
+fn a_network_that_guesses_is_slowed_down_whatever_the_account() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    // One is exempt from rate limits, so that what slows it down is the lock alone.
+    for number in 0..100 {
+        assert_eq!(guess_from(&server, "192.0.2.7", number).status, 401, "{number}");
+    }
+    let refused = guess_from(&server, "192.0.2.7", 1_000);
+    assert_eq!((refused.status, &refused.json()["code"]), (429, &json!("too_many_attempts")));
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(guess_from(&server, "192.0.2.8", 1_001).status, 401, "others are not concerned");
+}
+
+#[test]
+fn a_flood_of_sign_ins_is_turned_away_and_orders_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    for number in 0..20 {
+        Client::sign_up(&server, &format!("user{number}@example.org"));
+    }
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "1", "size": "0.5"});
+    let answers: Vec<crate::server::Answer> = std::thread::scope(|scope| {
+        let sign_in = |number: usize| {
+            let email = format!("user{}@example.org", number % 20);
+            let body = json!({"email": email, "password": "correct horse battery"});
+            post(&mut server.client(""), "/auth/sign-in", &body)
+        };
+        let flood: Vec<_> = (0..300).map(|number| scope.spawn(move || sign_in(number))).collect();
+        let (mut placed, body) = (0, order.to_string());
+        while flood.iter().any(|place| !place.is_finished()) {
+            // A connection that rests for long on a busy machine is closed; the next request opens another.
+            if let Ok(answer) = ada.send("POST", "/orders", body.as_bytes()) {
+                assert_eq!(answer.status, 200, "after {placed} orders: {}", answer.json());
+                placed += 1;
+            }
+        }
+        assert!(placed > 0);
+        flood.into_iter().map(|place| place.join().unwrap()).collect()
+    });
+    let with = |status: u16| answers.iter().filter(move |answer| answer.status == status);
+    for refused in with(503) {
+        assert_eq!(refused.json()["code"], "overloaded");
+        assert!(refused.header("retry-after").is_some());
+    }
+    // Sixty-four wait and two are at work; of three hundred at once somebody is turned away, and nobody fails otherwise
+    // but who signs in to one account from too many places at once.
+    let (admitted, overloaded, slowed) = (with(200).count(), with(503).count(), with(429).count());
+    assert!(admitted >= 20 && overloaded > 0, "{admitted} {overloaded} {slowed}");
+    assert_eq!(admitted + overloaded + slowed, answers.len());
+}
+
 #[test]
 fn settings_are_checked_compared_and_remembered() {
     let folder = tempfile::tempdir().unwrap();
