@@ -250,7 +250,15 @@ fn create_admin(email: &str, data: &std::path::Path, database: &DatabaseConfig) 
         .context("set AGORA_ADMIN_PASSWORD to the new administrator's password")?;
     std::fs::create_dir_all(data)?;
     let accounts = accounts(data, database)?;
-    let created = actix_web::rt::System::new().block_on(accounts.create_admin(email, Secret::new(password)))?;
+    let created = actix_web::rt::System::new().block_on(async {
+        let created = accounts.create_admin(email, Secret::new(password)).await?;
+        let detail = serde_json::json!({"after": created.role.name(), "by": "command line"});
+        let subject = Some(created.id);
+        let entry =
+            crate::persistence::audit::Entry { action: "admin_created", actor: None, subject, address: None, detail };
+        accounts.record(entry).await;
+        anyhow::Ok(created)
+    })?;
     println!("{} is an administrator now", created.email);
     Ok(())
 }

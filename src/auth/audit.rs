@@ -6,9 +6,10 @@ use crate::domain::time::Timestamp;
 use crate::notify::events::EventKind;
 use crate::persistence::audit::{self, Entry, Filter, Row};
 use crate::persistence::db::Connection;
-use crate::persistence::notifications;
+use crate::persistence::{notifications, users};
 use diesel::QueryResult;
 use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Stores an entry, and puts it on its way to its subject where that wants to know.
 pub(super) fn note(conn: &mut Connection, entry: &Entry, now: Timestamp) -> QueryResult<()> {
@@ -29,11 +30,17 @@ impl Accounts {
         }
     }
 
-    /// What is remembered, newest first.
+    /// What is remembered, newest first, and the addresses of those whom it names, by account number.
     ///
     /// # Errors
     /// A failure.
-    pub async fn audit(&self, filter: Filter) -> Result<Vec<Row>, AuthError> {
-        self.read(move |conn| audit::list(conn, &filter)).await
+    pub async fn audit(&self, filter: Filter) -> Result<(Vec<Row>, BTreeMap<i64, String>), AuthError> {
+        self.read(move |conn| {
+            let rows = audit::list(conn, &filter)?;
+            let named: BTreeSet<i64> = rows.iter().flat_map(|row| [row.actor, row.subject]).flatten().collect();
+            let emails = users::emails(conn, &named.into_iter().collect::<Vec<_>>())?;
+            Ok((rows, emails))
+        })
+        .await
     }
 }

@@ -46,8 +46,8 @@ impl Accounts {
         self.settings().private_webhooks
     }
 
-    /// Chooses which events go to an outlet; for a webhook also where. A webhook gets a new secret each
-    /// time, which is shown this once.
+    /// Chooses which events go to an outlet; for a webhook also where. A webhook gets a secret when it is new or goes
+    /// elsewhere, or when asked for with `renew`; it is shown this once.
     ///
     /// # Errors
     /// [`AuthError::BadOutlet`], or a failure.
@@ -57,12 +57,14 @@ impl Accounts {
         kind: &str,
         target: &str,
         events: &[EventKind],
+        renew: bool,
     ) -> Result<Option<Secret>, AuthError> {
         let hook = kind == "webhook";
         if !KINDS.contains(&kind) || (hook && !is_webhook_url(target)) || (!hook && !target.is_empty()) {
             return Err(AuthError::BadOutlet);
         }
-        let secret = if hook {
+        let known = self.outlets(user).await?.into_iter().find(|row| row.kind == kind && row.target == target);
+        let secret = if hook && (renew || known.is_none()) {
             let bytes = random::<32>().ok_or(AuthError::Interrupted)?;
             Some(Secret::new(URL_SAFE_NO_PAD.encode(bytes)))
         } else {
@@ -74,7 +76,7 @@ impl Accounts {
             user_id: i64::from(user.0),
             kind: kind.to_owned(),
             target: target.to_owned(),
-            secret: sealed.transpose()?.unwrap_or_default(),
+            secret: sealed.transpose()?.or(known.map(|row| row.secret)).unwrap_or_default(),
             events: names.join(","),
         };
         self.write(move |conn| store::put_outlet(conn, &row)).await?;

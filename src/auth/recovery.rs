@@ -10,9 +10,11 @@ use super::service::Accounts;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{MINUTE, Timestamp};
+use crate::persistence::audit::Entry;
 use crate::persistence::mailed_codes as store;
 use crate::persistence::sessions::{self, SessionId};
 use crate::persistence::users;
+use std::net::IpAddr;
 
 /// How long a mailed code counts, µs.
 const CODE_LIFETIME: i64 = 30 * MINUTE;
@@ -53,7 +55,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AuthError::InvalidEmail`], [`AuthError::MailNotConfigured`], [`AuthError::TooManyAttempts`].
-    pub fn forgot_password(&self, email: &str) -> Result<(), AuthError> {
+    pub fn forgot_password(&self, email: &str, address: Option<IpAddr>) -> Result<(), AuthError> {
         let email = Email::parse(email)?;
         if !self.settings().mailer.works() {
             return Err(AuthError::MailNotConfigured);
@@ -61,15 +63,17 @@ impl Accounts {
         self.mail_guard().admit(&email, self.now())?;
         let accounts = self.clone();
         actix_web::rt::spawn(async move {
-            if let Err(error) = accounts.mail_code(&email).await {
+            if let Err(error) = accounts.mail_code(&email, address).await {
                 tracing::warn!(%error, "a code could not be mailed");
             }
         });
         Ok(())
     }
 
-    async fn mail_code(&self, email: &Email) -> anyhow::Result<()> {
+    async fn mail_code(&self, email: &Email, address: Option<IpAddr>) -> anyhow::Result<()> {
         let Ok(user) = self.user_by_email(email.as_str()).await else { return Ok(()) };
+        let (subject, detail) = (Some(user.id), serde_json::json!({}));
+        self.record(Entry { action: "password_reset_requested", actor: None, subject, address, detail }).await;
         let code = random_code().ok_or(AuthError::Interrupted)?;
         let digest = self.code_digest(user.id, &code);
         let expires_at = self.now() + CODE_LIFETIME;

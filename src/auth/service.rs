@@ -117,7 +117,11 @@ impl Accounts {
     /// # Errors
     /// [`StartError`].
     pub fn start(data: &Path, database: Database, settings: Settings, clock: Clock) -> Result<Accounts, StartError> {
-        let tokens = Tokens::new(SigningKey::load_or_create(data)?, REMEMBERED_TOKENS);
+        let key = match &settings.signing_key {
+            Some(file) => SigningKey::load(file)?,
+            None => SigningKey::load_or_create(data)?,
+        };
+        let tokens = Tokens::new(key, REMEMBERED_TOKENS);
         let now = clock();
         tokens.revoke(database.read(|conn| sessions::revoked(conn, Timestamp::ZERO, now + -REMEMBER_ENDED, now))?);
         let runtime = Runtime::new();
@@ -196,17 +200,15 @@ impl Accounts {
         let email = Email::parse(email)?;
         let network = device.address.map(network_of);
         if let Some(network) = &network {
-            self.0.network_guard.admit(network, self.now())?;
+            self.0.network_guard.check(network, self.now())?;
         }
         let proved = self.prove_guarded(&email, password).await;
-        // Only wrong passwords count against a network.
-        if let (Some(network), Ok(_) | Err(AuthError::Overloaded)) = (&network, &proved) {
-            self.0.network_guard.undo(network);
+        if let (Some(network), Err(AuthError::WrongCredentials)) = (&network, &proved) {
+            self.0.network_guard.failed(network, self.now());
         }
         match proved {
             Ok(user) => {
-                let code = device.second_factor.as_ref().map(Secret::expose);
-                self.check_totp(user.id, &email, code).await?;
+                self.check_second_factor(user.id, &email, device).await?;
                 self.enter(user.id, device).await
             }
             Err(error) => {
@@ -223,7 +225,12 @@ impl Accounts {
             return;
         }
         let subject = self.user_by_email(email.as_str()).await.ok().map(|user| user.id);
-        let detail = serde_json::json!({"email": email.as_str(), "device": device.name()});
+        // Says also from when on further guesses have to wait.
+        let locked_s = match self.0.guard.check(email, self.now()) {
+            Err(AuthError::TooManyAttempts { retry_after_s }) => retry_after_s,
+            Ok(()) | Err(_) => 0,
+        };
+        let detail = serde_json::json!({"email": email.as_str(), "device": device.name(), "locked_s": locked_s});
         let entry = Entry { action: "sign_in_failed", actor: None, subject, address: device.address, detail };
         self.record(entry).await;
     }

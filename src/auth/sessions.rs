@@ -12,6 +12,7 @@ use super::tokens::{Caller, Credential};
 use super::vault::same;
 use crate::domain::ids::AccountId;
 use crate::domain::time::{DAY, SECOND, Timestamp};
+use crate::persistence::audit::Entry;
 use crate::persistence::sessions::{self as store, Session, SessionId};
 use crate::persistence::users;
 use base64::Engine;
@@ -59,7 +60,7 @@ impl Accounts {
     pub async fn refresh(&self, token: &Secret, device: &Device) -> Result<SignedIn, AuthError> {
         let (id, number) = self.open_refresh_token(token.expose()).ok_or(AuthError::TokenInvalid)?;
         let now = self.now();
-        let (token_lifetime, device) = (self.settings().token_lifetime, device.clone());
+        let (token_lifetime, marked) = (self.settings().token_lifetime, device.clone());
         let refreshed = self.write(move |conn| {
             let Some(mut session) = store::by_id(conn, id)? else { return Ok(Refreshed::Unknown) };
             if session.revoked_at.is_some() {
@@ -68,7 +69,7 @@ impl Accounts {
             if now >= session.expires_at {
                 return Ok(Refreshed::Expired);
             }
-            device.mark(&mut session);
+            marked.mark(&mut session);
             session.token_expires_at = (now + token_lifetime).bucket(SECOND).min(session.expires_at);
             session.last_used = now;
             if !store::refreshed(conn, &session, number, session.token_expires_at, now)? {
@@ -85,6 +86,9 @@ impl Accounts {
                 self.tell_sessions(&[(id, token_expires_at)]);
                 self.forget_sessions(vec![(id, token_expires_at)], now);
                 tracing::warn!(user = user.0, session = %id, "a refresh token was used twice; the session was ended");
+                let detail = serde_json::json!({"session": id, "device": device.name()});
+                let (subject, address) = (Some(user), device.address);
+                self.record(Entry { action: "refresh_token_reused", actor: None, subject, address, detail }).await;
                 Err(AuthError::TokenReused)
             }
             Refreshed::Revoked => Err(AuthError::TokenRevoked),

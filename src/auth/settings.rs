@@ -9,6 +9,7 @@ use crate::persistence::redis::Redis;
 use crate::persistence::sessions::Session;
 use ipnet::IpNet;
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Characters of a user agent that are kept.
@@ -26,6 +27,8 @@ pub struct Settings {
     pub password_queue: usize,
     /// The key for secrets at rest, 32 bytes in base64; `None` takes that of the data folder.
     pub secrets_key: Option<Secret>,
+    /// The file with the key that signs access tokens; `None` takes that of the data folder.
+    pub signing_key: Option<PathBuf>,
     /// Networks of proxies that are believed about their clients' addresses.
     pub trusted_proxies: Vec<IpNet>,
     /// Networks whose clients no rate limit counts.
@@ -55,6 +58,7 @@ impl Default for Settings {
             session_lifetime: 30 * DAY,
             password_queue: 64,
             secrets_key: None,
+            signing_key: None,
             trusted_proxies: Vec::new(),
             limits_exempt: Vec::new(),
             secure_cookies: false,
@@ -93,6 +97,7 @@ pub struct Device {
 }
 
 impl Device {
+    /// What the device calls itself, cut to what is kept of it.
     pub(super) fn name(&self) -> String {
         self.user_agent.as_deref().unwrap_or_default().chars().take(LONGEST_USER_AGENT).collect()
     }

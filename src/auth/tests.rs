@@ -365,5 +365,5 @@ async fn another_password_ends_the_other_sessions() {
         accounts.sign_in("ada@example.org", password(), &here()).await.unwrap_err(),
         AuthError::WrongCredentials
     );
-    assert_eq!(accounts.forgot_password("ada@example.org"), Err(AuthError::MailNotConfigured));
+    assert_eq!(accounts.forgot_password("ada@example.org", None), Err(AuthError::MailNotConfigured));
 }

@@ -7,9 +7,11 @@ use super::credentials::Email;
 use super::error::AuthError;
 use super::secret::Secret;
 use super::service::Accounts;
+use super::settings::Device;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{SECOND, Timestamp};
+use crate::persistence::audit::Entry;
 use crate::persistence::second_factors as store;
 use aws_lc_rs::hmac;
 
@@ -21,6 +23,17 @@ const DIGITS: u32 = 6;
 const RECOVERY_CODES: usize = 10;
 /// RFC 4648; 32 signs that say five bits each.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// What somebody showed beside the password.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shown {
+    /// Nothing was asked for.
+    Nothing,
+    /// The code of an authenticator.
+    Code,
+    /// One of the recovery codes.
+    RecoveryCode,
+}
 
 /// What a user puts into an authenticator.
 #[derive(Debug)]
@@ -131,32 +144,51 @@ impl Accounts {
         Ok(self.read(move |conn| store::totp_of(conn, user)).await?.is_some_and(|totp| totp.confirmed))
     }
 
-    /// Checks the second factor of somebody whose password was right.
+    /// Checks the second factor of somebody whose password was right, and remembers a wrong code and the
+    /// use of a recovery code: both are something that the owner may want to know of.
     ///
     /// # Errors
     /// [`AuthError::SecondFactorRequired`] when it is missing, [`AuthError::WrongCode`],
     /// [`AuthError::TooManyAttempts`], or a failure.
-    pub(super) async fn check_totp(&self, user: AccountId, email: &Email, code: Option<&str>) -> Result<(), AuthError> {
+    pub(super) async fn check_second_factor(
+        &self,
+        user: AccountId,
+        email: &Email,
+        device: &Device,
+    ) -> Result<(), AuthError> {
+        let shown = self.check_totp(user, email, device.second_factor.as_ref().map(Secret::expose)).await;
+        let action = match shown {
+            Ok(Shown::RecoveryCode) => "recovery_code_used",
+            Err(AuthError::WrongCode) => "second_factor_failed",
+            Ok(Shown::Nothing | Shown::Code) | Err(_) => return shown.map(drop),
+        };
+        let detail = serde_json::json!({"device": device.name()});
+        self.record(Entry { action, actor: None, subject: Some(user), address: device.address, detail }).await;
+        shown.map(drop)
+    }
+
+    async fn check_totp(&self, user: AccountId, email: &Email, code: Option<&str>) -> Result<Shown, AuthError> {
         let stored = self.read(move |conn| store::totp_of(conn, user)).await?;
-        let Some(totp) = stored.filter(|totp| totp.confirmed) else { return Ok(()) };
+        let Some(totp) = stored.filter(|totp| totp.confirmed) else { return Ok(Shown::Nothing) };
         let code = code.map(str::trim).filter(|code| !code.is_empty()).ok_or(AuthError::SecondFactorRequired)?;
         self.code_guard().admit(email, self.now())?;
         let seed = self.vault().open_sealed(&seal_name(user), &totp.secret).ok_or_else(|| {
             tracing::error!(user = user.0, "a TOTP seed cannot be opened with this venue's key");
             AuthError::Interrupted
         })?;
-        let right = match step_of(&seed, code, self.now()) {
-            Some(step) => self.write(move |conn| store::use_step(conn, user, step)).await?,
+        let (right, shown) = match step_of(&seed, code, self.now()) {
+            Some(step) => (self.write(move |conn| store::use_step(conn, user, step)).await?, Shown::Code),
             None => {
                 let digest = self.recovery_digest(user, code);
-                self.write(move |conn| store::use_recovery_code(conn, user, &digest)).await?
+                let used = self.write(move |conn| store::use_recovery_code(conn, user, &digest)).await?;
+                (used, Shown::RecoveryCode)
             }
         };
         if !right {
             return Err(AuthError::WrongCode);
         }
         self.code_guard().succeeded(email);
-        Ok(())
+        Ok(shown)
     }
 
     /// Stops to ask for codes; password and a code are needed for it.

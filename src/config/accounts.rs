@@ -16,6 +16,10 @@ pub struct AccountsConfig {
     /// one. By default it is made on the first start and kept in the data folder.
     #[arg(long, env = "AGORA_ACCOUNTS_SECRETS_KEY", value_name = "BASE64", hide_env_values = true, value_parser = secret)]
     pub accounts_secrets_key: Option<Secret>,
+    /// The key that signs access tokens: a file with a P-256 private key in PKCS#8 PEM form. Nodes that serve the same
+    /// users need the same one. By default it is made on the first start and kept in the data folder.
+    #[arg(long, env = "AGORA_ACCOUNTS_SIGNING_KEY", value_name = "FILE")]
+    pub accounts_signing_key: Option<PathBuf>,
     /// Networks of proxies whose X-Forwarded-For is believed, such as 10.0.0.0/8.
     #[arg(long, env = "AGORA_ACCOUNTS_TRUSTED_PROXIES", value_name = "NETWORK", value_delimiter = ',',
           value_parser = network)]
@@ -64,6 +68,9 @@ pub struct AccountsConfig {
     /// Where LINE's Messaging API is.
     #[arg(long, env = "AGORA_ACCOUNTS_LINE_URL", value_name = "URL", default_value = "https://api.line.me")]
     pub accounts_line_url: String,
+    /// Where the pictures are that people send over LINE.
+    #[arg(long, env = "AGORA_ACCOUNTS_LINE_DATA_URL", value_name = "URL", default_value = "https://api-data.line.me")]
+    pub accounts_line_data_url: String,
     /// Let webhooks of users go to addresses of this machine and private networks. Users could then reach what is meant
     /// to be out of their reach.
     #[arg(long, env = "AGORA_ACCOUNTS_PRIVATE_WEBHOOKS")]
@@ -88,7 +95,8 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 impl AccountsConfig {
     fn line(&self) -> Option<Line> {
         let (token, secret) = self.accounts_line_token.clone().zip(self.accounts_line_secret.clone())?;
-        Some(Line { url: self.accounts_line_url.clone(), token, secret })
+        let (url, data_url) = (self.accounts_line_url.clone(), self.accounts_line_data_url.clone());
+        Some(Line { url, data_url, token, secret })
     }
 
     /// What accounts are started with.
@@ -109,6 +117,7 @@ impl AccountsConfig {
             public_url: self.accounts_public_url.clone(),
             demo,
             secrets_key: self.accounts_secrets_key.clone(),
+            signing_key: self.accounts_signing_key.clone(),
             limits_exempt: self.accounts_unlimited.clone(),
             trusted_proxies: self.accounts_trusted_proxies.clone(),
             ..Settings::default()

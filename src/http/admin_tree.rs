@@ -2,13 +2,13 @@
 
 use super::AppState;
 use super::error::ApiError;
-use super::session::CurrentUser;
+use super::session::{CurrentUser, record};
 use crate::actors::supervision::{Drill, Failure};
 use crate::domain::ids::AccountId;
 use crate::persistence::users::Role;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CACHE_CONTROL;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
@@ -79,6 +79,7 @@ pub struct DrillBody {
 /// 403 for everybody but administrators and where drills are not allowed; 404 when nothing runs at the path.
 pub async fn crash(
     state: web::Data<AppState>,
+    request: HttpRequest,
     user: CurrentUser,
     path: web::Path<String>,
     body: web::Bytes,
@@ -95,6 +96,7 @@ pub async fn crash(
         let symbol = path.strip_prefix("agora/trading/venue/order book ").unwrap_or_default();
         let market = state.trading.market(symbol).ok_or_else(ApiError::not_found)?;
         market.berth.poison(kind == "poison");
+        record(&state, &request, &user.0, "drill", None, json!({"path": *path, "kind": kind})).await;
         return Ok(HttpResponse::Accepted().json(json!({"path": path.as_str()})));
     }
     let drill = match body.kind.as_deref() {
@@ -112,6 +114,7 @@ pub async fn crash(
         return Err(ApiError::not_found());
     }
     tracing::warn!(path = path.as_str(), ?drill, by = user.0.user.0, "a drill");
+    record(&state, &request, &user.0, "drill", None, json!({"path": *path, "kind": format!("{drill:?}")})).await;
     Ok(HttpResponse::Accepted().json(json!({"path": path.as_str()})))
 }
 
@@ -122,12 +125,18 @@ pub async fn crash(
 /// 403 for everybody but administrators; 404 when there is no such place; 503 with the reason when it does not start.
 pub async fn revive(
     state: web::Data<AppState>,
+    request: HttpRequest,
     user: CurrentUser,
     path: web::Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     user.0.require(Role::Admin)?;
     tracing::warn!(path = path.as_str(), by = user.0.user.0, "an actor is started again by hand");
-    match state.tree.revive(&path).await {
+    let revived = state.tree.revive(&path).await;
+    if !matches!(revived, Err(Failure::Unknown(_))) {
+        let outcome = revived.as_ref().err().map(ToString::to_string);
+        record(&state, &request, &user.0, "revived", None, json!({"path": *path, "failure": outcome})).await;
+    }
+    match revived {
         Ok(()) => Ok(HttpResponse::Ok().json(json!({"path": path.as_str()}))),
         Err(Failure::Unknown(_)) => Err(ApiError::not_found()),
         Err(failure) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_revived", failure.to_string())),

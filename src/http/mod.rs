@@ -111,8 +111,8 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{
-        accounts, admin, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders, profile,
-        profiles, runtime, summaries, totp, trace, transfers, wallets,
+        accounts, admin, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders, photos,
+        profile, profiles, runtime, summaries, totp, trace, transfers, wallets,
     };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))
@@ -145,6 +145,8 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/auth/introspect", web::post().to(auth::introspect))
         .route("/auth/me", web::get().to(auth::me))
         .route("/auth/me", web::put().to(profile::change))
+        .route("/auth/me/photo", web::put().to(photos::put))
+        .route("/photos/{id}", web::get().to(photos::get))
         .route("/auth/sessions", web::get().to(profile::sessions))
         .route("/auth/sessions/{id}", web::delete().to(profile::end_session))
         .route("/auth/providers", web::get().to(oidc::providers))

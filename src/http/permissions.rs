@@ -117,6 +117,8 @@ pub const TABLE: &[Rule] = &[
     rule("POST", "/auth/introspect", PUBLIC),
     rule("GET", "/auth/me", Access::Caller),
     rule("PUT", "/auth/me", SESSION),
+    rule("PUT", "/auth/me/photo", SESSION),
+    rule("GET", "/photos/{id}", PUBLIC),
     rule("GET", "/auth/sessions", SESSION),
     rule("DELETE", "/auth/sessions/{id}", SESSION),
     rule("GET", "/auth/providers", PUBLIC),

@@ -9,6 +9,7 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 use diesel::sql_types::BigInt;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// What a user may do; each role may all that those before it may.
@@ -173,6 +174,16 @@ pub fn by_email(conn: &mut Connection, email: &str) -> QueryResult<Option<Creden
 pub fn by_id(conn: &mut Connection, id: AccountId) -> QueryResult<Option<User>> {
     let row = users::table.find(i64::from(id.0)).first::<Row>(conn).optional()?;
     Ok(row.map(from_row).transpose()?.map(|credentials| credentials.user))
+}
+
+/// The addresses of these users, by id; ids of nobody are left out.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn emails(conn: &mut Connection, ids: &[i64]) -> QueryResult<BTreeMap<i64, String>> {
+    let found: Vec<(i64, String)> =
+        users::table.filter(users::id.eq_any(ids.to_vec())).select((users::id, users::email)).load(conn)?;
+    Ok(found.into_iter().collect())
 }
 
 /// Notes a sign-in.

@@ -234,7 +234,7 @@ impl Accounts {
         }
         let user = self.user(AccountId(ticket.user)).await?;
         let email = Email::parse(&user.email)?;
-        self.check_totp(user.id, &email, device.second_factor.as_ref().map(Secret::expose)).await?;
+        self.check_second_factor(user.id, &email, device).await?;
         self.enter(user.id, device).await
     }
 
@@ -275,6 +275,15 @@ impl Accounts {
         let provider = provider.to_owned();
         let gone = self.write(move |conn| identities::unlink(conn, &provider, user)).await?;
         if gone { Ok(()) } else { Err(AuthError::NoSuchProvider) }
+    }
+
+    /// The user to whom this identity is linked.
+    ///
+    /// # Errors
+    /// A failure.
+    pub async fn user_of_identity(&self, provider: &str, subject: &str) -> Result<Option<AccountId>, AuthError> {
+        let (provider, subject) = (provider.to_owned(), subject.to_owned());
+        self.read(move |conn| identities::user_of(conn, &provider, &subject)).await
     }
 
     /// Provider, subject and time of linking (µs since 1970) of a user's identities.

@@ -39,7 +39,7 @@ impl From<ObjectError> for ApiError {
 }
 
 /// The media type that the first bytes of an image say; what the client calls it does not count.
-fn media_type(content: &[u8]) -> Option<&'static str> {
+pub(in crate::http) fn media_type(content: &[u8]) -> Option<&'static str> {
     match content {
         [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
@@ -49,7 +49,17 @@ fn media_type(content: &[u8]) -> Option<&'static str> {
     }
 }
 
-async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
+/// The refusal of what is no image.
+pub(in crate::http) fn not_an_image() -> ApiError {
+    let message = "an image is a PNG, JPEG, GIF or WebP file";
+    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", message)
+}
+
+/// Reads a body of `most` bytes at most.
+///
+/// # Errors
+/// When it is larger or breaks off.
+pub(in crate::http) async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
     let mut content = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the image broke off"))?;
@@ -76,10 +86,7 @@ pub async fn upload(
         return Err(ChatReject::UnknownRoom.into());
     }
     let content = collect(payload, state.chat.limits().image_bytes).await?;
-    let Some(media_type) = media_type(&content) else {
-        let message = "an image is a PNG, JPEG, GIF or WebP file";
-        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", message));
-    };
+    let media_type = media_type(&content).ok_or_else(not_an_image)?;
     state.chat.limits().take(user.0.user, wall_clock())?;
     let id = Uuid::new_v4();
     let upload = Upload {

@@ -167,6 +167,9 @@ fn responses(rule: &Rule, one: &Operation) -> Value {
         error("409", "It exists already, or its state does not allow it.");
         error("413", "The body is larger than 64 KiB.");
     }
+    if matches!(rule.pattern, "/auth/me/photo" | "/chat/rooms/{id}/images") {
+        error("415", "This is no PNG, JPEG, GIF or WebP image.");
+    }
     error("429", "Too many requests; wait for Retry-After seconds.");
     error("500", "A fault of the server.");
     error("503", "Not now; repeat after Retry-After seconds, with the same client id.");

@@ -205,7 +205,8 @@ pub async fn audit(state: web::Data<AppState>, query: web::Query<AuditQuery>) ->
         above: number(before)?,
         limit,
     };
-    let rows = state.accounts.audit(filter).await?;
+    let (rows, emails) = state.accounts.audit(filter).await?;
+    let email = |number: Option<i64>| number.and_then(|number| emails.get(&number));
     let outward = |number: Option<i64>| number.and_then(|n| u32::try_from(n).ok()).map(|n| ids::user(AccountId(n)));
     let views: Vec<Value> = rows
         .iter()
@@ -215,7 +216,9 @@ pub async fn audit(state: web::Data<AppState>, query: web::Query<AuditQuery>) ->
                 "at": time(Timestamp(row.at)),
                 "action": row.action,
                 "actor": outward(row.actor),
+                "actor_email": email(row.actor),
                 "user": outward(row.subject),
+                "user_email": email(row.subject),
                 "address": row.address,
                 "detail": serde_json::from_str::<Value>(&row.detail).unwrap_or_default(),
             })

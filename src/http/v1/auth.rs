@@ -1,7 +1,7 @@
 //! Sign-up, sign-in, sign-out, tokens.
 
 use super::accounts::transfer_id;
-use crate::auth::{Caller, Credential, Device, Plan, Secret, SignedIn};
+use crate::auth::{AuthError, Caller, Credential, Device, Plan, Secret, SignedIn};
 use crate::domain::ids::AccountId;
 use crate::http::cookies;
 use crate::http::error::ApiError;
@@ -33,7 +33,11 @@ struct Credentials {
 
 /// Reads a JSON body whose fields are named in `needed`.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8], needed: &str) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|_| ApiError::bad_request("invalid_body", format!("the body needs {needed}")))
+    serde_json::from_slice(body).map_err(|_| missing(needed))
+}
+
+fn missing(needed: &str) -> ApiError {
+    ApiError::bad_request("invalid_body", format!("the body needs {needed}"))
 }
 
 /// Where a request comes from.
@@ -137,22 +141,40 @@ pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web
     Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }
 
-/// The body of `POST /auth/refresh`; absent when the token is in a cookie.
-#[derive(Deserialize)]
+/// The body of `POST /auth/refresh`; may be absent when the token is in a cookie.
+#[derive(Default, Deserialize)]
 struct Refresh {
-    refresh_token: Secret,
+    #[serde(default)]
+    refresh_token: Option<Secret>,
+    /// Where the next tokens go; by default to where this one was.
+    #[serde(default)]
+    cookies: Option<bool>,
 }
 
-/// `POST /auth/refresh`: the next access and refresh token for the present refresh token.
+/// `POST /auth/refresh`: the next access and refresh token for the present refresh token. A session that began in
+/// cookies, as one through a provider does, leaves them with `"cookies": false`.
 pub async fn refresh(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
+    let needed = "refresh_token";
+    let sent = if body.is_empty() { Refresh::default() } else { read::<Refresh>(&body, needed)? };
     // The refresh cookie is for requests of the own site alone (SameSite=Strict).
-    let cookie = if body.is_empty() { cookies::refresh_token(&request) } else { None };
-    let (token, in_cookies) = match cookie {
-        Some(cookie) => (Secret::new(cookie), true),
-        None => (read::<Refresh>(&body, "refresh_token")?.refresh_token, false),
+    let (token, from_cookie) = match (sent.refresh_token, cookies::refresh_token(&request)) {
+        (Some(token), _) => (token, false),
+        (None, Some(cookie)) => (Secret::new(cookie), true),
+        (None, None) => return Err(missing(needed)),
     };
+    let in_cookies = sent.cookies.unwrap_or(from_cookie);
+    if in_cookies && !from_cookie {
+        cookies::own_site(&request, &state)?;
+    }
     let signed_in = state.accounts.refresh(&token, &device(&request, &state)).await?;
-    Ok(answer(&request, &state, &signed_in, in_cookies))
+    let mut response = answer(&request, &state, &signed_in, in_cookies);
+    if from_cookie && !in_cookies {
+        for cookie in cookies::of_no_session() {
+            // A header that cannot be built would be a fault of the fixed names above.
+            response.add_cookie(&cookie).map_err(|_| AuthError::Interrupted)?;
+        }
+    }
+    Ok(response)
 }
 
 fn signed_out() -> HttpResponse {

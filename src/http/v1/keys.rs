@@ -78,7 +78,8 @@ pub async fn revoke(
     user: CurrentUser,
     id: web::Path<String>,
 ) -> Answer {
+    let before = state.accounts.keys(user.0.user).await?.iter().find(|key| key.id == *id).map(view);
     state.accounts.revoke_key(user.0.user, &id).await?;
-    record(&state, &request, &user.0, "key_revoked", None, json!({"key": *id})).await;
+    record(&state, &request, &user.0, "key_revoked", None, json!({"key": *id, "before": before})).await;
     Ok(HttpResponse::Ok().json(json!({})))
 }

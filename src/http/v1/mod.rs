@@ -17,6 +17,7 @@ pub mod oidc;
 pub mod orders;
 pub mod page;
 pub mod params;
+pub mod photos;
 pub mod profile;
 pub mod profiles;
 pub mod runtime;

@@ -1,6 +1,8 @@
 //! What users want to be told, and how; and what LINE tells us.
 
 use super::auth::{Answer, read};
+use super::photos;
+use crate::actors::trading::Market;
 use crate::domain::ids::MarketId;
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
@@ -8,20 +10,29 @@ use crate::http::error::ApiError;
 use crate::http::session::{CurrentUser, record};
 use crate::http::wire::{self, time};
 use crate::notify::events::EventKind;
+use crate::notify::outlets::Line;
 use crate::persistence::fills;
-use actix_web::{HttpRequest, HttpResponse, web};
+use crate::persistence::notifications::OutletRow;
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+fn view(row: &OutletRow) -> Value {
+    let events: Vec<&str> = row.events.split(',').filter(|name| !name.is_empty()).collect();
+    json!({"outlet": row.kind, "url": row.target, "events": events})
+}
+
 /// `GET /notifications/outlets`.
 pub async fn outlets(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     let rows = state.accounts.outlets(user.0.user).await?;
-    let views = rows.iter().map(|row| {
-        let events: Vec<&str> = row.events.split(',').filter(|name| !name.is_empty()).collect();
-        json!({"outlet": row.kind, "url": row.target, "events": events})
-    });
-    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+    Ok(HttpResponse::Ok().json(rows.iter().map(view).collect::<Vec<_>>()))
+}
+
+/// An outlet as it is now, for the audit log; `null` when there is none.
+async fn outlet_of(state: &AppState, user: &CurrentUser, outlet: &str) -> Result<Value, ApiError> {
+    let rows = state.accounts.outlets(user.0.user).await?;
+    Ok(rows.iter().find(|row| row.kind == outlet).map(view).unwrap_or_default())
 }
 
 /// The body of `PUT /notifications/outlets/{outlet}`.
@@ -30,9 +41,13 @@ struct Outlet {
     events: Vec<String>,
     #[serde(default)]
     url: Option<String>,
+    /// Whether a webhook gets another secret.
+    #[serde(default)]
+    new_secret: bool,
 }
 
-/// `PUT /notifications/outlets/{outlet}`: `email`, `line` or `webhook`. A webhook's secret is in the answer.
+/// `PUT /notifications/outlets/{outlet}`: `email`, `line` or `webhook`. The secret of a webhook
+/// that is new, or goes elsewhere, is in the answer.
 pub async fn put_outlet(
     state: web::Data<AppState>,
     request: HttpRequest,
@@ -40,15 +55,15 @@ pub async fn put_outlet(
     outlet: web::Path<String>,
     body: web::Bytes,
 ) -> Answer {
-    let Outlet { events, url } = read(&body, "events, and url for a webhook")?;
+    let Outlet { events, url, new_secret } = read(&body, "events, and url for a webhook")?;
     let unknown = |name: &String| ApiError::bad_request("unknown_event", format!("there is no event {name}"));
     let kinds: Result<Vec<EventKind>, ApiError> =
         events.iter().map(|name| EventKind::from_name(name).ok_or_else(|| unknown(name))).collect();
-    let url = url.unwrap_or_default();
-    let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds?).await?;
-    let detail = json!({"outlet": *outlet, "url": url, "events": events});
-    record(&state, &request, &user.0, "outlet_changed", None, detail.clone()).await;
-    let mut answer = detail;
+    let (url, kinds) = (url.unwrap_or_default(), kinds?);
+    let before = outlet_of(&state, &user, &outlet).await?;
+    let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds, new_secret).await?;
+    let mut answer = json!({"outlet": *outlet, "url": url, "events": events});
+    record(&state, &request, &user.0, "outlet_changed", None, json!({"before": before, "after": answer})).await;
     if let Some(secret) = secret {
         answer["secret"] = secret.expose().into();
     }
@@ -56,8 +71,15 @@ pub async fn put_outlet(
 }
 
 /// `DELETE /notifications/outlets/{outlet}`.
-pub async fn remove_outlet(state: web::Data<AppState>, user: CurrentUser, outlet: web::Path<String>) -> Answer {
+pub async fn remove_outlet(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    outlet: web::Path<String>,
+) -> Answer {
+    let before = outlet_of(&state, &user, &outlet).await?;
     state.accounts.remove_outlet(user.0.user, &outlet).await?;
+    record(&state, &request, &user.0, "outlet_removed", None, json!({"before": before})).await;
     Ok(HttpResponse::Ok().json(json!({})))
 }
 
@@ -141,22 +163,60 @@ pub async fn from_line(state: web::Data<AppState>, request: HttpRequest, body: w
     }
     let said: Value = read(&body, "events")?;
     for event in said["events"].as_array().into_iter().flatten() {
-        let (Some(token), Some(text)) = (event["replyToken"].as_str(), event["message"]["text"].as_str()) else {
-            continue;
+        let Some(token) = event["replyToken"].as_str() else { continue };
+        let message = &event["message"];
+        let answered = match (message["type"].as_str(), message["text"].as_str()) {
+            (_, Some(text)) => match state.trading.market(&text.trim().to_uppercase()) {
+                Some(market) => line.reply(token, &price_of(&state, market).await?).await,
+                None => {
+                    let markets = state.trading.markets();
+                    let known: Vec<&str> = markets.iter().map(|market| market.config.symbol.as_str()).collect();
+                    let text = format!("Ask me for the price of {}.", known.join(", "));
+                    line.reply_with_choices(token, &text, &known).await
+                }
+            },
+            (Some("image"), None) => {
+                let (sender, id) = (event["source"]["userId"].as_str(), message["id"].as_str());
+                let answer = take_photo(&state, &request, line, sender.unwrap_or_default(), id.unwrap_or_default());
+                line.reply(token, &answer.await?).await
+            }
+            (_, None) => continue,
         };
-        let answer = price_of(&state, text.trim()).await?;
-        if let Err(error) = line.reply(token, &answer).await {
+        if let Err(error) = answered {
             tracing::warn!(%error, "a message on LINE could not be answered");
         }
     }
     Ok(HttpResponse::Ok().json(json!({})))
 }
 
-async fn price_of(state: &AppState, text: &str) -> Result<String, ApiError> {
-    let Some(market) = state.trading.market(&text.to_uppercase()) else {
-        let known: Vec<&str> = state.trading.markets().iter().map(|market| market.config.symbol.as_str()).collect();
-        return Ok(format!("Ask me for the price of {}.", known.join(", ")));
+/// A picture that somebody sent becomes the picture of the account that is linked to the sender.
+async fn take_photo(
+    state: &AppState,
+    request: &HttpRequest,
+    line: &Line,
+    sender: &str,
+    message: &str,
+) -> Result<String, ApiError> {
+    let Some(user) = state.accounts.user_of_identity("line", sender).await? else {
+        return Ok("Link LINE to your account first: then a picture that you send becomes yours there.".into());
     };
+    let content = match line.content(message, state.chat.limits().image_bytes).await {
+        Ok(content) => content,
+        Err(error) => {
+            tracing::warn!(%error, "a picture on LINE could not be fetched");
+            return Ok("The picture could not be fetched. Please send it once more.".into());
+        }
+    };
+    match photos::set(state, request, user, content).await {
+        Ok(_) => Ok("This is the picture of your account now.".into()),
+        Err(error) if error.status_code().is_client_error() => {
+            Ok("Please send a PNG, JPEG, GIF or WebP picture.".into())
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn price_of(state: &AppState, market: &Market) -> Result<String, ApiError> {
     let id = market.id;
     let last = state.query(move |conn| fills::trades(conn, id, None, None, 1)).await?;
     Ok(match last.first() {

@@ -9,7 +9,7 @@ use crate::http::session::{CurrentUser, record};
 use crate::http::wire::time;
 use crate::http::{AppState, cookies};
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
-use actix_web::http::header::LOCATION;
+use actix_web::http::header::{ACCEPT, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::json;
@@ -19,7 +19,7 @@ const FLOW: &str = "agora_oidc";
 const FLOW_PATH: &str = "/v1/auth/oidc";
 
 /// Our own address as people see it.
-fn home(request: &HttpRequest, state: &AppState) -> String {
+pub(super) fn home(request: &HttpRequest, state: &AppState) -> String {
     match state.accounts.public_url() {
         Some(url) => url.to_owned(),
         None => {
@@ -48,7 +48,7 @@ pub async fn providers(state: web::Data<AppState>) -> Answer {
 }
 
 /// The query of `GET /auth/oidc/{provider}/start`.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub struct Start {
     #[serde(default)]
     back: String,
@@ -66,15 +66,18 @@ pub async fn start(
     Ok(HttpResponse::Found().insert_header((LOCATION, departure.url)).cookie(cookie).json(json!({})))
 }
 
-/// `POST /auth/identities/{provider}`: where to go to link an identity to the signed-in user.
+/// `POST /auth/identities/{provider}`: where to go to link an identity to the signed-in user; the body may say with
+/// `back` where to end.
 pub async fn begin_link(
     state: web::Data<AppState>,
     request: HttpRequest,
     user: CurrentUser,
     provider: web::Path<String>,
+    body: web::Bytes,
 ) -> Answer {
     let link = Some(user.0.user);
-    let departure = state.accounts.depart(&provider, &home(&request, &state), "/", link).await?;
+    let Start { back } = if body.is_empty() { Start::default() } else { read(&body, "back")? };
+    let departure = state.accounts.depart(&provider, &home(&request, &state), &back, link).await?;
     let cookie = flow_cookie(&request, &state, departure.state.expose(), 600);
     Ok(HttpResponse::Ok().cookie(cookie).json(json!({"url": departure.url})))
 }
@@ -88,30 +91,44 @@ pub struct Back {
     state: String,
 }
 
-/// `GET /auth/oidc/{provider}/callback`: back from the provider, into a session in cookies.
+/// `GET /auth/oidc/{provider}/callback`: back from the provider, into a session in cookies. A browser that cannot be let
+/// in is sent to our page with the reason's code.
 pub async fn callback(
     state: web::Data<AppState>,
     request: HttpRequest,
     provider: web::Path<String>,
     query: web::Query<Back>,
 ) -> Answer {
+    let people = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+    let people = people.is_some_and(|kinds| kinds.contains("text/html"));
+    match take_back(&state, &request, &provider, &query).await {
+        Err(refused) if people => {
+            let page = format!("/?error={}", refused.code());
+            let over = flow_cookie(&request, &state, "", 0);
+            Ok(HttpResponse::Found().insert_header((LOCATION, page)).cookie(over).json(json!({})))
+        }
+        other => other,
+    }
+}
+
+async fn take_back(state: &web::Data<AppState>, request: &HttpRequest, provider: &str, query: &Back) -> Answer {
     let flow = request.cookie(FLOW).ok_or(crate::auth::AuthError::ProviderFlow)?;
-    let (home, device) = (home(&request, &state), device(&request, &state));
+    let (home, device) = (home(request, state), device(request, state));
     let sealed = Secret::new(flow.value());
-    let arrival = state.accounts.arrive(&provider, &home, &sealed, &query.state, &query.code, &device).await?;
-    let over = flow_cookie(&request, &state, "", 0);
+    let arrival = state.accounts.arrive(provider, &home, &sealed, &query.state, &query.code, &device).await?;
+    let over = flow_cookie(request, state, "", 0);
     match arrival {
         Arrival::SignedIn { signed_in, back, .. } => {
-            complete(&state, signed_in.user.id).await?;
+            complete(state, signed_in.user.id).await?;
             let mut response = HttpResponse::Found();
             response.insert_header((LOCATION, back)).insert_header(("Cache-Control", "no-store")).cookie(over);
-            for cookie in cookies::of_session(&request, &state, &signed_in) {
+            for cookie in cookies::of_session(request, state, &signed_in) {
                 response.cookie(cookie);
             }
             Ok(response.json(json!({})))
         }
         Arrival::Linked { user, back } => {
-            note_link(&state, &request, user, &provider).await;
+            note_link(state, request, user, provider).await;
             Ok(HttpResponse::Found().insert_header((LOCATION, back)).cookie(over).json(json!({})))
         }
         Arrival::SecondFactor(ticket) => {

@@ -92,9 +92,9 @@ struct Forgot {
 }
 
 /// `POST /auth/password/forgot`: mails a code. The answer is the same for every address.
-pub async fn forgot_password(state: web::Data<AppState>, body: web::Bytes) -> Answer {
+pub async fn forgot_password(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Forgot { email } = read(&body, "email")?;
-    state.accounts.forgot_password(&email)?;
+    state.accounts.forgot_password(&email, client_address(&request, &state))?;
     Ok(HttpResponse::Ok().json(json!({})))
 }
 

@@ -1,10 +1,12 @@
 //! The second factor of the signed-in user.
 
 use super::auth::{Answer, read};
-use crate::auth::Secret;
+use crate::auth::{AuthError, Secret};
 use crate::http::AppState;
 use crate::http::session::{CurrentUser, record};
 use actix_web::{HttpRequest, HttpResponse, web};
+use qrcode::QrCode;
+use qrcode::render::svg;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,10 +15,13 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     Ok(HttpResponse::Ok().json(json!({"enabled": state.accounts.has_totp(user.0.user).await?})))
 }
 
-/// `POST /auth/totp`: a seed for an authenticator; it counts once a code has confirmed it.
+/// `POST /auth/totp`: a seed for an authenticator, also as a picture to scan (SVG); it counts once a code has
+/// confirmed it.
 pub async fn begin(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     let seed = state.accounts.begin_totp(user.0.user).await?;
-    let body = json!({"secret": seed.secret.expose(), "uri": seed.uri.expose()});
+    let qr = QrCode::new(seed.uri.expose()).map_err(|_| AuthError::Interrupted)?;
+    let picture = qr.render::<svg::Color<'_>>().min_dimensions(200, 200).build();
+    let body = json!({"secret": seed.secret.expose(), "uri": seed.uri.expose(), "qr": picture});
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(body))
 }
 

@@ -7,11 +7,11 @@ use crate::domain::ids::AccountId;
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use crate::http::error::ApiError;
-use crate::http::session::CurrentUser;
+use crate::http::session::{CurrentUser, record};
 use crate::http::{AppState, ids, wire};
 use crate::persistence::custody::WithdrawalRow;
 use actix_web::http::StatusCode;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -306,31 +306,58 @@ pub async fn limits(state: web::Data<AppState>, user: CurrentUser, id: web::Path
 /// `GET /admin/withdrawals`: those that are not over.
 pub async fn unfinished(state: web::Data<AppState>, _user: CurrentUser) -> Answer {
     let rows = state.custody.unfinished().await?;
-    let view = |(row, waits): &(WithdrawalRow, bool)| {
-        let currency = state.trading.currencies().get(usize::from(row.currency.0))?;
-        let mut view = view(row, currency);
-        if let Value::Object(fields) = &mut view {
-            fields.extend([
-                ("user_id".to_owned(), json!(ids::user(row.account))),
-                ("crypto_address".to_owned(), json!(row.address)),
-                ("created_at".to_owned(), json!(wire::time(row.created_at))),
-                ("stage".to_owned(), json!(row.stage.name())),
-                ("needs_approval".to_owned(), json!(waits)),
-            ]);
-        }
-        Some(view)
-    };
-    Ok(HttpResponse::Ok().json(rows.iter().filter_map(view).collect::<Vec<_>>()))
+    let views = rows.iter().filter_map(|(row, waits)| admin_view(&state, row, *waits));
+    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+}
+
+/// A withdrawal with what only administrators see.
+fn admin_view(state: &AppState, row: &WithdrawalRow, waits: bool) -> Option<Value> {
+    let currency = state.trading.currencies().get(usize::from(row.currency.0))?;
+    let mut view = view(row, currency);
+    if let Value::Object(fields) = &mut view {
+        fields.extend([
+            ("user_id".to_owned(), json!(ids::user(row.account))),
+            ("crypto_address".to_owned(), json!(row.address)),
+            ("created_at".to_owned(), json!(wire::time(row.created_at))),
+            ("stage".to_owned(), json!(row.stage.name())),
+            ("needs_approval".to_owned(), json!(waits)),
+        ]);
+    }
+    Some(view)
+}
+
+/// Owner and view of an unfinished withdrawal as it is before somebody decides about it, for the audit log.
+async fn pending(state: &AppState, id: &str) -> Result<(Option<AccountId>, Option<Value>), ApiError> {
+    let id = named(id)?;
+    let rows = state.custody.unfinished().await?;
+    let found = rows.iter().find(|(row, _)| row.id == id);
+    Ok((found.map(|(row, _)| row.account), found.and_then(|(row, waits)| admin_view(state, row, *waits))))
 }
 
 /// `POST /admin/withdrawals/{id}/approve`.
-pub async fn approve(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
+pub async fn approve(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    id: web::Path<String>,
+) -> Answer {
+    let (owner, before) = pending(&state, &id).await?;
     state.custody.approve(named(&id)?, user.0.user).await?;
+    let detail = json!({"withdrawal": *id, "before": before});
+    record(&state, &request, &user.0, "withdrawal_approved", owner, detail).await;
     Ok(HttpResponse::Ok().json(json!({})))
 }
 
 /// `POST /admin/withdrawals/{id}/reject`: its money is free again.
-pub async fn reject(state: web::Data<AppState>, _user: CurrentUser, id: web::Path<String>) -> Answer {
+pub async fn reject(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    id: web::Path<String>,
+) -> Answer {
+    let (owner, before) = pending(&state, &id).await?;
     state.custody.cancel(named(&id)?, None).await?;
+    let detail = json!({"withdrawal": *id, "before": before});
+    record(&state, &request, &user.0, "withdrawal_rejected", owner, detail).await;
     Ok(HttpResponse::Ok().json(json!({})))
 }
