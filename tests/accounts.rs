@@ -4,6 +4,10 @@
 
 mod server;
 
+#[path = "accounts/audit.rs"]
+mod audit;
+#[path = "accounts/dead_letters.rs"]
+mod dead_letters;
 #[path = "accounts/factors.rs"]
 mod factors;
 #[path = "accounts/keys.rs"]
@@ -16,6 +20,8 @@ mod notifications;
 mod provider;
 #[path = "accounts/roles.rs"]
 mod roles;
+#[path = "accounts/secrets.rs"]
+mod secrets;
 #[path = "accounts/sessions.rs"]
 mod sessions;
 #[path = "accounts/sink.rs"]

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const PASSWORD: &str = "correct horse battery";
 
-fn base32(text: &str) -> Vec<u8> {
+pub fn base32(text: &str) -> Vec<u8> {
     let signs = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let bits: Vec<u8> = text
         .chars()
@@ -23,7 +23,7 @@ fn base32(text: &str) -> Vec<u8> {
 }
 
 /// What an authenticator shows, some steps from now.
-fn totp(secret: &str, steps: i64) -> String {
+pub fn totp(secret: &str, steps: i64) -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &base32(secret));
     let tag = hmac::sign(&key, &(now / 30 + steps).to_be_bytes());
@@ -47,6 +47,7 @@ fn a_second_factor_is_asked_for_and_counts_once() {
     let seed = post(&mut ada, "/auth/totp", &json!({})).json();
     let secret = seed["secret"].as_str().unwrap();
     assert!(seed["uri"].as_str().unwrap().contains(&format!("secret={secret}")));
+    assert!(seed["qr"].as_str().unwrap().contains("<svg"));
     // Not asked for before it is confirmed.
     assert_eq!(sign_in(&server, Value::Null).0, 200);
     assert_eq!(post(&mut ada, "/auth/totp/confirm", &json!({"code": "000000"})).json()["code"], "wrong_code");
@@ -175,6 +176,22 @@ fn people_sign_in_through_a_provider_and_link_it() {
     assert_eq!(by_line.send("GET", "/auth/me", "").json()["id"], me["id"]);
     assert_eq!(browser.send("DELETE", "/auth/identities/line", &format!("X-CSRF-Token: {csrf}\r\n")).status, 200);
 
+    // A page that holds its tokens itself takes them out of the cookies, once.
+    let refresh = browser.cookies.iter().find(|(name, _)| name == "agora_refresh").unwrap().1.clone();
+    let take = || {
+        let body = r#"{"cookies":false}"#;
+        let head = format!("POST /v1/auth/refresh HTTP/1.1\r\nHost: agora\r\nCookie: agora_refresh={refresh}\r\n");
+        let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        scene.server.client("").send_raw(text.as_bytes()).unwrap()
+    };
+    let taken = take();
+    assert_eq!(taken.json()["user"]["id"], me["id"]);
+    assert_eq!(scene.server.client(taken.json()["access_token"].as_str().unwrap()).get("/auth/me")["id"], me["id"]);
+    assert!(
+        taken.headers.iter().filter(|(name, value)| name == "set-cookie" && value.contains("Max-Age=0")).count() == 3
+    );
+    assert_eq!(take().json()["code"], "token_reused");
+
     // A token that an app got by itself.
     let token = scene.provider.sign(&scene.provider.claims("ada", "any"));
     let session = post(&mut scene.server.client(""), "/auth/oidc/local/token", &json!({"id_token": token}));
@@ -199,6 +216,10 @@ fn forged_and_foreign_identities_are_refused() {
             refused(&scene.browser().sign_in(&scene.provider, id, "ada", change), 401, "provider_refused");
         }
     }
+    // People are not shown JSON, but our page with the reason.
+    let page = "/auth/oidc/local/callback?code=guess&state=guess";
+    let shown = scene.browser().send("GET", page, "Accept: text/html,application/xhtml+xml\r\n");
+    assert_eq!((shown.status, shown.header("location")), (302, Some("/?error=provider_flow")));
     let mut browser = scene.browser();
     let left = browser.send("GET", "/auth/oidc/local/start", "");
     let (code, state) = scene.provider.consent(left.header("location").unwrap(), |_| (), "ada");

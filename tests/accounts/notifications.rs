@@ -1,5 +1,6 @@
 //! Notifications: by webhook, e-mail and LINE, of fills, transfers, prices and security.
 
+use crate::provider::Provider;
 use crate::server::{Client, Server};
 use crate::sessions::post;
 use crate::sink::Sink;
@@ -152,4 +153,89 @@ fn mail_and_line_carry_what_their_owner_wants() {
     let body: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(body["replyToken"], "reply-1");
     assert!(body["messages"][0]["text"].as_str().unwrap().starts_with("BTC-USDT"));
+}
+
+#[test]
+fn line_pushes_to_linked_users_and_takes_their_pictures() {
+    const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\nand so on";
+    let folder = tempfile::tempdir().unwrap();
+    let (provider, line, pictures) = (Provider::start(), Sink::start(&[]), Sink::serving(&[], PICTURE));
+    let file = folder.path().join("providers.toml");
+    std::fs::write(&file, provider.settings()).unwrap();
+    let server = Server::start_with(
+        folder.path(),
+        &[
+            "--accounts-providers",
+            file.to_str().unwrap(),
+            "--accounts-line-token",
+            "line-token",
+            "--accounts-line-secret",
+            "line-secret",
+            "--accounts-line-url",
+            &line.url(),
+            "--accounts-line-data-url",
+            &pictures.url(),
+        ],
+    );
+    let token = provider.sign(&provider.claims("U777", "any"));
+    let session = post(&mut server.client(""), "/auth/oidc/line/token", &json!({"id_token": token})).json();
+    let mut ada = server.client(session["access_token"].as_str().unwrap());
+    assert_eq!(put(&mut ada, "line", json!({"events": ["security"]})).status, 200);
+    let pushed = line.next();
+    assert!(pushed.first.starts_with("POST /v2/bot/message/push "), "{}", pushed.first);
+    assert!(pushed.headers.to_lowercase().contains("authorization: bearer line-token"));
+    let body: Value = serde_json::from_str(&pushed.body).unwrap();
+    assert_eq!(body["to"], "U777");
+    assert!(body["messages"][0]["text"].as_str().unwrap().contains("outlet changed"), "{body}");
+
+    let say = |event: Value| -> Value {
+        let said = json!({"events": [event]}).to_string();
+        let (signature, length) = (STANDARD.encode(mac("line-secret", &said)), said.len());
+        let head = format!("POST /v1/line/webhook HTTP/1.1\r\nHost: agora\r\nX-Line-Signature: {signature}\r\n");
+        let text = format!("{head}Content-Length: {length}\r\n\r\n{said}");
+        let answer = server.client("").send_raw(text.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        serde_json::from_str::<Value>(&line.next().body).unwrap()["messages"][0].take()
+    };
+    // What is no market is answered with a template: a button for each market.
+    let said = json!({"replyToken": "r", "message": {"type": "text", "text": "hello"}});
+    let template = say(said);
+    assert_eq!((&template["type"], &template["template"]["type"]), (&json!("template"), &json!("buttons")));
+    assert_eq!(template["template"]["actions"][0]["text"], "BTC-USDT");
+
+    let photo = |user: &str| json!({"replyToken": "r", "source": {"type": "user", "userId": user}, "message": {"type": "image", "id": "4711"}});
+    assert!(say(photo("U000"))["text"].as_str().unwrap().starts_with("Link LINE"));
+    assert!(say(photo("U777"))["text"].as_str().unwrap().contains("picture of your account"));
+    let asked = pictures.next();
+    assert!(asked.first.starts_with("GET /v2/bot/message/4711/content "), "{}", asked.first);
+    assert!(asked.headers.to_lowercase().contains("authorization: bearer line-token"));
+    let path_of = |client: &mut Client| {
+        let photo = client.get("/auth/me")["photo"].as_str().unwrap().to_owned();
+        photo.split_once("/v1").unwrap().1.to_owned()
+    };
+    let first = path_of(&mut ada);
+    let shown = server.client("").send("GET", &first, b"").unwrap();
+    assert_eq!((shown.status, shown.header("content-type"), shown.body.as_slice()), (200, Some("image/png"), PICTURE));
+
+    // The same by the user's own hand; the old picture is gone then.
+    assert_eq!(ada.send("PUT", "/auth/me/photo", b"<svg onload=x>").unwrap().status, 415);
+    assert_eq!(ada.send("PUT", "/auth/me/photo", b"\xff\xd8\xff\xe0 jpeg").unwrap().status, 200);
+    assert_eq!(server.client("").send("GET", &first, b"").unwrap().status, 404);
+    assert_ne!(path_of(&mut ada), first);
+}
+
+#[test]
+fn a_webhook_keeps_its_secret_until_it_goes_elsewhere_or_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut secret = |url: &str, renew: bool| {
+        let body = json!({"url": url, "events": ["fill"], "new_secret": renew});
+        put(&mut ada, "webhook", body).json()["secret"].as_str().map(str::to_owned)
+    };
+    let first = secret("https://example.org/a", false).unwrap();
+    assert_eq!(secret("https://example.org/a", false), None);
+    let renewed = secret("https://example.org/a", true).unwrap();
+    let moved = secret("https://example.org/b", false).unwrap();
+    assert!(first != renewed && renewed != moved);
 }

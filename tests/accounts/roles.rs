@@ -157,6 +157,13 @@ fn a_frozen_account_trades_no_more_and_everything_is_remembered() {
     assert_eq!((frozen.status, frozen.json()), (200, json!({"frozen": true, "canceled_orders": 1})));
     let refused = post(&mut ada, "/orders", &order);
     assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("account_frozen")));
+    let wallet = ada.get("/coinbase-accounts")[0].clone();
+    let address =
+        post(&mut ada, &format!("/coinbase-accounts/{}/addresses", wallet["id"].as_str().unwrap()), &json!({}));
+    let withdrawal =
+        json!({"amount": "0.1", "currency": wallet["currency"], "crypto_address": address.json()["address"]});
+    let held = post(&mut ada, "/withdrawals/crypto", &withdrawal);
+    assert_eq!((held.status, &held.json()["code"]), (403, &json!("account_frozen")), "{withdrawal}");
     assert_eq!(ada.get("/orders"), json!([]));
     let shown = admin.get(&format!("/admin/users/{id}"));
     assert_eq!((&shown["frozen"], &shown["email"]), (&json!(true), &json!("ada@example.org")));

@@ -21,6 +21,11 @@ pub struct Sink {
 impl Sink {
     /// Answers the first requests with these statuses and everything else with 200.
     pub fn start(statuses: &[u16]) -> Sink {
+        Sink::serving(statuses, b"{}")
+    }
+
+    /// The same with this body.
+    pub fn serving(statuses: &[u16], body: &'static [u8]) -> Sink {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let (sender, requests) = channel();
@@ -28,7 +33,7 @@ impl Sink {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 // One request at a time, so that the statuses have an order.
-                drop(talk(stream.unwrap(), &sender, &mut || statuses.next().unwrap_or(200)));
+                drop(talk(stream.unwrap(), &sender, &mut || (statuses.next().unwrap_or(200), body)));
             }
         });
         Sink { address, requests }
@@ -43,7 +48,11 @@ impl Sink {
     }
 }
 
-fn talk(stream: TcpStream, sender: &Sender<Request>, status: &mut dyn FnMut() -> u16) -> std::io::Result<()> {
+fn talk(
+    stream: TcpStream,
+    sender: &Sender<Request>,
+    answer: &mut dyn FnMut() -> (u16, &'static [u8]),
+) -> std::io::Result<()> {
     let mut writer = stream.try_clone()?;
     let mut reader = BufReader::new(stream);
     let mut first = String::new();
@@ -59,5 +68,7 @@ fn talk(stream: TcpStream, sender: &Sender<Request>, status: &mut dyn FnMut() ->
     let mut body = vec![0; length];
     reader.read_exact(&mut body)?;
     let _ = sender.send(Request { first, headers, body: String::from_utf8(body).unwrap() });
-    write!(writer, "HTTP/1.1 {} X\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}", status())
+    let (status, body) = answer();
+    write!(writer, "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len())?;
+    writer.write_all(body)
 }
