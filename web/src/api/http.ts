@@ -44,13 +44,44 @@ export function whenExpired(handler: (old: string) => Promise<boolean>): void {
   onExpired = handler;
 }
 
-async function request<T>(method: string, path: string, body?: unknown, again = true): Promise<T> {
+/** Asks the server; `T` is the shape of the answer. A Blob goes as it is, everything else as JSON. */
+export async function request<T>(method: string, path: string, body?: unknown, again = true): Promise<T> {
+  return (await exchange<T>(method, path, body, again)).answer;
+}
+
+/** One page of a list, with the cursor of the next one. */
+export interface Page<T> {
+  items: T[];
+  after: string | null;
+}
+
+/** Asks for a page; `path` has a query already. */
+export async function requestPage<T>(path: string, after: string | null): Promise<Page<T>> {
+  const { answer, headers } = await exchange<T[]>("GET", after ? `${path}&after=${id(after)}` : path);
+  return { items: answer, after: headers.get("cb-after") };
+}
+
+/** The headers that say who asks, for requests whose answer is a stream. */
+export function credentials(): Record<string, string> {
+  return token ? { authorization: `Bearer ${token}` } : {};
+}
+
+async function exchange<T>(
+  method: string,
+  path: string,
+  body?: unknown,
+  again = true,
+): Promise<{ answer: T; headers: Headers }> {
   const headers: Record<string, string> = { accept: "application/json" };
   const sent = token;
   if (sent) headers.authorization = `Bearer ${sent}`;
-  if (body !== undefined) headers["content-type"] = "application/json";
   const init: RequestInit = { method, headers, cache: "no-store" };
-  if (body !== undefined) init.body = JSON.stringify(body);
+  if (body instanceof Blob) {
+    init.body = body;
+  } else if (body !== undefined) {
+    headers["content-type"] = "application/json";
+    init.body = JSON.stringify(body);
+  }
 
   let response: Response;
   try {
@@ -65,13 +96,15 @@ async function request<T>(method: string, path: string, body?: unknown, again = 
   } catch {
     if (response.ok) throw new ApiError(response.status, "The server sent an answer that cannot be read.");
   }
-  if (response.ok) return answer as T;
+  if (response.ok) return { answer: answer as T, headers: response.headers };
   const fault = (answer ?? {}) as { message?: unknown; code?: unknown };
   if (response.status === 401 && fault.code === "token_expired" && sent && again && onExpired) {
-    if (await onExpired(sent)) return request<T>(method, path, body, false);
+    if (await onExpired(sent)) return exchange<T>(method, path, body, false);
   }
   // A late answer to an older session must not end the present one.
-  if (response.status === 401 && sent && sent === token) onUnauthorized?.();
+  const ended =
+    fault.code === "token_revoked" || fault.code === "token_expired" || fault.code === "token_invalid";
+  if (response.status === 401 && ended && sent && sent === token) onUnauthorized?.();
   throw new ApiError(
     response.status,
     typeof fault.message === "string" ? fault.message : `The server answered with status ${response.status}.`,
@@ -83,7 +116,18 @@ const id = encodeURIComponent;
 
 export const api = {
   signUp: (email: string, password: string) => request<Session>("POST", "/auth/sign-up", { email, password }),
-  signIn: (email: string, password: string) => request<Session>("POST", "/auth/sign-in", { email, password }),
+  signIn: (email: string, password: string, totp?: string) =>
+    request<Session>("POST", "/auth/sign-in", { email, password, totp }),
+  /** Takes the tokens of a session that began in cookies, as one through a provider does. */
+  fromCookies: () => request<Session>("POST", "/auth/refresh", { cookies: false }, false),
+  /** Finishes a sign-in through a provider with a code of the second factor. */
+  secondFactor: (ticket: string, totp: string) =>
+    request<Session>("POST", "/auth/second-factor", { ticket, totp }),
+  forgotPassword: (email: string) => request<unknown>("POST", "/auth/password/forgot", { email }),
+  resetPassword: (email: string, code: string, new_password: string) =>
+    request<unknown>("POST", "/auth/password/reset", { email, code, new_password }),
+  providers: () => request<{ id: string; name: string }[]>("GET", "/auth/providers"),
+  notice: () => request<{ notice: string }>("GET", "/notice"),
   refresh: (refresh_token: string) => request<Session>("POST", "/auth/refresh", { refresh_token }, false),
   signOut: () => request<unknown>("POST", "/auth/sign-out"),
   me: () => request<User>("GET", "/auth/me"),

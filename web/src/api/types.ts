@@ -82,10 +82,15 @@ export interface Fees {
   taker_fee_rate: string;
 }
 
+export type Role = "user" | "support" | "moderator" | "admin";
+
 export interface User {
   id: string;
   email: string;
-  role?: string;
+  role?: Role;
+  name?: string;
+  photo?: string;
+  created_at?: string;
 }
 
 export interface Session {

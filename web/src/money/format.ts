@@ -67,3 +67,15 @@ export function shortTime(time: string): string {
   const today = date.toDateString() === new Date().toDateString();
   return today ? TIME.format(date) : `${DATE.format(date)} ${TIME.format(date)}`;
 }
+
+const LONG = new Intl.DateTimeFormat(undefined, {
+  dateStyle: "medium",
+  timeStyle: "short",
+  hourCycle: "h23",
+});
+
+/** Local date and time with its year, for what may be long ago. */
+export function longTime(time: string | number): string {
+  const date = new Date(time);
+  return Number.isNaN(date.getTime()) ? "–" : LONG.format(date);
+}

@@ -1,5 +1,5 @@
 /** The address bar as a signal, and the one way to change it. */
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 
 export const path = signal(location.pathname);
 
@@ -18,3 +18,9 @@ export function marketInPath(pathname: string): string | null {
   const match = /^\/trade\/([^/]+)\/?$/.exec(pathname);
   return match?.[1] ? decodeURIComponent(match[1]).toUpperCase() : null;
 }
+
+/** The first part of the address: which page is shown. Unknown ones show the market. */
+export const page = computed(() => path.value.split("/")[1] ?? "");
+
+/** The second part of the address: which part of a page is shown. */
+export const section = computed(() => path.value.split("/")[2] ?? "");

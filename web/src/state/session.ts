@@ -1,7 +1,7 @@
 /** Who is signed in. The session outlives a reload; the server has the last word on whether it is still valid. */
 import { computed, signal } from "@preact/signals";
 import { ApiError, api, useToken, whenExpired, whenUnauthorized } from "../api/http";
-import type { Session } from "../api/types";
+import type { Session, User } from "../api/types";
 import { load, save } from "./storage";
 import { notify } from "./toasts";
 
@@ -65,8 +65,71 @@ function enter(next: Session | null): void {
   session.value = next;
 }
 
-export async function signIn(email: string, password: string): Promise<void> {
-  enter(await api.signIn(email, password));
+export async function signIn(email: string, password: string, totp?: string): Promise<void> {
+  enter(await api.signIn(email, password, totp));
+}
+
+/** The user has another name or picture now. */
+export function renewUser(user: User): void {
+  const present = session.peek();
+  if (!present) return;
+  const next = { ...present, user };
+  save("session", next);
+  session.value = next;
+}
+
+/** The server has ended the session already; forgets it here. */
+export function leave(): void {
+  enter(null);
+}
+
+/** Somebody who came back from a provider and has to show a code yet. */
+export const secondFactorTicket = signal<string | null>(null);
+
+export async function finishWithCode(ticket: string, totp: string): Promise<void> {
+  enter(await api.secondFactor(ticket, totp));
+  secondFactorTicket.value = null;
+}
+
+/** Where a way through a provider ends: marked, so that the session can be taken out of its cookies. */
+export function providerAddress(provider: string): string {
+  const back = `${location.pathname}?signed-in=${encodeURIComponent(provider)}`;
+  return `/v1/auth/oidc/${encodeURIComponent(provider)}/start?back=${encodeURIComponent(back)}`;
+}
+
+const REASONS: Record<string, string> = {
+  email_taken:
+    "An account with that address exists already. Sign in to it and connect the provider in the settings.",
+  identity_taken: "That identity belongs to another account already.",
+  provider_flow: "The sign-in was not begun here, or took too long. Please begin again.",
+  provider_refused: "The provider did not confirm who you are.",
+  provider_unavailable: "The provider cannot be reached. Please try again later.",
+  sign_up_closed: "New accounts cannot be made at the moment.",
+};
+
+/** Takes up what a provider's page has left in the address. Call it once. */
+export async function arrive(): Promise<void> {
+  const query = new URLSearchParams(location.search);
+  const error = query.get("error");
+  const ticket = query.get("ticket");
+  if (!query.has("signed-in") && !error) return;
+  // Neither a reload nor the history should meet this again.
+  history.replaceState(null, "", location.pathname);
+  if (error === "second_factor_required" && ticket) {
+    secondFactorTicket.value = ticket;
+    authDialog.value = "sign-in";
+    return;
+  }
+  if (error) {
+    notify("bad", "You were not signed in", REASONS[error] ?? "Please try again.");
+    return;
+  }
+  try {
+    enter(await api.fromCookies());
+  } catch (failure) {
+    if (!(failure instanceof ApiError)) throw failure;
+    notify("bad", "You were not signed in", failure.message);
+  }
 }
 
 export async function signUp(email: string, password: string): Promise<void> {
@@ -97,7 +160,7 @@ export async function signOut(): Promise<void> {
 export async function verifySession(): Promise<void> {
   if (!session.value) return;
   try {
-    await api.me();
+    renewUser(await api.me());
   } catch (error) {
     // Being offline ends no session: only a 401 does, and that was handled on the way here.
     if (!(error instanceof ApiError)) throw error;

@@ -1,7 +1,9 @@
+import { mayRun } from "../admin/roles";
 import { authDialog, demoCredentials, isDemo, session, signOut } from "../state/session";
-import { notify } from "../state/toasts";
-import { ChevronIcon, CopyIcon, UserIcon } from "./icons";
+import { ChevronIcon, UserIcon } from "./icons";
+import { Link } from "./link";
 import { Popover } from "./popover";
+import { Copyable } from "./sheet";
 
 /** Sign in and sign up, or the signed-in user with the way out. */
 export function AccountMenu() {
@@ -54,6 +56,19 @@ export function AccountMenu() {
               <Copyable name="Password" value={demo.password} />
             </div>
           )}
+          <nav class="menu" aria-label="Your account">
+            <Link to="/settings/profile" onGone={close}>
+              Settings
+            </Link>
+            <Link to="/settings/keys" onGone={close}>
+              API keys
+            </Link>
+            {mayRun(current.user.role) && (
+              <Link to="/admin" onGone={close}>
+                Administration
+              </Link>
+            )}
+          </nav>
           <button
             type="button"
             class="button block"
@@ -67,30 +82,5 @@ export function AccountMenu() {
         </>
       )}
     </Popover>
-  );
-}
-
-function Copyable({ name, value }: { name: string; value: string }) {
-  const copy = async (): Promise<void> => {
-    try {
-      await navigator.clipboard.writeText(value);
-      notify("plain", `${name} copied`);
-    } catch {
-      notify("plain", `${name} could not be copied`, "Select the text and copy it by hand.");
-    }
-  };
-  return (
-    <div class="copyable">
-      <span>{name}</span>
-      <code>{value}</code>
-      <button
-        type="button"
-        class="icon-button"
-        aria-label={`Copy the ${name.toLowerCase()}`}
-        onClick={() => void copy()}
-      >
-        <CopyIcon />
-      </button>
-    </div>
   );
 }

@@ -1,7 +1,16 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { ApiError } from "../api/http";
-import { authDialog, signIn, signUp } from "../state/session";
+import { ApiError, api } from "../api/http";
+import { useLoaded } from "../state/asking";
+import {
+  authDialog,
+  finishWithCode,
+  providerAddress,
+  secondFactorTicket,
+  signIn,
+  signUp,
+} from "../state/session";
+import { notify } from "../state/toasts";
 import { DemoButton } from "./demo-button";
 import { CloseIcon, Mark } from "./icons";
 import { Tabs } from "./tabs";
@@ -11,36 +20,87 @@ const TABS = [
   { id: "sign-up", name: "Create account" },
 ] as const;
 
+/** What the dialog asks for. Each step keeps what the steps before it have learned. */
+type Step =
+  | { at: "password" }
+  | { at: "code"; email: string; password: string }
+  | { at: "ticket"; ticket: string }
+  | { at: "forgot" }
+  | { at: "reset"; email: string };
+
 /** Sign in and sign up. A native dialog: it traps the focus, closes on Escape and gives the focus back. */
 export function AuthDialog() {
   const dialog = useRef<HTMLDialogElement>(null);
   const error = useSignal<string | null>(null);
   const busy = useSignal(false);
+  const step = useSignal<Step>({ at: "password" });
   const mode = authDialog.value;
+  const ticket = secondFactorTicket.value;
 
   useEffect(() => {
     const element = dialog.current;
     if (!element) return;
     if (mode && !element.open) {
       error.value = null;
+      step.value = ticket ? { at: "ticket", ticket } : { at: "password" };
       element.showModal();
     } else if (!mode && element.open) {
       element.close();
     }
-  }, [mode]);
+  }, [mode, ticket]);
+
+  const close = (): void => {
+    authDialog.value = null;
+    secondFactorTicket.value = null;
+  };
+
+  const advance = async (data: FormData): Promise<void> => {
+    const text = (name: string) => String(data.get(name) ?? "");
+    const now = step.value;
+    switch (now.at) {
+      case "password": {
+        const [email, password] = [text("email").trim(), text("password")];
+        if (mode === "sign-up") {
+          await signUp(email, password);
+          return close();
+        }
+        try {
+          await signIn(email, password);
+        } catch (failure) {
+          if (!(failure instanceof ApiError) || failure.code !== "second_factor_required") throw failure;
+          step.value = { at: "code", email, password };
+          return;
+        }
+        return close();
+      }
+      case "code":
+        await signIn(now.email, now.password, text("code").trim());
+        return close();
+      case "ticket":
+        await finishWithCode(now.ticket, text("code").trim());
+        return close();
+      case "forgot": {
+        const email = text("email").trim();
+        await api.forgotPassword(email);
+        step.value = { at: "reset", email };
+        return;
+      }
+      case "reset":
+        await api.resetPassword(now.email, text("code").trim(), text("password"));
+        notify("good", "Your password was set", "Sign in with it now.");
+        step.value = { at: "password" };
+        return;
+    }
+  };
 
   const submit = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     const form = event.currentTarget as HTMLFormElement;
-    const data = new FormData(form);
-    const email = String(data.get("email") ?? "").trim();
-    const password = String(data.get("password") ?? "");
     error.value = null;
     busy.value = true;
     try {
-      await (mode === "sign-up" ? signUp : signIn)(email, password);
+      await advance(new FormData(form));
       form.reset();
-      authDialog.value = null;
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
       error.value = failure.message;
@@ -49,57 +109,70 @@ export function AuthDialog() {
     }
   };
 
-  const title = mode === "sign-up" ? "Create account" : "Sign in";
+  const at = step.value.at;
+  const title = {
+    password: mode === "sign-up" ? "Create account" : "Sign in",
+    code: "Sign in",
+    ticket: "Sign in",
+    forgot: "Send me a code",
+    reset: "Set the password",
+  }[at];
   return (
     <dialog
       ref={dialog}
       class="dialog"
       aria-label={title}
-      onClose={() => {
-        authDialog.value = null;
-      }}
+      onClose={close}
       onMouseDown={(event) => {
-        if (event.target === event.currentTarget) authDialog.value = null;
+        if (event.target === event.currentTarget) close();
       }}
     >
       <div class="dialog-body">
         <div class="dialog-head">
           <Mark />
-          <button
-            type="button"
-            class="icon-button"
-            aria-label="Close"
-            onClick={() => {
-              authDialog.value = null;
-            }}
-          >
+          <button type="button" class="icon-button" aria-label="Close" onClick={close}>
             <CloseIcon />
           </button>
         </div>
-        <Tabs
-          label="Account"
-          class="tabs wide"
-          tabs={TABS}
-          selected={mode ?? "sign-in"}
-          onSelect={(id) => {
-            error.value = null;
-            authDialog.value = id;
-          }}
-        />
-        <form onSubmit={(event) => void submit(event)}>
-          <label class="field">
-            <span>Email</span>
-            <input name="email" type="email" autocomplete="email" required />
-          </label>
-          <label class="field">
-            <span>Password</span>
-            <input
-              name="password"
-              type="password"
-              autocomplete={mode === "sign-up" ? "new-password" : "current-password"}
-              required
-            />
-          </label>
+        {at === "password" && (
+          <Tabs
+            label="Account"
+            class="tabs wide"
+            tabs={TABS}
+            selected={mode ?? "sign-in"}
+            onSelect={(id) => {
+              error.value = null;
+              authDialog.value = id;
+            }}
+          />
+        )}
+        <form key={at} onSubmit={(event) => void submit(event)}>
+          {at === "forgot" && <p>A code is mailed to you, with which you set a new password.</p>}
+          {at === "reset" && <p>If that address has an account, a code is on its way to it.</p>}
+          {(at === "password" || at === "forgot") && (
+            <label class="field">
+              <span>Email</span>
+              <input name="email" type="email" autocomplete="email" required />
+            </label>
+          )}
+          {(at === "code" || at === "ticket") && (
+            <>
+              <p>Two-factor authentication is on for this account.</p>
+              <CodeField label="The code of your authenticator, or a recovery code" />
+            </>
+          )}
+          {at === "reset" && <CodeField label="The code from the mail" />}
+          {(at === "password" || at === "reset") && (
+            <label class="field">
+              <span>{at === "reset" ? "New password" : "Password"}</span>
+              <input
+                name="password"
+                type="password"
+                autocomplete={mode === "sign-up" || at === "reset" ? "new-password" : "current-password"}
+                required
+              />
+            </label>
+          )}
           <p class="form-error" role="alert">
             {error.value}
           </p>
@@ -107,10 +180,69 @@ export function AuthDialog() {
             {busy.value ? "Just a moment…" : title}
           </button>
         </form>
-        <div class="or">or</div>
-        <DemoButton class="block quiet" />
-        <p class="hint">No email needed: a throw-away account with play money.</p>
+        {at === "password" && mode === "sign-in" && (
+          <p class="hint">
+            <button
+              type="button"
+              class="link"
+              onClick={() => {
+                error.value = null;
+                step.value = { at: "forgot" };
+              }}
+            >
+              Forgot your password?
+            </button>
+          </p>
+        )}
+        {at === "password" ? (
+          <>
+            <div class="or">or</div>
+            <Providers />
+            <DemoButton class="block quiet" />
+            <p class="hint">No email needed: a throw-away account with play money.</p>
+          </>
+        ) : (
+          <p class="hint">
+            <button
+              type="button"
+              class="link"
+              onClick={() => {
+                error.value = null;
+                secondFactorTicket.value = null;
+                step.value = { at: "password" };
+              }}
+            >
+              Back
+            </button>
+          </p>
+        )}
       </div>
     </dialog>
+  );
+}
+
+/** A field for a code that takes the focus, since it appears where another one was. */
+function CodeField({ label }: { label: string }) {
+  const field = useRef<HTMLInputElement>(null);
+  useEffect(() => field.current?.focus(), []);
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input ref={field} name="code" autocomplete="one-time-code" required />
+    </label>
+  );
+}
+
+/** Ways in through others, where the server has some. */
+function Providers() {
+  const providers = useLoaded(api.providers);
+  return (
+    <>
+      {providers.data.value?.map((provider) => (
+        <a key={provider.id} class="button block provider" href={providerAddress(provider.id)}>
+          Continue with {provider.name}
+        </a>
+      ))}
+    </>
   );
 }

@@ -1,0 +1,54 @@
+/** Running the venue: what an administrator, and in part a supporter, sees and does. */
+import { section } from "../state/route";
+import { authDialog, session } from "../state/session";
+import { type SectionLink, Sheet } from "../ui/sheet";
+import { Audit } from "./audit";
+import { Configuration } from "./configuration";
+import { Overview } from "./overview";
+import { mayRun, RANK } from "./roles";
+import { Users } from "./users";
+import { Withdrawals } from "./withdrawals";
+
+const SECTIONS = [
+  { id: "overview", name: "Overview", role: "admin" },
+  { id: "users", name: "Users", role: "support" },
+  { id: "withdrawals", name: "Withdrawals", role: "admin" },
+  { id: "audit", name: "Audit log", role: "admin" },
+  { id: "configuration", name: "Configuration", role: "admin" },
+] as const satisfies readonly (SectionLink & { role: keyof typeof RANK })[];
+
+export function AdminPage() {
+  const role = session.value?.user.role ?? "user";
+  if (!mayRun(role)) {
+    return (
+      <main class="page-message">
+        <h1>Administration</h1>
+        <p>{session.value ? "This page is for those who run the venue." : "Sign in as an administrator."}</p>
+        {!session.value && (
+          <p>
+            <button
+              type="button"
+              class="button primary"
+              onClick={() => {
+                authDialog.value = "sign-in";
+              }}
+            >
+              Sign in
+            </button>
+          </p>
+        )}
+      </main>
+    );
+  }
+  const open = SECTIONS.filter((one) => RANK[role] >= RANK[one.role]);
+  const selected = open.find((one) => one.id === section.value)?.id ?? open[0]?.id;
+  return (
+    <Sheet title="Administration" base="/admin" sections={open} selected={selected ?? ""}>
+      {selected === "overview" && <Overview />}
+      {selected === "users" && <Users />}
+      {selected === "withdrawals" && <Withdrawals />}
+      {selected === "audit" && <Audit />}
+      {selected === "configuration" && <Configuration />}
+    </Sheet>
+  );
+}
