@@ -2,10 +2,13 @@
 // administrator, made before it was started:
 //   AGORA_ADMIN_PASSWORD='correct horse battery' agora admin create admin@example.org
 //   AGORA_URL=http://127.0.0.1:8080 npm run e2e
+// Signing in through a provider is tested where AGORA_PROVIDER_PORT names the port of one that the server was started
+// with (`--accounts-providers`, see scripts/test): the test itself listens there.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
 import { baseURL, eventually, launch, open } from "./browser.mjs";
+import { startProvider } from "./provider.mjs";
 
 const ADMIN = {
   email: "admin@example.org",
@@ -236,6 +239,66 @@ test("notifications are chosen by event and outlet; price alerts come and go", a
   await alerts.getByText("You wait for no price.").waitFor();
   assert.deepEqual(complaints, []);
   await context.close();
+});
+
+const providerPort = Number(process.env.AGORA_PROVIDER_PORT ?? 0);
+
+test("people come in through a provider, connect it, and are asked for their second factor", {
+  skip: providerPort === 0 && "the server was started without a provider",
+}, async () => {
+  const provider = await startProvider(providerPort);
+  const through = async (page) => {
+    await page.locator(".auth-buttons").getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("link", { name: "Continue with Local" }).click();
+  };
+  const name = () => `e2e-${Math.random().toString(36).slice(2)}`;
+
+  // Somebody new, with an address that the provider has verified.
+  const first = await open(browser, { path: "/settings/profile" });
+  const email = `${name()}@example.org`;
+  provider.person = { sub: name(), email, email_verified: true, name: "Grace" };
+  await through(first.page);
+  await first.page.locator(".account-button").waitFor();
+  await first.page.getByText(email).first().waitFor();
+  assert.equal(new URL(first.page.url()).search, "", "nothing is left in the address");
+  await first.page.reload();
+  assert.equal(await card(first.page, "Profile").getByLabel("Name").inputValue(), "Grace");
+  const cookies = (await first.context.cookies()).filter((cookie) => cookie.value !== "");
+  assert.deepEqual(cookies, [], "the session has left the cookies");
+
+  // Somebody with a password connects another identity, and comes back with it alone, and a code.
+  const second = await open(browser);
+  const who = await signUp(second.page);
+  await second.page.goto("/settings/security");
+  provider.person = { sub: name() };
+  const connected = card(second.page, "Connected accounts");
+  await connected.getByRole("button", { name: "Connect" }).click();
+  await connected.getByText(/^Connected /).waitFor();
+  const factor = card(second.page, "Two-factor authentication");
+  await factor.getByRole("button", { name: "Turn it on" }).click();
+  const secret = await factor.locator(".copyable code").innerText();
+  await factor.getByLabel("The code that it shows").fill(totp(secret, -1));
+  await factor.getByRole("button", { name: "Confirm" }).click();
+  await factor.locator(".codes li").first().waitFor();
+  await signOut(second.page);
+  await through(second.page);
+  const dialog = second.page.locator("dialog[open]");
+  await dialog.getByLabel("The code of your authenticator").fill(totp(secret));
+  await dialog.locator('button[type="submit"]').click();
+  await second.page.locator(".account-button").waitFor();
+  await second.page.locator(".account-button").click();
+  await second.page.locator(".account-email").getByText(who.email).waitFor();
+
+  // An address that has an account is not taken over, and the person is told.
+  const third = await open(browser);
+  provider.person = { sub: name(), email: who.email, email_verified: true };
+  await through(third.page);
+  await third.page.locator(".toast", { hasText: "exists already" }).waitFor();
+  for (const { complaints, context } of [first, second, third]) {
+    assert.deepEqual(complaints, []);
+    await context.close();
+  }
+  provider.stop();
 });
 
 test("an administrator sees the actors and markets, freezes, configures and reads the log", async () => {
