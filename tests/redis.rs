@@ -19,6 +19,7 @@ use agora::persistence::sessions::SessionId;
 use base64::Engine;
 use serde_json::{Value, json};
 use server::{Client, Server};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -185,28 +186,76 @@ async fn only_newer_pictures_count(here: &Redis, there: &Redis) {
 
 /// Two nodes on one database that never look into it by themselves, so that what one knows of the other came through
 /// Redis.
+async fn two_nodes(server: &servers::Redis, folder: &Path) -> (Accounts, Accounts) {
+    let start = async || {
+        let redis = node(server).await;
+        let database = Database::open(&folder.join("agora.db")).unwrap();
+        let settings = Settings { redis: Some(redis.clone()), ..Settings::default() };
+        let clock = Arc::new(|| Timestamp(1_800_000_000 * SECOND));
+        (Accounts::start(folder, database, settings, clock).unwrap(), redis)
+    };
+    let ((here, redis), (there, other)) = (start().await, start().await);
+    tokio::spawn(there.clone().hear());
+    // Its first gap is behind it once it hears anything.
+    let mut heard = Revocations::new(other.clone());
+    loop {
+        Revocations::publish(&redis, &Ended::Key("none".into()));
+        if let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(200), heard.next()).await {
+            break;
+        }
+    }
+    (here, there)
+}
+
+#[test]
+fn what_was_tried_at_one_node_is_not_tried_anew_at_the_other() {
+    let server = servers::Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    run(async {
+        let (here, there) = two_nodes(&server, folder.path()).await;
+        let device = Device::default();
+        let password = |right: bool| Secret::new(if right { "correct horse battery" } else { "wrong horse battery" });
+        let user = here.sign_up("ada@example.org", password(true), false, &device).await.unwrap();
+
+        // A signature that one node has let pass is refused by the other, whatever it changes.
+        let new = NewKey {
+            label: String::new(),
+            passphrase: Secret::new("words"),
+            scopes: vec![Scope::Trade],
+            networks: vec![],
+            expires_at: None,
+        };
+        let key = here.create_key(user.user.id, new).await.unwrap();
+        let timestamp = "1800000000.5";
+        assert!(signed_with(&here, &key, "DELETE", timestamp).await.is_ok());
+        assert_eq!(signed_with(&there, &key, "DELETE", timestamp).await.err(), Some(AuthError::Replayed));
+        assert!(signed_with(&there, &key, "DELETE", "1800000000.6").await.is_ok());
+
+        // Guesses here slow down whoever goes on there.
+        for _ in 0..10 {
+            let guess = here.sign_in("ada@example.org", password(false), &device).await;
+            assert_eq!(guess.err(), Some(AuthError::WrongCredentials));
+        }
+        // Told after them, so they have been heard once this has.
+        here.sign_out(user.session).await.unwrap();
+        let began = Instant::now();
+        while there.authenticate(user.token.expose()).is_ok() {
+            assert!(began.elapsed() < Duration::from_secs(60), "the other node hears nothing");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let locked = there.sign_in("ada@example.org", password(true), &device).await.err();
+        assert!(matches!(locked, Some(AuthError::TooManyAttempts { .. })), "{locked:?}");
+        let other = there.sign_in("bob@example.org", password(false), &device).await.err();
+        assert_eq!(other, Some(AuthError::WrongCredentials));
+    });
+}
+
 #[test]
 fn what_one_node_ends_counts_nowhere_any_more() {
     let mut server = servers::Redis::start();
     let folder = tempfile::tempdir().unwrap();
     run(async {
-        let start = async || {
-            let redis = node(&server).await;
-            let database = Database::open(&folder.path().join("agora.db")).unwrap();
-            let settings = Settings { redis: Some(redis.clone()), ..Settings::default() };
-            let clock = Arc::new(|| Timestamp(1_800_000_000 * SECOND));
-            (Accounts::start(folder.path(), database, settings, clock).unwrap(), redis)
-        };
-        let ((here, redis), (there, other)) = (start().await, start().await);
-        tokio::spawn(there.clone().hear());
-        // Its first gap is behind it once it hears anything.
-        let mut heard = Revocations::new(other.clone());
-        loop {
-            Revocations::publish(&redis, &Ended::Key("none".into()));
-            if let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(200), heard.next()).await {
-                break;
-            }
-        }
+        let (here, there) = two_nodes(&server, folder.path()).await;
         let password = || Secret::new("correct horse battery");
         let device = Device::default();
         let user = here.sign_up("ada@example.org", password(), false, &device).await.unwrap();
@@ -252,15 +301,23 @@ fn what_one_node_ends_counts_nowhere_any_more() {
 }
 
 async fn signed(accounts: &Accounts, key: &agora::auth::IssuedKey) -> Result<agora::auth::Caller, AuthError> {
-    let timestamp = "1800000000";
+    signed_with(accounts, key, "GET", "1800000000").await
+}
+
+async fn signed_with(
+    accounts: &Accounts,
+    key: &agora::auth::IssuedKey,
+    method: &str,
+    timestamp: &str,
+) -> Result<agora::auth::Caller, AuthError> {
     let secret = base64::engine::general_purpose::STANDARD.decode(key.secret.expose()).unwrap();
-    let signature = agora::auth::signature::sign(&secret, timestamp, "GET", "/v1/accounts", b"");
+    let signature = agora::auth::signature::sign(&secret, timestamp, method, "/v1/accounts", b"");
     let request = agora::auth::SignedRequest {
         key: &key.key.id,
         signature: &signature,
         timestamp,
         passphrase: "words",
-        method: "GET",
+        method,
         target: "/v1/accounts",
         body: b"",
         address: None,

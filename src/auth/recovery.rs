@@ -7,6 +7,7 @@ use super::credentials::{Email, check_new_password};
 use super::error::AuthError;
 use super::secret::Secret;
 use super::service::Accounts;
+use super::shared::Target;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{MINUTE, Timestamp};
@@ -61,6 +62,7 @@ impl Accounts {
             return Err(AuthError::MailNotConfigured);
         }
         self.mail_guard().admit(&email, self.now())?;
+        self.tell_guess(Target::Mail(email.to_string()), false);
         let accounts = self.clone();
         actix_web::rt::spawn(async move {
             if let Err(error) = accounts.mail_code(&email, address).await {
@@ -112,6 +114,7 @@ impl Accounts {
         let id = user.map_or(AccountId(0), |user| user.id);
         let digest = self.code_digest(id, code.trim());
         let right = self.write(move |conn| take_code(conn, id, &digest, now)).await?;
+        self.tell_guess(Target::Code(email.to_string()), right);
         if !right {
             return Err(AuthError::WrongCode);
         }

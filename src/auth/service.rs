@@ -12,6 +12,7 @@ use super::passwords::Passwords;
 use super::runtime::Runtime;
 use super::secret::Secret;
 use super::settings::{Device, Plan, Settings};
+use super::shared::Target;
 use super::tokens::{Caller, Credential, Tokens};
 use super::vault::Vault;
 use super::workers::{WorkError, Workers};
@@ -30,6 +31,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use thiserror::Error;
+use uuid::Uuid;
 
 /// Threads for the store; SQLite writes one transaction at a time anyway.
 const STORE_WORKERS: usize = 2;
@@ -96,6 +98,8 @@ struct Inner {
     code_guard: Guard<Email>,
     runtime: Runtime,
     buckets: Buckets,
+    /// Names this process to the others.
+    node: Uuid,
     /// Revocations up to here were read from the database, µs.
     tended_at: AtomicI64,
 }
@@ -137,6 +141,7 @@ impl Accounts {
             code_guard: Guard::new(Pace::CODE),
             runtime,
             buckets: Buckets::new(),
+            node: Uuid::new_v4(),
             vault: Vault::open(data, settings.secrets_key.as_ref())?,
             keys: Keys::new(),
             tended_at: AtomicI64::new(now.0),
@@ -205,6 +210,7 @@ impl Accounts {
         let proved = self.prove_guarded(&email, password).await;
         if let (Some(network), Err(AuthError::WrongCredentials)) = (&network, &proved) {
             self.0.network_guard.failed(network, self.now());
+            self.tell_guess(Target::From(network.to_string()), false);
         }
         match proved {
             Ok(user) => {
@@ -423,12 +429,15 @@ impl Accounts {
         match self.prove(email, password).await {
             Ok(user) => {
                 self.0.guard.succeeded(email);
+                self.tell_guess(Target::Password(email.to_string()), true);
                 Ok(user)
             }
+            Err(AuthError::WrongCredentials) => {
+                self.tell_guess(Target::Password(email.to_string()), false);
+                Err(AuthError::WrongCredentials)
+            }
             Err(error) => {
-                if error != AuthError::WrongCredentials {
-                    self.0.guard.undo(email);
-                }
+                self.0.guard.undo(email);
                 Err(error)
             }
         }
@@ -504,6 +513,18 @@ impl Accounts {
 
     pub(super) fn buckets(&self) -> &Buckets {
         &self.0.buckets
+    }
+
+    pub(super) fn node(&self) -> Uuid {
+        self.0.node
+    }
+
+    pub(super) fn guard(&self) -> &Guard<Email> {
+        &self.0.guard
+    }
+
+    pub(super) fn network_guard(&self) -> &Guard<IpNet> {
+        &self.0.network_guard
     }
 
     pub(super) fn mail_guard(&self) -> &Guard<Email> {

@@ -1,15 +1,46 @@
-//! What nodes share about people through Redis, when there is one: rate limits and what was ended.
+//! What nodes share about people through Redis, when there is one: rate limits, what was ended, wrong guesses, and which
+//! signatures were used.
 //!
 //! Without it, and while it is away, each node counts by itself and finds what was ended in the database.
 
+use super::api_keys::{LIFETIME, SAME_SECOND, parse_network};
+use super::credentials::Email;
 use super::error::AuthError;
+use super::guard::Guard;
 use super::limits::{Class, Limit, Subject, Verdict, network_of};
 use super::service::Accounts;
 use super::tokens::{Caller, Credential};
 use crate::domain::time::Timestamp;
-use crate::persistence::redis::{Ended, Rate, Redis, Revocations};
+use crate::persistence::redis::{Ended, Guesses, Rate, Redis, Revocations};
 use crate::persistence::sessions::SessionId;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::time::Duration;
+use uuid::Uuid;
+
+/// What sealed messages are for.
+const GUESS: &str = "guess";
+
+/// What was guessed at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Target {
+    /// The password of an address.
+    Password(String),
+    /// A mailed code, or that of a second factor, of an address.
+    Code(String),
+    /// Anything, from this network.
+    From(String),
+    /// Nothing: a code was mailed to an address, which must not be had too often either.
+    Mail(String),
+}
+
+/// A guess that a node has seen.
+#[derive(Serialize, Deserialize)]
+struct Guess {
+    node: Uuid,
+    target: Target,
+    right: bool,
+}
 
 impl Accounts {
     /// Counts a request against the limit of its class: by user and key when there is a caller, else by
@@ -61,9 +92,66 @@ impl Accounts {
         }
     }
 
-    /// Hears what other nodes have ended, for ever; at once over when there is no Redis.
+    /// Tells the other nodes of a guess that this one has counted. Sealed, since it names people.
+    pub(super) fn tell_guess(&self, target: Target, right: bool) {
+        let Some(redis) = &self.settings().redis else { return };
+        let text = serde_json::to_vec(&Guess { node: self.node(), target, right }).ok();
+        // Without random bytes nothing can be sealed; the other nodes count what they see.
+        if let Some(sealed) = text.and_then(|text| self.vault().seal(GUESS, &text).ok()) {
+            Guesses::publish(redis, sealed);
+        }
+    }
+
+    fn heard_guess(&self, sealed: &[u8]) {
+        let opened = self.vault().open_sealed(GUESS, sealed);
+        let Some(guess) = opened.and_then(|text| serde_json::from_slice::<Guess>(&text).ok()) else { return };
+        if guess.node == self.node() {
+            return;
+        }
+        let now = self.now();
+        let count = |guard: &Guard<Email>, email: &str| match Email::parse(email) {
+            Ok(email) if guess.right => guard.succeeded(&email),
+            Ok(email) => guard.failed(&email, now),
+            Err(_) => {}
+        };
+        match &guess.target {
+            Target::Password(email) => count(self.guard(), email),
+            Target::Code(email) => count(self.code_guard(), email),
+            Target::Mail(email) => count(self.mail_guard(), email),
+            Target::From(network) => {
+                if let Some(network) = parse_network(network) {
+                    self.network_guard().failed(&network, now);
+                }
+            }
+        }
+    }
+
+    /// Whether no other node has let this signature pass already; one that cannot be asked about has passed nowhere.
+    ///
+    /// # Errors
+    /// [`AuthError::Replayed`].
+    pub(super) async fn first_anywhere(&self, signature: u128, whole_seconds: bool) -> Result<(), AuthError> {
+        let Some(redis) = &self.settings().redis else { return Ok(()) };
+        let keep = Duration::from_micros(LIFETIME.unsigned_abs());
+        match redis.claim(&format!("signature:{signature:032x}"), keep).await {
+            Ok(Some(since)) if !whole_seconds || since > SAME_SECOND => Err(AuthError::Replayed),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Hears what other nodes have ended and seen, for ever; at once over when there is no Redis.
     pub async fn hear(self) {
         let Some(redis) = self.settings().redis.clone() else { return };
+        let mut guesses = Guesses::new(Redis::clone(&redis));
+        let seen = async {
+            loop {
+                self.heard_guess(&guesses.next().await);
+            }
+        };
+        futures_util::future::join(seen, self.hear_what_is_ended(redis)).await;
+    }
+
+    async fn hear_what_is_ended(&self, redis: Redis) {
         let mut revocations = Revocations::new(Redis::clone(&redis));
         loop {
             match revocations.next().await {

@@ -8,6 +8,7 @@ use super::error::AuthError;
 use super::secret::Secret;
 use super::service::Accounts;
 use super::settings::Device;
+use super::shared::Target;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{SECOND, Timestamp};
@@ -184,6 +185,7 @@ impl Accounts {
                 (used, Shown::RecoveryCode)
             }
         };
+        self.tell_guess(Target::Code(email.to_string()), right);
         if !right {
             return Err(AuthError::WrongCode);
         }

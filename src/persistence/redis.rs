@@ -9,6 +9,8 @@
 //! [`Heard::Gap`] and asks the database what it missed.
 
 mod caches;
+mod claims;
+mod guesses;
 mod latest;
 mod link;
 mod presence;
@@ -16,6 +18,7 @@ mod rate_limits;
 mod revocations;
 
 pub use caches::{Forgotten, SecondLevel};
+pub use guesses::Guesses;
 pub use latest::{Latest, Left};
 pub use link::{Away, Heard, Options, Redis, RedisError};
 pub use presence::{Presence, PresenceChanges, Seen};

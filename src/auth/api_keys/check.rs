@@ -157,7 +157,9 @@ impl Accounts {
         if request.method != "GET" && request.method != "HEAD" {
             let signature = self.vault().digest("signature", &[id.0.as_slice(), request.signature.as_bytes()]);
             let signature = signature.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-            keys.replays.admit(signature, !request.timestamp.contains('.'), now)?;
+            let whole_seconds = !request.timestamp.contains('.');
+            keys.replays.admit(signature, whole_seconds, now)?;
+            self.first_anywhere(signature, whole_seconds).await?;
         }
         keys.note(id, &known, request.address, now);
         Ok(Caller {

@@ -14,6 +14,7 @@ mod replay;
 
 pub(super) use check::Keys;
 pub use check::SignedRequest;
+pub(super) use replay::{LIFETIME, SAME_SECOND};
 
 use super::error::{AuthError, KeyFlaw};
 use super::secret::Secret;

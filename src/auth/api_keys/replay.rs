@@ -7,7 +7,7 @@
 //! them apart. A later one, or any repeat of a finer timestamp, is a replay.
 //!
 //! Invariants: memory is bounded; when it is full, signed changes are refused rather than let pass
-//! unremembered. Each node remembers for itself.
+//! unremembered. Each node remembers for itself, and asks Redis, where there is one, whether another has let it pass.
 
 use super::super::error::AuthError;
 use super::super::signature::CLOCK_SKEW;
@@ -17,9 +17,9 @@ use rustc_hash::FxHashMap;
 use std::mem;
 
 /// Longest time between the first use of a signature and its end by age, µs.
-const LIFETIME: i64 = 2 * CLOCK_SKEW;
+pub(in crate::auth) const LIFETIME: i64 = 2 * CLOCK_SKEW;
 /// How long a whole-second timestamp may stand for a second request, µs.
-const SAME_SECOND: i64 = SECOND;
+pub(in crate::auth) const SAME_SECOND: i64 = SECOND;
 /// Parts with a lock of their own.
 const SHARDS: usize = 16;
 /// Signatures that one part remembers in one generation: in all 34,000 signed changes a second.
