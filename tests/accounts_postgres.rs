@@ -67,6 +67,10 @@ mod server {
         pub fn start_with(data: &Path, more: &[&str]) -> Server {
             let mut command = agora(&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], data);
             command.args(more);
+            Server::run(command)
+        }
+
+        pub fn run(command: Command) -> Server {
             Server(plain::Server::run(command))
         }
     }

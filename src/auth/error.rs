@@ -67,6 +67,9 @@ pub enum AuthError {
     /// The way to the provider began in another browser, or too long ago.
     #[error("This sign-in was not begun here, or took too long. Please begin again.")]
     ProviderFlow,
+    /// Without this identity the user could not sign in any more.
+    #[error("This is your only way to sign in.")]
+    LastWayIn,
     /// The identity belongs to another user, or the user has another one there.
     #[error("That identity is linked to an account already.")]
     IdentityTaken,
@@ -191,6 +194,7 @@ impl AuthError {
             AuthError::EmailTaken
             | AuthError::SettingChanged
             | AuthError::SecondFactorPresent
+            | AuthError::LastWayIn
             | AuthError::IdentityTaken => 409,
             AuthError::TooManyAttempts { .. } => 429,
             AuthError::Interrupted => 500,
@@ -224,6 +228,7 @@ impl AuthError {
             AuthError::ProviderRefused => "provider_refused",
             AuthError::ProviderFlow => "provider_flow",
             AuthError::IdentityTaken => "identity_taken",
+            AuthError::LastWayIn => "last_way_in",
             AuthError::BadOutlet => "invalid_outlet",
             AuthError::TooManyAlerts => "too_many_alerts",
             AuthError::SecondFactorRequired => "second_factor_required",

@@ -155,6 +155,9 @@ fn people_sign_in_through_a_provider_and_link_it() {
     assert_eq!(line.sign_in(&scene.provider, "line", "U123", |_| ()).status, 302);
     let other = line.send("GET", "/auth/me", "").json();
     assert!(other["id"] != me["id"] && other["email"].as_str().unwrap().ends_with("@users.invalid"));
+    let csrf = line.cookies.iter().find(|(name, _)| name == "agora_csrf").unwrap().1.clone();
+    let unlinked = line.send("DELETE", "/auth/identities/line", &format!("X-CSRF-Token: {csrf}\r\n"));
+    assert_eq!((unlinked.status, &unlinked.json()["code"]), (409, &json!("last_way_in")));
 
     // An address that has an account, or that is not verified, takes nothing over.
     Client::sign_up(&scene.server, "bob@example.org");

@@ -1,5 +1,6 @@
 //! Rate limits, lock-out, and settings that change at run time.
 
+use crate::keys::{Key, make_key};
 use crate::roles::{make_admin, sign_in};
 use crate::server::{Client, Server};
 use crate::sessions::post;
@@ -58,6 +59,24 @@ fn limits_count_by_class_and_client_and_are_changed_while_the_program_runs() {
     assert_eq!(statuses, [401, 401, 401, 429]);
 }
 
+#[test]
+fn a_key_has_a_limit_of_its_own_beside_that_of_its_user() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut admin = sign_in(&server, "root@example.org");
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let (one, other) = (make_key(&mut ada, |_| ()), make_key(&mut ada, |_| ()));
+    assert_eq!(put(&mut admin, "limits.key", json!({"value": {"per_second": 1, "burst": 2}})).status, 200);
+    let mut bot = server.client("");
+    let mut ask = |key: &Key| key.send(&mut bot, "GET", "/v1/accounts", "");
+    assert_eq!(ask(&one).status, 200);
+    // A machine that is busy may take a second for each; then it takes some more.
+    let refused = (0..50).map(|_| ask(&one)).find(|answer| answer.status == 429).unwrap();
+    assert_eq!((refused.header("ratelimit-limit"), refused.header("retry-after")), (Some("2"), Some("1")));
+    assert_eq!(ask(&other).status, 200, "another key of the same user");
+    assert_eq!(ada.send("GET", "/accounts", b"").unwrap().status, 200, "the user");
+}
+
 /// A wrong password for a made-up address from a client that a proxy names.
 fn guess_from(server: &Server, address: &str, number: usize) -> crate::server::Answer {
     let body = json!({"email": format!("nobody-{number}@example.org"), "password": "wrong password"}).to_string();
@@ -88,7 +107,7 @@ fn a_flood_of_sign_ins_is_turned_away_and_orders_go_on() {
     for number in 0..20 {
         Client::sign_up(&server, &format!("user{number}@example.org"));
     }
-    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "1", "size": "0.5"});
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"});
     let answers: Vec<crate::server::Answer> = std::thread::scope(|scope| {
         let sign_in = |number: usize| {
             let email = format!("user{}@example.org", number % 20);

@@ -1,6 +1,6 @@
 //! Sessions: refresh, reuse, cookies, sign-out, passwords.
 
-use crate::server::{Answer, Client, Server};
+use crate::server::{Answer, Client, Server, agora};
 use crate::smtp::MailServer;
 use serde_json::{Value, json};
 
@@ -169,6 +169,37 @@ fn passwords_are_changed_by_the_old_one_or_by_a_mailed_code() {
     assert_eq!(code(&reset("ada@example.org", &digits, "and one more")), (400, "wrong_code".into()));
     assert_eq!(code(&ada.send("GET", "/auth/me", b"").unwrap()), (401, "token_revoked".into()));
     assert_eq!(sign_in(&server, "ada@example.org", "yet another one").status, 200);
+}
+
+#[test]
+fn without_a_mail_server_a_demo_logs_its_mail_and_another_server_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let forgot =
+        |server: &Server| post(&mut server.client(""), "/auth/password/forgot", &json!({"email": "ada@example.org"}));
+    let plain = |more: &[&str]| agora(&[&["serve", "--listen", "127.0.0.1:0"], more].concat(), folder.path());
+    let server = Server::run(plain(&[]));
+    Client::sign_up(&server, "ada@example.org");
+    let refused = forgot(&server);
+    assert_eq!(code(&refused), (503, "mail_not_configured".into()));
+    assert_eq!(refused.header("retry-after"), None, "waiting does not help");
+    drop(server);
+
+    let log = folder.path().join("mail-log");
+    let mut command = plain(&["--demo-funds"]);
+    command.env("AGORA_LOG", "warn").stderr(std::fs::File::create(&log).unwrap());
+    let server = Server::run(command);
+    assert_eq!(forgot(&server).status, 200);
+    let digits = loop {
+        let text = std::fs::read_to_string(&log).unwrap();
+        let found = text.split("Your code: ").nth(1).map(|rest| rest.chars().take(9).collect::<String>());
+        if let Some(digits) = found.filter(|digits| digits.bytes().filter(u8::is_ascii_digit).count() == 9) {
+            break digits;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    let body = json!({"email": "ada@example.org", "code": digits, "new_password": "a new good one"});
+    assert_eq!(post(&mut server.client(""), "/auth/password/reset", &body).status, 200);
+    assert_eq!(sign_in(&server, "ada@example.org", "a new good one").status, 200);
 }
 
 #[test]

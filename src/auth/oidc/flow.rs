@@ -22,6 +22,8 @@ const PATIENCE: i64 = 10 * MINUTE;
 /// What the sealed states are for.
 const FLOW: &str = "oidc flow";
 const TICKET: &str = "oidc ticket";
+/// Where the addresses of users end whose provider gave none: no mail gets there, so no password can be set.
+const NO_ADDRESS: &str = "@users.invalid";
 
 /// What is remembered while somebody is at a provider.
 #[derive(Serialize, Deserialize)]
@@ -248,7 +250,7 @@ impl Accounts {
             None => {
                 let digest = Sha256::digest(format!("{} {}", provider.id, claims.sub));
                 let short: String = digest.iter().take(10).map(|byte| format!("{byte:02x}")).collect();
-                Email::parse(&format!("{}.{short}@users.invalid", provider.id))?
+                Email::parse(&format!("{}.{short}{NO_ADDRESS}", provider.id))?
             }
         };
         // Nobody knows this password; the owner may set one by a mailed code.
@@ -270,8 +272,14 @@ impl Accounts {
     /// Unlinks a provider.
     ///
     /// # Errors
-    /// [`AuthError::NoSuchProvider`] when it is not linked, or a failure.
+    /// [`AuthError::NoSuchProvider`] when it is not linked, [`AuthError::LastWayIn`] when there is neither another
+    /// one nor an address that a password could be set by, or a failure.
     pub async fn unlink(&self, user: AccountId, provider: &str) -> Result<(), AuthError> {
+        let linked = self.identities(user).await?;
+        let alone = linked.len() == 1 && linked.iter().any(|(own, ..)| own == provider);
+        if alone && self.user(user).await?.email.ends_with(NO_ADDRESS) {
+            return Err(AuthError::LastWayIn);
+        }
         let provider = provider.to_owned();
         let gone = self.write(move |conn| identities::unlink(conn, &provider, user)).await?;
         if gone { Ok(()) } else { Err(AuthError::NoSuchProvider) }
