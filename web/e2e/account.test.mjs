@@ -245,8 +245,9 @@ const providerPort = Number(process.env.AGORA_PROVIDER_PORT ?? 0);
 
 test("people come in through a provider, connect it, and are asked for their second factor", {
   skip: providerPort === 0 && "the server was started without a provider",
-}, async () => {
+}, async (context) => {
   const provider = await startProvider(providerPort);
+  context.after(() => provider.stop());
   const through = async (page) => {
     await page.locator(".auth-buttons").getByRole("button", { name: "Sign in" }).click();
     await page.getByRole("link", { name: "Continue with Local" }).click();
@@ -273,7 +274,7 @@ test("people come in through a provider, connect it, and are asked for their sec
   provider.person = { sub: name() };
   const connected = card(second.page, "Connected accounts");
   await connected.getByRole("button", { name: "Connect" }).click();
-  await connected.getByText(/^Connected /).waitFor();
+  await connected.locator("small", { hasText: /^Connected/ }).waitFor();
   const factor = card(second.page, "Two-factor authentication");
   await factor.getByRole("button", { name: "Turn it on" }).click();
   const secret = await factor.locator(".copyable code").innerText();
@@ -298,7 +299,6 @@ test("people come in through a provider, connect it, and are asked for their sec
     assert.deepEqual(complaints, []);
     await context.close();
   }
-  provider.stop();
 });
 
 test("an administrator sees the actors and markets, freezes, configures and reads the log", async () => {

@@ -9,11 +9,13 @@ const base64 = (value) =>
 export async function startProvider(port) {
   const issuer = `http://127.0.0.1:${port}`;
   const { privateKey, publicKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  // Another key has another name, or a server that has met an older one would not ask for it.
+  const kid = randomUUID();
   const grants = new Map();
   const provider = { issuer, person: { sub: "nobody" } };
 
   const idToken = (claims) => {
-    const signed = `${base64({ alg: "ES256", kid: "one" })}.${base64(claims)}`;
+    const signed = `${base64({ alg: "ES256", kid })}.${base64(claims)}`;
     const tag = sign("sha256", Buffer.from(signed), { key: privateKey, dsaEncoding: "ieee-p1363" });
     return `${signed}.${tag.toString("base64url")}`;
   };
@@ -35,7 +37,7 @@ export async function startProvider(port) {
           jwks_uri: `${issuer}/keys`,
         });
       case "/keys": {
-        const key = { ...publicKey.export({ format: "jwk" }), kid: "one", alg: "ES256", use: "sig" };
+        const key = { ...publicKey.export({ format: "jwk" }), kid, alg: "ES256", use: "sig" };
         return answer(response, 200, { keys: [key] });
       }
       case "/authorize": {

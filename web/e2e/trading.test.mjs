@@ -43,16 +43,21 @@ test("a newcomer sees a live market", async () => {
   const { page, context, complaints } = await open(browser);
   await live(page);
   // The server may have started a moment ago: the first trade is still to come.
-  await eventually(async () => number(await page.getByTestId("last-price").innerText()) > 0, "the last price is shown");
+  await eventually(
+    async () => number(await page.getByTestId("last-price").innerText()) > 0,
+    "the last price is shown",
+  );
   await page.locator(".trade-row").first().waitFor();
   assert.ok((await page.locator(".chart-host canvas").count()) > 0, "the chart is drawn");
   assert.match(await page.title(), /Agora/);
 
   // Both in one look, as the book moves meanwhile.
-  const [ask, bid] = await page.locator(".book-area").evaluate((area) => [
-    [...area.querySelectorAll(".book-half.sell .book-row .price")].at(-1)?.textContent,
-    area.querySelector(".book-half.buy .book-row .price")?.textContent,
-  ]);
+  const [ask, bid] = await page
+    .locator(".book-area")
+    .evaluate((area) => [
+      [...area.querySelectorAll(".book-half.sell .book-row .price")].at(-1)?.textContent,
+      area.querySelector(".book-half.buy .book-row .price")?.textContent,
+    ]);
   const [top, bottom] = [number(ask), number(bid)];
   assert.ok(top > bottom, `the best ask ${top} lies above the best bid ${bottom}`);
 
