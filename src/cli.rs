@@ -107,12 +107,17 @@ enum BenchCommand {
     Cluster(bench::rest::cluster::Options),
     /// A chat room with many listeners against a bare broadcaster.
     Chat(bench::chat::Options),
-    /// The bare broadcaster of `bench chat`.
+    /// One event to many subscribers of the feed against a bare broadcaster.
+    Feed(bench::feed::Options),
+    /// The bare broadcaster of `bench chat` and `bench feed`.
     #[command(hide = true)]
     Broadcaster {
         /// Where it listens.
         #[arg(long)]
         listen: std::net::SocketAddr,
+        /// Threads that serve HTTP; by default one for each core.
+        #[arg(long)]
+        workers: Option<usize>,
     },
     /// Orders over the WebSocket, in batches.
     Ws(bench::ws::Options),
@@ -182,8 +187,9 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         BenchCommand::Recovery(options) => println!("{}", bench::recovery::run(&options)?),
         BenchCommand::Cluster(options) => println!("{}", bench::rest::cluster::run(&options)?),
         BenchCommand::Chat(options) => println!("{}", bench::chat::run(&options)?),
-        BenchCommand::Broadcaster { listen } => {
-            actix_web::rt::System::new().block_on(bench::chat::serve_broadcaster(listen))?;
+        BenchCommand::Feed(options) => println!("{}", bench::feed::run(&options)?),
+        BenchCommand::Broadcaster { listen, workers } => {
+            actix_web::rt::System::new().block_on(bench::broadcast::serve(listen, workers))?;
         }
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
         BenchCommand::SignIn(options) => println!("{}", bench::rest::flood::run(&options)?),

@@ -5,10 +5,6 @@
 //! At the venue an acknowledgement means that the message is durable. Then the venue alone gets half of
 //! what it reached, each message at its time, and the acknowledgements are measured from then on.
 
-mod broadcaster;
-
-pub use broadcaster::serve as serve_broadcaster;
-
 use actix_codec::Framed;
 use actix_http::ws::{Codec, Frame, Message};
 use anyhow::{Context, anyhow, ensure};

@@ -1,8 +1,10 @@
 //! Load generators: programs that measure a part against a limit taken in the same run, and report
 //! ratios.
 
+pub mod broadcast;
 pub mod chat;
 pub mod core;
+pub mod feed;
 pub mod log;
 pub mod promotion;
 pub mod recovery;

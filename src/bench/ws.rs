@@ -180,7 +180,7 @@ async fn drive(
 }
 
 /// A text frame of a client. Its mask is zero, which leaves the text as it is.
-fn frame(text: &[u8]) -> Vec<u8> {
+pub(super) fn frame(text: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x81];
     match text.len() {
         short @ 0..126 => frame.push(0x80 | short as u8),
@@ -246,7 +246,7 @@ impl Socket {
 }
 
 /// The opcode of the frame at the start, and where its payload begins and ends, once all of it is there.
-fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
+pub(super) fn whole_frame(bytes: &[u8]) -> Option<(u8, usize, usize)> {
     let (&[first, second], _) = bytes.split_first_chunk::<2>()?;
     let (start, length) = match second & 0x7f {
         126 => (4, usize::from(u16::from_be_bytes(*bytes.get(2..)?.first_chunk()?))),

@@ -1,5 +1,5 @@
-//! The limit of the measurement: a bare server that gives what one socket says to all sockets, and
-//! stores nothing.
+//! The limit of what reaches many sockets: a bare server that gives what one socket says to all of them, and stores
+//! nothing. `bench chat` and `bench feed` start it as a process of its own.
 
 use actix::prelude::*;
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
@@ -56,10 +56,11 @@ async fn connect(all: web::Data<All>, request: HttpRequest, body: web::Payload) 
 ///
 /// # Errors
 /// When the address is taken.
-pub async fn serve(listen: SocketAddr) -> std::io::Result<()> {
+pub async fn serve(listen: SocketAddr, workers: Option<usize>) -> std::io::Result<()> {
     let all = web::Data::new(All::default());
     let server = HttpServer::new(move || App::new().app_data(all.clone()).route("/ws", web::get().to(connect)));
-    let server = server.tcp_nodelay(true).bind(listen)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let server = server.workers(workers.unwrap_or(cores)).tcp_nodelay(true).bind(listen)?;
     for address in server.addrs() {
         println!("page http://{address}/");
     }
