@@ -76,6 +76,17 @@ fn self_trades_are_prevented_by_the_incoming_orders_rule() {
             &[limit(2, Buy, 100, 5), with_rule(market(2, Sell, 3, None), DecrementAndCancel)],
             "accept 2, change 1 5->2, done 2 SelfTrade",
         ),
+        // A sell by funds alone: what the resting order would have brought is taken from the funds.
+        (
+            &[limit(2, Buy, 100, 5), limit(3, Buy, 100, 5), market(2, Sell, 0, Some(750))],
+            "accept 3, done 1 SelfTrade, funds 3 250, fill 2x3@100:2, done 3 Filled",
+        ),
+        (&[limit(2, Buy, 100, 5), market(2, Sell, 0, Some(300))], "accept 2, change 1 5->2, done 2 SelfTrade"),
+        // With a size the size is reduced and the funds stay.
+        (
+            &[limit(2, Buy, 100, 5), limit(3, Buy, 100, 5), market(2, Sell, 8, Some(200))],
+            "accept 3, done 1 SelfTrade, change 3 8->3, fill 2x3@100:2, done 3 Filled",
+        ),
     ];
     for (orders, expected) in cases {
         assert_eq!(last(orders), *expected, "{orders:#?}");
@@ -146,6 +157,35 @@ fn every_price_on_the_way_counts() {
     // The last price is 110, but it was 100 for a moment.
     let events = place(&mut book, limit(5, Buy, 110, 2));
     assert!(events.iter().any(|e| matches!(e, Event::Triggered(t) if t.id == loss)), "{}", story(&events));
+}
+
+#[test]
+fn a_market_sell_by_funds_brings_in_no_more_than_that() {
+    let (bid, lower) = (limit(3, Buy, 100, 5), limit(3, Buy, 90, 5));
+    let held = |order: NewOrder, hold| NewOrder { hold: Amount(hold), ..order };
+    let cases: &[(&[NewOrder], &str)] = &[
+        (&[bid, market(2, Sell, 0, Some(300))], "accept 2, fill 1x2@100:3, done 2 Filled"),
+        // What is left brings less than a lot costs.
+        (&[bid, market(2, Sell, 0, Some(399))], "accept 2, fill 1x2@100:3, done 2 Filled"),
+        (
+            &[bid, lower, market(2, Sell, 0, Some(770))],
+            "accept 3, fill 1x3@100:5, done 1 Filled, fill 2x3@90:3, done 3 Filled",
+        ),
+        // The size counts too, and so does what is held.
+        (&[bid, market(2, Sell, 2, Some(300))], "accept 2, fill 1x2@100:2, done 2 Filled"),
+        (&[bid, held(market(2, Sell, 0, Some(300)), 2)], "accept 2, fill 1x2@100:2, done 2 Filled"),
+        (&[bid, market(2, Sell, 0, Some(99))], "accept 2, done 2 NoLiquidity"),
+        (&[market(2, Sell, 0, Some(300))], "accept 1, done 1 NoLiquidity"),
+    ];
+    for (orders, expected) in cases {
+        assert_eq!(last(orders), *expected, "{orders:#?}");
+    }
+    let mut book = book(config());
+    place(&mut book, bid);
+    place(&mut book, lower);
+    for (funds, lots) in [(99, 1), (300, 3), (500, 5), (770, 8), (5_000, 10)] {
+        assert_eq!(book.lots_to_obtain(Amount(funds)), Size(lots), "{funds}");
+    }
 }
 
 #[test]

@@ -135,17 +135,19 @@ fn market_orders_have_reasons_of_their_own() {
         (config(), market(2, Side::Buy, 0, None), Some(Reject::FundsRequired)),
         (config(), market(2, Side::Buy, 0, Some(0)), Some(Reject::FundsRequired)),
         (config(), market(2, Side::Buy, 5, Some(-1)), Some(Reject::FundsRequired)),
-        (config(), market(2, Side::Sell, 0, None), Some(Reject::SizeRequired)),
-        (config(), market(2, Side::Sell, 0, Some(5)), Some(Reject::SizeRequired)),
-        (config(), market(2, Side::Sell, 5, Some(5)), Some(Reject::FundsNotAllowed)),
-        (limit_only.clone(), market(2, Side::Sell, 5, Some(5)), Some(Reject::FundsNotAllowed)),
+        (config(), market(2, Side::Sell, 0, None), Some(Reject::FundsRequired)),
+        (config(), market(2, Side::Sell, 5, Some(0)), Some(Reject::FundsRequired)),
+        (limit_only.clone(), market(2, Side::Sell, 0, Some(5)), Some(Reject::LimitOnly)),
         (limit_only, market(2, Side::Buy, 0, Some(5)), Some(Reject::LimitOnly)),
+        (config(), NewOrder { hold: Amount(0), ..market(2, Side::Sell, 0, Some(5)) }, Some(Reject::HoldTooSmall)),
         (config(), market(2, Side::Buy, 0, Some(MAX_AMOUNT.0 + 1)), Some(Reject::FundsRequired)),
         (config(), NewOrder { hold: Amount(4), ..market(2, Side::Sell, 5, None) }, Some(Reject::HoldTooSmall)),
         (config(), NewOrder { hold: Amount(4), ..market(2, Side::Buy, 0, Some(5)) }, Some(Reject::HoldTooSmall)),
         (config(), NewOrder { hold: Amount(-4), ..market(2, Side::Buy, 5, None) }, Some(Reject::HoldTooSmall)),
         (config(), market(2, Side::Buy, 0, Some(5)), None),
         (config(), market(2, Side::Sell, 5, None), None),
+        (config(), market(2, Side::Sell, 0, Some(5)), None),
+        (config(), market(2, Side::Sell, 5, Some(5)), None),
     ];
     for (config, order, expected) in cases {
         assert_eq!(reason(config.clone(), *order), *expected, "{order:?}");

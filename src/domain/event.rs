@@ -151,9 +151,9 @@ pub struct Change {
     pub new_size: Size,
     /// The whole size from now on, filled part included, when its owner changed it.
     pub new_total: Option<Size>,
-    /// What was left to spend before, for a market buy by funds.
+    /// What was left to spend or to bring in before, for a market order by funds.
     pub old_funds: Option<Amount>,
-    /// What is left to spend now.
+    /// What is left now.
     pub new_funds: Option<Amount>,
     /// How its hold changes.
     pub hold_delta: Amount,
@@ -174,14 +174,14 @@ pub struct Triggered {
     pub side: Side,
     /// Limit or market, with its present price.
     pub kind: Kind,
-    /// What is left to fill; zero for a market buy by funds alone.
+    /// What is left to fill; zero for a market order by funds alone.
     pub size: Size,
 }
 
 /// Why an order is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DoneReason {
-    /// Nothing is left to fill; or a market buy has spent what it could.
+    /// Nothing is left to fill; or a market order has spent or brought in what it could.
     Filled,
     /// Its owner canceled it.
     Canceled,

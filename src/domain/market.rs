@@ -155,6 +155,12 @@ impl Scale {
         Amount(i128::from(size.0) * i128::from(self.base_per_lot))
     }
 
+    /// How many whole lots there are in this much of the base.
+    pub fn lots_in(self, base: Amount) -> Size {
+        let lots = base.0.max(0) / i128::from(self.base_per_lot.max(1));
+        Size(u64::try_from(lots).unwrap_or(MAX_UNITS).min(MAX_UNITS))
+    }
+
     /// How many lots `funds` buy at `price`, their fee included.
     pub fn lots_for(self, funds: Amount, price: Price, fee: Ppm) -> Size {
         if funds.0 <= 0 || price.0 == 0 {

@@ -56,7 +56,8 @@ pub enum Kind {
     },
     /// Trades at any price and never rests.
     Market {
-        /// The most a buy may spend, fees included, as its owner asked; absent for an order by size.
+        /// The most a buy may spend, fees included, or a sell may bring in, fees aside, as its owner asked; absent for an
+        /// order by size.
         funds: Option<Amount>,
     },
 }
@@ -106,7 +107,7 @@ pub struct NewOrder {
     pub side: Side,
     /// Limit or market.
     pub kind: Kind,
-    /// How much; zero for a market buy by funds alone.
+    /// How much; zero for a market order by funds alone.
     pub size: Size,
     /// Sleeps until then, if given.
     pub stop: Option<Stop>,
@@ -137,12 +138,9 @@ pub enum Reject {
     /// The size is zero where one is needed, or beyond what can be held.
     #[error("size is required and must be positive")]
     SizeRequired,
-    /// A market buy with neither size nor funds, or funds that are not positive.
-    #[error("a market order needs a positive size or, for a buy, positive funds")]
+    /// A market order with neither size nor funds, or funds that are not positive.
+    #[error("a market order needs a positive size or positive funds")]
     FundsRequired,
-    /// Funds on an order that is not a market buy.
-    #[error("funds are for market buys only")]
-    FundsNotAllowed,
     /// Post-only with a time in force that never rests.
     #[error("post_only needs time_in_force GTC or GTT")]
     PostOnlyCannotRest,
@@ -210,13 +208,12 @@ pub enum Reject {
 
 impl Reject {
     /// Every variant, in the order of their precedence.
-    pub const ALL: [Reject; 27] = [
+    pub const ALL: [Reject; 26] = [
         Reject::MarketHalted,
         Reject::CancelOnly,
         Reject::PriceOutOfRange,
         Reject::SizeRequired,
         Reject::FundsRequired,
-        Reject::FundsNotAllowed,
         Reject::PostOnlyCannotRest,
         Reject::BadStop,
         Reject::AlreadyExpired,
@@ -248,7 +245,6 @@ impl Reject {
             Reject::PriceOutOfRange => "price_out_of_range",
             Reject::SizeRequired => "size_required",
             Reject::FundsRequired => "funds_required",
-            Reject::FundsNotAllowed => "funds_not_allowed",
             Reject::PostOnlyCannotRest => "post_only_cannot_rest",
             Reject::BadStop => "bad_stop",
             Reject::AlreadyExpired => "already_expired",
@@ -298,7 +294,7 @@ pub struct OrderRecord {
     pub side: Side,
     /// Limit or market.
     pub kind: Kind,
-    /// How much was asked for; zero for a market buy by funds alone.
+    /// How much was asked for; zero for a market order by funds alone.
     pub size: Size,
     /// Its stop, also after it woke.
     pub stop: Option<Stop>,

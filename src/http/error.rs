@@ -110,7 +110,6 @@ impl From<Reject> for ApiError {
             | Reject::PriceOutOfRange
             | Reject::SizeRequired
             | Reject::FundsRequired
-            | Reject::FundsNotAllowed
             | Reject::PostOnlyCannotRest
             | Reject::BadStop
             | Reject::AlreadyExpired

@@ -125,7 +125,6 @@ pub const ALL: &[&str] = &[
     "refused size_too_small",
     "rejected bad_stop",
     "rejected cancel_only",
-    "rejected funds_not_allowed",
     "rejected funds_required",
     "rejected funds_too_large",
     "rejected funds_too_small",

@@ -281,6 +281,9 @@ impl World {
                 book.hold_for(side, price, size, book.config().worst_fee()).0,
                 market.hold_for(side, price.0, size.0, maker_fee.max(taker_fee).0),
             ),
+            (Kind::Market { funds: Some(funds) }, Side::Sell) if size.is_zero() => {
+                (book.scale().base(book.lots_to_obtain(funds)).0, market.base_to_obtain(funds.0))
+            }
             (Kind::Market { .. }, Side::Sell) if sane => {
                 (book.scale().base(size).0, i128::from(size.0) * market.scale.1)
             }

@@ -282,11 +282,11 @@ impl Scene {
         let kind = if rng.one_in(8) {
             let per_lot = i128::from(self.price.1) * if rng.one_in(2) { 1 } else { 10_000 };
             let funds = Amount(per_lot * i128::from(rng.within(1, self.size.1)) + i128::from(rng.below(50)));
-            let by_funds = side == Side::Buy && rng.one_in(2);
+            let by_funds = rng.one_in(2);
+            let odd = self.all_rules && rng.one_in(40);
             if by_funds && rng.one_in(2) {
                 size = Size(0);
             }
-            let odd = self.all_rules && rng.one_in(40);
             Kind::Market { funds: if by_funds != odd { Some(funds) } else { None } }
         } else {
             let until = Timestamp(now + rng.within(0, 300) as i64);

@@ -20,11 +20,13 @@ pub struct Order {
     pub asked: NewOrder,
     /// Its limit; `None` for market orders.
     pub limit: Option<u64>,
-    /// The whole size, as asked or amended; 0 for a market buy by funds.
+    /// The whole size, as asked or amended; 0 for a market order by funds.
     pub size: u64,
     pub remaining: u64,
     pub filled: u64,
     pub hold: i128,
+    /// What a market sell by funds may still bring in, fees aside.
+    pub obtainable: Option<i128>,
     pub sleeping: bool,
     /// Its place in time: the smaller, the earlier.
     pub queued: u64,
@@ -207,6 +209,10 @@ impl Market {
             remaining: asked.size.0,
             filled: 0,
             hold: asked.hold.0,
+            obtainable: match asked.kind {
+                Kind::Market { funds } if asked.side == Side::Sell => funds.map(|funds| funds.0),
+                _ => None,
+            },
             sleeping: asked.stop.is_some(),
             queued: 0,
             listed: 0,
@@ -412,6 +418,33 @@ impl Market {
         low
     }
 
+    /// The base that a market sell needs to bring in `funds`: lot by lot, and no part of a lot that would be too much.
+    pub fn base_to_obtain(&self, funds: i128) -> i128 {
+        let (mut left, mut lots) = (funds, 0);
+        for maker in self.rows(Side::Buy) {
+            let worth = self.quote(maker.limit.unwrap(), 1);
+            let part = (left / worth).min(i128::from(maker.remaining));
+            (left, lots) = (left - part * worth, lots + part);
+            if part < i128::from(maker.remaining) {
+                break;
+            }
+        }
+        lots.clamp(1, i128::from(Size::MAX.0)) * self.scale.1
+    }
+
+    /// How many lots of the taker its size, its funds and its hold allow at this price.
+    fn wanted(&self, taker: &Order, price: u64) -> u64 {
+        let lots = match (taker.limit, taker.side(), taker.obtainable) {
+            (None, Side::Buy, _) => self.lots_for(taker.hold, price, taker.asked.taker_fee.0),
+            (None, Side::Sell, Some(left)) => {
+                let lots = (left.max(0) / self.quote(price, 1)).min(taker.hold / self.scale.1);
+                u64::try_from(lots.min(i128::from(Size::MAX.0))).unwrap()
+            }
+            _ => return taker.remaining,
+        };
+        if taker.size > 0 { lots.min(taker.remaining) } else { lots }
+    }
+
     fn take(&mut self, taker: &mut Order) -> End {
         loop {
             if taker.size > 0 && taker.remaining == 0 {
@@ -422,12 +455,8 @@ impl Market {
             if !crosses(taker.side(), taker.limit, price) {
                 return End::NoMatch;
             }
-            let mut wanted = taker.remaining;
-            if taker.market_buy() {
-                let lots = self.lots_for(taker.hold, price, taker.asked.taker_fee.0);
-                wanted = if taker.size > 0 { lots.min(taker.remaining) } else { lots };
-            }
-            // An order whose funds buy nothing more is over; it meets nobody.
+            let wanted = self.wanted(taker, price);
+            // An order whose funds trade nothing more is over; it meets nobody.
             if wanted == 0 {
                 return if taker.filled > 0 { End::Filled } else { End::NoMatch };
             }
@@ -457,6 +486,9 @@ impl Market {
             maker_fee = maker_fee.min(maker.hold - quote - rest_costs(maker, maker.remaining - size));
             maker.hold -= quote + maker_fee;
             taker.hold -= base;
+            if let Some(left) = &mut taker.obtainable {
+                *left -= quote;
+            }
         } else {
             let left = if taker.limit.is_some() { taker.remaining - size } else { 0 };
             taker_fee = taker_fee.min(taker.hold - quote - rest_costs(taker, left));
@@ -510,8 +542,7 @@ impl Market {
         }
         let price = own.limit.unwrap();
         let by_funds = taker.size == 0;
-        let taker_size =
-            if by_funds { self.lots_for(taker.hold, price, taker.asked.taker_fee.0) } else { taker.remaining };
+        let taker_size = if by_funds { self.wanted(taker, price) } else { taker.remaining };
         if taker_size < own.remaining {
             let left = own.remaining - taker_size;
             let hold = own.hold.min(self.needs(&own, left));
@@ -521,10 +552,16 @@ impl Market {
             return Some(End::SelfTrade);
         }
         self.end_live(own.number, Ticket(0), DoneReason::SelfTrade);
+        if let Some(funds) = taker.obtainable.filter(|_| by_funds) {
+            let left = funds - self.quote(price, own.remaining);
+            self.changed_by_self_trade(taker, 0, 0, Some((funds, left)));
+            taker.obtainable = Some(left);
+            return if left == 0 { Some(End::SelfTrade) } else { None };
+        }
         if by_funds {
             let quote = self.quote(price, own.remaining);
             let funds = taker.hold - quote - ceil_share(quote, taker.asked.taker_fee.0);
-            self.changed_by_self_trade(taker, 0, funds - taker.hold, Some(funds));
+            self.changed_by_self_trade(taker, 0, funds - taker.hold, Some((taker.hold, funds)));
             taker.hold = funds;
             return if funds == 0 { Some(End::SelfTrade) } else { None };
         }
@@ -545,7 +582,7 @@ impl Market {
         self.hold_for(order.side(), order.limit.unwrap_or(0), size, worst)
     }
 
-    fn changed_by_self_trade(&mut self, order: &Order, new_size: u64, hold_delta: i128, funds: Option<i128>) {
+    fn changed_by_self_trade(&mut self, order: &Order, new_size: u64, hold_delta: i128, funds: Option<(i128, i128)>) {
         self.events.push(Event::Changed(Change {
             id: order.id(),
             ticket: Ticket(0),
@@ -557,8 +594,8 @@ impl Market {
             old_size: Size(order.remaining),
             new_size: Size(new_size),
             new_total: None,
-            old_funds: funds.map(|_| Amount(order.hold)),
-            new_funds: funds.map(Amount),
+            old_funds: funds.map(|(old, _)| Amount(old)),
+            new_funds: funds.map(|(_, new)| Amount(new)),
             hold_delta: Amount(hold_delta),
             rests: self.live.iter().any(|o| o.number == order.number),
         }));

@@ -31,7 +31,7 @@ pub fn first_reject(market: &Market, order: &NewOrder, at: Timestamp) -> Option<
         Kind::Market { funds } => (None, None, funds.map(|f| f.0)),
     };
     let good_price = |price: u64| (1..=UNITS).contains(&price);
-    let market_buy = buy && limit.is_none();
+    let by_market = limit.is_none();
     let mut reasons = Vec::new();
     let mut against = |broken: bool, reason: Reject| {
         if broken {
@@ -41,10 +41,9 @@ pub fn first_reject(market: &Market, order: &NewOrder, at: Timestamp) -> Option<
     against(config.state == MarketState::Halted, Reject::MarketHalted);
     against(config.state == MarketState::CancelOnly, Reject::CancelOnly);
     against(limit.is_some_and(|price| !good_price(price)), Reject::PriceOutOfRange);
-    against(size > UNITS || (size == 0 && !market_buy), Reject::SizeRequired);
-    against(market_buy && size == 0 && funds.is_none(), Reject::FundsRequired);
-    against(buy && funds.is_some_and(|f| f <= 0 || f > AMOUNT), Reject::FundsRequired);
-    against(!buy && funds.is_some(), Reject::FundsNotAllowed);
+    against(size > UNITS || (size == 0 && !by_market), Reject::SizeRequired);
+    against(by_market && size == 0 && funds.is_none(), Reject::FundsRequired);
+    against(funds.is_some_and(|f| f <= 0 || f > AMOUNT), Reject::FundsRequired);
     let immediate = matches!(time_in_force, Some(TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill));
     against(is_post_only(order.kind) && immediate, Reject::PostOnlyCannotRest);
     if let Some(stop) = order.stop {
@@ -70,7 +69,7 @@ pub fn first_reject(market: &Market, order: &NewOrder, at: Timestamp) -> Option<
     let needed = match (limit, order.side) {
         (Some(_), _) if !formed => 0,
         (Some(price), side) => market.hold_for(side, price, size, worst),
-        (None, Side::Sell) => i128::from(size) * market.scale.1,
+        (None, Side::Sell) => i128::from(size.max(1)) * market.scale.1,
         (None, Side::Buy) if size == 0 => funds.unwrap_or(0),
         (None, Side::Buy) => 0,
     };

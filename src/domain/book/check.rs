@@ -136,7 +136,8 @@ impl Book {
             }
             Kind::Market { funds } => {
                 let too_small = match (order.side, funds) {
-                    (Side::Sell, _) => order.hold < self.scale.base(order.size),
+                    // Without a size, the hold is what may be sold.
+                    (Side::Sell, _) => order.hold < self.scale.base(order.size.max(Size(1))),
                     (Side::Buy, Some(funds)) => order.size.is_zero() && order.hold < funds,
                     (Side::Buy, None) => false,
                 };
@@ -184,6 +185,22 @@ impl Book {
         cost
     }
 
+    /// How many lots a market sell would need to bring in `funds` now, fees aside, if the book stayed as it is; all that
+    /// can be sold where that is less, at least one.
+    pub fn lots_to_obtain(&self, funds: Amount) -> Size {
+        let mut left = funds;
+        let mut lots = 0u64;
+        for resting in self.resting(Side::Buy) {
+            let part = self.scale.lots_for(left, resting.price, Ppm(0)).min(resting.remaining);
+            lots = lots.saturating_add(part.0);
+            if part < resting.remaining {
+                break;
+            }
+            left -= self.scale.quote(resting.price, part);
+        }
+        Size(lots.clamp(1, Size::MAX.0))
+    }
+
     /// What must be reserved in addition before a live order is changed like this; zero when it
     /// needs less than it has, or when the change will be refused anyway.
     pub fn extra_hold_for(&self, amend: &Amend) -> Amount {
@@ -208,18 +225,15 @@ fn check_form(order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
     {
         return Err(Reject::PriceOutOfRange);
     }
-    let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) }) && order.side == Side::Buy;
+    let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) });
     if order.size > Size::MAX || (order.size.is_zero() && !by_funds) {
-        let market_buy = matches!(order.kind, Kind::Market { .. }) && order.side == Side::Buy;
-        return Err(if market_buy && order.size.is_zero() { Reject::FundsRequired } else { Reject::SizeRequired });
+        let market = matches!(order.kind, Kind::Market { .. });
+        return Err(if market && order.size.is_zero() { Reject::FundsRequired } else { Reject::SizeRequired });
     }
-    if let Kind::Market { funds: Some(funds) } = order.kind {
-        if order.side == Side::Sell {
-            return Err(Reject::FundsNotAllowed);
-        }
-        if funds <= Amount::ZERO || funds > MAX_AMOUNT {
-            return Err(Reject::FundsRequired);
-        }
+    if let Kind::Market { funds: Some(funds) } = order.kind
+        && (funds <= Amount::ZERO || funds > MAX_AMOUNT)
+    {
+        return Err(Reject::FundsRequired);
     }
     if let Kind::Limit { time_in_force, post_only, .. } = order.kind {
         let immediate = matches!(time_in_force, TimeInForce::ImmediateOrCancel | TimeInForce::FillOrKill);

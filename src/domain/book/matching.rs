@@ -5,7 +5,7 @@ use super::stops::Range;
 use super::{Book, self_trade_change};
 use crate::domain::event::{Done, DoneReason, Event, Fill};
 use crate::domain::ids::{OrderId, Ticket, TradeId};
-use crate::domain::money::{Amount, Price, Size};
+use crate::domain::money::{Amount, Ppm, Price, Size};
 use crate::domain::order::{SelfTrade, Side};
 
 /// What ended the matching of an incoming order.
@@ -64,6 +64,7 @@ impl Book {
 
     fn take(&mut self, taker: &mut Live, range: &mut Range, out: &mut Vec<Event>) -> Stopped {
         let maker_side = taker.hot.side().opposite();
+        let mut obtainable = taker.obtainable();
         loop {
             if taker.is_sized() && taker.hot.remaining.is_zero() {
                 return Stopped::Filled;
@@ -81,31 +82,41 @@ impl Book {
                 }
             }
             let maker = *slab.peek(slot);
-            let wanted = self.affordable(taker, price);
+            let wanted = self.affordable(taker, obtainable, price);
             if wanted.is_zero() {
-                // Its funds do not buy one more lot: spent if it bought anything at all. It is over
-                // and meets nobody any more, an order of its own user neither.
+                // Its funds do not buy one more lot, or one more would bring more than it wants: filled if it traded at
+                // all. It is over and meets nobody any more, an order of its own user neither.
                 return if taker.cold.filled.is_zero() { Stopped::NoMatch } else { Stopped::Filled };
             }
             if maker.account == taker.hot.account {
-                if let Some(stopped) = self.self_trade(taker, slot, price, out) {
+                if let Some(stopped) = self.self_trade(taker, &mut obtainable, slot, price, out) {
                     return stopped;
                 }
                 continue;
             }
-            self.fill(taker, slot, key, wanted.min(maker.remaining), out);
+            let size = wanted.min(maker.remaining);
+            self.fill(taker, slot, key, size, out);
+            if let Some(left) = &mut obtainable {
+                *left -= self.scale.quote(price, size);
+            }
             range.include(Some(price));
         }
     }
 
-    /// How much of the incoming order its size and funds allow at this price.
-    fn affordable(&self, taker: &Live, price: Price) -> Size {
-        if taker.hot.is_market() && taker.hot.side() == Side::Buy {
-            let lots = self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee);
-            if taker.is_sized() { lots.min(taker.hot.remaining) } else { lots }
-        } else {
-            taker.hot.remaining
+    /// How much of the incoming order its size and funds allow at this price. `obtainable` is what a market sell by
+    /// funds may still bring in.
+    fn affordable(&self, taker: &Live, obtainable: Option<Amount>, price: Price) -> Size {
+        if !taker.hot.is_market() {
+            return taker.hot.remaining;
         }
+        let lots = match (taker.hot.side(), obtainable) {
+            (Side::Buy, _) => self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee),
+            (Side::Sell, Some(left)) => {
+                self.scale.lots_for(left, price, Ppm(0)).min(self.scale.lots_in(taker.hot.hold))
+            }
+            (Side::Sell, None) => taker.hot.remaining,
+        };
+        if taker.is_sized() { lots.min(taker.hot.remaining) } else { lots }
     }
 
     /// Trades `size` with the oldest order of the best level.
@@ -200,7 +211,14 @@ impl Book {
 
     /// Applies the incoming order's rule to a resting order of the same user. `Some` ends the
     /// incoming order.
-    fn self_trade(&mut self, taker: &mut Live, slot: u32, price: Price, out: &mut Vec<Event>) -> Option<Stopped> {
+    fn self_trade(
+        &mut self,
+        taker: &mut Live,
+        obtainable: &mut Option<Amount>,
+        slot: u32,
+        price: Price,
+        out: &mut Vec<Event>,
+    ) -> Option<Stopped> {
         match taker.hot.self_trade() {
             SelfTrade::CancelOldest => {
                 self.end_own(taker, slot, out);
@@ -211,7 +229,7 @@ impl Book {
                 self.end_own(taker, slot, out);
                 Some(Stopped::SelfTrade)
             }
-            SelfTrade::DecrementAndCancel => self.decrement(taker, slot, price, out),
+            SelfTrade::DecrementAndCancel => self.decrement(taker, obtainable, slot, price, out),
         }
     }
 
@@ -221,11 +239,18 @@ impl Book {
     }
 
     /// The smaller of the two is canceled, the larger reduced by its size; equal ones both end.
-    fn decrement(&mut self, taker: &mut Live, slot: u32, price: Price, out: &mut Vec<Event>) -> Option<Stopped> {
-        let resting = self.slab.peek(slot).remaining;
+    fn decrement(
+        &mut self,
+        taker: &mut Live,
+        obtainable: &mut Option<Amount>,
+        slot: u32,
+        price: Price,
+        out: &mut Vec<Event>,
+    ) -> Option<Stopped> {
         if !taker.is_sized() {
-            return self.decrement_funds(taker, slot, price, resting, out);
+            return self.decrement_funds(taker, obtainable, slot, price, out);
         }
+        let resting = self.slab.peek(slot).remaining;
         if taker.hot.remaining < resting {
             self.reduce(slot, resting - taker.hot.remaining, out);
             return Some(Stopped::SelfTrade);
@@ -245,30 +270,42 @@ impl Book {
         None
     }
 
-    /// The same for a market buy by funds alone: what the resting order would have cost is its size.
+    /// The same for a market order by funds alone: what trading with the resting order would have cost or brought is
+    /// its size. A sell keeps its hold, since it still has all that it could sell.
     fn decrement_funds(
         &mut self,
         taker: &mut Live,
+        obtainable: &mut Option<Amount>,
         slot: u32,
         price: Price,
-        resting: Size,
         out: &mut Vec<Event>,
     ) -> Option<Stopped> {
-        let lots = self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee);
+        let resting = self.slab.peek(slot).remaining;
+        let lots = self.affordable(taker, *obtainable, price);
         if lots < resting {
             self.reduce(slot, resting - lots, out);
             return Some(Stopped::SelfTrade);
         }
         self.end_own(taker, slot, out);
         let quote = self.scale.quote(price, resting);
-        let cost = quote + quote.share_rounded_up(taker.cold.taker_fee);
-        let funds = taker.hot.hold;
-        let mut change = self_trade_change(taker, Size::ZERO, -cost);
-        change.old_funds = Some(funds);
-        change.new_funds = Some(funds - cost);
-        taker.hot.hold = funds - cost;
+        let (old, new) = match obtainable {
+            Some(left) => {
+                let old = *left;
+                *left -= quote;
+                (old, *left)
+            }
+            None => {
+                let old = taker.hot.hold;
+                taker.hot.hold -= quote + quote.share_rounded_up(taker.cold.taker_fee);
+                (old, taker.hot.hold)
+            }
+        };
+        let hold_delta = if obtainable.is_some() { Amount::ZERO } else { new - old };
+        let mut change = self_trade_change(taker, Size::ZERO, hold_delta);
+        change.old_funds = Some(old);
+        change.new_funds = Some(new);
         self.emit(out, Event::Changed(change));
-        if taker.hot.hold.is_zero() { Some(Stopped::SelfTrade) } else { None }
+        if new.is_zero() { Some(Stopped::SelfTrade) } else { None }
     }
 
     /// Whether a fill-or-kill order finds all it wants from others within its limit. Meeting an own

@@ -207,7 +207,13 @@ impl Live {
         OrderId { number: self.hot.number, slot: self.slot }
     }
 
-    /// Whether it is bounded by a size; a market buy may be bounded by its funds alone.
+    /// The most that a market sell may bring in, without fees, if that bounds it.
+    pub fn obtainable(&self) -> Option<Amount> {
+        let bounded = self.hot.flags & (MARKET | SELL | HAS_FUNDS) == MARKET | SELL | HAS_FUNDS;
+        bounded.then_some(self.rare.funds)
+    }
+
+    /// Whether it is bounded by a size; a market order may be bounded by its funds alone.
     pub fn is_sized(&self) -> bool {
         !self.cold.size.is_zero()
     }

@@ -9,14 +9,15 @@ use crate::actors::event_log::Propose;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Amend, MarketEntry};
 use crate::domain::ids::{AccountId, CurrencyId, OrderId, Ticket};
-use crate::domain::money::Amount;
+use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, NewOrder, Reject, Side};
 use crate::domain::posting::Pair;
 use crate::domain::replica::MarketReplica;
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
 
-/// A market buy by size may cost so much more than the book shows at admission, in percent.
+/// A market buy by size may cost so much more than the book shows at admission, and a market sell by funds may have to
+/// sell so much more, in percent.
 const SLIPPAGE_PERCENT: i128 = 10;
 
 impl Handler<Commands> for OrderBook {
@@ -88,6 +89,14 @@ impl OrderBook {
             Kind::Limit { price, .. } => {
                 let worst = order.maker_fee.max(order.taker_fee);
                 Need::exactly(book.hold_for(order.side, price, order.size, worst))
+            }
+            Kind::Market { funds: Some(funds) } if order.side == Side::Sell && order.size.is_zero() => {
+                let lots = match order.stop {
+                    Some(stop) => book.scale().lots_for(funds, stop.price, Ppm(0)).max(Size(1)),
+                    None => book.lots_to_obtain(funds),
+                };
+                let base = book.scale().base(lots);
+                Need { least: base, most: Amount(base.0 + base.0 * SLIPPAGE_PERCENT / 100) }
             }
             Kind::Market { .. } if order.side == Side::Sell => Need::exactly(book.scale().base(order.size)),
             Kind::Market { funds: Some(funds) } => Need::exactly(funds),
