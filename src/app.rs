@@ -146,6 +146,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         trading,
         chat,
         switches: Default::default(),
+        seats: http::ws::seats::Seats::new(settings.feed_connections),
         custody,
         accounts,
         database,

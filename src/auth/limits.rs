@@ -32,11 +32,14 @@ pub enum Class {
     SignIn,
     /// Connections to feeds, by address.
     Feed,
+    /// Messages of clients over feeds, by address.
+    FeedMessages,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 6] = [Class::Public, Class::Private, Class::Fills, Class::Key, Class::SignIn, Class::Feed];
+    pub const ALL: [Class; 7] =
+        [Class::Public, Class::Private, Class::Fills, Class::Key, Class::SignIn, Class::Feed, Class::FeedMessages];
 
     /// The name in settings.
     pub fn name(self) -> &'static str {
@@ -47,6 +50,7 @@ impl Class {
             Class::Key => "key",
             Class::SignIn => "sign_in",
             Class::Feed => "feed",
+            Class::FeedMessages => "feed_messages",
         }
     }
 
@@ -58,13 +62,14 @@ impl Class {
             Class::Fills => (10, 20),
             Class::SignIn => (2, 20),
             Class::Feed => (8, 20),
+            Class::FeedMessages => (100, 200),
         };
         Limit { per_second, burst }
     }
 
     /// Whether it is counted by address, not by user.
     pub fn is_public(self) -> bool {
-        matches!(self, Class::Public | Class::SignIn | Class::Feed)
+        matches!(self, Class::Public | Class::SignIn | Class::Feed | Class::FeedMessages)
     }
 }
 

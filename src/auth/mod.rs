@@ -41,7 +41,7 @@ pub use api_keys::{ApiKey, IssuedKey, KeyId, NewKey, Scope, Scopes, SignedReques
 pub use credentials::{Email, Weakness};
 pub use error::{AuthError, KeyFlaw};
 pub use keys::{KeyError, SigningKey};
-pub use limits::{Class, Limit, Verdict};
+pub use limits::{Class, Limit, Verdict, network_of};
 pub use notifications::Webhook;
 pub use oidc::{Arrival, Departure, Provider, ProvidersError, load as load_providers};
 pub use runtime::{Setting, Snapshot, Spec, specs};

@@ -268,6 +268,11 @@ impl Accounts {
         self.0.tokens.check(token, self.now())
     }
 
+    /// Whether no limit counts a client at this address.
+    pub fn is_unlimited(&self, address: IpAddr) -> bool {
+        self.0.settings.limits_exempt.iter().any(|network| network.contains(&address))
+    }
+
     /// The time by the clock that tokens go by.
     pub fn clock_now(&self) -> Timestamp {
         self.now()

@@ -47,7 +47,7 @@ impl Accounts {
     /// address. `None` when nothing limits it.
     pub async fn count(&self, class: Class, caller: Option<&Caller>, address: Option<IpAddr>) -> Option<Verdict> {
         let address = address?;
-        if self.settings().limits_exempt.iter().any(|network| network.contains(&address)) {
+        if self.is_unlimited(address) {
             return None;
         }
         let Some(caller) = caller else { return self.take(class, Subject::Network(network_of(address))).await };
@@ -57,6 +57,15 @@ impl Accounts {
             return Some(refused);
         }
         self.take(class, Subject::User(caller.user)).await
+    }
+
+    /// Counts by address on this node alone, whatever other nodes have counted; whether it may go on. For messages of
+    /// a connection, which is to one node: asking Redis about each would cost more than the message.
+    pub fn count_here(&self, class: Class, address: Option<IpAddr>) -> bool {
+        let Some(address) = address.filter(|address| !self.is_unlimited(*address)) else { return true };
+        let limit: Limit = self.runtime_settings().limit(class);
+        let subject = Subject::Network(network_of(address));
+        limit.per_second == 0 || self.buckets().take(class, subject, limit, self.now()).admitted
     }
 
     async fn take(&self, class: Class, subject: Subject) -> Option<Verdict> {

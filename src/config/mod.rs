@@ -58,6 +58,10 @@ pub struct ServeConfig {
     /// The most connections at once, for each worker.
     #[arg(long, env = "AGORA_MAX_CONNECTIONS", default_value_t = 10_000)]
     pub max_connections: usize,
+    /// The most connections to the feed that one address (an IPv6 /64) may hold at once; 0 sets no limit. Clients of
+    /// --accounts-unlimited are not counted.
+    #[arg(long, env = "AGORA_FEED_CONNECTIONS", value_name = "COUNT", default_value_t = 200)]
+    pub feed_connections: usize,
     /// Where the log is.
     #[command(flatten)]
     pub log: LogConfig,

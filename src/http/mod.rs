@@ -42,6 +42,8 @@ pub struct AppState {
     pub database: Database,
     /// The dead man's switches of users.
     pub switches: ws::entry::Switches,
+    /// The feed's connections by address.
+    pub seats: ws::seats::Seats,
     /// Whether new users get play money.
     pub demo_funds: bool,
     /// The supervision tree.

@@ -6,7 +6,7 @@
 //! under way, further ones are refused and change nothing; a dead man's switch fires once, or is disarmed.
 
 use crate::actors::trading::Trading;
-use crate::auth::AuthError;
+use crate::auth::{AuthError, Caller};
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
 use crate::http::v1::amend::{self, AmendBody};
@@ -151,6 +151,8 @@ fn failed(request_id: Option<&RawValue>, error: &ApiError) -> ByteString {
 #[derive(Debug, Default)]
 pub struct Desk {
     token: Option<String>,
+    /// Who has signed a message with an API key, unless a token came later.
+    signed: Option<Caller>,
     in_flight: usize,
     cancel_on_disconnect: Option<AccountId>,
 }
@@ -167,9 +169,16 @@ impl Desk {
     /// The connection has proved with this token who it is.
     pub fn signed_in(&mut self, token: &str) {
         self.token = Some(token.to_owned());
+        self.signed = None;
     }
 
-    /// Takes a request, or answers it at once. The token that the connection has sent must count still.
+    /// The connection has proved with an API key who it is.
+    pub fn signed_by(&mut self, caller: Caller) {
+        self.signed = Some(caller);
+        self.token = None;
+    }
+
+    /// Takes a request, or answers it at once. The token or key that the connection has shown must count still.
     ///
     /// # Errors
     /// The answer.
@@ -190,13 +199,17 @@ impl Desk {
     }
 
     fn authorize(&mut self, state: &AppState, token: Option<String>) -> Result<AccountId, ApiError> {
-        let token = token.as_ref().or(self.token.as_ref()).ok_or(AuthError::TokenMissing)?;
-        let caller = state.accounts.authenticate(token)?;
+        let caller = match (token.as_ref().or(self.token.as_ref()), self.signed) {
+            (Some(token), _) => state.accounts.authenticate(token)?,
+            (None, Some(caller)) if state.accounts.still_counts(&caller) => caller,
+            (None, Some(_)) => return Err(AuthError::UnknownKey.into()),
+            (None, None) => return Err(AuthError::TokenMissing.into()),
+        };
         if let Some(rule) = permissions::of("POST", "/orders") {
             rule.access.check(&caller)?;
         }
-        if self.token.as_ref() != Some(token) {
-            self.token = Some(token.clone());
+        if let Some(token) = token {
+            self.signed_in(&token);
         }
         Ok(caller.user)
     }

@@ -49,6 +49,8 @@ pub mod reasons {
     pub const STARTING: &str = "starting";
     /// The events that it wants to resume from are not kept any more.
     pub const TOO_OLD: &str = "resume_too_old";
+    /// The session or key with which it had signed in has ended.
+    pub const SIGNED_OUT: &str = "signed_out";
     /// The worker failed.
     pub const FAILED: &str = "internal";
 }

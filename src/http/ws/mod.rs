@@ -13,5 +13,6 @@ pub mod messages;
 pub mod outbox;
 mod replay;
 pub mod request;
+pub mod seats;
 pub mod socket;
 mod status;

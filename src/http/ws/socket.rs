@@ -6,11 +6,14 @@ use super::hub::Session;
 use super::messages;
 use super::outbox::{Outgoing, Pieces};
 use super::request::{Channel, Credentials, Request};
-use crate::auth::{Scope, SignedRequest};
+use crate::auth::{AuthError, Caller, Class, Scope, SignedRequest};
 use crate::domain::ids::MarketId;
 use crate::http::AppState;
+use crate::http::error::ApiError;
 use crate::http::session::client_address;
+use crate::http::ws::seats::Seat;
 use actix::prelude::*;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use bytestring::ByteString;
@@ -18,29 +21,41 @@ use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The largest message of a client.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How many messages a client may send in a second, and at once.
+/// How many messages a client may send over one connection in a second, and at once, whatever else limits it.
 const MESSAGES_PER_S: f64 = 100.0;
 const BURST: f64 = 200.0;
+/// How often it is looked whether a connection's client may still be who it said it is.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// `GET /feed`: the upgrade.
 ///
 /// # Errors
-/// When the request is no WebSocket handshake.
+/// When the request is no WebSocket handshake; 429 when its client has too many connections already.
 pub async fn connect(
     state: web::Data<AppState>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     let hub = Hub::of_worker(&state);
-    let session = hub.open();
     let address = client_address(&request, &state);
-    let desk = Desk::default();
-    let socket = Socket { hub, session, address, allowance: BURST, counted: Instant::now(), desk };
+    let counted = address.filter(|address| !state.accounts.is_unlimited(*address));
+    let seat = match counted {
+        Some(address) => Some(state.seats.take(address).ok_or_else(too_many_connections)?),
+        None => None,
+    };
+    let session = hub.open();
+    let (allowance, counted, desk) = (BURST, Instant::now(), Desk::default());
+    let socket = Socket { hub, session, address, allowance, counted, desk, caller: None, _seat: seat };
     ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
+}
+
+fn too_many_connections() -> ApiError {
+    let message = "there are too many connections from your address";
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
 }
 
 /// One connection: reads requests, and sends what its outbox holds as fast as the client reads.
@@ -53,6 +68,9 @@ struct Socket {
     allowance: f64,
     counted: Instant,
     desk: Desk,
+    /// Who the client has last proved to be.
+    caller: Option<Caller>,
+    _seat: Option<Seat>,
 }
 
 type Context = ws::WebsocketContext<Socket>;
@@ -69,7 +87,21 @@ impl Socket {
         let earned = now.duration_since(self.counted).as_secs_f64() * MESSAGES_PER_S;
         self.allowance = (self.allowance + earned).min(BURST) - 1.0;
         self.counted = now;
-        self.allowance >= 0.0
+        self.allowance >= 0.0 && self.hub.state().accounts.count_here(Class::FeedMessages, self.address)
+    }
+
+    /// The client has proved who it is.
+    fn identified(&mut self, caller: Caller, ctx: &mut Context) {
+        self.session.user.set(Some(caller.user));
+        // What was private must not go on for ever after a sign-out or the end of a key.
+        if self.caller.replace(caller).is_none() {
+            ctx.run_interval(LOOK_AGAIN, |socket, _| {
+                let ended = |caller| !socket.hub.state().accounts.still_counts(caller);
+                if socket.caller.as_ref().is_some_and(ended) {
+                    socket.hub.close(&socket.session, super::hub::reasons::SIGNED_OUT);
+                }
+            });
+        }
     }
 
     /// A message about orders. How many are under way is bounded, so only those count for the rate that are answered
@@ -88,6 +120,18 @@ impl Socket {
         }
     }
 
+    /// What the client sends is not WebSocket any more, so nothing after it can be read: it is told so, and the
+    /// connection ends.
+    fn broken_off(&self, error: &ws::ProtocolError, ctx: &mut Context) {
+        let (reason, code) = match error {
+            ws::ProtocolError::Overflow => ("message_too_large", ws::CloseCode::Size),
+            _ => ("protocol_error", ws::CloseCode::Protocol),
+        };
+        ctx.text(messages::closing(reason, &BTreeMap::new()));
+        ctx.close(Some(ws::CloseReason { code, description: Some(reason.to_owned()) }));
+        ctx.stop();
+    }
+
     fn answer(&self, answer: ByteString) {
         // Whoever sends orders and does not read the answers must not believe that they are not there.
         if !self.session.outbox.text(answer) {
@@ -104,7 +148,7 @@ impl Socket {
             None => self.carry_out(request, ctx),
             Some(Credentials::Token(token)) => match self.hub.state().accounts.authenticate(token) {
                 Ok(caller) => {
-                    self.session.user.set(Some(caller.user));
+                    self.identified(caller, ctx);
                     self.desk.signed_in(token);
                     self.carry_out(request, ctx);
                 }
@@ -132,18 +176,17 @@ impl Socket {
                     };
                     state.accounts.authenticate_signed(signed).await.and_then(|caller| {
                         caller.may(Scope::View)?;
-                        Ok(Some(caller.user))
+                        Ok(caller)
                     })
                 }
-                _ => Ok(None),
+                _ => Err(AuthError::TokenMissing),
             };
             (request, checked)
         };
         ctx.wait(check.into_actor(self).map(|(request, checked), socket, ctx| match checked {
-            Ok(user) => {
-                if user.is_some() {
-                    socket.session.user.set(user);
-                }
+            Ok(caller) => {
+                socket.identified(caller, ctx);
+                socket.desk.signed_by(caller);
                 socket.carry_out(request, ctx);
             }
             Err(error) => {
@@ -229,7 +272,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
                 ctx.close(reason);
                 ctx.stop();
             }
-            Err(_) => ctx.stop(),
+            Err(error) => self.broken_off(&error, ctx),
         }
     }
 }
