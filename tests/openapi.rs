@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "openapi/guide.rs"]
+mod guide;
 #[path = "model/rng.rs"]
 mod rng;
 mod server;
@@ -219,6 +221,8 @@ fn random_requests_find_only_what_is_documented() {
                     answer.status,
                     String::from_utf8_lossy(&answer.body)
                 );
+                // Whatever is refused, the client keeps its connection.
+                assert_ne!(answer.header("connection"), Some("close"), "{shown}");
                 let documented = &operation["responses"][answer.status.to_string()];
                 assert!(answer.status < 500, "{shown}");
                 assert!(documented.is_object(), "not documented: {shown}");

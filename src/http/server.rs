@@ -23,6 +23,10 @@ use std::time::Duration;
 /// that nobody reads does not stay for ever.
 const UNREAD_FOR: Duration = Duration::from_secs(30);
 
+/// How long a connection without a request is kept. Longer than the pools of usual clients and proxies keep theirs (60
+/// seconds at most), so that these end it and no request meets a connection that is just being closed.
+const KEPT_IDLE: Duration = Duration::from_secs(75);
+
 /// The operating system takes so many bytes more than have left the machine. What a slow reader has not got waits in
 /// our own queues instead, where it is bounded and conflated.
 const UNSENT_BYTES: u32 = 128 * 1024;
@@ -60,6 +64,7 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
         .workers(if settings.workers == 0 { cores } else { settings.workers })
         .max_connections(settings.max_connections)
         .client_request_timeout(Duration::from_secs(10))
+        .keep_alive(KEPT_IDLE)
         .shutdown_timeout(2)
         .tcp_nodelay(true)
         .on_connect(|connection, _| bound_patience(connection))

@@ -13,7 +13,7 @@ use crate::persistence::audit::Entry;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use std::future::{Ready, ready};
@@ -80,9 +80,12 @@ pub async fn guard(
         request.extensions_mut().insert(Route(pattern));
     }
     let mut verdict = None;
-    let admitted = match rule {
-        Some(rule) => admit(&mut request, rule, &mut verdict).await,
-        None => Ok(None),
+    let admitted = match read_body(&mut request).await {
+        Err(unreadable) => Err(unreadable),
+        Ok(()) => match rule {
+            Some(rule) => admit(&mut request, rule, &mut verdict).await,
+            None => Ok(None),
+        },
     };
     let mut response = match admitted {
         Err(refusal) => request.into_response(refusal.error_response()).map_into_right_body(),
@@ -97,6 +100,25 @@ pub async fn guard(
         tell(&verdict, response.headers_mut());
     }
     Ok(response)
+}
+
+/// Reads a body of usual length whole, before anybody decides about the request. The server ends a connection whose
+/// request was answered without its body being read, so a client would lose its connection with every refusal and with
+/// every body that no handler wants, as some send with GET.
+async fn read_body(request: &mut ServiceRequest) -> Result<(), actix_web::Error> {
+    let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: usize| (1..=super::MAX_BODY).contains(&length)) {
+        let body = request.extract::<web::Bytes>().await?;
+        put_back(request, body);
+    }
+    Ok(())
+}
+
+/// Lets whoever comes next read this body.
+fn put_back(request: &mut ServiceRequest, body: web::Bytes) {
+    let (_, mut unread) = actix_http::h1::Payload::create(true);
+    unread.unread_data(body);
+    request.set_payload(Payload::from(unread));
 }
 
 fn tell(verdict: &Verdict, headers: &mut HeaderMap) {
@@ -167,9 +189,7 @@ async fn identify(
         });
     }
     let body = request.extract::<web::Bytes>().await?;
-    let (_, mut unread) = actix_http::h1::Payload::create(true);
-    unread.unread_data(body.clone());
-    request.set_payload(Payload::from(unread));
+    put_back(request, body.clone());
     let target = sent_target(request.request());
     let header = |name, shown| {
         let text = request.headers().get(name).and_then(|value| value.to_str().ok());
