@@ -17,7 +17,17 @@ const shown = (api, schema) => {
   const found = resolve(api, schema);
   if (found.enum) return found.enum.join(" | ");
   if (found.type === "array") return `array of ${shown(api, found.items ?? {})}`;
-  return found.name ?? found.format ?? [found.type].flat().filter(Boolean).join(" or ") ?? "any";
+  return found.name || found.format || [found.type].flat().filter(Boolean).join(" or ") || "any";
+};
+
+const row = (table, cells) => {
+  const line = table.insertRow();
+  for (const [index, cell] of cells.entries()) {
+    const place = line.insertCell();
+    if (index === 0) place.append(make("code", cell));
+    else place.textContent = cell;
+    if (index > 1) place.className = "note";
+  }
 };
 
 const fields = (api, schema) => {
@@ -26,32 +36,43 @@ const fields = (api, schema) => {
   if (!found.properties) return make("p", shown(api, schema));
   const table = make("table");
   for (const [name, one] of Object.entries(found.properties)) {
-    const row = table.insertRow();
-    row.insertCell().append(make("code", name));
-    row.insertCell().textContent = shown(api, one);
-    row.insertCell().textContent = found.required?.includes(name) ? "always" : "";
+    row(table, [name, shown(api, one), found.required?.includes(name) ? "always" : ""]);
   }
   return table;
 };
 
+const parameters = (api, list) => {
+  const table = make("table");
+  for (const one of list) row(table, [one.name, shown(api, one.schema), one.description ?? `in the ${one.in}`]);
+  return table;
+};
+
+const pretty = (text) => {
+  try {
+    return JSON.stringify(JSON.parse(text), null, 2);
+  } catch {
+    return text;
+  }
+};
+
 const attempt = (method, path, operation) => {
   const form = make("form");
-  form.append(make("h3", "Try it"));
   const inputs = (operation.parameters ?? []).map((parameter) => {
-    const label = make("label", `${parameter.name} `);
-    const input = make("input", undefined, { name: parameter.name });
+    const label = make("label", parameter.name);
+    const example = parameter.schema?.examples?.[0] ?? parameter.schema?.default ?? "";
+    const input = make("input", undefined, { name: parameter.name, placeholder: example });
     label.append(input);
-    form.append(label, make("br"));
-    return { parameter, input };
+    return { parameter, input, label };
   });
+  if (inputs.length > 0) {
+    const together = make("div", undefined, { class: "fields" });
+    together.append(...inputs.map((one) => one.label));
+    form.append(together);
+  }
   const media = operation.requestBody?.content["application/json"];
   const body = media && make("textarea", JSON.stringify(media.example ?? {}, null, 2), { "aria-label": "Body" });
   if (body) form.append(body);
-  const token = operation.security.length
-    ? make("input", undefined, { placeholder: "access token", "aria-label": "Access token" })
-    : null;
-  if (token) form.append(token);
-  const answer = make("pre", "");
+  const answer = make("pre", "", { "aria-live": "polite" });
   form.append(make("button", "Send", { type: "submit" }), answer);
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -62,17 +83,12 @@ const attempt = (method, path, operation) => {
       else if (input.value) query.append(parameter.name, input.value);
     }
     if (query.size) target += `?${query}`;
-    const headers = token?.value ? { Authorization: `Bearer ${token.value}` } : {};
+    const token = document.getElementById("token").value.trim();
+    const headers = token && operation.security.length > 0 ? { Authorization: `Bearer ${token}` } : {};
+    answer.textContent = "…";
     try {
       const response = await fetch(target, { method: method.toUpperCase(), headers, body: body?.value });
-      const text = await response.text();
-      let pretty = text;
-      try {
-        pretty = JSON.stringify(JSON.parse(text), null, 2);
-      } catch {
-        // Not JSON: shown as it came.
-      }
-      answer.textContent = `${response.status} ${target}\n${pretty}`;
+      answer.textContent = `${response.status} ${target}\n\n${pretty(await response.text())}`;
     } catch (error) {
       answer.textContent = String(error);
     }
@@ -80,31 +96,50 @@ const attempt = (method, path, operation) => {
   return form;
 };
 
+const part = (title, content) => [make("h3", title), content];
+
+const inside = (api, method, path, operation) => {
+  const body = make("div", undefined, { class: "body" });
+  if (operation.parameters?.length) body.append(...part("Parameters", parameters(api, operation.parameters)));
+  const media = operation.requestBody?.content["application/json"];
+  if (media) body.append(...part("Body", fields(api, media.schema)));
+  const success = operation.responses["200"]?.content?.["application/json"];
+  if (success) body.append(...part("Answer", fields(api, success.schema)));
+  const statuses = make("table");
+  for (const [status, one] of Object.entries(operation.responses)) row(statuses, [status, one.description]);
+  body.append(...part("Statuses", statuses));
+  if (path !== "/feed") body.append(...part("Try it", attempt(method, path, operation)));
+  return body;
+};
+
 const show = (api, method, path, operation) => {
-  const details = make("details", undefined, { "data-text": `${method} ${path} ${operation.summary}`.toLowerCase() });
+  const id = operation.operationId;
+  const details = make("details", undefined, { id, "data-text": `${method} ${path} ${operation.summary}`.toLowerCase() });
   const summary = make("summary");
-  summary.append(make("b", method.toUpperCase()), make("code", path), make("span", operation.summary));
+  const credentials = operation.security.map((one) => Object.keys(one).join("")).join(" or ");
+  summary.append(
+    make("span", method.toUpperCase(), { class: `method ${method}` }),
+    make("code", path),
+    make("span", operation.summary, { class: "what" }),
+    make("span", credentials || "public", { class: "lock" }),
+  );
   details.append(summary);
   details.addEventListener("toggle", () => {
-    if (details.childElementCount > 1) return;
-    const body = make("div", undefined, { class: "body" });
-    const credentials = operation.security.map((one) => Object.keys(one).join("")).join(" or ");
-    body.append(make("p", credentials ? `Needs: ${credentials}` : "Public"));
-    const media = operation.requestBody?.content["application/json"];
-    if (media) body.append(make("h3", "Body"), fields(api, media.schema));
-    const success = operation.responses["200"]?.content?.["application/json"];
-    if (success) body.append(make("h3", "Answer"), fields(api, success.schema));
-    body.append(make("h3", "Statuses"));
-    const table = make("table");
-    for (const [status, one] of Object.entries(operation.responses)) {
-      const row = table.insertRow();
-      row.insertCell().textContent = status;
-      row.insertCell().textContent = one.description;
-    }
-    body.append(table, attempt(method, path, operation));
-    details.append(body);
+    if (details.open && details.childElementCount === 1) details.append(inside(api, method, path, operation));
   });
   return details;
+};
+
+const filterBy = (text) => {
+  const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const section of document.querySelectorAll("section")) {
+    let left = 0;
+    for (const one of section.querySelectorAll("details")) {
+      one.hidden = !words.every((word) => one.dataset.text.includes(word));
+      left += one.hidden ? 0 : 1;
+    }
+    section.hidden = left === 0;
+  }
 };
 
 const main = async () => {
@@ -114,20 +149,27 @@ const main = async () => {
   for (const [path, item] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(item)) {
       const name = operation.tags[0] ?? "other";
-      if (!sections.has(name)) sections.set(name, make("section"));
-      const section = sections.get(name);
-      if (!section.childElementCount) section.append(make("h2", name));
-      section.append(show(api, method, path, operation));
+      if (!sections.has(name)) {
+        const section = make("section", undefined, { id: `section-${name}` });
+        section.append(make("h2", name));
+        sections.set(name, section);
+      }
+      sections.get(name).append(show(api, method, path, operation));
     }
   }
-  place.replaceChildren(...sections.values());
+  place.replaceChildren(make("p", api.info.description, { class: "about" }), ...sections.values());
   place.removeAttribute("aria-busy");
-  document.getElementById("filter").addEventListener("input", (event) => {
-    const words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-    for (const one of place.querySelectorAll("details")) {
-      one.hidden = !words.every((word) => one.dataset.text.includes(word));
-    }
-  });
+  for (const [name, section] of sections) {
+    const link = make("a", name, { href: `#section-${name}` });
+    link.append(make("span", String(section.childElementCount - 1)));
+    document.getElementById("sections").append(link);
+  }
+  document.getElementById("filter").addEventListener("input", (event) => filterBy(event.target.value));
+  const wanted = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (wanted) {
+    if (wanted.localName === "details") wanted.open = true;
+    wanted.scrollIntoView();
+  }
 };
 
 main().catch((error) => {

@@ -70,7 +70,7 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
                 "*name text",
                 "*min_size decimal",
                 "*status text",
-                "*message text?",
+                "message text?",
                 "*max_precision decimal",
                 "*convertible_to array",
                 "*display_name text",
