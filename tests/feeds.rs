@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "feeds/doors.rs"]
+mod doors;
 #[path = "model/rng.rs"]
 mod rng;
 mod server;
@@ -10,9 +12,11 @@ use futures_util::{SinkExt, StreamExt};
 use rng::Rng;
 use serde_json::{Value, json};
 use server::{Client, Server};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -320,17 +324,51 @@ async fn readers_that_never_read_cost_little_and_are_told_why_they_end() {
     let grown = resident(&server).saturating_sub(before);
     assert!(grown < 60 << 20, "memory grew by {grown} bytes");
 
-    // Whoever begins to read again finds the end, with its reason and where to resume.
-    let mut slow = deaf.into_iter().next().unwrap();
-    slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    // Whoever begins to read again finds everything up to some event, and then the end: its reason, and that event as
+    // the one to resume from. Those who read levels were not cut off for being slow.
+    for (n, mut slow) in deaf.into_iter().enumerate() {
+        if n % 2 == 1 {
+            continue;
+        }
+        slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut all = Vec::new();
+        // The server closes the connection in the end; until then everything that was sent is there.
+        let _ = slow.read_to_end(&mut all);
+        let told = messages_of(&all);
+        let (end, events) = told.split_last().expect("the reason is told");
+        assert_eq!((&end["message"], &end["reason"]), (&json!("Connection closed"), &json!("slow_reader")));
+        let sequences: Vec<u64> = events.iter().filter_map(|message| message["sequence"].as_u64()).collect();
+        assert!(sequences.windows(2).all(|pair| pair[1] == pair[0] + 1), "a hole before the end");
+        assert_eq!(end["resume_from"][PRODUCT].as_u64(), sequences.last().copied());
+        if n == 0 {
+            let mut again = Feed::open(server.address).await;
+            let from = end["resume_from"][PRODUCT].as_u64().unwrap();
+            again.subscribe(json!([{"name": "full", "resume_from": from}]), json!({})).await;
+            again.until("subscriptions").await;
+            for expected in from + 1..=sequence {
+                assert_eq!(again.next().await.unwrap()["sequence"], expected);
+            }
+        }
+    }
+}
+
+/// The text messages in what a server sent: frames without masks.
+fn messages_of(mut bytes: &[u8]) -> Vec<Value> {
     let mut all = Vec::new();
-    // The server closes the connection in the end; until then everything that was sent is there.
-    let _ = slow.read_to_end(&mut all);
-    let text = String::from_utf8_lossy(&all);
-    let end = text.rfind("Connection closed").expect("the reason is told");
-    assert!(text[end..].contains("slow_reader") || text[..end].rfind("slow_reader").is_some());
-    let resume = text.rfind("resume_from").expect("where to resume is told");
-    assert!(text[resume..].contains(PRODUCT), "{}", &text[resume..]);
+    let head = bytes.windows(4).position(|four| four == b"\r\n\r\n").map_or(0, |at| at + 4);
+    bytes = &bytes[head..];
+    while let [first, second, rest @ ..] = bytes {
+        let (length, rest) = match second & 0x7f {
+            126 => (usize::from(u16::from_be_bytes([rest[0], rest[1]])), &rest[2..]),
+            127 => (u64::from_be_bytes(rest[..8].try_into().unwrap()) as usize, &rest[8..]),
+            short => (usize::from(short), rest),
+        };
+        if *first == 0x81 {
+            all.push(serde_json::from_slice(&rest[..length]).unwrap());
+        }
+        bytes = &rest[length..];
+    }
+    all
 }
 
 /// Random orders and cancels of one user until told to stop.
@@ -424,6 +462,57 @@ impl Book {
     }
 }
 
+type Levels = BTreeMap<(String, String), u64>;
+
+/// A level-2 book that is rebuilt from snapshot and changes, across random disconnects, until told to stop; what it was
+/// after each message, by sequence.
+async fn follow_levels(address: SocketAddr, seed: u64, until: Rc<Cell<u64>>) -> (Vec<(u64, Levels)>, usize) {
+    let mut rng = Rng(seed);
+    let (mut seen, mut levels, mut disconnects, mut quiet) = (Vec::new(), Levels::new(), 0, 0);
+    let mut feed = Feed::open(address).await;
+    feed.subscribe(json!(["level2", "heartbeat"]), json!({})).await;
+    loop {
+        let message = feed.next().await.expect("the feed ended");
+        match message["type"].as_str() {
+            Some("snapshot") => {
+                levels.clear();
+                for (side, key) in [("buy", "bids"), ("sell", "asks")] {
+                    for row in message[key].as_array().unwrap() {
+                        let key = (side.to_owned(), row[0].as_str().unwrap().to_owned());
+                        assert!(levels.insert(key, millionths(&row[1])).is_none(), "a price twice: {message}");
+                    }
+                }
+            }
+            Some("l2update") => {
+                for row in message["changes"].as_array().unwrap() {
+                    let key = (row[0].as_str().unwrap().to_owned(), row[1].as_str().unwrap().to_owned());
+                    match millionths(&row[2]) {
+                        0 => drop(levels.remove(&key)),
+                        size => drop(levels.insert(key, size)),
+                    }
+                }
+            }
+            // The market rests: after a second such heartbeat nothing is on its way any more.
+            Some("heartbeat") if message["sequence"].as_u64().unwrap() >= until.get() => {
+                quiet += 1;
+                if quiet == 2 {
+                    return (seen, disconnects);
+                }
+                continue;
+            }
+            _ => continue,
+        }
+        seen.push((message["sequence"].as_u64().unwrap(), levels.clone()));
+        if rng.one_in(150) && until.get() == u64::MAX {
+            drop(feed);
+            disconnects += 1;
+            tokio::time::sleep(Duration::from_millis(rng.below(100))).await;
+            feed = Feed::open(address).await;
+            feed.subscribe(json!(["level2", "heartbeat"]), json!({})).await;
+        }
+    }
+}
+
 #[actix_rt::test]
 async fn books_rebuilt_across_disconnects_equal_the_servers() {
     let folder = tempfile::tempdir().unwrap();
@@ -442,17 +531,19 @@ async fn books_rebuilt_across_disconnects_equal_the_servers() {
     feed.subscribe(json!(["full", "heartbeat"]), json!({})).await;
     feed.until("subscriptions").await;
     let mut book = Book::from_rest(&mut rest);
-    let mut levels: BTreeMap<(String, String), u64> = BTreeMap::new();
-    let mut level2 = Feed::open(server.address).await;
-    level2.subscribe(json!(["level2"]), json!({})).await;
+    let begin = book.sequence;
+    let until = Rc::new(Cell::new(u64::MAX));
+    let followers: Vec<_> =
+        (0..2).map(|n| actix_rt::spawn(follow_levels(server.address, 0x12 + n, until.clone()))).collect();
+    let mut history = BTreeMap::from([(book.sequence, book.levels())]);
     let mut reconnects = 0;
-    let mut level2_sequence = 0;
     while book.sequence < 3_000 {
         let message = feed.next().await.expect("the feed ended");
         if message["type"] == "heartbeat" || message["type"] == "subscriptions" {
             continue;
         }
         book.fold(&message);
+        history.insert(book.sequence, book.levels());
         feed.full = message["sequence"].as_u64();
         if rng.one_in(400) {
             // Away for a while; some of what is missed is in memory, what is older in the archive.
@@ -464,6 +555,18 @@ async fn books_rebuilt_across_disconnects_equal_the_servers() {
                 json!([{"name": "full", "product_ids": [PRODUCT], "resume_from": book.sequence}, "heartbeat"]);
             feed.subscribe(resumed, json!({})).await;
         }
+        if rng.one_in(500) {
+            // The server's own book in between: every order, at the same sequence.
+            let served = Book::from_rest(&mut rest);
+            while book.sequence < served.sequence {
+                book.fold(&feed.next().await.expect("the feed ended"));
+                history.insert(book.sequence, book.levels());
+                feed.full = Some(book.sequence);
+            }
+            if book.sequence == served.sequence {
+                assert_eq!(book.orders, served.orders, "at {}", book.sequence);
+            }
+        }
     }
     assert!(reconnects > 0);
     stop.store(true, Ordering::Relaxed);
@@ -471,40 +574,22 @@ async fn books_rebuilt_across_disconnects_equal_the_servers() {
     let last = Book::from_rest(&mut rest);
     while book.sequence < last.sequence {
         book.fold(&feed.next().await.expect("the feed ended"));
+        history.insert(book.sequence, book.levels());
     }
     assert_eq!(book.orders, last.orders);
+    until.set(last.sequence);
 
-    while level2_sequence < last.sequence {
-        let message = level2.next().await.expect("the feed ended");
-        let rows: Vec<(String, Value, Value)> = match message["type"].as_str() {
-            Some("snapshot") => {
-                levels.clear();
-                let side = |side: &str, key: &str| -> Vec<(String, Value, Value)> {
-                    let rows = message[key].as_array().unwrap().iter();
-                    rows.map(|row| (side.to_owned(), row[0].clone(), row[1].clone())).collect()
-                };
-                [side("buy", "bids"), side("sell", "asks")].concat()
-            }
-            Some("l2update") => {
-                let rows = message["changes"].as_array().unwrap().iter();
-                rows.map(|row| (row[0].as_str().unwrap().to_owned(), row[1].clone(), row[2].clone())).collect()
-            }
-            _ => continue,
-        };
-        level2_sequence = message["sequence"].as_u64().unwrap();
-        for (side, price, size) in rows {
-            let key = (side, price.as_str().unwrap().to_owned());
-            match millionths(&size) {
-                0 => drop(levels.remove(&key)),
-                size => drop(levels.insert(key, size)),
-            }
+    let mut compared = 0;
+    for follower in followers {
+        let (seen, disconnects) = follower.await.unwrap();
+        assert!(disconnects > 0);
+        for (sequence, levels) in seen.iter().filter(|(sequence, _)| *sequence >= begin) {
+            assert_eq!(levels, &history[sequence], "at {sequence}");
+            compared += 1;
         }
-        // The last event of all may not have changed a level.
-        if levels == last.levels() && level2_sequence + 2 >= last.sequence {
-            break;
-        }
+        assert_eq!(seen.last().unwrap().1, last.levels());
     }
-    assert_eq!(levels, last.levels());
+    assert!(compared > 500, "only {compared} books were compared");
     let rest_levels = rest.get(&format!("/products/{PRODUCT}/book?level=2"));
     let mut shown = BTreeMap::new();
     for (side, key) in [("buy", "bids"), ("sell", "asks")] {
@@ -512,7 +597,7 @@ async fn books_rebuilt_across_disconnects_equal_the_servers() {
             shown.insert((side.to_owned(), row[0].as_str().unwrap().to_owned()), millionths(&row[1]));
         }
     }
-    assert_eq!(levels, shown);
+    assert_eq!(last.levels(), shown);
     // From the very beginning: nothing of this is in memory for ever, all of it is in the archive.
     let mut whole = Feed::open(server.address).await;
     whole.subscribe(json!([{"name": "full", "resume_from": 0}]), json!({"product_ids": [PRODUCT]})).await;

@@ -48,10 +48,11 @@ pub async fn currencies(state: web::Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().json(state.trading.currencies().iter().map(view).collect::<Vec<_>>())
 }
 
-/// `GET /currencies/{id}`.
+/// `GET /currencies/{id}`. Without the `message` that the list has: at the top of an answer, clients take it for an error.
 pub async fn currency(state: web::Data<AppState>, code: web::Path<String>) -> Answer {
     let currency = state.trading.currency(&code).ok_or_else(ApiError::not_found)?;
-    Ok(HttpResponse::Ok().json(CurrencyView::new(currency, &state.custody.networks(currency))))
+    let view = CurrencyView::new(currency, &state.custody.networks(currency));
+    Ok(HttpResponse::Ok().json(view.alone()))
 }
 
 /// `GET /products`.

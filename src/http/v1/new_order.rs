@@ -35,6 +35,8 @@ pub struct NewOrderBody<'a> {
     stp: Option<String>,
     client_oid: Option<String>,
     profile_id: Option<String>,
+    #[serde(borrow)]
+    max_floor: Option<&'a RawValue>,
 }
 
 impl<'a> NewOrderBody<'a> {
@@ -67,6 +69,13 @@ impl<'a> NewOrderBody<'a> {
             _ => return Err(ApiError::bad_request("invalid_side", "side must be buy or sell")),
         };
         let size = self.size.map(|raw| wire::parse_size(raw, config)).transpose()?;
+        if let Some(shown) = self.max_floor
+            && size.is_none_or(|size| wire::parse_size(shown, config).is_ok_and(|shown| shown < size))
+        {
+            // Taken for an order like any other it would show what its owner wants hidden.
+            let message = "max_floor: orders that show only a part of their size are not supported";
+            return Err(ApiError::bad_request("max_floor_unsupported", message));
+        }
         let kind = match self.r#type.as_deref().unwrap_or("limit") {
             "limit" => self.limit(market)?,
             "market" => self.market(market)?,

@@ -182,7 +182,9 @@ pub struct CurrencyView {
     name: String,
     min_size: String,
     status: &'static str,
-    message: Option<String>,
+    /// Some text or null; absent where it would stand at the top of an answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<Option<String>>,
     max_precision: String,
     convertible_to: [String; 0],
     display_name: String,
@@ -227,6 +229,11 @@ fn number(amount: Amount, currency: &Currency) -> Box<RawValue> {
 }
 
 impl CurrencyView {
+    /// The currency as an answer of its own.
+    pub fn alone(self) -> CurrencyView {
+        CurrencyView { message: None, ..self }
+    }
+
     /// The currency as the dialect shows it, with the networks on which it moves, the usual one first.
     pub fn new(currency: &Currency, networks: &[Network]) -> CurrencyView {
         let atom = wire::amount(Amount(1), currency);
@@ -249,7 +256,7 @@ impl CurrencyView {
             name: currency.name.clone(),
             min_size: atom.clone(),
             status: "online",
-            message: None,
+            message: Some(None),
             max_precision: atom,
             convertible_to: [],
             display_name: currency.name.clone(),
