@@ -11,7 +11,7 @@ use super::permissions::{Access, Rule, TABLE};
 use crate::domain::reason::Reason;
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use operations::{OPERATIONS, Operation};
+use operations::{OPERATIONS, Operation, PEOPLE};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
@@ -61,6 +61,7 @@ pub fn build() -> Value {
                             RFC 3339 in UTC; every error is an object with `message` and `code`.",
         },
         "servers": [{"url": "/v1"}],
+        "tags": SECTIONS.iter().map(|(name, about, _)| json!({"name": name, "description": about})).collect::<Vec<_>>(),
         "paths": paths,
         "components": {
             "schemas": schemas::all(&Reason::all().map(|reason| (reason.code(), reason.rule())).collect::<Vec<_>>()),
@@ -81,8 +82,36 @@ fn is_of_the_api(rule: &Rule) -> bool {
     !["/health", "/metrics", "/docs"].iter().any(|outside| rule.pattern.starts_with(outside))
 }
 
+/// Every route that something is said about.
+fn described() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(PEOPLE)
+}
+
+/// The section of a route, as people look for it, and what it is about.
+const SECTIONS: &[(&str, &str, &[&str])] = &[
+    ("markets", "What everybody may ask; credentials are not looked at.", &["products", "currencies", "time"]),
+    ("orders", "Place, cancel, look up; trades of one's own.", &["orders", "fills", "fees"]),
+    (
+        "money",
+        "Balances, and how they change from outside.",
+        &["accounts", "transfers", "deposits", "withdrawals", "coinbase-accounts", "payment-methods"],
+    ),
+    ("feed", "The WebSocket: market data, private channels, orders.", &["feed"]),
+    ("profiles", "Who one is to the dialect.", &["profiles", "users"]),
+    ("sign-in and keys", "Sessions, second factors, API keys.", &["auth"]),
+    ("chat", "Rooms, friends, messages.", &["chat"]),
+    ("notifications", "Being told of what happens.", &["notifications", "notice", "line"]),
+    ("administration", "For roles above that of a user.", &["admin"]),
+];
+
+fn section(pattern: &str) -> &'static str {
+    let first = pattern.split('/').nth(1).unwrap_or_default();
+    SECTIONS.iter().find(|(_, _, all)| all.contains(&first)).map_or("other", |(name, ..)| name)
+}
+
 fn operation(rule: &Rule) -> Value {
-    let known = OPERATIONS.iter().find(|one| one.method == rule.method && one.pattern == rule.pattern);
+    let pattern = rule.pattern.replace(":.*", "");
+    let known = described().find(|one| one.method == rule.method && one.pattern == pattern);
     let fallback = Operation { method: rule.method, pattern: rule.pattern, ..Operation::UNKNOWN };
     let one = known.unwrap_or(&fallback);
     let mut parameters: Vec<Value> = rule
@@ -96,12 +125,11 @@ fn operation(rule: &Rule) -> Value {
         let schema: Value = serde_json::from_str(schema).unwrap_or_else(|_| json!({"type": "string"}));
         parameters.push(json!({"name": name, "in": "query", "description": about, "schema": schema}));
     }
-    let section = rule.pattern.split('/').nth(1).unwrap_or_default();
     let id = format!("{} {}", rule.method.to_lowercase(), rule.pattern.replace(['{', '}'], "").replace(":.*", ""));
     let mut operation = json!({
         "operationId": id.replace([' ', '/', '-', '.'], "_").replace("__", "_"),
         "summary": if one.summary.is_empty() { id.as_str() } else { one.summary },
-        "tags": [section],
+        "tags": [section(rule.pattern)],
         "parameters": parameters,
         "security": security(rule.access),
         "responses": responses(rule, one),
@@ -135,7 +163,7 @@ fn security(access: Access) -> Value {
 
 fn responses(rule: &Rule, one: &Operation) -> Value {
     let mut all = Map::new();
-    if rule.pattern == "/feed" {
+    if matches!(rule.pattern, "/feed" | "/chat/ws") {
         all.insert("101".into(), json!({"description": "The connection is a WebSocket now."}));
     } else {
         let content = json!({"application/json": {"schema": reference(one.answer)}});
@@ -150,7 +178,12 @@ fn responses(rule: &Rule, one: &Operation) -> Value {
         }
         all.insert("200".into(), success);
         for status in one.also {
-            all.insert((*status).into(), json!({"description": "Success."}));
+            let about = match *status {
+                "302" => "Go on there.",
+                "415" => "It is no picture that is taken.",
+                _ => "Success.",
+            };
+            all.insert((*status).into(), json!({"description": about}));
         }
     }
     let mut error = |status: &str, about: &str| {
@@ -188,8 +221,9 @@ mod tests {
     fn every_operation_is_one_of_a_route_and_names_shapes_that_exist() {
         let document = build();
         let schemas = document["components"]["schemas"].as_object().unwrap();
-        for one in OPERATIONS {
-            let known = TABLE.iter().any(|rule| rule.method == one.method && rule.pattern == one.pattern);
+        for one in described() {
+            let same = |rule: &&Rule| rule.method == one.method && rule.pattern.replace(":.*", "") == one.pattern;
+            let known = TABLE.iter().any(|rule| same(&rule));
             assert!(known, "{} {} is no route", one.method, one.pattern);
             for name in [one.body, one.answer] {
                 let name = name.trim_end_matches("[]");
@@ -213,12 +247,12 @@ mod tests {
     }
 
     #[test]
-    fn trading_routes_are_all_described() {
-        let ours =
-            ["/orders", "/products", "/currencies", "/accounts", "/fills", "/transfers", "/withdrawals", "/deposits"];
-        for rule in TABLE.iter().filter(|rule| ours.iter().any(|ours| rule.pattern.starts_with(ours))) {
-            let described = OPERATIONS.iter().any(|one| one.method == rule.method && one.pattern == rule.pattern);
-            assert!(described, "{} {}", rule.method, rule.pattern);
+    fn every_route_is_described_in_a_section() {
+        for rule in TABLE.iter().filter(|rule| is_of_the_api(rule)) {
+            let pattern = rule.pattern.replace(":.*", "");
+            let times = described().filter(|one| one.method == rule.method && one.pattern == pattern).count();
+            assert_eq!(times, 1, "{} {pattern} is described {times} times", rule.method);
+            assert!(section(rule.pattern) != "other" || pattern == "/openapi.json", "{pattern} has no section");
         }
     }
 }

@@ -30,13 +30,13 @@ const row = (table, cells) => {
   }
 };
 
-const fields = (api, schema) => {
+const fields = (api, schema, word) => {
   let found = resolve(api, schema);
   if (found.type === "array" && found.items) found = resolve(api, found.items);
   if (!found.properties) return make("p", shown(api, schema));
   const table = make("table");
   for (const [name, one] of Object.entries(found.properties)) {
-    row(table, [name, shown(api, one), found.required?.includes(name) ? "always" : ""]);
+    row(table, [name, shown(api, one), found.required?.includes(name) ? word : ""]);
   }
   return table;
 };
@@ -96,15 +96,26 @@ const attempt = (method, path, operation) => {
   return form;
 };
 
+// Text with `code` in it.
+const prose = (name, text, attributes) => {
+  const element = make(name, undefined, attributes);
+  for (const [index, piece] of text.split("`").entries()) element.append(index % 2 ? make("code", piece) : piece);
+  return element;
+};
+
+const title = (name) => name[0].toUpperCase() + name.slice(1);
+
+const anchor = (name) => `section-${name.replaceAll(" ", "-")}`;
+
 const part = (title, content) => [make("h3", title), content];
 
 const inside = (api, method, path, operation) => {
   const body = make("div", undefined, { class: "body" });
   if (operation.parameters?.length) body.append(...part("Parameters", parameters(api, operation.parameters)));
   const media = operation.requestBody?.content["application/json"];
-  if (media) body.append(...part("Body", fields(api, media.schema)));
+  if (media) body.append(...part("Body", fields(api, media.schema, "required")));
   const success = operation.responses["200"]?.content?.["application/json"];
-  if (success) body.append(...part("Answer", fields(api, success.schema)));
+  if (success) body.append(...part("Answer", fields(api, success.schema, "always")));
   const statuses = make("table");
   for (const [status, one] of Object.entries(operation.responses)) row(statuses, [status, one.description]);
   body.append(...part("Statuses", statuses));
@@ -120,7 +131,7 @@ const show = (api, method, path, operation) => {
   summary.append(
     make("span", method.toUpperCase(), { class: `method ${method}` }),
     make("code", path),
-    make("span", operation.summary, { class: "what" }),
+    prose("span", operation.summary, { class: "what" }),
     make("span", credentials || "public", { class: "lock" }),
   );
   details.append(summary);
@@ -146,22 +157,27 @@ const main = async () => {
   const place = document.getElementById("operations");
   const api = await (await fetch("/v1/openapi.json")).json();
   const sections = new Map();
+  for (const { name, description } of api.tags ?? []) {
+    const section = make("section", undefined, { id: anchor(name) });
+    section.append(make("h2", title(name)), prose("p", description, { class: "about" }));
+    sections.set(name, section);
+  }
   for (const [path, item] of Object.entries(api.paths)) {
     for (const [method, operation] of Object.entries(item)) {
       const name = operation.tags[0] ?? "other";
       if (!sections.has(name)) {
-        const section = make("section", undefined, { id: `section-${name}` });
-        section.append(make("h2", name));
+        const section = make("section", undefined, { id: anchor(name) });
+        section.append(make("h2", title(name)));
         sections.set(name, section);
       }
       sections.get(name).append(show(api, method, path, operation));
     }
   }
-  place.replaceChildren(make("p", api.info.description, { class: "about" }), ...sections.values());
+  place.replaceChildren(prose("p", api.info.description, { class: "about" }), ...sections.values());
   place.removeAttribute("aria-busy");
   for (const [name, section] of sections) {
-    const link = make("a", name, { href: `#section-${name}` });
-    link.append(make("span", String(section.childElementCount - 1)));
+    const link = make("a", title(name), { href: `#${anchor(name)}` });
+    link.append(make("span", String(section.querySelectorAll("details").length)));
     document.getElementById("sections").append(link);
   }
   document.getElementById("filter").addEventListener("input", (event) => filterBy(event.target.value));

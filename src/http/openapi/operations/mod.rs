@@ -1,5 +1,9 @@
 //! What each route is for, what it reads and what it answers.
 
+mod people;
+
+pub(super) use people::PEOPLE;
+
 /// One route.
 pub(super) struct Operation {
     pub method: &'static str,
@@ -74,7 +78,9 @@ const TRANSFER_TYPE: (&str, &str, &str) = (
     "Only this kind.",
 );
 
-/// Every route that is described.
+const CREDENTIALS: &str = r#"{"email": "ada@example.org", "password": "a good long one"}"#;
+
+/// The routes of trading, and of the money that it needs.
 pub(super) const OPERATIONS: &[Operation] = &[
     get("/time", "The server's time", "Time"),
     get("/openapi.json", "This document", ""),
@@ -291,18 +297,4 @@ pub(super) const OPERATIONS: &[Operation] = &[
     post("/admin/withdrawals/{id}/approve", "Let a withdrawal go", "", "", "Empty"),
     post("/admin/withdrawals/{id}/reject", "Give a withdrawal's money back", "", "", "Empty"),
     get("/feed", "The WebSocket feed", ""),
-    post(
-        "/auth/sign-up",
-        "Make an account",
-        "Credentials",
-        r#"{"email": "ada@example.org", "password": "a good long one"}"#,
-        "Object",
-    ),
-    post(
-        "/auth/sign-in",
-        "Sign in",
-        "Credentials",
-        r#"{"email": "ada@example.org", "password": "a good long one"}"#,
-        "Object",
-    ),
 ];
