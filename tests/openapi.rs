@@ -231,7 +231,7 @@ fn random_requests_find_only_what_is_documented() {
                     good += 1;
                     let promised = &documented["content"]["application/json"]["schema"];
                     assert_eq!(misfit(&api, promised, &answer.json()), None, "{shown}");
-                } else {
+                } else if answer.status >= 400 {
                     let body = answer.json();
                     assert!(body["message"].is_string() && body["code"].is_string(), "{shown}");
                 }
