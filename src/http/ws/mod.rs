@@ -1,11 +1,12 @@
 //! The feed.
 //!
 //! ```text
-//! market data ──► hub (one for each worker) ──► market feed ──► outbox (one for each connection) ──► socket
+//! market data ──► hub (one for each worker) ──► market feed ──► outbox (one for each connection) ──► body
 //! ```
 //! A change is told to each worker once, its messages are made once, and each connection queues what it is sent in an
-//! outbox that its socket empties as fast as its client reads.
+//! outbox that its body empties as fast as its client reads; the socket's actor hears the client.
 
+mod body;
 pub mod entry;
 pub mod hub;
 pub mod market_feed;

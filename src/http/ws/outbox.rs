@@ -12,18 +12,17 @@ use crate::domain::money::{Price, Size};
 use crate::domain::order::Side;
 use crate::domain::time::Timestamp;
 use bytestring::ByteString;
-use futures_util::Stream;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, VecDeque};
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 
 /// From so many waiting messages on, levels and tickers are conflated.
 const BEHIND: usize = 512;
 /// Beyond so many waiting messages, a connection is cut off.
 const MOST: usize = 4_096;
+/// Places for messages that an outbox keeps when it is empty.
+const KEPT: usize = 64;
 /// Messages are handed to the socket in pieces of about so many bytes.
 const PIECE: usize = 32 * 1024;
 /// Beyond so many conflated level changes of a market, its reader gets a new snapshot instead.
@@ -69,6 +68,8 @@ struct Inner {
     delivered: Vec<(MarketId, u64)>,
     closed: bool,
     waker: Option<Waker>,
+    /// Whoever waits was called already.
+    called: bool,
 }
 
 /// The queue of one connection.
@@ -190,46 +191,63 @@ impl Outbox {
         self.0.borrow().delivered.clone()
     }
 
-    fn take(&self) -> Vec<Outgoing> {
+    /// Hands out what waits, in order, up to about a piece of it.
+    pub fn take(&self, mut hand_out: impl FnMut(Outgoing)) {
         let mut inner = self.0.borrow_mut();
-        let mut piece = Vec::with_capacity(inner.queue.len().min(64));
         let mut bytes = 0;
         while bytes < PIECE {
-            match inner.queue.pop_front() {
-                Some(Item::Out(out)) => {
-                    if let Outgoing::Text(text) = &out {
-                        bytes += text.len();
-                    }
-                    piece.push(out);
-                }
+            let out = match inner.queue.pop_front() {
+                Some(Item::Out(out)) => out,
                 Some(Item::Event(market, sequence, text)) => {
-                    bytes += text.len();
                     inner.delivered(market, sequence);
-                    piece.push(Outgoing::Text(text));
+                    Outgoing::Text(text)
                 }
                 None => break,
+            };
+            if let Outgoing::Text(text) = &out {
+                bytes += text.len();
             }
+            hand_out(out);
         }
-        if inner.queue.is_empty() && bytes < PIECE {
-            inner.queue.shrink_to(64);
-            for (id, conflated) in std::mem::take(&mut inner.levels) {
-                piece.push(if conflated.lost {
-                    Outgoing::Snapshot(id)
-                } else {
-                    let Conflated { market, levels, sequence, at, .. } = &conflated;
-                    Outgoing::Text(messages::level2(market, *sequence, levels.values(), *at))
-                });
-            }
-            piece.extend(std::mem::take(&mut inner.tickers).into_values().map(Outgoing::Text));
+        if bytes >= PIECE || !inner.queue.is_empty() {
+            return;
         }
-        piece
+        if inner.queue.capacity() > KEPT {
+            inner.queue.shrink_to(KEPT);
+        }
+        if inner.levels.is_empty() && inner.tickers.is_empty() {
+            return;
+        }
+        let (levels, tickers) = (std::mem::take(&mut inner.levels), std::mem::take(&mut inner.tickers));
+        drop(inner);
+        for (id, conflated) in levels {
+            hand_out(if conflated.lost {
+                Outgoing::Snapshot(id)
+            } else {
+                let Conflated { market, levels, sequence, at, .. } = &conflated;
+                Outgoing::Text(messages::level2(market, *sequence, levels.values(), *at))
+            });
+        }
+        tickers.into_values().map(Outgoing::Text).for_each(hand_out);
+    }
+
+    /// Whoever empties the outbox waits for the next message.
+    pub fn wait(&self, waker: &Waker) {
+        let mut inner = self.0.borrow_mut();
+        inner.called = false;
+        match &mut inner.waker {
+            Some(known) => known.clone_from(waker),
+            None => inner.waker = Some(waker.clone()),
+        }
     }
 }
 
 impl Inner {
     fn wake(&mut self) {
-        if let Some(waker) = self.waker.take() {
-            waker.wake();
+        if let Some(waker) = &self.waker
+            && !std::mem::replace(&mut self.called, true)
+        {
+            waker.wake_by_ref();
         }
     }
 
@@ -241,30 +259,15 @@ impl Inner {
     }
 }
 
-/// The pieces that the socket sends; it ends after a close.
-#[derive(Debug)]
-pub struct Pieces(pub Rc<Outbox>);
-
-impl Stream for Pieces {
-    type Item = Vec<Outgoing>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Vec<Outgoing>>> {
-        let piece = self.0.take();
-        if !piece.is_empty() {
-            return Poll::Ready(Some(piece));
-        }
-        let mut inner = self.0.0.borrow_mut();
-        if inner.closed {
-            return Poll::Ready(None);
-        }
-        inner.waker = Some(context.waker().clone());
-        Poll::Pending
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn taken(outbox: &Outbox) -> Vec<Outgoing> {
+        let mut piece = Vec::new();
+        outbox.take(|outgoing| piece.push(outgoing));
+        piece
+    }
 
     fn texts(piece: &[Outgoing]) -> Vec<&str> {
         piece
@@ -288,13 +291,13 @@ mod tests {
         assert!(!outbox.event(market, 9_999, "x".into()));
         assert!(outbox.is_behind());
         assert_eq!(outbox.delivered(), []);
-        let piece = outbox.take();
+        let piece = taken(&outbox);
         assert_eq!(piece.len(), MOST);
         assert_eq!(outbox.delivered(), [(market, MOST as u64)]);
         outbox.close("bye".into(), "slow");
         assert!(outbox.is_closed() && !outbox.text("more".into()));
-        assert_eq!(texts(&outbox.take()), ["bye", "close"]);
-        assert!(outbox.take().is_empty());
+        assert_eq!(texts(&taken(&outbox)), ["bye", "close"]);
+        assert!(taken(&outbox).is_empty());
     }
 
     #[test]
@@ -310,7 +313,7 @@ mod tests {
         }
         let mut all = Vec::new();
         loop {
-            let piece = outbox.take();
+            let piece = taken(&outbox);
             if piece.is_empty() {
                 break;
             }

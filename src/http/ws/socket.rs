@@ -1,10 +1,10 @@
 //! The connection itself. This is the only module that knows `actix-web-actors`, which is deprecated upstream.
 
+use super::body::Body;
 use super::entry::{self, Desk};
 use super::hub::Hub;
 use super::hub::Session;
 use super::messages;
-use super::outbox::{Outgoing, Pieces};
 use super::request::{Channel, Credentials, Request};
 use crate::auth::{AuthError, Caller, Class, Scope, SignedRequest};
 use crate::domain::ids::MarketId;
@@ -47,10 +47,20 @@ pub async fn connect(
         Some(address) => Some(state.seats.take(address).ok_or_else(too_many_connections)?),
         None => None,
     };
+    let mut response = ws::handshake(&request)?;
     let session = hub.open();
-    let (allowance, counted, desk) = (BURST, Instant::now(), Desk::default());
-    let socket = Socket { hub, session, address, allowance, counted, desk, caller: None, _seat: seat };
-    ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
+    let socket = Socket {
+        hub: hub.clone(),
+        session: session.clone(),
+        address,
+        allowance: BURST,
+        counted: Instant::now(),
+        desk: Desk::default(),
+        caller: None,
+        _seat: seat,
+    };
+    let actor = Context::with_codec(socket, payload, actix_http::ws::Codec::new().max_size(MAX_MESSAGE));
+    Ok(response.streaming(Body::new(hub, session, actor)))
 }
 
 fn too_many_connections() -> ApiError {
@@ -58,7 +68,7 @@ fn too_many_connections() -> ApiError {
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
 }
 
-/// One connection: reads requests, and sends what its outbox holds as fast as the client reads.
+/// One connection: reads requests. What its outbox holds is sent by its [`Body`], as fast as the client reads.
 struct Socket {
     hub: Rc<Hub>,
     session: Rc<Session>,
@@ -244,10 +254,6 @@ impl Socket {
 impl Actor for Socket {
     type Context = Context;
 
-    fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.add_stream(Pieces(self.session.outbox.clone()));
-    }
-
     fn stopped(&mut self, _: &mut Self::Context) {
         self.desk.disconnected(&self.hub.state().trading);
         self.hub.leave(&self.session);
@@ -274,29 +280,5 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
             }
             Err(error) => self.broken_off(&error, ctx),
         }
-    }
-}
-
-impl StreamHandler<Vec<Outgoing>> for Socket {
-    fn handle(&mut self, piece: Vec<Outgoing>, ctx: &mut Self::Context) {
-        for outgoing in piece {
-            match outgoing {
-                Outgoing::Text(text) => ctx.text(text),
-                Outgoing::Snapshot(market) => {
-                    if let Some(text) = self.hub.snapshot(&self.session, market) {
-                        ctx.text(text);
-                    }
-                }
-                Outgoing::Ping => ctx.ping(b""),
-                Outgoing::Close(reason) => {
-                    ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Policy, description: Some(reason) }));
-                    ctx.stop();
-                }
-            }
-        }
-    }
-
-    fn finished(&mut self, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }
