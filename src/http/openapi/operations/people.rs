@@ -46,6 +46,8 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     get("/auth/sessions", "Where the caller is signed in", ""),
     delete("/auth/sessions/{id}", "End one of the caller's sessions", ""),
     get("/auth/me", "Who the caller is", "Object"),
+    put("/auth/me/photo", "A picture of the caller: the file is the body", "", "", ""),
+    get("/photos/{id}", "A picture of somebody", ""),
     put("/auth/me", "Change name and picture", "ProfileChange", r#"{"name": "Ada"}"#, "Object"),
     post(
         "/auth/password",
@@ -226,7 +228,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     )),
     post("/chat/rooms/{id}/reports/{number}/resolve", "A report is dealt with", "ReportEnd", r#"{"note": "done"}"#, ""),
     Operation {
-        also: &["201", "415"],
+        also: &["201"],
         ..post("/chat/rooms/{id}/images", "Upload a picture: the file is the body", "", "", "")
     },
     get("/chat/images/{id}", "A picture", ""),
