@@ -4,7 +4,7 @@ use super::orders::{find, named};
 use super::views::side;
 use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
 use crate::actors::trading::{Market, Unavailable};
-use crate::domain::event::Event;
+use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::OrderId;
 use crate::domain::order::Status;
 use crate::domain::reason::Reason;
@@ -65,7 +65,7 @@ fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {
         Event::Opened(opened) => {
             ("open", None, json!({"price": price(opened.price), "remaining_size": size(opened.remaining)}))
         }
-        Event::Filled(fill) => {
+        Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
             let (role, fee) = if fill.taker == id { ("T", fill.taker_fee) } else { ("M", fill.maker_fee) };
             let more = json!({
                 "trade_id": fill.trade.0, "price": price(fill.price), "size": size(fill.size), "liquidity": role,
@@ -80,7 +80,11 @@ fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {
         Event::Done(done) => {
             ("done", Some(Reason::Ended(done.reason)), json!({"remaining_size": size(done.remaining)}))
         }
-        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
+        Event::Rejected { .. }
+        | Event::Refused { .. }
+        | Event::BatchRefused { .. }
+        | Event::Configured(_)
+        | Event::Phase(_) => {
             return None;
         }
     };
