@@ -255,6 +255,9 @@ fn a_market_that_moves_too_fast_halts_and_reopens_at_one_price() {
             trace["events"].as_array().unwrap().iter().map(|step| step["type"].as_str().unwrap()).collect();
         assert_eq!(steps, ["received", "open", "change", "match", "done"], "{trace}");
         assert_eq!(trace["events"][2]["reason"], "auction");
+        let trace = one.get(&format!("/orders/{hungry}/trace"));
+        let halt = trace["events"].as_array().unwrap().iter().find(|step| step["type"] == "phase").unwrap();
+        assert_eq!((&halt["phase"], &halt["reason"]), (&json!("auction"), &json!("volatility_halt")), "{trace}");
         let book = one.get("/products/BTC-USDT/book?level=3");
         assert_eq!((&book["bids"], &book["asks"]), (&json!([]), &json!([])), "{book}");
 

@@ -151,7 +151,8 @@ pub struct Events {
     pub batches: Option<Vec<Arc<MarketOutcomes>>>,
 }
 
-/// Asks for the events of one order that are in memory, with their feed sequence, oldest first.
+/// Asks for the events of one order that are in memory, and for the phases of the market since the first of them, with
+/// their feed sequence, oldest first.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<(u64, Timestamp, Event)>")]
 pub struct GetOrderEvents(pub OrderId);
@@ -541,7 +542,10 @@ impl Handler<GetOrderEvents> for MarketDataActor {
         let recent = self.parts.desk.recent.lock();
         let all = recent.batches.iter().flat_map(|batch| batch.numbered().map(|(n, event)| (n, batch.at, event)));
         MessageResult(
-            all.filter(|(.., event)| event.concerns(id)).map(|(n, at, event)| (n, at, event.clone())).collect(),
+            all.skip_while(|(.., event)| !event.concerns(id))
+                .filter(|(.., event)| event.concerns(id) || matches!(event, Event::Phase(_)))
+                .map(|(n, at, event)| (n, at, event.clone()))
+                .collect(),
         )
     }
 }
