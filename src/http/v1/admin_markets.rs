@@ -268,9 +268,10 @@ pub async fn add_market(
     list(&state, LedgerCommand::ListMarket(Box::new(config))).await?;
     let market = shown(|| state.trading.market(&symbol).cloned()).await?;
     for _ in 0..500 {
-        if state.trading.role().is_active() && !market.book.send(IsOpen).await.unwrap_or(false) {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if !state.trading.role().is_active() || market.book.send(IsOpen).await.unwrap_or(false) {
+            break;
         }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     record(&state, &request, &admin.0, "market_listed", None, json!({"product_id": symbol})).await;
     Ok(HttpResponse::Ok().json(view(&market)))
