@@ -387,6 +387,7 @@ fn changed<'a>(market: &Market, head: Head<'a>, change: &Change) -> impl Seriali
     let reason = match change.reason {
         ChangeReason::SelfTrade => "STP",
         ChangeReason::Amended => "modify_order",
+        ChangeReason::Auction => "auction",
     };
     Changed { head, reason, values }
 }
