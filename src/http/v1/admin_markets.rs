@@ -136,8 +136,8 @@ impl Rules {
         let (band, halt) = (rate(&self.price_band, "price_band")?, rate(&self.halt, "halt")?);
         let (min_size, max_size) = (size(&self.min_size)?, size(&self.max_size)?);
         let (min_funds, max_funds) = (funds(&self.min_funds, "min_funds")?, funds(&self.max_funds, "max_funds")?);
-        let price = |raw: &Box<RawValue>| wire::parse_price(raw, present, "reference_price");
-        let reference = self.reference_price.as_ref().map(price).transpose()?;
+        let price = |raw| wire::parse_price(raw, present, "reference_price");
+        let reference = self.reference_price.as_deref().map(price).transpose()?;
         let state = self.state.as_deref().map(market_state).transpose()?;
         config.maker_fee = maker.unwrap_or(config.maker_fee);
         config.taker_fee = taker.unwrap_or(config.taker_fee);
