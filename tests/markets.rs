@@ -70,6 +70,13 @@ fn status_feed(server: &Server) -> Feed {
     feed
 }
 
+/// Asks the program to end, and waits until it has.
+fn stop(mut server: Server) {
+    let asked = std::process::Command::new("kill").arg("-TERM").arg(server.process.id().to_string()).status();
+    assert!(asked.unwrap().success());
+    assert!(server.process.wait().unwrap().success());
+}
+
 fn verify(data: &Path) {
     let output = agora(&["verify"], data).output().unwrap();
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -128,6 +135,7 @@ fn a_market_is_listed_and_changed_while_the_venue_runs() {
         status(&mut feed, "BTC-ETH", |product| product["cancel_only"] == true);
         assert_eq!(refusal(&mut seller, &order("BTC-ETH", "buy", "19.00", "0.005")), "cancel_only");
         assert_eq!(user.send("DELETE", &format!("/orders/{open}"), b"").unwrap().status, 200);
+        stop(server);
         user.token.clone()
     };
     // Everything of it is in the log.
@@ -140,6 +148,7 @@ fn a_market_is_listed_and_changed_while_the_venue_runs() {
         let mut admin = Client::admin(&server);
         done(&mut admin, "PATCH", "/admin/markets/BTC-ETH", &json!({"state": "online"}));
         place(&mut user, &order("BTC-ETH", "buy", "19.00", "0.005"));
+        stop(server);
     }
     verify(data.path());
 }
@@ -202,6 +211,7 @@ fn kill_switches_cancel_what_is_open_and_take_nothing_new() {
         assert_eq!(refusal(&mut three, &bid), "trading_stopped");
         done(&mut admin, "POST", "/admin/kill", &json!({"scope": "venue", "engaged": false}));
         place(&mut three, &bid);
+        stop(server);
     }
     verify(data.path());
 }
@@ -266,6 +276,7 @@ fn a_market_that_moves_too_fast_halts_and_reopens_at_one_price() {
         let (_, twice) = send(&mut admin, "POST", "/admin/markets/BTC-USDT/auction", &json!({"seconds": 5}));
         assert_eq!(twice["code"], "bad_phase");
         product(&mut one, PRODUCT, |product| product["phase"] == "trading");
+        stop(server);
     }
     verify(data.path());
 }
