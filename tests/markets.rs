@@ -135,8 +135,10 @@ fn a_market_is_listed_and_changed_while_the_venue_runs() {
         status(&mut feed, "BTC-ETH", |product| product["cancel_only"] == true);
         assert_eq!(refusal(&mut seller, &order("BTC-ETH", "buy", "19.00", "0.005")), "cancel_only");
         assert_eq!(user.send("DELETE", &format!("/orders/{open}"), b"").unwrap().status, 200);
+        let token = user.token.clone();
+        drop((feed, admin, user, seller));
         stop(server);
-        user.token.clone()
+        token
     };
     // Everything of it is in the log.
     {
@@ -276,6 +278,7 @@ fn a_market_that_moves_too_fast_halts_and_reopens_at_one_price() {
         let (_, twice) = send(&mut admin, "POST", "/admin/markets/BTC-USDT/auction", &json!({"seconds": 5}));
         assert_eq!(twice["code"], "bad_phase");
         product(&mut one, PRODUCT, |product| product["phase"] == "trading");
+        drop((feed, admin, one, two));
         stop(server);
     }
     verify(data.path());
