@@ -15,7 +15,9 @@ use crate::auth::Accounts;
 use crate::bridge;
 use crate::config::ServeConfig;
 use crate::custody;
+use crate::domain::book::Book;
 use crate::domain::ids::{AccountId, Epoch};
+use crate::domain::market::{MarketConfig, Scale};
 use crate::domain::time::Timestamp;
 use crate::domain::venue::{Silent, Venue};
 use crate::http::server::Listening;
@@ -103,7 +105,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         reports,
         meter: meter.clone(),
         currencies: venue.ledger.ledger.currencies().to_vec(),
-        markets: venue.ledger.ledger.markets().to_vec(),
+        markets: venue.markets.iter().map(|market| rules(&market.replica.book)).collect(),
         recovery: Arc::new(Recovery::new(reader, snapshots, venue, caught_up, settings.client_ids_in_memory)),
         newest_epoch: newest_epoch.max(chat_foundation.follower.newest_epoch()),
         newest_time,
@@ -133,9 +135,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     };
     tend(accounts.clone());
     actix_web::rt::spawn(accounts.clone().hear());
-    let markets = trading.markets().to_vec();
-    let currencies = trading.currencies().to_vec();
-    let parts = courier::Parts { accounts: accounts.clone(), database: database.clone(), markets, currencies };
+    let parts = courier::Parts { accounts: accounts.clone(), database: database.clone(), trading: trading.clone() };
     courier::start(&root, parts).await?;
     let edge = edge(redis.as_ref(), peers.as_ref(), &meter);
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
@@ -168,6 +168,11 @@ fn edge(redis: Option<&Redis>, peers: Option<&Peers>, meter: &Arc<LogMeter>) -> 
     let (peers, meter) = (peers.cloned(), meter.clone());
     let behind = move || peers.as_ref().is_some_and(|peers| peers.lag(meter.position.load(Ordering::Relaxed)) > 0);
     Edge::new(redis.cloned().map(Latest::new), Arc::new(behind))
+}
+
+/// The present rules of a market, with its factors for exact amounts.
+fn rules(book: &Book) -> (MarketConfig, Scale) {
+    (book.config().clone(), book.scale())
 }
 
 /// Learns of sessions that other processes ended, and forgets those that are long over.

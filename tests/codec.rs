@@ -8,7 +8,7 @@ mod rng;
 use agora::domain::codec::{CodecError, Coded, Entries};
 use agora::domain::entry::{Amend, Atomic, LedgerEntry, MarketEntry, Movement, Settlement};
 use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
-use agora::domain::market::{Currency, MarketConfig, MarketState, Step};
+use agora::domain::market::{Currency, MarketConfig, MarketState, Safety, Step};
 use agora::domain::money::{Amount, Ppm, Price, Size};
 use agora::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
@@ -89,6 +89,7 @@ fn config(rng: &mut Rng) -> MarketConfig {
         band: Ppm(wild(rng) as u32),
         reference_price: Price(wild(rng)),
         max_open_orders: wild(rng) as u32,
+        safety: Default::default(),
         state: rng.pick(&[
             MarketState::Online,
             MarketState::PostOnly,
@@ -96,6 +97,21 @@ fn config(rng: &mut Rng) -> MarketConfig {
             MarketState::CancelOnly,
             MarketState::Halted,
         ]),
+    }
+}
+
+fn safe_config(rng: &mut Rng) -> MarketConfig {
+    let safety = Safety { halt: Ppm(wild(rng) as u32), window_ms: wild(rng) as u32, auction_ms: wild(rng) as u32 };
+    MarketConfig { safety, ..config(rng) }
+}
+
+fn currency(rng: &mut Rng) -> Currency {
+    Currency {
+        id: CurrencyId(wild(rng) as u16),
+        code: text(rng),
+        name: text(rng),
+        decimals: wild(rng) as u8,
+        fiat: rng.one_in(2),
     }
 }
 
@@ -138,7 +154,12 @@ fn market_entry(rng: &mut Rng, kind: u64) -> MarketEntry {
         }),
         4 => MarketEntry::Configure(Box::new(config(rng))),
         5 => MarketEntry::Tick,
-        _ => MarketEntry::Atomic(Box::new(atomic(rng))),
+        6 => MarketEntry::Atomic(Box::new(atomic(rng))),
+        7 => MarketEntry::Reconfigure { ticket, config: Box::new(safe_config(rng)) },
+        8 => {
+            MarketEntry::Kill { ticket, account: maybe(rng, |rng| AccountId(wild(rng) as u32)), engaged: rng.one_in(2) }
+        }
+        _ => MarketEntry::BeginAuction { ticket, ends_at: Timestamp(wild(rng) as i64) },
     }
 }
 
@@ -162,6 +183,9 @@ fn ledger_entry(rng: &mut Rng, kind: u64) -> LedgerEntry {
         6 => LedgerEntry::SetFrozen { ticket, account, frozen: rng.one_in(2) },
         7 => LedgerEntry::HoldWithdrawal(movement),
         8 => LedgerEntry::ReleaseWithdrawal { ticket, transfer: wide(rng) },
+        10 => LedgerEntry::AddCurrency { ticket, currency: Box::new(self::currency(rng)) },
+        11 => LedgerEntry::AddMarket { ticket, config: Box::new(safe_config(rng)) },
+        12 => LedgerEntry::SetStopped { ticket, stopped: rng.one_in(2) },
         _ => {
             let how = rng.pick(&[Settlement::Canceled, Settlement::Failed, Settlement::Paid]);
             LedgerEntry::SettleWithdrawal { ticket, transfer: wide(rng), how }
@@ -169,8 +193,8 @@ fn ledger_entry(rng: &mut Rng, kind: u64) -> LedgerEntry {
     }
 }
 
-const MARKET_KINDS: u64 = 7;
-const LEDGER_KINDS: u64 = 10;
+const MARKET_KINDS: u64 = 10;
+const LEDGER_KINDS: u64 = 13;
 /// The kinds that the first golden file holds; later ones are held below.
 const FIRST_LEDGER_KINDS: u64 = 7;
 const FIRST_MARKET_KINDS: u64 = 6;

@@ -7,7 +7,7 @@ use agora::domain::book::Book;
 use agora::domain::entry::{Amend, MarketEntry};
 use agora::domain::event::Event;
 use agora::domain::ids::{AccountId, OrderId, Ticket};
-use agora::domain::market::{MarketConfig, MarketState, Scale, Step};
+use agora::domain::market::{MarketConfig, MarketState, Safety, Scale, Step};
 use agora::domain::money::{Amount, Ppm, Price, Size};
 use agora::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
@@ -365,4 +365,48 @@ fn far_apart_levels_keep_their_order() {
             assert_eq!(is(Sell), levels[1].iter().flat_map(rows).collect::<Vec<_>>(), "step {step}");
         }
     }
+}
+
+#[test]
+fn an_auction_trades_all_that_can_at_one_price() {
+    let mut book = book(config());
+    let begin = MarketEntry::BeginAuction { ticket: Ticket(1), ends_at: Timestamp(1_000) };
+    assert_eq!(story(&apply(&mut book, 0, &begin)), "phase auction_asked");
+    place(&mut book, limit(2, Side::Buy, 103, 5));
+    place(&mut book, limit(3, Side::Sell, 101, 4));
+    place(&mut book, limit(4, Side::Buy, 102, 5));
+    place(&mut book, limit(5, Side::Sell, 102, 3));
+    assert_eq!(book.next_due(), Some(Timestamp(1_000)));
+    assert_eq!(apply(&mut book, 999, &MarketEntry::Tick), []);
+    // At 102 seven can be sold and ten bought; the better prices come first, and one bid keeps a rest.
+    assert_eq!(
+        story(&apply(&mut book, 1_000, &MarketEntry::Tick)),
+        "change 2 4->0, cross 1x2@102:4, done 2 Filled, change 4 3->2, cross 1x4@102:1, done 1 Filled, \
+         change 4 2->0, cross 3x4@102:2, done 4 Filled, phase auction_ended"
+    );
+    assert_eq!(book.resting(Side::Buy).map(|row| (row.price.0, row.remaining.0)).collect::<Vec<_>>(), [(102, 3)]);
+    assert_eq!(book.next_due(), None);
+}
+
+#[test]
+fn a_trade_too_far_from_the_reference_halts_the_market() {
+    let safety = Safety { halt: Ppm(50_000), window_ms: 1_000, auction_ms: 1 };
+    let mut book = book(MarketConfig { safety, ..config() });
+    place(&mut book, limit(2, Side::Sell, 100, 1));
+    place(&mut book, limit(3, Side::Buy, 100, 1));
+    place(&mut book, limit(2, Side::Sell, 105, 1));
+    place(&mut book, limit(2, Side::Sell, 106, 1));
+    let mut hungry = limit(3, Side::Buy, 110, 3);
+    assert_eq!(
+        story(&place(&mut book, hungry)),
+        "accept 5, fill 3x5@105:1, done 3 Filled, phase volatility_halt, open 5@110:2"
+    );
+    // A fill-or-kill order that would need the far price does nothing, and halts nothing.
+    let mut calm = self::book(MarketConfig { safety, ..config() });
+    place(&mut calm, limit(2, Side::Sell, 100, 1));
+    place(&mut calm, limit(3, Side::Buy, 100, 1));
+    place(&mut calm, limit(2, Side::Sell, 106, 1));
+    hungry = limit(3, Side::Buy, 110, 1);
+    hungry.kind = Kind::Limit { price: Price(110), time_in_force: TimeInForce::FillOrKill, post_only: false };
+    assert_eq!(story(&place(&mut calm, hungry)), "accept 4, done 4 FillOrKill");
 }

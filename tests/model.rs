@@ -5,14 +5,22 @@
 //! that still fails.
 #![allow(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[path = "model/atomic.rs"]
+mod atomic;
+#[path = "model/auction.rs"]
+mod auction;
 #[path = "model/bank.rs"]
 mod bank;
+#[path = "model/changes.rs"]
+mod changes;
 #[path = "model/coverage.rs"]
 mod coverage;
 #[path = "model/driver.rs"]
 mod driver;
 #[path = "model/flow.rs"]
 mod flow;
+#[path = "model/real.rs"]
+mod real;
 #[path = "model/reference.rs"]
 mod reference;
 #[path = "model/rng.rs"]
@@ -23,8 +31,9 @@ mod rules;
 mod shrink;
 
 use coverage::Coverage;
-use driver::{Differs, Real, World};
+use driver::World;
 use flow::{Move, Scene};
+use real::{Differs, Real};
 use rng::Rng;
 
 fn number(name: &str, default: u64) -> u64 {

@@ -5,7 +5,9 @@
 mod support;
 
 use agora::domain::book::Book;
+use agora::domain::entry::MarketEntry;
 use agora::domain::event::Event;
+use agora::domain::ids::Ticket;
 use agora::domain::market::{MarketConfig, MarketState};
 use agora::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
 use agora::domain::order::{Kind, NewOrder, Reject, Side, Stop, TimeInForce, Trigger};
@@ -151,5 +153,45 @@ fn market_orders_have_reasons_of_their_own() {
     ];
     for (config, order, expected) in cases {
         assert_eq!(reason(config.clone(), *order), *expected, "{order:?}");
+    }
+}
+
+/// The reason in a market in another phase.
+fn reason_in(phase: &MarketEntry, config: MarketConfig, order: NewOrder) -> Option<Reject> {
+    let mut book = crowded(config);
+    support::apply(&mut book, 0, phase);
+    match place(&mut book, order).first() {
+        Some(Event::Rejected { reason, .. }) => Some(*reason),
+        _ => None,
+    }
+}
+
+#[test]
+fn a_phase_has_its_place_among_the_reasons() {
+    let killed = MarketEntry::Kill { ticket: Ticket(1), account: None, engaged: true };
+    let auction = MarketEntry::BeginAuction { ticket: Ticket(1), ends_at: Timestamp(1_000) };
+    let plain = || limit(2, Side::Buy, 100, 10);
+    assert_eq!(reason_in(&killed, config(), plain()), Some(Reject::KillSwitch));
+    assert_eq!(reason_in(&auction, config(), plain()), None, "a plain order waits for the end of the auction");
+    for (reject, change_market, change_order) in BREAKS {
+        let (mut config, mut order) = (config(), plain());
+        change_market(&mut config);
+        change_order(&mut order);
+        assert_eq!(reason_in(&killed, config.clone(), order), Some(Reject::KillSwitch.min(*reject)));
+        if *reject != Reject::PostOnlyMode {
+            set_post_only(&mut order);
+            assert_eq!(reason_in(&auction, config, order), Some(Reject::AuctionOnly.min(*reject)), "{reject:?}");
+        }
+    }
+    let stop = Some(Stop { trigger: Trigger::Entry, price: Price(100) });
+    for order in [
+        NewOrder { stop, ..plain() },
+        support::market(2, Side::Buy, 5, None),
+        NewOrder {
+            kind: Kind::Limit { price: Price(100), time_in_force: TimeInForce::ImmediateOrCancel, post_only: false },
+            ..plain()
+        },
+    ] {
+        assert_eq!(reason_in(&auction, config(), order), Some(Reject::AuctionOnly), "{order:?}");
     }
 }

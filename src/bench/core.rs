@@ -200,6 +200,7 @@ fn market(options: &CoreOptions) -> anyhow::Result<(MarketConfig, Scale)> {
         reference_price: Price(0),
         max_open_orders: 0,
         state: MarketState::Online,
+        safety: Default::default(),
     };
     let scale = config.validate(&currency(0, "BTC", 8), &currency(1, "USDT", 6))?;
     Ok((config, scale))

@@ -1,7 +1,7 @@
 //! Outcomes as JSON, as docs/events.md promises them.
 
 use crate::actors::trading::{Market, Trading};
-use crate::domain::event::Event;
+use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::{AccountId, StreamId};
 use crate::domain::ledger::{Ledger, LedgerOutcome};
 use crate::domain::money::Amount;
@@ -89,7 +89,7 @@ fn describe(market: &Market, event: &Event) -> Option<(String, Value)> {
     let order = |id| ids::order(market.id, id);
     let state = |state: &str| format!("order.{state}");
     Some(match event {
-        Event::Filled(fill) => (
+        Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => (
             format!("trade.{}", config.symbol),
             json!({
                 "type": "trade",
@@ -165,7 +165,7 @@ fn describe(market: &Market, event: &Event) -> Option<(String, Value)> {
             state("rejected"),
             json!({"type": "rejected", "user_id": ids::user(*account), "reason": reason.to_string()}),
         ),
-        Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => return None,
+        Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) | Event::Phase(_) => return None,
     })
 }
 

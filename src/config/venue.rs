@@ -38,6 +38,7 @@ pub fn markets() -> Vec<MarketConfig> {
                 reference_price: Price(0),
                 max_open_orders: 10_000,
                 state: MarketState::Online,
+                safety: Default::default(),
             }
         };
     vec![

@@ -91,6 +91,9 @@ impl Admission {
                 return Err(Refusal::Repeat(Known::Forgotten));
             }
         }
+        if ledger.is_stopped() {
+            return Err(Refusal::Reject(Reject::KillSwitch));
+        }
         if !ledger.is_open(account) {
             return Err(Refusal::Reject(Reject::UnknownAccount));
         }

@@ -13,7 +13,7 @@ pub(in crate::domain) use fields::Writer;
 use super::entry::{Amend, Atomic, LedgerEntry, MarketEntry, Movement, Settlement};
 use super::ids::{ClientOrderId, CurrencyId, MarketId};
 use super::invariant::broken;
-use super::market::{Currency, MarketConfig, MarketState, Step};
+use super::market::{Currency, MarketConfig, MarketState, Safety, Step};
 use super::money::{Ppm, Price, Size};
 use super::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use thiserror::Error;
@@ -107,6 +107,9 @@ mod kind {
     pub(super) const CONFIGURE: u8 = 5;
     pub(super) const TICK: u8 = 6;
     pub(super) const ATOMIC: u8 = 7;
+    pub(super) const RECONFIGURE: u8 = 8;
+    pub(super) const KILL: u8 = 9;
+    pub(super) const BEGIN_AUCTION: u8 = 10;
     pub(super) const LIST_CURRENCY: u8 = 32;
     pub(super) const LIST_MARKET: u8 = 33;
     pub(super) const OPEN_ACCOUNT: u8 = 34;
@@ -117,6 +120,9 @@ mod kind {
     pub(super) const HOLD_WITHDRAWAL: u8 = 39;
     pub(super) const RELEASE_WITHDRAWAL: u8 = 40;
     pub(super) const SETTLE_WITHDRAWAL: u8 = 41;
+    pub(super) const ADD_CURRENCY: u8 = 42;
+    pub(super) const ADD_MARKET: u8 = 43;
+    pub(super) const SET_STOPPED: u8 = 44;
 }
 
 impl Coded for MarketEntry {
@@ -134,7 +140,7 @@ impl Coded for MarketEntry {
                 w.option(*side, |w, side| w.byte(side_code(side)));
             }),
             MarketEntry::Amend(amend) => frame(out, kind::AMEND, |w| write_amend(w, amend)),
-            MarketEntry::Configure(config) => frame(out, kind::CONFIGURE, |w| write_market(w, config)),
+            MarketEntry::Configure(config) => frame(out, kind::CONFIGURE, |w| write_market_without_safety(w, config)),
             MarketEntry::Tick => frame(out, kind::TICK, |_| {}),
             MarketEntry::Atomic(batch) => frame(out, kind::ATOMIC, |w| {
                 w.uint(batch.ticket.0);
@@ -142,6 +148,20 @@ impl Coded for MarketEntry {
                 w.list(&batch.cancels, |w, order| w.order_id(*order));
                 w.list(&batch.amends, write_amend);
                 w.list(&batch.places, write_order);
+            }),
+            MarketEntry::Reconfigure { ticket, config } => frame(out, kind::RECONFIGURE, |w| {
+                w.uint(ticket.0);
+                write_market(w, config);
+                write_safety(w, config.safety);
+            }),
+            MarketEntry::Kill { ticket, account, engaged } => frame(out, kind::KILL, |w| {
+                w.uint(ticket.0);
+                w.option(*account, |w, account| w.uint(u64::from(account.0)));
+                w.bool(*engaged);
+            }),
+            MarketEntry::BeginAuction { ticket, ends_at } => frame(out, kind::BEGIN_AUCTION, |w| {
+                w.uint(ticket.0);
+                w.time(*ends_at);
             }),
         }
     }
@@ -163,6 +183,14 @@ impl Coded for MarketEntry {
                 amends: r.list(read_amend)?,
                 places: r.list(read_order)?,
             })),
+            kind::RECONFIGURE => {
+                let (ticket, config, safety) = (r.ticket()?, read_market(r)?, read_safety(r)?);
+                MarketEntry::Reconfigure { ticket, config: Box::new(MarketConfig { safety, ..config }) }
+            }
+            kind::KILL => {
+                MarketEntry::Kill { ticket: r.ticket()?, account: r.option(Reader::account)?, engaged: r.bool()? }
+            }
+            kind::BEGIN_AUCTION => MarketEntry::BeginAuction { ticket: r.ticket()?, ends_at: r.time()? },
             other => return Err(CodecError::UnknownKind(other)),
         })
     }
@@ -171,14 +199,23 @@ impl Coded for MarketEntry {
 impl Coded for LedgerEntry {
     fn encode(&self, out: &mut Vec<u8>) {
         match self {
-            LedgerEntry::ListCurrency(currency) => frame(out, kind::LIST_CURRENCY, |w| {
-                w.uint(u64::from(currency.id.0));
-                w.text(&currency.code);
-                w.text(&currency.name);
-                w.byte(currency.decimals);
-                w.bool(currency.fiat);
+            LedgerEntry::ListCurrency(currency) => frame(out, kind::LIST_CURRENCY, |w| write_currency(w, currency)),
+            LedgerEntry::AddCurrency { ticket, currency } => frame(out, kind::ADD_CURRENCY, |w| {
+                w.uint(ticket.0);
+                write_currency(w, currency);
             }),
-            LedgerEntry::ListMarket(config) => frame(out, kind::LIST_MARKET, |w| write_market(w, config)),
+            LedgerEntry::AddMarket { ticket, config } => frame(out, kind::ADD_MARKET, |w| {
+                w.uint(ticket.0);
+                write_market(w, config);
+                write_safety(w, config.safety);
+            }),
+            LedgerEntry::SetStopped { ticket, stopped } => frame(out, kind::SET_STOPPED, |w| {
+                w.uint(ticket.0);
+                w.bool(*stopped);
+            }),
+            LedgerEntry::ListMarket(config) => {
+                frame(out, kind::LIST_MARKET, |w| write_market_without_safety(w, config))
+            }
             LedgerEntry::OpenAccount { ticket, account } => frame(out, kind::OPEN_ACCOUNT, |w| {
                 w.uint(ticket.0);
                 w.uint(u64::from(account.0));
@@ -213,13 +250,15 @@ impl Coded for LedgerEntry {
 
     fn decode_fields(kind: u8, r: &mut Reader<'_>) -> Result<Self, CodecError> {
         Ok(match kind {
-            kind::LIST_CURRENCY => LedgerEntry::ListCurrency(Box::new(Currency {
-                id: CurrencyId(r.small("currency")?),
-                code: r.text()?,
-                name: r.text()?,
-                decimals: r.byte()?,
-                fiat: r.bool()?,
-            })),
+            kind::LIST_CURRENCY => LedgerEntry::ListCurrency(Box::new(read_currency(r)?)),
+            kind::ADD_CURRENCY => {
+                LedgerEntry::AddCurrency { ticket: r.ticket()?, currency: Box::new(read_currency(r)?) }
+            }
+            kind::ADD_MARKET => {
+                let (ticket, config, safety) = (r.ticket()?, read_market(r)?, read_safety(r)?);
+                LedgerEntry::AddMarket { ticket, config: Box::new(MarketConfig { safety, ..config }) }
+            }
+            kind::SET_STOPPED => LedgerEntry::SetStopped { ticket: r.ticket()?, stopped: r.bool()? },
             kind::LIST_MARKET => LedgerEntry::ListMarket(Box::new(read_market(r)?)),
             kind::OPEN_ACCOUNT => LedgerEntry::OpenAccount { ticket: r.ticket()?, account: r.account()? },
             kind::DEPOSIT => LedgerEntry::Deposit(read_movement(r)?),
@@ -243,6 +282,43 @@ impl Coded for LedgerEntry {
             other => return Err(CodecError::UnknownKind(other)),
         })
     }
+}
+
+fn write_currency(w: &mut Writer<'_>, currency: &Currency) {
+    w.uint(u64::from(currency.id.0));
+    w.text(&currency.code);
+    w.text(&currency.name);
+    w.byte(currency.decimals);
+    w.bool(currency.fiat);
+}
+
+fn read_currency(r: &mut Reader<'_>) -> Result<Currency, CodecError> {
+    Ok(Currency {
+        id: CurrencyId(r.small("currency")?),
+        code: r.text()?,
+        name: r.text()?,
+        decimals: r.byte()?,
+        fiat: r.bool()?,
+    })
+}
+
+/// The first entries about markets have no room for it: what they would leave out must not be lost in silence.
+fn write_market_without_safety(w: &mut Writer<'_>, config: &MarketConfig) {
+    if config.safety != Safety::default() {
+        broken("an entry that cannot say when its market halts");
+    }
+    write_market(w, config);
+}
+
+/// What the first entries about markets did not know; it follows the market's other fields in the later ones.
+fn write_safety(w: &mut Writer<'_>, safety: Safety) {
+    for number in [safety.halt.0, safety.window_ms, safety.auction_ms] {
+        w.uint(u64::from(number));
+    }
+}
+
+fn read_safety(r: &mut Reader<'_>) -> Result<Safety, CodecError> {
+    Ok(Safety { halt: Ppm(r.small("halt")?), window_ms: r.small("window")?, auction_ms: r.small("auction")? })
 }
 
 fn write_amend(w: &mut Writer<'_>, amend: &Amend) {
@@ -442,5 +518,6 @@ fn read_market(r: &mut Reader<'_>) -> Result<MarketConfig, CodecError> {
             4 => MarketState::Halted,
             _ => return Err(CodecError::BadField("market state")),
         },
+        safety: Safety::default(),
     })
 }

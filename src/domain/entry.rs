@@ -4,6 +4,7 @@ use super::ids::{AccountId, CurrencyId, OrderId, Ticket};
 use super::market::{Currency, MarketConfig};
 use super::money::{Amount, Price, Size};
 use super::order::{NewOrder, Side};
+use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// One entry of a market's stream.
@@ -37,6 +38,29 @@ pub enum MarketEntry {
     Tick,
     /// Several commands of one user that happen together or not at all.
     Atomic(Box<Atomic>),
+    /// The market's rules from now on, asked for by somebody who waits.
+    Reconfigure {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// The rules.
+        config: Box<MarketConfig>,
+    },
+    /// A kill switch is engaged or released.
+    Kill {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Whose orders go; the whole market's when it is nobody's.
+        account: Option<AccountId>,
+        /// Engaged: orders are canceled, and a market takes none from now on. Released: the market trades again.
+        engaged: bool,
+    },
+    /// A call auction begins.
+    BeginAuction {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// When it ends.
+        ends_at: Timestamp,
+    },
 }
 
 /// Cancels, amends and new orders of one user, carried out in this order, all or none.
@@ -136,6 +160,27 @@ pub enum LedgerEntry {
         /// How it ended.
         how: Settlement,
     },
+    /// A currency joins the venue's list, asked for by somebody who waits.
+    AddCurrency {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// The currency; its place must be the next free one.
+        currency: Box<Currency>,
+    },
+    /// A market joins the venue's list, asked for by somebody who waits.
+    AddMarket {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// Its rules; its place must be the next free one.
+        config: Box<MarketConfig>,
+    },
+    /// The kill switch of the whole venue: nobody trades or withdraws, or everybody may again.
+    SetStopped {
+        /// Who waits for the answer.
+        ticket: Ticket,
+        /// From now on.
+        stopped: bool,
+    },
 }
 
 /// How a held withdrawal ends.
@@ -172,6 +217,9 @@ impl MarketEntry {
             MarketEntry::Cancel { ticket, .. } | MarketEntry::CancelAll { ticket, .. } => *ticket,
             MarketEntry::Amend(amend) => amend.ticket,
             MarketEntry::Atomic(batch) => batch.ticket,
+            MarketEntry::Reconfigure { ticket, .. }
+            | MarketEntry::Kill { ticket, .. }
+            | MarketEntry::BeginAuction { ticket, .. } => *ticket,
             MarketEntry::Configure(_) | MarketEntry::Tick => Ticket(0),
         }
     }
@@ -201,7 +249,10 @@ impl LedgerEntry {
             LedgerEntry::OpenAccount { ticket, .. }
             | LedgerEntry::SetFrozen { ticket, .. }
             | LedgerEntry::ReleaseWithdrawal { ticket, .. }
-            | LedgerEntry::SettleWithdrawal { ticket, .. } => *ticket,
+            | LedgerEntry::SettleWithdrawal { ticket, .. }
+            | LedgerEntry::AddCurrency { ticket, .. }
+            | LedgerEntry::AddMarket { ticket, .. }
+            | LedgerEntry::SetStopped { ticket, .. } => *ticket,
             LedgerEntry::Deposit(movement)
             | LedgerEntry::Withdraw(movement)
             | LedgerEntry::HoldWithdrawal(movement)

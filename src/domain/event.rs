@@ -3,7 +3,7 @@
 //! Events for which [`Event::is_public`] holds raise the market's feed sequence by exactly one each.
 
 use super::ids::{AccountId, ClientOrderId, OrderId, Ticket, TradeId};
-use super::market::MarketConfig;
+use super::market::{MarketConfig, Phase};
 use super::money::{Amount, Price, Size};
 use super::order::{Kind, NewOrder, Reject, Side};
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,52 @@ pub enum Event {
         /// Why.
         reason: Reject,
     },
+    /// Two resting orders met at the end of a call auction. The taker is the newer one; a `Changed` before this took its
+    /// part out of the book.
+    Crossed(Crossed),
+    /// The market trades, gathers orders for an auction, or is stopped, from now on.
+    Phase(PhaseChange),
+}
+
+/// A trade of a call auction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crossed {
+    /// The trade, at the auction's price.
+    pub fill: Fill,
+    /// Where the maker rests.
+    pub maker_price: Price,
+}
+
+/// Another phase of a market.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PhaseChange {
+    /// The admission that asked for it, if any did.
+    pub ticket: Ticket,
+    /// From now on.
+    pub phase: Phase,
+    /// Why.
+    pub reason: PhaseReason,
+    /// The price that a halt or an auction refers to, if there is one.
+    pub reference: Option<Price>,
+    /// The price of the auction that ended, if anything traded.
+    pub price: Option<Price>,
+    /// Lots that were traded in it.
+    pub volume: u128,
+}
+
+/// Why a market has another phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum PhaseReason {
+    /// A trade would have been too far from the reference price.
+    Volatility,
+    /// An operator asked for an auction.
+    AuctionAsked,
+    /// The auction is over.
+    AuctionEnded,
+    /// An operator engaged the kill switch.
+    KillSwitch,
+    /// An operator released it.
+    Released,
 }
 
 /// An order that rests.
@@ -126,6 +172,8 @@ pub enum ChangeReason {
     SelfTrade,
     /// Its owner asked.
     Amended,
+    /// A part of it is matched at the end of a call auction; the trade follows.
+    Auction,
 }
 
 /// A live order with another size, funds or price.
@@ -193,6 +241,10 @@ pub enum DoneReason {
     FillOrKill,
     /// It met an order of its own user.
     SelfTrade,
+    /// It takes only at once, and the market halted for a call auction.
+    Halted,
+    /// An operator engaged the kill switch.
+    Killed,
 }
 
 impl DoneReason {
@@ -204,7 +256,9 @@ impl DoneReason {
             | DoneReason::Expired
             | DoneReason::NoLiquidity
             | DoneReason::FillOrKill
-            | DoneReason::SelfTrade => "canceled",
+            | DoneReason::SelfTrade
+            | DoneReason::Halted
+            | DoneReason::Killed => "canceled",
         }
     }
 }
@@ -235,16 +289,37 @@ pub struct Done {
 }
 
 impl Event {
+    /// The trade, if it is one.
+    pub fn fill(&self) -> Option<&Fill> {
+        match self {
+            Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => Some(fill),
+            Event::Accepted(..)
+            | Event::Rejected { .. }
+            | Event::Refused { .. }
+            | Event::Opened(_)
+            | Event::Changed(_)
+            | Event::Triggered(_)
+            | Event::Done(_)
+            | Event::Configured(_)
+            | Event::BatchRefused { .. }
+            | Event::Phase(_) => None,
+        }
+    }
+
     /// Whether it tells something of this order.
     pub fn concerns(&self, order: OrderId) -> bool {
         match self {
             Event::Accepted(id, _) => *id == order,
             Event::Opened(opened) => opened.id == order,
-            Event::Filled(fill) => fill.maker == order || fill.taker == order,
+            Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => fill.maker == order || fill.taker == order,
             Event::Changed(change) => change.id == order,
             Event::Triggered(triggered) => triggered.id == order,
             Event::Done(done) => done.id == order,
-            Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => false,
+            Event::Rejected { .. }
+            | Event::Refused { .. }
+            | Event::BatchRefused { .. }
+            | Event::Configured(_)
+            | Event::Phase(_) => false,
         }
     }
 
@@ -252,9 +327,13 @@ impl Event {
     pub fn is_public(&self) -> bool {
         match self {
             Event::Accepted(_, order) => order.stop.is_none(),
-            Event::Opened(_) | Event::Filled(_) | Event::Changed(_) | Event::Triggered(_) => true,
+            Event::Opened(_) | Event::Filled(_) | Event::Crossed(_) | Event::Changed(_) | Event::Triggered(_) => true,
             Event::Done(done) => !done.slept,
-            Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => false,
+            Event::Rejected { .. }
+            | Event::Refused { .. }
+            | Event::BatchRefused { .. }
+            | Event::Configured(_)
+            | Event::Phase(_) => false,
         }
     }
 }

@@ -65,6 +65,8 @@ pub enum LedgerOutcome {
     WithdrawalReturned(Movement),
     /// The entry changed nothing.
     Ignored(Ignored),
+    /// Nobody trades or withdraws from now on, or everybody may again.
+    StoppedSet(bool),
 }
 
 /// Which way money moved.
@@ -97,6 +99,7 @@ pub struct Ledger {
     accounts: Vec<Account>,
     transfers: Transfers,
     withdrawals: BTreeMap<TransferId, Withdrawal>,
+    stopped: bool,
 }
 
 /// A withdrawal whose money is reserved and has not left yet.
@@ -164,8 +167,14 @@ impl Ledger {
     pub fn apply(&mut self, entry: &LedgerEntry, postings: &mut Vec<Posting>) -> LedgerOutcome {
         let first = postings.len();
         let outcome = match entry {
-            LedgerEntry::ListCurrency(currency) => self.list_currency(currency),
-            LedgerEntry::ListMarket(config) => self.list_market(config),
+            LedgerEntry::ListCurrency(currency) | LedgerEntry::AddCurrency { currency, .. } => {
+                self.list_currency(currency)
+            }
+            LedgerEntry::ListMarket(config) | LedgerEntry::AddMarket { config, .. } => self.list_market(config),
+            LedgerEntry::SetStopped { stopped, .. } => {
+                self.stopped = *stopped;
+                LedgerOutcome::StoppedSet(*stopped)
+            }
             LedgerEntry::OpenAccount { account, .. } => self.open(*account),
             LedgerEntry::Deposit(movement) => self.movement(MovedKind::Deposit, movement, postings),
             LedgerEntry::Withdraw(movement) => self.movement(MovedKind::Withdraw, movement, postings),
@@ -377,6 +386,11 @@ impl Ledger {
         self.accounts.get(account.0 as usize).is_some_and(|state| state.frozen)
     }
 
+    /// Whether the kill switch of the whole venue is engaged.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// A balance; zero where there is none.
     pub fn balance(&self, account: AccountId, currency: CurrencyId) -> Balance {
         let balances = self.accounts.get(account.0 as usize).map(|state| state.balances.as_slice());
@@ -455,7 +469,10 @@ pub fn needs(entry: &LedgerEntry) -> Option<(Ticket, AccountId, CurrencyId, Amou
         | LedgerEntry::Deposit(_)
         | LedgerEntry::SetFrozen { .. }
         | LedgerEntry::ReleaseWithdrawal { .. }
-        | LedgerEntry::SettleWithdrawal { .. } => None,
+        | LedgerEntry::SettleWithdrawal { .. }
+        | LedgerEntry::AddCurrency { .. }
+        | LedgerEntry::AddMarket { .. }
+        | LedgerEntry::SetStopped { .. } => None,
     }
 }
 

@@ -5,6 +5,7 @@
 
 use super::ids::{CurrencyId, MarketId};
 use super::money::{Amount, MAX_AMOUNT, MAX_UNITS, Ppm, Price, Size};
+use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -37,6 +38,43 @@ pub enum MarketState {
     CancelOnly,
     /// Neither new orders nor cancels by users.
     Halted,
+}
+
+/// What goes on in a market, beside what its rules say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Phase {
+    /// Orders that meet trade at once.
+    #[default]
+    Trading,
+    /// A call auction: limit orders gather, the book may be crossed, nothing trades until the end.
+    Auction {
+        /// When all that can trade does so, at one price.
+        ends_at: Timestamp,
+    },
+    /// The kill switch is engaged: there are no orders and none is taken.
+    Killed,
+}
+
+/// When a market halts by itself, and how long it gathers orders then. All zero: never.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Safety {
+    /// How far a trade may lie from the reference price. A trade beyond it does not happen; a call auction begins.
+    pub halt: Ppm,
+    /// The newest trade price becomes the reference when the one before is so many milliseconds old.
+    pub window_ms: u32,
+    /// How long the auction lasts, in milliseconds.
+    pub auction_ms: u32,
+}
+
+impl Safety {
+    /// The longest auction and window: a day.
+    pub const LONGEST_MS: u32 = 86_400_000;
+
+    fn is_sound(self) -> bool {
+        let times = [self.window_ms, self.auction_ms];
+        self == Safety::default()
+            || ((1..1_000_000).contains(&self.halt.0) && times.iter().all(|ms| (1..=Self::LONGEST_MS).contains(ms)))
+    }
 }
 
 /// A step as a decimal: `units` × 10^-`decimals`.
@@ -83,6 +121,8 @@ pub struct MarketConfig {
     pub max_open_orders: u32,
     /// Which orders it takes.
     pub state: MarketState,
+    /// When it halts by itself.
+    pub safety: Safety,
 }
 
 /// Why a currency or market cannot be listed.
@@ -185,6 +225,15 @@ impl MarketConfig {
             return Err(ConfigError::BadCode(self.symbol.clone()));
         }
         let scale = self.scale(base.decimals, quote.decimals)?;
+        self.check_limits()?;
+        Ok(scale)
+    }
+
+    /// Checks what may change while the market trades.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first rule that is broken.
+    pub fn check_limits(&self) -> Result<(), ConfigError> {
         for fee in [self.maker_fee, self.taker_fee] {
             if fee > MAX_FEE {
                 return Err(ConfigError::FeeTooHigh(fee.0));
@@ -199,7 +248,10 @@ impl MarketConfig {
         if self.band.0 >= 1_000_000 || self.reference_price > Price::MAX {
             return Err(ConfigError::BadLimit("band or reference_price".into()));
         }
-        Ok(scale)
+        if !self.safety.is_sound() {
+            return Err(ConfigError::BadLimit("halt, halt_window_ms or auction_ms".into()));
+        }
+        Ok(())
     }
 
     /// tick × lot as a whole number of quote atoms, and the lot as a whole number of base atoms.
@@ -255,6 +307,7 @@ mod tests {
             reference_price: Price(0),
             max_open_orders: 0,
             state: MarketState::Online,
+            safety: Safety::default(),
         }
     }
 
@@ -291,6 +344,13 @@ mod tests {
         refused(|m| m.max_size = Size(MAX_UNITS + 1), ConfigError::BadLimit("min_size or max_size".into()));
         refused(|m| m.max_funds = Amount(0), ConfigError::BadLimit("min_funds or max_funds".into()));
         refused(|m| m.band = Ppm(1_000_000), ConfigError::BadLimit("band or reference_price".into()));
+        let halts = |halt, window_ms, auction_ms| Safety { halt: Ppm(halt), window_ms, auction_ms };
+        let bad = || ConfigError::BadLimit("halt, halt_window_ms or auction_ms".into());
+        for safety in [halts(0, 1, 0), halts(1, 0, 1), halts(1, 1, 0), halts(1_000_000, 1, 1), halts(1, 1, 86_400_001)]
+        {
+            assert_eq!(MarketConfig { safety, ..good() }.validate(&btc, &usdt), Err(bad()), "{safety:?}");
+        }
+        assert!(MarketConfig { safety: halts(50_000, 1_000, 60_000), ..good() }.validate(&btc, &usdt).is_ok());
         refused(|m| m.symbol = "BTC/USDT".into(), ConfigError::BadCode("BTC/USDT".into()));
         refused(|m| m.quote = CurrencyId(0), ConfigError::BadCurrencies);
     }

@@ -2,10 +2,12 @@
 //!
 //! A fold of the market's outcomes, and nothing else: the same outcomes give the same data.
 
+use super::auction::{Clearing, clearing};
 use super::candle::{GRANULARITIES, Series};
-use super::event::{Change, Done, Event, Fill, Opened};
+use super::event::{Change, Crossed, Done, Event, Fill, Opened};
 use super::ids::TradeId;
 use super::invariant::broken;
+use super::market::Phase;
 use super::money::{Price, Size};
 use super::order::Side;
 use super::time::{DAY, HOUR, MINUTE, Timestamp};
@@ -68,12 +70,23 @@ pub struct MarketData {
     trades: VecDeque<Trade>,
     series: Vec<Series>,
     feed_sequence: u64,
+    phase: Phase,
+    /// What an auction refers to.
+    reference: Option<Price>,
 }
 
 impl Default for MarketData {
     fn default() -> MarketData {
         let series = GRANULARITIES.iter().zip(KEPT_CANDLES).map(|(width, kept)| Series::new(*width, kept)).collect();
-        MarketData { bids: BTreeMap::new(), asks: BTreeMap::new(), trades: VecDeque::new(), series, feed_sequence: 0 }
+        MarketData {
+            bids: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            trades: VecDeque::new(),
+            series,
+            feed_sequence: 0,
+            phase: Phase::default(),
+            reference: None,
+        }
     }
 }
 
@@ -89,6 +102,11 @@ impl MarketData {
                 changed(fill.maker_side, fill.price, self.shrink(fill.maker_side, fill.price, fill.size, false));
                 self.count(at, fill);
             }
+            Event::Crossed(Crossed { fill, maker_price }) => {
+                changed(fill.maker_side, *maker_price, self.shrink(fill.maker_side, *maker_price, fill.size, false));
+                self.count(at, fill);
+            }
+            Event::Phase(change) => (self.phase, self.reference) = (change.phase, change.reference),
             Event::Changed(Change { side, price: Some(price), new_price, old_size, new_size, rests: true, .. }) => {
                 changed(*side, *price, self.shrink(*side, *price, *old_size, true));
                 let price = new_price.unwrap_or(*price);
@@ -154,6 +172,18 @@ impl MarketData {
             Side::Buy => Box::new(self.bids.iter().rev().map(|(price, level)| (*price, *level))),
             Side::Sell => Box::new(self.asks.iter().map(|(price, level)| (*price, *level))),
         }
+    }
+
+    /// What goes on in the market.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What the auction that goes on would do now, if one does and anything could trade.
+    pub fn indication(&self) -> Option<Clearing> {
+        let Phase::Auction { .. } = self.phase else { return None };
+        let level = |(price, level): (Price, Level)| (price, level.size.0);
+        clearing(self.levels(Side::Buy).map(level), self.levels(Side::Sell).map(level), self.reference)
     }
 
     /// The best level of a side.

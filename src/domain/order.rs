@@ -1,6 +1,6 @@
 //! Orders as they are asked for, and the record that a fold of outcomes makes of one.
 
-use super::event::{DoneReason, Event};
+use super::event::{Change, ChangeReason, Crossed, DoneReason, Event};
 use super::ids::{AccountId, ClientOrderId, OrderId, Ticket};
 use super::money::{Amount, Ppm, Price, Size};
 use super::time::Timestamp;
@@ -132,6 +132,9 @@ pub enum Reject {
     /// The market takes no new orders.
     #[error("Cancel only mode")]
     CancelOnly,
+    /// The kill switch of the market or of the whole venue is engaged.
+    #[error("trading is stopped")]
+    KillSwitch,
     /// The price is zero or beyond what can be held.
     #[error("price too small or too large")]
     PriceOutOfRange,
@@ -156,6 +159,9 @@ pub enum Reject {
     /// The market takes post-only orders alone now.
     #[error("Post only mode")]
     PostOnlyMode,
+    /// The market gathers orders for a call auction and takes plain limit orders alone.
+    #[error("only limit orders that may rest are taken during a call auction")]
+    AuctionOnly,
     /// Below the market's least size.
     #[error("size is too small")]
     SizeTooSmall,
@@ -204,13 +210,20 @@ pub enum Reject {
     /// An atomic batch that is empty, too large, of several users, or names an order or a client id twice.
     #[error("the batch names something twice, or has no parts or too many")]
     BadBatch,
+    /// The market is in no phase in which that can be done.
+    #[error("the market is in an auction or stopped")]
+    BadPhase,
+    /// Rules that a market cannot have, or that would change what its orders mean.
+    #[error("symbol, currencies and steps of a market never change, and its limits must be sound")]
+    BadConfig,
 }
 
 impl Reject {
     /// Every variant, in the order of their precedence.
-    pub const ALL: [Reject; 26] = [
+    pub const ALL: [Reject; 30] = [
         Reject::MarketHalted,
         Reject::CancelOnly,
+        Reject::KillSwitch,
         Reject::PriceOutOfRange,
         Reject::SizeRequired,
         Reject::FundsRequired,
@@ -219,6 +232,7 @@ impl Reject {
         Reject::AlreadyExpired,
         Reject::LimitOnly,
         Reject::PostOnlyMode,
+        Reject::AuctionOnly,
         Reject::SizeTooSmall,
         Reject::SizeTooLarge,
         Reject::FundsTooSmall,
@@ -235,6 +249,8 @@ impl Reject {
         Reject::BadAmend,
         Reject::AmendWouldTake,
         Reject::BadBatch,
+        Reject::BadPhase,
+        Reject::BadConfig,
     ];
 
     /// The stable code that clients may rely on.
@@ -242,6 +258,7 @@ impl Reject {
         match self {
             Reject::MarketHalted => "market_halted",
             Reject::CancelOnly => "cancel_only",
+            Reject::KillSwitch => "trading_stopped",
             Reject::PriceOutOfRange => "price_out_of_range",
             Reject::SizeRequired => "size_required",
             Reject::FundsRequired => "funds_required",
@@ -250,6 +267,7 @@ impl Reject {
             Reject::AlreadyExpired => "already_expired",
             Reject::LimitOnly => "limit_only",
             Reject::PostOnlyMode => "post_only_mode",
+            Reject::AuctionOnly => "auction_only",
             Reject::SizeTooSmall => "size_too_small",
             Reject::SizeTooLarge => "size_too_large",
             Reject::FundsTooSmall => "funds_too_small",
@@ -266,6 +284,8 @@ impl Reject {
             Reject::BadAmend => "bad_amend",
             Reject::AmendWouldTake => "amend_would_take",
             Reject::BadBatch => "bad_batch",
+            Reject::BadPhase => "bad_phase",
+            Reject::BadConfig => "bad_config",
         }
     }
 }
@@ -354,7 +374,7 @@ impl OrderRecord {
     /// Folds one outcome into the record; outcomes of other orders change nothing.
     pub fn fold(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Filled(fill) => {
+            Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
                 let fee = if fill.taker == self.id {
                     fill.taker_fee
                 } else if fill.maker == self.id {
@@ -373,6 +393,8 @@ impl OrderRecord {
                     self.remaining = self.remaining - fill.size;
                 }
             }
+            // What an auction takes out of the book is filled by the trade that follows.
+            Event::Changed(Change { reason: ChangeReason::Auction, .. }) => {}
             Event::Changed(change) if change.id == self.id => {
                 self.remaining = change.new_size;
                 self.hold += change.hold_delta;
@@ -397,7 +419,8 @@ impl OrderRecord {
             | Event::Triggered(..)
             | Event::Done(..)
             | Event::Configured(..)
-            | Event::BatchRefused { .. } => {}
+            | Event::BatchRefused { .. }
+            | Event::Phase(..) => {}
         }
     }
 }

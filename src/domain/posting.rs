@@ -3,7 +3,7 @@
 //! Every posting says account, currency and the changes of available and hold, so that a ledger is
 //! a mere sum. The postings of one outcome add up to zero in every currency (double entry).
 
-use super::event::Event;
+use super::event::{Crossed, Event};
 use super::ids::{AccountId, CurrencyId, OrderId, TradeId};
 use super::money::Amount;
 use super::order::Side;
@@ -84,7 +84,7 @@ impl Pair {
             Event::Accepted(id, order) => move_hold(order.account, order.side, order.hold, *id),
             Event::Changed(change) => move_hold(change.account, change.side, change.hold_delta, change.id),
             Event::Done(done) => move_hold(done.account, done.side, -done.released, done.id),
-            Event::Filled(fill) => {
+            Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
                 let (buyer, bought, buyer_fee) = fill.buyer();
                 let (seller, sold, seller_fee) = fill.seller();
                 let mut post = |account, currency, available, hold, kind, order| {
@@ -107,7 +107,8 @@ impl Pair {
             | Event::Opened(_)
             | Event::Triggered(_)
             | Event::Configured(_)
-            | Event::BatchRefused { .. } => {}
+            | Event::BatchRefused { .. }
+            | Event::Phase(_) => {}
         }
     }
 }

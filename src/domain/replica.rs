@@ -62,6 +62,8 @@ pub struct MarketOutcomes {
     pub parts: Vec<Ticket>,
     /// The records of the orders that ended, if the book keeps them.
     pub ended: Vec<OrderRecord>,
+    /// Whether the market's rules may be others than before.
+    pub rules_changed: bool,
     /// Whether the batch was the marker of a new epoch; then it has no entries.
     pub marker: bool,
 }
@@ -151,6 +153,7 @@ impl MarketReplica {
             events: Vec::with_capacity(decoded.len() * 2),
             parts: Vec::new(),
             ended: Vec::new(),
+            rules_changed: false,
             marker,
         };
         for (at, (entry, sequence)) in decoded.iter().zip(first.0..).enumerate() {
@@ -163,6 +166,7 @@ impl MarketReplica {
             if let MarketEntry::Atomic(batch) = entry {
                 outcomes.parts.extend(batch.part_tickets());
             }
+            outcomes.rules_changed |= matches!(entry, MarketEntry::Configure(_) | MarketEntry::Reconfigure { .. });
         }
         outcomes.ended = self.book.take_ended();
         Ok(Some(outcomes))

@@ -5,6 +5,7 @@ use super::batch::Batch;
 use super::book::Book;
 use super::ids::{CurrencyId, MarketId, Sequence, StreamId};
 use super::ledger::{Ledger, LedgerOutcome};
+use super::market::Phase;
 use super::market_data::MarketData;
 use super::money::Amount;
 use super::posting::Posting;
@@ -203,6 +204,7 @@ impl Venue {
         let symbol = &book.config().symbol;
         if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell))
             && bid >= ask
+            && !matches!(book.phase(), Phase::Auction { .. })
         {
             return Err(format!("the book of {symbol} is crossed: bid {} and ask {} ticks", bid.0, ask.0));
         }

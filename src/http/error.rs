@@ -127,7 +127,11 @@ impl From<Reject> for ApiError {
             | Reject::OrderDone
             | Reject::BadAmend
             | Reject::AmendWouldTake
-            | Reject::BadBatch => StatusCode::BAD_REQUEST,
+            | Reject::BadBatch
+            | Reject::KillSwitch
+            | Reject::AuctionOnly
+            | Reject::BadPhase
+            | Reject::BadConfig => StatusCode::BAD_REQUEST,
         };
         ApiError::new(status, reject.code(), reject.to_string())
     }

@@ -113,7 +113,7 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{
-        accounts, admin, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders, photos,
+        accounts, admin, admin_markets, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders, photos,
         profile, profiles, runtime, summaries, totp, trace, transfers, wallets,
     };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
@@ -217,6 +217,12 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/users/{id}/unfreeze", web::post().to(admin::unfreeze))
         .route("/admin/users/{id}/sign-out", web::post().to(admin::sign_out))
         .route("/admin/audit", web::get().to(admin::audit))
+        .route("/admin/currencies", web::post().to(admin_markets::add_currency))
+        .route("/admin/markets", web::get().to(admin_markets::markets))
+        .route("/admin/markets", web::post().to(admin_markets::add_market))
+        .route("/admin/markets/{id}", web::patch().to(admin_markets::change_market))
+        .route("/admin/markets/{id}/auction", web::post().to(admin_markets::begin_auction))
+        .route("/admin/kill", web::post().to(admin_markets::kill))
         .route("/admin/config", web::get().to(runtime::list))
         .route("/admin/config/{key}", web::get().to(runtime::get))
         .route("/admin/config/{key}", web::put().to(runtime::set))

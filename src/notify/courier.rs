@@ -9,11 +9,10 @@ use super::events::EventKind;
 use super::outlets;
 use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
 use crate::actors::supervisor::Supervisor;
-use crate::actors::trading::Market;
+use crate::actors::trading::{Market, Trading};
 use crate::auth::Accounts;
 use crate::domain::event::Fill;
 use crate::domain::ids::AccountId;
-use crate::domain::market::Currency;
 use crate::domain::money::{Amount, Decimal};
 use crate::domain::order::Side;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
@@ -22,7 +21,6 @@ use crate::persistence::fills;
 use crate::persistence::notifications::{self as store, Delivery};
 use actix::prelude::*;
 use serde_json::{Value, json};
-use std::sync::Arc;
 use std::time::Duration;
 
 /// How often the database is looked at.
@@ -45,10 +43,8 @@ pub struct Parts {
     pub accounts: Accounts,
     /// Where events and messages stand.
     pub database: Database,
-    /// The markets, for their names and units.
-    pub markets: Vec<Arc<Market>>,
-    /// The currencies.
-    pub currencies: Vec<Currency>,
+    /// Markets and currencies, for their names and units.
+    pub trading: Trading,
 }
 
 /// The actor. See the module's documentation.
@@ -111,7 +107,7 @@ impl Parts {
 
     /// Puts what has happened on its way.
     fn gather(&self, now: Timestamp) -> anyhow::Result<()> {
-        for market in &self.markets {
+        for market in self.trading.markets() {
             self.database.write(|conn| self.gather_fills(conn, market, now))?;
         }
         self.database.write(|conn| self.gather_transfers(conn, now))?;
@@ -170,7 +166,9 @@ impl Parts {
         }
         for (_, account, currency, amount) in moved {
             let (Ok(account), Ok(place)) = (u32::try_from(account), usize::try_from(currency)) else { continue };
-            let (Some(currency), Ok(atoms)) = (self.currencies.get(place), amount.parse::<i128>()) else { continue };
+            let (Some(currency), Ok(atoms)) = (self.trading.currencies().get(place), amount.parse::<i128>()) else {
+                continue;
+            };
             let payload = json!({
                 "type": if atoms < 0 { "withdraw" } else { "deposit" },
                 "currency": currency.code,

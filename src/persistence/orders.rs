@@ -53,6 +53,8 @@ fn reason_word(reason: DoneReason) -> &'static str {
         DoneReason::NoLiquidity => "no_liquidity",
         DoneReason::FillOrKill => "fill_or_kill",
         DoneReason::SelfTrade => "self_trade",
+        DoneReason::Halted => "halted_for_auction",
+        DoneReason::Killed => "killed",
     }
 }
 
@@ -64,6 +66,8 @@ fn reason(word: &str) -> QueryResult<DoneReason> {
         "no_liquidity" => Ok(DoneReason::NoLiquidity),
         "fill_or_kill" => Ok(DoneReason::FillOrKill),
         "self_trade" => Ok(DoneReason::SelfTrade),
+        "halted_for_auction" => Ok(DoneReason::Halted),
+        "killed" => Ok(DoneReason::Killed),
         _ => Err(unreadable(word)),
     }
 }

@@ -1,6 +1,6 @@
 //! Balances by the rules: what each outcome takes from whom and gives to whom.
 
-use agora::domain::event::Event;
+use agora::domain::event::{Crossed, Event};
 use agora::domain::ids::{AccountId, CurrencyId};
 use agora::domain::order::Side;
 use std::collections::BTreeMap;
@@ -46,7 +46,7 @@ impl Bank {
             Event::Accepted(_, order) => self.hold(order.account, order.side, order.hold.0),
             Event::Changed(change) => self.hold(change.account, change.side, change.hold_delta.0),
             Event::Done(done) => self.hold(done.account, done.side, -done.released.0),
-            Event::Filled(fill) => {
+            Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
                 let taker_buys = fill.maker_side == Side::Sell;
                 let (maker, taker) = ((fill.maker_account, fill.maker_fee.0), (fill.taker_account, fill.taker_fee.0));
                 let (buyer, seller) = if taker_buys { (taker, maker) } else { (maker, taker) };

@@ -1,7 +1,7 @@
 //! What a campaign came across: a rule that the random commands never reach is not proven.
 
 use agora::domain::entry::Atomic;
-use agora::domain::event::{ChangeReason, Event};
+use agora::domain::event::{ChangeReason, Event, PhaseReason};
 use std::collections::BTreeMap;
 
 /// How often each kind of outcome was seen.
@@ -37,6 +37,7 @@ impl Coverage {
                 Event::Changed(change) => {
                     let how = match change.reason {
                         ChangeReason::Amended => format!("price {}", change.new_price.is_some()),
+                        ChangeReason::Auction => "for the trade that follows".into(),
                         ChangeReason::SelfTrade => format!("of funds {}", change.new_funds.is_some()),
                     };
                     self.count(format!("changed {:?}, {how}", change.reason));
@@ -58,6 +59,18 @@ impl Coverage {
                     self.count(format!("done {:?}, rested {}, slept {}", done.reason, done.rested, done.slept));
                 }
                 Event::Configured(_) => self.count("configured".into()),
+                Event::Crossed(crossed) => {
+                    let moved = crossed.maker_price != crossed.fill.price;
+                    self.count(format!("crossed, at another price than the maker's {moved}"));
+                }
+                Event::Phase(change) => {
+                    let traded = change.price.is_some();
+                    self.count(format!("phase {}, traded {traded}", change.reason.code()));
+                    let stops = events.iter().skip(at).any(|e| matches!(e, Event::Triggered(_)));
+                    if change.reason == PhaseReason::AuctionEnded && stops {
+                        self.count("stops woke after an auction".into());
+                    }
+                }
                 Event::BatchRefused { reason, .. } => self.count(format!("batch refused {}", reason.code())),
             }
         }
@@ -111,7 +124,26 @@ pub const PLAIN: &[&str] = &[
 /// What a campaign of all rules must see beside the plain ones.
 pub const ALL: &[&str] = &[
     "accepted, sleeping true",
+    "batch refused auction_only",
     "batch refused market_halted",
+    "batch refused trading_stopped",
+    "changed Auction, for the trade that follows",
+    "crossed, at another price than the maker's false",
+    "crossed, at another price than the maker's true",
+    "done Halted, rested false, slept false",
+    "done Killed, rested false, slept true",
+    "done Killed, rested true, slept false",
+    "phase auction_asked, traded false",
+    "phase auction_ended, traded false",
+    "phase auction_ended, traded true",
+    "phase kill_switch, traded false",
+    "phase kill_switch_released, traded false",
+    "phase volatility_halt, traded false",
+    "refused bad_config",
+    "refused bad_phase",
+    "rejected auction_only",
+    "rejected trading_stopped",
+    "stops woke after an auction",
     "batch refused too_many_open_orders",
     "configured",
     "done Canceled, rested false, slept true",

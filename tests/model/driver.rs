@@ -4,25 +4,23 @@
 use crate::bank::{BASE, Bank, QUOTE, held};
 use crate::coverage::Coverage;
 use crate::flow::{Command, Move, START, Scene, Who, Wish};
-use crate::reference::Market;
+use crate::real::{Differs, Real, named, without_slots};
+use crate::reference::{Market, UNSOUND};
 use agora::domain::admission::{Admission, Known, Refusal, Request};
 use agora::domain::batch::Batch;
 use agora::domain::book::Book;
 use agora::domain::client_ids::ClientIds;
-use agora::domain::codec::{Coded, Entries};
+use agora::domain::codec::Coded;
 use agora::domain::entry::{Amend, Atomic, LedgerEntry, MarketEntry, Movement};
 use agora::domain::event::Event;
 use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use agora::domain::ledger::{Ledger, needs};
+use agora::domain::market::{MarketConfig, Safety};
 use agora::domain::money::{Amount, Price, Size};
 use agora::domain::order::{Kind, NewOrder, OrderRecord, Reject, Side};
-use agora::domain::posting::Pair;
 use agora::domain::time::Timestamp;
 use bytes::Bytes;
 use std::collections::HashMap;
-
-/// The first thing that differed.
-pub type Differs = String;
 
 /// Compares and says what differs, and how.
 macro_rules! same {
@@ -45,13 +43,6 @@ type Held = (AccountId, CurrencyId, i128);
 
 const MARKET: StreamId = StreamId::Market(MarketId(0));
 const EPOCH: Epoch = Epoch { counter: 1, node: 0 };
-const PAIR: Pair = Pair { base: BASE, quote: QUOTE };
-
-/// The domain under test.
-pub struct Real {
-    pub book: Book,
-    pub ledger: Ledger,
-}
 
 pub struct World {
     scene: Scene,
@@ -109,7 +100,8 @@ impl World {
         let scene = self.scene.clone();
         let mut entries: Vec<LedgerEntry> =
             scene.currencies.iter().map(|c| LedgerEntry::ListCurrency(Box::new(c.clone()))).collect();
-        entries.push(LedgerEntry::ListMarket(Box::new(scene.config.clone())));
+        let config = Box::new(scene.config.clone());
+        entries.push(LedgerEntry::AddMarket { ticket: Ticket(0), config });
         for account in (2..2 + scene.accounts).map(AccountId) {
             entries.push(LedgerEntry::OpenAccount { ticket: Ticket(0), account });
             for (currency, amount) in [(BASE, scene.funds[0]), (QUOTE, scene.funds[1])] {
@@ -179,7 +171,23 @@ impl World {
             Command::Atomic { account, cancels, amends, places } => {
                 return self.admit_atomic(*account, cancels, amends, places);
             }
-            Command::Configure(config) => free(MarketEntry::Configure(config.clone())),
+            Command::Reconfigure(config) => {
+                let (ticket, config) = (self.ticket(), config.clone());
+                free(MarketEntry::Reconfigure { ticket, config })
+            }
+            Command::Kill { account, engaged } => {
+                free(MarketEntry::Kill { ticket: self.ticket(), account: *account, engaged: *engaged })
+            }
+            Command::BeginAuction(after) => {
+                let ends_at = Timestamp(self.now + after);
+                free(MarketEntry::BeginAuction { ticket: self.ticket(), ends_at })
+            }
+            // The first such entry knew nothing of halts.
+            Command::Configure(config) => {
+                let sound = if config.max_open_orders == UNSOUND { &self.scene.config } else { &**config };
+                let config = MarketConfig { safety: Safety::default(), ..sound.clone() };
+                free(MarketEntry::Configure(Box::new(config)))
+            }
             Command::Tick => free(MarketEntry::Tick),
             Command::Freeze { account, frozen } => {
                 let entry = LedgerEntry::SetFrozen { ticket: self.ticket(), account: *account, frozen: *frozen };
@@ -432,7 +440,7 @@ impl World {
                 self.taken.remember(order.account, client_id, MarketId(0), *id);
             }
         }
-        if let Event::Filled(fill) = event {
+        if let Some(fill) = event.fill() {
             for value in [fill.maker.number, fill.taker.number, fill.price.0, fill.size.0] {
                 self.digest = (self.digest ^ value).wrapping_mul(0x0000_0100_0000_01B3).rotate_left(23);
             }
@@ -456,9 +464,13 @@ impl World {
         }
         if let (Some(bid), Some(ask)) = (book.best(Side::Buy), book.best(Side::Sell))
             && bid >= ask
+            && !market.in_auction()
         {
             return Err(format!("the book is crossed: {bid:?} {ask:?}"));
         }
+        same!(book.phase(), market.phase, "the phase");
+        let clearing = book.clearing().map(|clearing| (clearing.price.0, clearing.volume));
+        same!(clearing, market.clearing(), "what an auction would do");
         same!(book.live_orders(), market.live.len(), "the number of live orders");
         same!(book.last_price().map(|p| p.0), market.last_price, "the last price");
         same!(book.accepted_orders(), market.accepted, "the number of accepted orders");
@@ -506,77 +518,4 @@ impl World {
         same!(self.admission.pending(), 0, "pending holds at the end");
         Ok(())
     }
-}
-
-impl Real {
-    /// Nothing but the market's rules, before the first entry.
-    pub fn new(scene: &Scene) -> Result<Real, Differs> {
-        let [base, quote] = &scene.currencies;
-        let scale = scene.config.validate(base, quote).map_err(|e| e.to_string())?;
-        Ok(Real { book: Book::new(scene.config.clone(), scale), ledger: Ledger::new() })
-    }
-
-    fn apply(&mut self, at: Timestamp, entry: &MarketEntry, events: &mut Vec<Event>) {
-        self.book.apply(at, entry, events);
-        for event in &*events {
-            let mut postings = Vec::new();
-            PAIR.postings(event, |posting| postings.push(posting));
-            self.ledger.post(&postings);
-        }
-    }
-
-    /// Applies encoded batches, as recovery does.
-    pub fn replay(&mut self, log: &[Bytes]) -> Result<(), Differs> {
-        for bytes in log {
-            let batch = Batch::decode(bytes).map_err(|e| e.to_string())?;
-            if batch.stream == StreamId::Ledger {
-                for entry in Entries::<LedgerEntry>::new(&batch.payload) {
-                    self.ledger.apply(&entry.map_err(|e| e.to_string())?, &mut Vec::new());
-                }
-            } else {
-                for entry in Entries::<MarketEntry>::new(&batch.payload) {
-                    self.apply(batch.at, &entry.map_err(|e| e.to_string())?, &mut Vec::new());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    pub fn image(&self) -> Result<Vec<u8>, Differs> {
-        postcard::to_stdvec(&(&self.book, &self.ledger)).map_err(|e| e.to_string())
-    }
-
-    pub fn from_image(bytes: &[u8]) -> Result<Real, Differs> {
-        let (book, ledger) = postcard::from_bytes(bytes).map_err(|e| e.to_string())?;
-        Ok(Real { book, ledger })
-    }
-}
-
-/// The orders that an event is about.
-fn named(event: &Event) -> [Option<OrderId>; 2] {
-    match event {
-        Event::Accepted(id, _) => [Some(*id), None],
-        Event::Opened(opened) => [Some(opened.id), None],
-        Event::Filled(fill) => [Some(fill.maker), Some(fill.taker)],
-        Event::Changed(change) => [Some(change.id), None],
-        Event::Triggered(triggered) => [Some(triggered.id), None],
-        Event::Done(done) => [Some(done.id), None],
-        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
-            [None, None]
-        }
-    }
-}
-
-/// The event as the reference says it: where a book keeps its orders is no rule.
-fn without_slots(mut event: Event) -> Event {
-    match &mut event {
-        Event::Accepted(id, _) => id.slot = 0,
-        Event::Opened(opened) => opened.id.slot = 0,
-        Event::Filled(fill) => (fill.maker.slot, fill.taker.slot) = (0, 0),
-        Event::Changed(change) => change.id.slot = 0,
-        Event::Triggered(triggered) => triggered.id.slot = 0,
-        Event::Done(done) => done.id.slot = 0,
-        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {}
-    }
-    event
 }

@@ -2,9 +2,10 @@
 //! and cascades are frequent. Commands name orders by how new they are, not by id, so that a sequence
 //! stays meaningful when the shrinker takes some of it away.
 
+use crate::reference::UNSOUND;
 use crate::rng::Rng;
 use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId};
-use agora::domain::market::{Currency, MarketConfig, MarketState, Step};
+use agora::domain::market::{Currency, MarketConfig, MarketState, Safety, Step};
 use agora::domain::money::{Amount, MAX_AMOUNT, MAX_UNITS, Ppm, Price, Size};
 use agora::domain::order::{Kind, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
@@ -45,6 +46,13 @@ pub enum Command {
         places: Vec<Wish>,
     },
     Configure(Box<MarketConfig>),
+    Reconfigure(Box<MarketConfig>),
+    Kill {
+        account: Option<AccountId>,
+        engaged: bool,
+    },
+    /// So long from now.
+    BeginAuction(i64),
     Tick,
     Deposit {
         account: AccountId,
@@ -153,6 +161,11 @@ impl Scene {
             band: Ppm(if all_rules { rng.pick(&[0, 0, 0, 20_000, 200_000]) } else { 0 }),
             reference_price: Price(if rng.one_in(2) { price.0 } else { 0 }),
             max_open_orders: if all_rules { rng.pick(&[0, 0, 3, 8]) } else { 0 },
+            safety: if all_rules && rng.one_in(2) {
+                Safety { halt: Ppm(rng.pick(&[10_000, 30_000, 300_000])), window_ms: 1, auction_ms: 1 }
+            } else {
+                Safety::default()
+            },
             state: MarketState::Online,
         };
         Scene {
@@ -229,9 +242,15 @@ impl Scene {
         }
         let currency = CurrencyId(rng.below(2) as u16);
         let amount = Amount(i128::from(self.price.1) * i128::from(rng.within(1, self.size.1)));
-        match rng.below(12) {
+        match rng.below(18) {
             0 => Command::Configure(Box::new(self.other_config(rng))),
-            1 | 2 => Command::Configure(Box::new(self.config.clone())),
+            1 => Command::Configure(Box::new(self.config.clone())),
+            2 => Command::Reconfigure(Box::new(self.config.clone())),
+            12 => Command::Reconfigure(Box::new(self.other_config(rng))),
+            13 => Command::Kill { account: Some(account), engaged: !rng.one_in(4) },
+            14 => Command::Kill { account: None, engaged: rng.one_in(2) },
+            15 => Command::Kill { account: None, engaged: false },
+            16 | 17 => Command::BeginAuction(rng.within(0, 150) as i64),
             3 => Command::Freeze { account, frozen: true },
             4 | 5 => Command::Freeze { account, frozen: false },
             6 | 7 => Command::Deposit { account, currency, amount, repeat: rng.one_in(3) },
@@ -261,7 +280,9 @@ impl Scene {
 
     fn other_config(&self, rng: &mut Rng) -> MarketConfig {
         let mut config = self.config.clone();
-        match rng.below(9) {
+        match rng.below(11) {
+            9 => config.safety = Safety { halt: Ppm(20_000), window_ms: 1, auction_ms: 1 },
+            10 => (config.max_open_orders, config.maker_fee) = (UNSOUND, Ppm(1_000_000)),
             0 => config.state = MarketState::PostOnly,
             1 => config.state = MarketState::LimitOnly,
             2 => config.state = MarketState::CancelOnly,

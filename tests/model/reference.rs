@@ -5,10 +5,10 @@
 //! book keeps its orders is no rule.
 
 use crate::rules;
-use agora::domain::entry::{Amend, Atomic, MarketEntry};
-use agora::domain::event::{Change, ChangeReason, Done, DoneReason, Event, Fill, Opened, Triggered};
+use agora::domain::entry::MarketEntry;
+use agora::domain::event::{Change, ChangeReason, Done, DoneReason, Event, Fill, Opened, PhaseReason, Triggered};
 use agora::domain::ids::{AccountId, OrderId, Ticket, TradeId};
-use agora::domain::market::{MarketConfig, MarketState, Scale};
+use agora::domain::market::{MarketConfig, MarketState, Phase, Scale};
 use agora::domain::money::{Amount, Price, Size};
 use agora::domain::order::{Kind, NewOrder, Reject, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
@@ -34,6 +34,9 @@ pub struct Order {
     pub listed: u64,
 }
 
+/// A configuration with this limit of open orders has an unsound fee too.
+pub const UNSOUND: u32 = 77;
+
 /// One market.
 #[derive(Clone, Debug)]
 pub struct Market {
@@ -44,9 +47,13 @@ pub struct Market {
     pub accepted: u64,
     pub trades: u64,
     pub last_price: Option<u64>,
-    clock: u64,
+    pub phase: Phase,
+    /// What a halt refers to, and since when.
+    pub reference: (u64, i64),
+    pub now: i64,
+    pub clock: u64,
     /// Prices traded at since stops were last woken.
-    traded: Vec<u64>,
+    pub traded: Vec<u64>,
     pub events: Vec<Event>,
 }
 
@@ -54,6 +61,7 @@ enum End {
     Filled,
     NoMatch,
     SelfTrade,
+    Halted,
 }
 
 pub fn ceil_share(quote: i128, ppm: u32) -> i128 {
@@ -63,10 +71,10 @@ pub fn ceil_share(quote: i128, ppm: u32) -> i128 {
 }
 
 impl Order {
-    fn side(&self) -> Side {
+    pub fn side(&self) -> Side {
         self.asked.side
     }
-    fn id(&self) -> OrderId {
+    pub fn id(&self) -> OrderId {
         OrderId { number: self.number, slot: 0 }
     }
     fn time_in_force(&self) -> Option<TimeInForce> {
@@ -81,7 +89,7 @@ impl Order {
             _ => None,
         }
     }
-    fn rests(&self) -> bool {
+    pub fn rests(&self) -> bool {
         matches!(self.time_in_force(), Some(TimeInForce::GoodTillCanceled | TimeInForce::GoodTillTime(_)))
     }
     fn post_only(&self) -> bool {
@@ -101,6 +109,9 @@ impl Market {
             accepted: 0,
             trades: 0,
             last_price: None,
+            phase: Phase::Trading,
+            reference: (0, 0),
+            now: 0,
             clock: 0,
             traded: Vec::new(),
             events: Vec::new(),
@@ -151,6 +162,15 @@ impl Market {
 
     /// The events of one entry.
     pub fn apply(&mut self, at: Timestamp, entry: &MarketEntry) -> Vec<Event> {
+        self.now = at.0;
+        let open = !matches!(self.config.state, MarketState::Halted | MarketState::CancelOnly);
+        if let Phase::Auction { ends_at } = self.phase
+            && ends_at <= at
+            && open
+        {
+            self.expire(ends_at.0);
+            self.end_auction();
+        }
         self.expire(at.0);
         match entry {
             MarketEntry::Place(order) => self.place(at, order),
@@ -168,6 +188,22 @@ impl Market {
             }
             MarketEntry::Tick => {}
             MarketEntry::Atomic(batch) => self.atomic(at, batch),
+            MarketEntry::Reconfigure { ticket, config } => {
+                let (old, new) = (&self.config, config);
+                let same = (old.id, &old.symbol, old.base, old.quote, old.tick, old.lot)
+                    == (new.id, &new.symbol, new.base, new.quote, new.tick, new.lot);
+                if same && config.max_open_orders != UNSOUND {
+                    self.config = (**config).clone();
+                    self.events.push(Event::Configured(config.clone()));
+                } else {
+                    self.refuse(*ticket, AccountId::HOUSE, Reject::BadConfig);
+                }
+            }
+            MarketEntry::Kill { ticket, account, engaged } => self.kill(*ticket, *account, *engaged),
+            MarketEntry::BeginAuction { ticket, ends_at } if self.phase == Phase::Trading => {
+                self.enter(Phase::Auction { ends_at: *ends_at }, *ticket, PhaseReason::AuctionAsked, (None, 0));
+            }
+            MarketEntry::BeginAuction { ticket, .. } => self.refuse(*ticket, AccountId::HOUSE, Reject::BadPhase),
         }
         std::mem::take(&mut self.events)
     }
@@ -195,7 +231,7 @@ impl Market {
     }
 
     /// An order that was just accepted.
-    fn newest(&mut self, asked: &NewOrder) -> Order {
+    pub fn newest(&mut self, asked: &NewOrder) -> Order {
         self.accepted += 1;
         let limit = match asked.kind {
             Kind::Limit { price, .. } => Some(price.0),
@@ -219,7 +255,7 @@ impl Market {
         }
     }
 
-    fn accept(&mut self, asked: &NewOrder) {
+    pub fn accept(&mut self, asked: &NewOrder) {
         let order = self.newest(asked);
         self.events.push(Event::Accepted(order.id(), *asked));
         if order.sleeping {
@@ -230,82 +266,22 @@ impl Market {
         }
     }
 
-    /// All parts or none.
-    fn atomic(&mut self, at: Timestamp, batch: &Atomic) {
-        let (ticket, account) = (batch.ticket, batch.account);
-        if let Err((part, reason)) = self.judge(at, batch) {
-            return self.events.push(Event::BatchRefused { ticket, account, part, reason });
-        }
-        batch.cancels.iter().for_each(|order| self.end_live(order.number, ticket, DoneReason::Canceled));
-        batch.amends.iter().for_each(|amend| self.amend(amend));
-        batch.places.iter().for_each(|order| self.accept(order));
-        self.wake();
-    }
-
-    /// Carries the parts out in a copy of the market in which nothing trades; the first that cannot be done, and why.
-    pub fn judge(&self, at: Timestamp, batch: &Atomic) -> Result<(), (u32, Reject)> {
-        let mut still = self.clone();
-        let parts = batch.cancels.len() + batch.amends.len() + batch.places.len();
-        if !(1..=100).contains(&parts) {
-            return Err((0, Reject::BadBatch));
-        }
-        let mut named: Vec<u64> = Vec::new();
-        let mut part = 0;
-        for order in &batch.cancels {
-            let halted = Some(Reject::MarketHalted).filter(|_| self.config.state == MarketState::Halted);
-            let twice = Some(Reject::BadBatch).filter(|_| named.contains(&order.number));
-            if let Some(reason) = halted.or(self.missing(batch.account, order.number)).or(twice) {
-                return Err((part, reason));
-            }
-            named.push(order.number);
-            still.remove(order.number);
-            part += 1;
-        }
-        for amend in &batch.amends {
-            if amend.account != batch.account || named.contains(&amend.order.number) {
-                return Err((part, Reject::BadBatch));
-            }
-            let missing = still.missing(amend.account, amend.order.number);
-            let (price, rest) = rules::amended(&still, amend, missing)
-                .map(|(_, price, rest)| (price, rest))
-                .map_err(|why| (part, why))?;
-            let order = still.live.iter_mut().find(|o| o.number == amend.order.number).unwrap();
-            (order.limit, order.remaining) = (Some(price), rest);
-            named.push(amend.order.number);
-            part += 1;
-        }
-        for (done, order) in batch.places.iter().enumerate() {
-            let twice = batch.places[..done].iter().any(|o| o.client_id.is_some() && o.client_id == order.client_id);
-            if order.account != batch.account || twice {
-                return Err((part, Reject::BadBatch));
-            }
-            if let Some(reason) = rules::first_reject(&still, order, at) {
-                return Err((part, reason));
-            }
-            let mut placed = still.newest(order);
-            placed.sleeping |= !placed.rests();
-            still.add(placed);
-            part += 1;
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, mut order: Order) {
+    pub fn add(&mut self, mut order: Order) {
         self.clock += 1;
         order.queued = self.clock;
         order.listed = self.clock;
         self.live.push(order);
     }
 
-    fn remove(&mut self, number: u64) -> Order {
+    pub fn remove(&mut self, number: u64) -> Order {
         let at = self.live.iter().position(|o| o.number == number).unwrap();
         self.live.remove(at)
     }
 
     /// Waves: all that the prices so far reach wake together, in the order of acceptance; what they
     /// trade at counts for the next wave.
-    fn wake(&mut self) {
-        while !self.traded.is_empty() {
+    pub fn wake(&mut self) {
+        while !self.traded.is_empty() && !self.in_auction() {
             let traded = std::mem::take(&mut self.traded);
             let reached = |stop: Stop| match stop.trigger {
                 Trigger::Loss => traded.iter().any(|p| *p <= stop.price.0),
@@ -318,7 +294,12 @@ impl Market {
                 .map(|o| o.number)
                 .collect();
             wave.sort_unstable();
-            for number in wave {
+            for (at, number) in wave.into_iter().enumerate() {
+                // The one before has halted the market: the others wait for the end of the auction.
+                if at > 0 && self.in_auction() {
+                    self.traded.extend(&traded);
+                    break;
+                }
                 let mut order = self.remove(number);
                 order.sleeping = false;
                 let mut kind = order.asked.kind;
@@ -343,16 +324,26 @@ impl Market {
     }
 
     fn execute(&mut self, mut order: Order, woken: bool) {
+        let safety = self.config.safety;
+        let old = self.reference.0 == 0 || self.now - self.reference.1 >= i64::from(safety.window_ms) * 1_000;
+        if let (true, true, Some(reference)) = (safety.halt.0 != 0, old, self.newest_reference()) {
+            self.reference = (reference, self.now);
+        }
         if order.time_in_force() == Some(TimeInForce::FillOrKill) && !self.fills_whole(&order) {
             return self.over(&order, Ticket(0), DoneReason::FillOrKill, false, false);
         }
         if woken && order.post_only() && self.would_take(order.side(), order.limit.unwrap()) {
             return self.over(&order, Ticket(0), DoneReason::NoLiquidity, false, false);
         }
-        let reason = match self.take(&mut order) {
+        let end = self.take(&mut order);
+        if let End::Halted = end {
+            let ends_at = Timestamp(self.now + i64::from(safety.auction_ms) * 1_000);
+            self.enter(Phase::Auction { ends_at }, Ticket(0), PhaseReason::Volatility, (None, 0));
+        }
+        let reason = match end {
             End::Filled => DoneReason::Filled,
             End::SelfTrade => DoneReason::SelfTrade,
-            End::NoMatch if order.rests() => {
+            End::NoMatch | End::Halted if order.rests() => {
                 self.events.push(Event::Opened(Opened {
                     id: order.id(),
                     account: order.asked.account,
@@ -362,7 +353,8 @@ impl Market {
                 }));
                 return self.add(order);
             }
-            End::NoMatch => DoneReason::NoLiquidity,
+            End::NoMatch | End::Halted if self.in_auction() => DoneReason::Halted,
+            End::NoMatch | End::Halted => DoneReason::NoLiquidity,
         };
         self.over(&order, Ticket(0), reason, false, false);
     }
@@ -382,7 +374,7 @@ impl Market {
         }));
     }
 
-    fn end_live(&mut self, number: u64, ticket: Ticket, reason: DoneReason) {
+    pub fn end_live(&mut self, number: u64, ticket: Ticket, reason: DoneReason) {
         let order = self.remove(number);
         self.over(&order, ticket, reason, !order.sleeping, order.sleeping);
     }
@@ -391,7 +383,8 @@ impl Market {
     fn fills_whole(&self, order: &Order) -> bool {
         let mut left = i128::from(order.remaining);
         for maker in self.rows(order.side().opposite()) {
-            if left <= 0 || !crosses(order.side(), order.limit, maker.limit.unwrap()) {
+            let price = maker.limit.unwrap();
+            if left <= 0 || !crosses(order.side(), order.limit, price) || self.too_far(price) {
                 break;
             }
             if maker.asked.account != order.asked.account {
@@ -446,6 +439,9 @@ impl Market {
     }
 
     fn take(&mut self, taker: &mut Order) -> End {
+        if self.in_auction() {
+            return End::NoMatch;
+        }
         loop {
             if taker.size > 0 && taker.remaining == 0 {
                 return End::Filled;
@@ -454,6 +450,9 @@ impl Market {
             let Some((number, price)) = best else { return End::NoMatch };
             if !crosses(taker.side(), taker.limit, price) {
                 return End::NoMatch;
+            }
+            if self.too_far(price) {
+                return End::Halted;
             }
             let wanted = self.wanted(taker, price);
             // An order whose funds trade nothing more is over; it meets nobody.
@@ -577,12 +576,12 @@ impl Market {
     }
 
     /// What `size` of this order needs as hold.
-    fn needs(&self, order: &Order, size: u64) -> i128 {
+    pub fn needs(&self, order: &Order, size: u64) -> i128 {
         let worst = order.asked.maker_fee.max(order.asked.taker_fee).0;
         self.hold_for(order.side(), order.limit.unwrap_or(0), size, worst)
     }
 
-    fn changed_by_self_trade(&mut self, order: &Order, new_size: u64, hold_delta: i128, funds: Option<(i128, i128)>) {
+    pub fn changed_by_self_trade(&mut self, order: &Order, new_size: u64, hold_delta: i128, funds: Option<(i128, i128)>) {
         self.events.push(Event::Changed(Change {
             id: order.id(),
             ticket: Ticket(0),
@@ -601,93 +600,12 @@ impl Market {
         }));
     }
 
-    fn refuse(&mut self, ticket: Ticket, account: AccountId, reason: Reject) {
+    pub fn refuse(&mut self, ticket: Ticket, account: AccountId, reason: Reject) {
         self.events.push(Event::Refused { ticket, account, reason });
-    }
-
-    /// Why this user cannot touch this order, if so.
-    fn missing(&self, account: AccountId, number: u64) -> Option<Reject> {
-        match self.live.iter().find(|o| o.number == number) {
-            Some(order) if order.asked.account == account => None,
-            Some(_) => Some(Reject::OrderNotFound),
-            None if number >= 1 && number <= self.accepted => Some(Reject::OrderDone),
-            None => Some(Reject::OrderNotFound),
-        }
-    }
-
-    fn cancel(&mut self, ticket: Ticket, account: AccountId, number: u64) {
-        if self.config.state == MarketState::Halted {
-            return self.refuse(ticket, account, Reject::MarketHalted);
-        }
-        match self.missing(account, number) {
-            Some(reason) => self.refuse(ticket, account, reason),
-            None => self.end_live(number, ticket, DoneReason::Canceled),
-        }
-    }
-
-    fn cancel_all(&mut self, ticket: Ticket, account: AccountId, side: Option<Side>) {
-        if self.config.state == MarketState::Halted {
-            return self.refuse(ticket, account, Reject::MarketHalted);
-        }
-        let of_side = |o: &&&Order| side.is_none_or(|s| s == o.side());
-        let numbers: Vec<u64> = self.orders_of(account).iter().filter(of_side).map(|o| o.number).collect();
-        for number in numbers {
-            self.end_live(number, ticket, DoneReason::Canceled);
-        }
-    }
-
-    /// What an amend needs beyond the order's hold.
-    pub fn extra_hold_for(&self, amend: &Amend) -> i128 {
-        let Some(order) = self.live.iter().find(|o| o.number == amend.order.number) else { return 0 };
-        if order.asked.account != amend.account || order.limit.is_none() {
-            return 0;
-        }
-        let total = amend.size.map_or(order.size, |s| s.0);
-        let rest = total.saturating_sub(order.size - order.remaining).min(1 << 48);
-        let worst = order.asked.maker_fee.max(order.asked.taker_fee).0;
-        let price = amend.price.map_or(order.limit.unwrap(), |p| p.0).min(1 << 48);
-        (self.hold_for(order.side(), price, rest, worst) - order.hold).max(0)
-    }
-
-    fn amend(&mut self, amend: &Amend) {
-        let (order, price, rest) = match rules::amended(self, amend, self.missing(amend.account, amend.order.number)) {
-            Ok(change) => change,
-            Err(reason) => return self.refuse(amend.ticket, amend.account, reason),
-        };
-        let old = order.clone();
-        let worst = old.asked.maker_fee.max(old.asked.taker_fee).0;
-        let hold = (old.hold + amend.extra_hold.0).min(self.hold_for(old.side(), price, rest, worst));
-        let total = old.size - old.remaining + rest;
-        self.clock += 1;
-        let clock = self.clock;
-        let order = self.live.iter_mut().find(|o| o.number == old.number).unwrap();
-        if Some(price) != old.limit || rest > old.remaining {
-            order.queued = clock;
-        }
-        order.limit = Some(price);
-        order.remaining = rest;
-        order.size = total;
-        order.hold = hold;
-        self.events.push(Event::Changed(Change {
-            id: old.id(),
-            ticket: amend.ticket,
-            account: old.asked.account,
-            side: old.side(),
-            reason: ChangeReason::Amended,
-            price: old.limit.map(Price),
-            new_price: if Some(price) == old.limit { None } else { Some(Price(price)) },
-            old_size: Size(old.remaining),
-            new_size: Size(rest),
-            new_total: Some(Size(total)),
-            old_funds: None,
-            new_funds: None,
-            hold_delta: Amount(hold - old.hold),
-            rests: !old.sleeping,
-        }));
     }
 }
 
 /// Whether an order of this side and limit trades at this price.
-fn crosses(side: Side, limit: Option<u64>, price: u64) -> bool {
+pub fn crosses(side: Side, limit: Option<u64>, price: u64) -> bool {
     limit.is_none_or(|limit| if side == Side::Buy { price <= limit } else { price >= limit })
 }

@@ -2,7 +2,7 @@
 
 use crate::reference::{Market, Order};
 use agora::domain::entry::Amend;
-use agora::domain::market::MarketState;
+use agora::domain::market::{MarketState, Phase};
 use agora::domain::order::{Kind, NewOrder, Reject, Side, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
 
@@ -40,6 +40,7 @@ pub fn first_reject(market: &Market, order: &NewOrder, at: Timestamp) -> Option<
     };
     against(config.state == MarketState::Halted, Reject::MarketHalted);
     against(config.state == MarketState::CancelOnly, Reject::CancelOnly);
+    against(market.phase == Phase::Killed, Reject::KillSwitch);
     against(limit.is_some_and(|price| !good_price(price)), Reject::PriceOutOfRange);
     against(size > UNITS || (size == 0 && !by_market), Reject::SizeRequired);
     against(by_market && size == 0 && funds.is_none(), Reject::FundsRequired);
@@ -54,6 +55,8 @@ pub fn first_reject(market: &Market, order: &NewOrder, at: Timestamp) -> Option<
     against(expired, Reject::AlreadyExpired);
     against(config.state == MarketState::LimitOnly && limit.is_none(), Reject::LimitOnly);
     against(config.state == MarketState::PostOnly && !is_post_only(order.kind), Reject::PostOnlyMode);
+    let plain = order.stop.is_none() && limit.is_some() && !immediate && !is_post_only(order.kind);
+    against(market.in_auction() && !plain, Reject::AuctionOnly);
     against(size != 0 && size < config.min_size.0, Reject::SizeTooSmall);
     against(size > config.max_size.0, Reject::SizeTooLarge);
     let formed = limit.is_none_or(good_price) && size <= UNITS;
@@ -125,7 +128,10 @@ pub fn amended<'m>(
         (amend.extra_hold.0 < 0, Reject::HoldTooSmall),
         (amend.extra_hold.0 > AMOUNT, Reject::FundsTooLarge),
         (uncovered && !smaller_only, Reject::HoldTooSmall),
-        (!order.sleeping && price != old_price && market.would_take(order.asked.side, price), Reject::AmendWouldTake),
+        (
+            !order.sleeping && price != old_price && !market.in_auction() && market.would_take(order.asked.side, price),
+            Reject::AmendWouldTake,
+        ),
     ];
     match refusals.into_iter().find(|(broken, _)| *broken) {
         Some((_, reason)) => Err(reason),

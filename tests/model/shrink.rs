@@ -1,8 +1,8 @@
 //! Makes a failing sequence short: drops what is not needed for it to fail.
 
 use crate::coverage::Coverage;
-use crate::driver::Differs;
 use crate::flow::{Move, Scene};
+use crate::real::Differs;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Once;

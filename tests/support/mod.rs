@@ -26,6 +26,7 @@ pub fn config() -> MarketConfig {
         band: Ppm(0),
         reference_price: Price(0),
         max_open_orders: 0,
+        safety: Default::default(),
         state: MarketState::Online,
     }
 }
@@ -105,6 +106,10 @@ pub fn story(events: &[Event]) -> String {
                 format!("done {} {reason:?}", d.id.number)
             }
             Event::Configured(_) => "configured".into(),
+            Event::Crossed(c) => {
+                format!("cross {}x{}@{}:{}", c.fill.maker.number, c.fill.taker.number, c.fill.price.0, c.fill.size.0)
+            }
+            Event::Phase(p) => format!("phase {}", p.reason.code()),
             Event::BatchRefused { part, reason, .. } => format!("part {part} refused {}", reason.code()),
         })
         .collect();

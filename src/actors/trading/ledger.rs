@@ -10,6 +10,7 @@ mod state;
 pub use messages::*;
 pub use state::{LedgerState, Work};
 
+use super::listing::Listing;
 use super::order_book::{Admitted, Asked, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub books: Arc<parking_lot::Mutex<std::collections::BTreeMap<MarketId, Handle<OrderBook>>>>,
     /// What outlives the actor.
     pub berth: Arc<Berth<LedgerState>>,
+    /// Hears that there may be more currencies and markets.
+    pub listing: Arc<Listing>,
 }
 
 /// The actor. See the module's documentation.
@@ -106,6 +109,15 @@ impl LedgerActor {
             }
         };
         berth.done(self.lifeline.incarnation(), position);
+        let grows = |(_, outcome, _): &(Ticket, LedgerOutcome, u32)| {
+            matches!(
+                outcome,
+                LedgerOutcome::CurrencyListed(_) | LedgerOutcome::MarketListed(..) | LedgerOutcome::StoppedSet(_)
+            )
+        };
+        if outcomes.as_ref().is_some_and(|outcomes| outcomes.entries.iter().any(grows)) {
+            self.parts.listing.may_have_grown();
+        }
         let Some(outcomes) = outcomes.filter(|outcomes| outcomes.epoch == self.epoch) else { return Ok(()) };
         self.active |= outcomes.marker;
         for (ticket, outcome, _) in outcomes.entries {
@@ -150,6 +162,7 @@ impl LedgerActor {
         // A state that was rebuilt from the log may hold this epoch's marker already, which is then not read again.
         self.active |= self.epoch != Epoch::default() && state.replica.stream.epoch == self.epoch;
         self.state = Some(state);
+        self.parts.listing.may_have_grown();
         for work in rest {
             let done = match work {
                 Work::Own(committed) => self.committed(committed, ctx),
@@ -218,6 +231,15 @@ impl LedgerActor {
             LedgerCommand::HoldWithdrawal(movement) => LedgerEntry::HoldWithdrawal(Movement { ticket, ..movement }),
             LedgerCommand::ReleaseWithdrawal(transfer) => LedgerEntry::ReleaseWithdrawal { ticket, transfer },
             LedgerCommand::SettleWithdrawal(transfer, how) => LedgerEntry::SettleWithdrawal { ticket, transfer, how },
+            LedgerCommand::ListCurrency(mut currency) => {
+                currency.id = CurrencyId(replica.ledger.currencies().len() as u16);
+                LedgerEntry::AddCurrency { ticket, currency }
+            }
+            LedgerCommand::ListMarket(mut config) => {
+                config.id = MarketId(replica.ledger.markets().len() as u16);
+                LedgerEntry::AddMarket { ticket, config }
+            }
+            LedgerCommand::SetStopped(stopped) => LedgerEntry::SetStopped { ticket, stopped },
         };
         if let LedgerEntry::Deposit(m)
         | LedgerEntry::Withdraw(m)
@@ -485,6 +507,18 @@ impl Handler<GetBalances> for LedgerActor {
         MessageResult(self.replica().filter(|replica| replica.ledger.is_open(account)).map(|replica| {
             let currencies = replica.ledger.currencies().len() as u16;
             (0..currencies).map(|index| replica.ledger.balance(account, CurrencyId(index))).collect()
+        }))
+    }
+}
+
+impl Handler<GetListed> for LedgerActor {
+    type Result = MessageResult<GetListed>;
+
+    fn handle(&mut self, _: GetListed, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.replica().map(|LedgerReplica { ledger, .. }| Listed {
+            currencies: ledger.currencies().to_vec(),
+            markets: ledger.markets().to_vec(),
+            stopped: ledger.is_stopped(),
         }))
     }
 }

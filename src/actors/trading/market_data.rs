@@ -5,13 +5,15 @@
 //! order, also across a restart. A subscriber that does not keep up, or for whom changes were lost,
 //! loses its place and is told so.
 
+use super::listing::PhaseBoard;
 use super::recovery::Recovery;
 use crate::actors::account::{AccountActor, UserEvents};
 use crate::actors::directory::Directory;
 use crate::actors::supervision::Lifeline;
 use crate::domain::candle::Candle;
-use crate::domain::event::{Event, Fill};
+use crate::domain::event::{Crossed, Event, Fill};
 use crate::domain::ids::{AccountId, MarketId, OrderId, Sequence};
+use crate::domain::market::Phase;
 use crate::domain::market_data::{Level, MarketData, Stats, Trade};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::Side;
@@ -149,7 +151,8 @@ pub struct Events {
     pub batches: Option<Vec<Arc<MarketOutcomes>>>,
 }
 
-/// Asks for the events of one order that are in memory, with their feed sequence, oldest first.
+/// Asks for the events of one order that are in memory, and for the phases of the market since the first of them, with
+/// their feed sequence, oldest first.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Vec<(u64, Timestamp, Event)>")]
 pub struct GetOrderEvents(pub OrderId);
@@ -183,6 +186,8 @@ pub struct Parts {
     pub accounts: Directory<AccountId, AccountActor>,
     /// What outlives the actor.
     pub desk: Arc<Desk>,
+    /// Where the market's phase is shown.
+    pub phase: Arc<PhaseBoard>,
 }
 
 /// What outlives the incarnations of one market's data: who listens, and what they were told.
@@ -296,12 +301,16 @@ impl MarketDataActor {
         let silent = self.parts.desk.subscribers.lock().is_empty();
         let mut changes = Changes::default();
         let mut sequence = outcomes.feed_before;
+        let mut new_phase = None;
         for (_, _, events) in outcomes.by_entry() {
             let before = changes.fills.len();
             for event in events {
                 sequence += u64::from(event.is_public());
                 data.fold(outcomes.at, event, |side, price, size| changes.levels.push((side, price, size)));
-                if let Event::Filled(fill) = event {
+                if let Event::Phase(change) = event {
+                    new_phase = Some(change.reason);
+                }
+                if let Some(fill) = event.fill() {
                     changes.fills.push((sequence, *fill));
                 }
             }
@@ -309,6 +318,9 @@ impl MarketDataActor {
                 let traded = changes.fills.iter().skip(before).map(|(_, fill)| fill);
                 changes.tickers.extend(next_ticker(data, outcomes.at, changes.tickers.last(), traded));
             }
+        }
+        if new_phase.is_some() || data.phase() != Phase::Trading {
+            self.parts.phase.show(data.phase(), new_phase, data.indication());
         }
         self.parts.desk.recent.lock().add(&outcomes, changes.fills.last());
         self.lifeline.hazard();
@@ -378,14 +390,18 @@ pub fn parties_of(event: &Event, mut party: impl FnMut(AccountId)) {
     match event {
         Event::Accepted(_, order) => party(order.account),
         Event::Opened(opened) => party(opened.account),
-        Event::Filled(fill) => {
+        Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
             party(fill.maker_account);
             party(fill.taker_account);
         }
         Event::Changed(change) => party(change.account),
         Event::Triggered(triggered) => party(triggered.account),
         Event::Done(done) => party(done.account),
-        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {}
+        Event::Rejected { .. }
+        | Event::Refused { .. }
+        | Event::BatchRefused { .. }
+        | Event::Configured(_)
+        | Event::Phase(_) => {}
     }
 }
 
@@ -442,6 +458,7 @@ impl Actor for MarketDataActor {
                 }
                 *actor.parts.desk.told.lock() = Some(applied);
                 actor.applied = applied;
+                actor.parts.phase.show(data.phase(), None, data.indication());
                 actor.data = Some(data);
                 let in_hand = actor.parts.desk.in_hand.lock().take();
                 if let Some(outcomes) = in_hand {
@@ -525,7 +542,10 @@ impl Handler<GetOrderEvents> for MarketDataActor {
         let recent = self.parts.desk.recent.lock();
         let all = recent.batches.iter().flat_map(|batch| batch.numbered().map(|(n, event)| (n, batch.at, event)));
         MessageResult(
-            all.filter(|(.., event)| event.concerns(id)).map(|(n, at, event)| (n, at, event.clone())).collect(),
+            all.skip_while(|(.., event)| !event.concerns(id))
+                .filter(|(.., event)| event.concerns(id) || matches!(event, Event::Phase(_)))
+                .map(|(n, at, event)| (n, at, event.clone()))
+                .collect(),
         )
     }
 }

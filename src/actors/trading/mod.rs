@@ -12,6 +12,8 @@
 //! When the event log dies, everything after it begins new epochs; anything else heals alone.
 
 pub mod ledger;
+mod lister;
+pub mod listing;
 pub mod market_data;
 pub mod order_book;
 mod outbox;
@@ -42,7 +44,9 @@ use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
 use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
-use order_book::{AmendOrder, BatchDone, BookState, Cancel, CancelAll, GetOrder, OrderBook, Place, PlaceTogether};
+use order_book::{
+    AmendOrder, BatchDone, BookState, Cancel, CancelAll, Control, GetOrder, OrderBook, Place, PlaceTogether, Steer,
+};
 use remote::{Command, Done, Forwarder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -137,6 +141,8 @@ pub struct Market {
     pub data: Handle<MarketDataActor>,
     /// What outlives its book's actors.
     pub berth: Arc<Berth<BookState>>,
+    /// What goes on in it.
+    pub phase: Arc<listing::PhaseBoard>,
 }
 
 impl Market {
@@ -169,8 +175,7 @@ pub struct Trading {
 
 #[derive(Debug)]
 struct Inner {
-    currencies: Vec<Currency>,
-    markets: Vec<Arc<Market>>,
+    listing: Arc<listing::Listing>,
     log: Handle<EventLog>,
     ledger: Handle<LedgerActor>,
     role: Role,
@@ -185,27 +190,27 @@ struct Inner {
 impl Trading {
     /// All currencies, in the order of their listing.
     pub fn currencies(&self) -> &[Currency] {
-        &self.inner.currencies
+        &self.inner.listing.now().currencies
     }
 
     /// A currency by its code.
     pub fn currency(&self, code: &str) -> Option<&Currency> {
-        self.inner.currencies.iter().find(|currency| currency.code == code)
+        self.currencies().iter().find(|currency| currency.code == code)
     }
 
     /// All markets, in the order of their listing.
     pub fn markets(&self) -> &[Arc<Market>] {
-        &self.inner.markets
+        &self.inner.listing.now().markets
     }
 
     /// A market by its symbol.
     pub fn market(&self, symbol: &str) -> Option<&Arc<Market>> {
-        self.inner.markets.iter().find(|market| market.config.symbol == symbol)
+        self.markets().iter().find(|market| market.config.symbol == symbol)
     }
 
     /// A market by its place.
     pub fn market_by_id(&self, id: MarketId) -> Option<&Arc<Market>> {
-        self.inner.markets.get(usize::from(id.0))
+        self.markets().get(usize::from(id.0))
     }
 
     /// The users with open private feeds.
@@ -227,7 +232,7 @@ impl Trading {
     pub fn compare_twins(&self) {
         // Those that are down or full are compared at the next checkpoint.
         let _ = self.inner.ledger.try_send(CompareTwin);
-        for market in &self.inner.markets {
+        for market in self.markets() {
             let _ = market.book.try_send(CompareTwin);
         }
     }
@@ -375,6 +380,27 @@ impl Trading {
     ) -> Result<OrderRecord, Refused> {
         let asked = command(market, |reply| AmendOrder { account, order, price, size, reply }).await;
         asked.map_err(|refused| market.explain(refused))
+    }
+
+    /// Does what those who run the venue want of a market; the orders that were canceled by it.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    pub async fn steer(&self, market: &Market, control: Control) -> Result<Vec<OrderId>, Refused> {
+        match self.perform(Command::Steer(market.id, control)).await? {
+            Done::CanceledAll(orders) => Ok(orders),
+            _ => Err(Unavailable::OutcomeUnknown.into()),
+        }
+    }
+
+    async fn steer_here(&self, market: &Market, control: Control) -> Result<Vec<OrderId>, Refused> {
+        let asked = command(market, |reply| Steer { control, reply }).await;
+        asked.map_err(|refused| market.explain(refused))
+    }
+
+    /// Whether the kill switch of the whole venue is engaged.
+    pub fn is_stopped(&self) -> bool {
+        self.inner.listing.is_stopped()
     }
 
     /// Carries out cancels, amends and new orders of one user in one market together or not at all. `vouched` as in

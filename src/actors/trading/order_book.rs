@@ -16,6 +16,7 @@ pub use messages::*;
 pub use state::BookState;
 
 use super::ledger::LedgerActor;
+use super::listing::Listing;
 use super::market_data::MarketDataActor;
 use super::recovery::Recovery;
 use super::twin::{Berth, CompareTwin, Enlist, Source};
@@ -52,6 +53,8 @@ pub struct Parts {
     pub berth: Arc<Berth<BookState>>,
     /// The most commands that may be on their way through the log.
     pub in_flight: usize,
+    /// Where the market's rules are shown.
+    pub listing: Arc<Listing>,
 }
 
 /// The state that an incarnation begins with, and what it has to read before anything else.
@@ -172,6 +175,7 @@ impl OrderBook {
     }
 
     fn go_on_from(&mut self, state: Box<BookState>, rest: Vec<Committed>, promoted: bool, ctx: &mut Context<Self>) {
+        self.parts.listing.configure(state.replica.book.config());
         self.state = Some(state);
         for committed in rest {
             // What its predecessor told already is dropped by those who hear it again.

@@ -13,7 +13,7 @@ use crate::actors::event_log::LogMeter;
 use crate::actors::role::Role;
 use crate::actors::supervision::{Lifeline, Shutdown};
 use crate::domain::entry::Movement;
-use crate::domain::event::Event;
+use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::{AccountId, OrderId, Sequence, StreamId};
 use crate::domain::ledger::{Ledger, LedgerOutcome, MovedKind};
 use crate::domain::money::Amount;
@@ -400,14 +400,18 @@ impl Observer for Collector<'_> {
         for (feed_sequence, event) in outcomes.numbered() {
             match event {
                 Event::Accepted(order, _) => drop(touched.insert(*order)),
-                Event::Filled(fill) => {
+                Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
                     traded = true;
                     touched.insert(fill.maker);
                     self.changes.fills.push(FillRow { market: id, at: outcomes.at, feed_sequence, fill: *fill });
                 }
                 Event::Changed(change) => drop(touched.insert(change.id)),
                 Event::Triggered(triggered) => drop(touched.insert(triggered.id)),
-                Event::Opened(_) | Event::Done(_) | Event::Configured(_) | Event::BatchRefused { .. } => {}
+                Event::Opened(_)
+                | Event::Done(_)
+                | Event::Configured(_)
+                | Event::BatchRefused { .. }
+                | Event::Phase(_) => {}
                 Event::Rejected { .. } | Event::Refused { .. } => {}
             }
         }

@@ -4,7 +4,6 @@
 //! of reach for long.
 
 use super::order_book::TimedFill;
-use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, OrderId};
 use crate::domain::order::OrderRecord;
 use crate::domain::replica::MarketOutcomes;
@@ -31,7 +30,7 @@ impl Recent {
             self.ended.push_back((at, record.id));
         }
         for (feed_sequence, event) in outcomes.numbered() {
-            if let Event::Filled(fill) = event {
+            if let Some(fill) = event.fill() {
                 let (market, time) = (outcomes.market, outcomes.at);
                 self.fills.push_back((at, TimedFill { market, at: time, feed_sequence, fill: *fill }));
             }

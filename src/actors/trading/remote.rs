@@ -4,7 +4,7 @@
 //! once it has itself applied everything that the answer follows from: whoever reads here afterwards finds it done.
 
 use super::ledger::{IsReady, LedgerCommand};
-use super::order_book::{BatchDone, GetSequence};
+use super::order_book::{BatchDone, Control, GetSequence};
 use super::{Market, PATIENCE, Refused, Trading, Unavailable};
 use crate::domain::entry::Atomic;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
@@ -36,6 +36,8 @@ pub enum Command {
     Together(MarketId, Box<Atomic>, Option<u64>),
     /// Places an order whose client id the database did not know.
     PlaceVouched(MarketId, NewOrder, Option<u64>),
+    /// Does what those who run the venue want of a market.
+    Steer(MarketId, Control),
 }
 
 /// What a command did.
@@ -127,6 +129,7 @@ impl Trading {
         let market = |id| self.market_by_id(id).cloned().ok_or(Refused::Unavailable(Unavailable::Starting));
         Ok(match command {
             Command::Place(id, order) => Done::Placed(self.place_here(&*market(id)?, order, None).await?),
+            Command::Steer(id, control) => Done::CanceledAll(self.steer_here(&*market(id)?, control).await?),
             Command::PlaceVouched(id, order, vouched) => {
                 Done::Placed(self.place_here(&*market(id)?, order, vouched).await?)
             }
@@ -159,6 +162,7 @@ impl Trading {
             | Command::CancelAll(id, ..)
             | Command::Amend(id, ..)
             | Command::PlaceVouched(id, ..)
+            | Command::Steer(id, _)
             | Command::Together(id, ..) => self.market_by_id(*id),
             Command::Ledger(_) => None,
         };

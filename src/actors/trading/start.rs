@@ -1,20 +1,20 @@
 //! How the trading actors come to life.
 
-use super::ledger::{self, Attach, LedgerActor};
-use super::market_data::{self, MarketDataActor};
-use super::order_book::{self, OrderBook};
+use super::ledger::{self, LedgerActor};
+use super::lister::Lister;
+use super::listing::Listing;
 use super::recovery::Recovery;
 use super::remote::Forwarder;
-use super::twin::{Berth, Fault, Standby, Twin, TwinMeter};
-use super::{Inner, Market, Trading};
+use super::twin::{Berth, Standby, Twin, TwinMeter};
+use super::{Inner, Trading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::{Epochs, EventLog, LogMeter, ReportLine};
 use crate::actors::latency::Latency;
 use crate::actors::role::Role;
-use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, StartError, Watch};
+use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, Watch};
 use crate::actors::supervisor::Supervisor;
-use crate::domain::ids::{Epoch, MarketId, StreamId};
+use crate::domain::ids::{Epoch, StreamId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::LogEngine;
@@ -54,7 +54,7 @@ pub struct Foundation {
 }
 
 /// The twins of the trading actors, which live on an arbiter of their own.
-struct Twins {
+pub(super) struct Twins {
     branch: Supervisor,
     arbiter: ArbiterHandle,
     meter: Arc<TwinMeter>,
@@ -69,7 +69,7 @@ impl Twins {
     }
 
     /// A place with its twin.
-    async fn berth<S: Standby>(&self, name: &str) -> Result<Arc<Berth<S>>, Failure> {
+    pub async fn berth<S: Standby>(&self, name: &str) -> Result<Arc<Berth<S>>, Failure> {
         let berth = Berth::new(self.meter.clone());
         let of = berth.clone();
         let build = move |lifeline| Ok(Twin::new(of.clone(), lifeline));
@@ -121,11 +121,18 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         )
         .await?;
     let venue = trading.branch("venue", settings).await?;
+    let listing = Arc::new(Listing::new(currencies));
     let books = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
     let ledger = {
         let berth = twins.berth("ledger").await?;
         let lag = lag_of(StreamId::Ledger, meter.clone(), berth.clone());
-        let parts = ledger::Parts { log: log.clone(), recovery: recovery.clone(), books, berth: berth.clone() };
+        let parts = ledger::Parts {
+            log: log.clone(),
+            recovery: recovery.clone(),
+            books,
+            berth: berth.clone(),
+            listing: listing.clone(),
+        };
         let this = Arc::new(Mutex::new(None));
         let name = this.clone();
         let spec = ChildSpec::new("ledger", trading_arbiter.clone(), move |lifeline| {
@@ -141,58 +148,34 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     let accounts = Directory::new("accounts", std::slice::from_ref(&data_arbiter), directory, |account, lifeline| {
         Ok(AccountActor::new(*account, lifeline))
     });
-    let mut listed = Vec::new();
-    for (index, (config, scale)) in markets.into_iter().enumerate() {
-        let id = MarketId(index as u16);
-        let symbol = config.symbol.clone();
-        let data = {
-            let desk = Arc::<market_data::Desk>::default();
-            let (recovery, accounts) = (recovery.clone(), accounts.clone());
-            let parts = market_data::Parts { market: id, recovery, accounts, desk };
-            let spec = ChildSpec::new(format!("market data {symbol}"), data_arbiter.clone(), move |lifeline| {
-                Ok(MarketDataActor::new(parts.clone(), lifeline))
-            });
-            venue.start(spec.mailbox(16_384).keep_queue().watch(watch)).await?
-        };
-        let berth = twins.berth(&format!("order book {symbol}")).await?;
-        let book = {
-            let (log, ledger, data) = (log.clone(), ledger.clone(), data.clone());
-            let recovery = recovery.clone();
-            let lag = lag_of(StreamId::Market(id), meter.clone(), berth.clone());
-            let parts = order_book::Parts { market: id, log, ledger, data, recovery, berth: berth.clone(), in_flight };
-            let this = Arc::new(Mutex::new(None));
-            let name = this.clone();
-            let spec = ChildSpec::new(format!("order book {symbol}"), trading_arbiter.clone(), move |lifeline| {
-                let fault = |fault: Fault| StartError::Faulted(fault.reason);
-                parts.berth.judge(parts.recovery.fault(id)).map_err(fault)?;
-                Ok(OrderBook::new(parts.clone(), name.clone(), lifeline))
-            });
-            let spec = spec.mailbox(65_536).keep_queue().watch(watch).lag(lag);
-            let book = match (venue.start_as(spec, &this).await, berth.fault()) {
-                (Ok(book), _) => book,
-                // A market that cannot go on is halted alone.
-                (Err(failure), Some(_)) => this.lock().clone().ok_or(failure)?,
-                (Err(failure), None) => return Err(failure),
-            };
-            berth.served_by(book.port());
-            book
-        };
-        // A full mailbox is impossible here: nobody else knows the ledger yet.
-        let _ = ledger.try_send(Attach(id, book.clone()));
-        let of = |currency: crate::domain::ids::CurrencyId| currencies.iter().find(|c| c.id == currency).cloned();
-        let (Some(base), Some(quote)) = (of(config.base), of(config.quote)) else { continue };
-        listed.push(Arc::new(Market { id, config, scale, base, quote, book, data, berth }));
+    let lister = Lister {
+        venue,
+        twins,
+        trading_arbiter,
+        data_arbiter,
+        log: log.clone(),
+        ledger: ledger.clone(),
+        meter: meter.clone(),
+        recovery,
+        accounts: accounts.clone(),
+        watch,
+        in_flight,
+        listing: listing.clone(),
+    };
+    for (config, scale) in markets {
+        lister.open(config.id, config, scale).await?;
     }
     // Only now are all there who apply what is reported.
     reports.connect(log.clone());
+    actix::spawn(lister.follow());
     let twins = twin_meter;
     let acknowledged = Latency::default();
-    let inner = Inner { currencies, markets: listed, log, ledger, role, meter, forward, accounts, twins, acknowledged };
+    let inner = Inner { listing, log, ledger, role, meter, forward, accounts, twins, acknowledged };
     Ok(Trading { inner: Arc::new(inner) })
 }
 
 /// How many batches of the log the owner of a stream has still to tell of.
-fn lag_of<S: Standby>(stream: StreamId, meter: Arc<LogMeter>, berth: Arc<Berth<S>>) -> Lag {
+pub(super) fn lag_of<S: Standby>(stream: StreamId, meter: Arc<LogMeter>, berth: Arc<Berth<S>>) -> Lag {
     Arc::new(move || {
         let newest = meter.newest_of(stream);
         newest.saturating_sub(berth.told().unwrap_or_default().0)

@@ -77,7 +77,7 @@ impl Book {
         {
             return Err(Reject::HoldTooSmall);
         }
-        if !hot.is_sleeping() && price != hot.price && would_take(hot.side(), price) {
+        if !hot.is_sleeping() && price != hot.price && !self.in_auction() && would_take(hot.side(), price) {
             return Err(Reject::AmendWouldTake);
         }
         Ok((price, remaining))

@@ -4,7 +4,7 @@
 use super::Book;
 use crate::domain::entry::Amend;
 use crate::domain::ids::AccountId;
-use crate::domain::market::MarketState;
+use crate::domain::market::{MarketState, Phase};
 use crate::domain::money::{Amount, MAX_AMOUNT, MILLION, Ppm, Price, Size};
 use crate::domain::order::{Kind, NewOrder, Reject, Side, TimeInForce, Trigger};
 use crate::domain::time::Timestamp;
@@ -34,6 +34,9 @@ impl Book {
             MarketState::CancelOnly => return Err(Reject::CancelOnly),
             MarketState::Online | MarketState::PostOnly | MarketState::LimitOnly => {}
         }
+        if self.phase == Phase::Killed {
+            return Err(Reject::KillSwitch);
+        }
         check_form(order, at)?;
         let post_only = match order.kind {
             Kind::Market { .. } if self.config.state == MarketState::LimitOnly => return Err(Reject::LimitOnly),
@@ -42,6 +45,9 @@ impl Book {
         };
         if self.config.state == MarketState::PostOnly && !post_only {
             return Err(Reject::PostOnlyMode);
+        }
+        if self.in_auction() && (post_only || order.stop.is_some() || !may_rest(order)) {
+            return Err(Reject::AuctionOnly);
         }
         self.check_limits(order)
     }
@@ -215,6 +221,12 @@ impl Book {
         live.hot.price = amend.price.unwrap_or(live.hot.price).min(Price::MAX);
         (self.required_hold(&live, remaining) - live.hot.hold).max(Amount::ZERO)
     }
+}
+
+/// Whether what is not taken at once may stay in the book.
+fn may_rest(order: &NewOrder) -> bool {
+    let Kind::Limit { time_in_force, .. } = order.kind else { return false };
+    matches!(time_in_force, TimeInForce::GoodTillCanceled | TimeInForce::GoodTillTime(_))
 }
 
 /// Whether the order makes sense in any market.

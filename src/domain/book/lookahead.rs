@@ -49,7 +49,10 @@ impl Book {
                 MarketEntry::CancelAll { .. }
                 | MarketEntry::Configure(_)
                 | MarketEntry::Tick
-                | MarketEntry::Atomic(_) => {}
+                | MarketEntry::Atomic(_)
+                | MarketEntry::Reconfigure { .. }
+                | MarketEntry::Kill { .. }
+                | MarketEntry::BeginAuction { .. } => {}
             }
         }
         let seen = neighbours.iter().flatten().fold(0, |seen, slot| seen ^ self.number_at(*slot));

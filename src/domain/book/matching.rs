@@ -16,12 +16,15 @@ enum Stopped {
     NoMatch,
     /// It met an order of its own user that ends it.
     SelfTrade,
+    /// The next trade would be too far from the reference price.
+    Halted,
 }
 
 impl Book {
     /// Lets an order take what it can, then rests, ends or forgets it. It is not in the slab now;
     /// its slot is the vacant one. `awoken` says that it is a stop whose acceptance is long past.
     pub(super) fn execute(&mut self, taker: &mut Live, awoken: bool, range: &mut Range, out: &mut Vec<Event>) {
+        self.renew_reference();
         if taker.hot.is_fill_or_kill() && !self.can_fill(taker) {
             return self.finish(taker, DoneReason::FillOrKill, out);
         }
@@ -29,11 +32,21 @@ impl Book {
         if awoken && taker.hot.is_post_only() && self.would_take(taker.hot.side(), taker.hot.price) {
             return self.finish(taker, DoneReason::NoLiquidity, out);
         }
-        match self.take(taker, range, out) {
+        let mut stopped = self.take(taker, range, out);
+        if let Stopped::Halted = stopped {
+            self.halt(out);
+            stopped = Stopped::NoMatch;
+        }
+        match stopped {
             Stopped::Filled => self.finish(taker, DoneReason::Filled, out),
             Stopped::SelfTrade => self.finish(taker, DoneReason::SelfTrade, out),
-            Stopped::NoMatch if taker.hot.is_immediate() => self.finish(taker, DoneReason::NoLiquidity, out),
-            Stopped::NoMatch => {
+            Stopped::NoMatch | Stopped::Halted if self.in_auction() && taker.hot.is_immediate() => {
+                self.finish(taker, DoneReason::Halted, out);
+            }
+            Stopped::NoMatch | Stopped::Halted if taker.hot.is_immediate() => {
+                self.finish(taker, DoneReason::NoLiquidity, out)
+            }
+            Stopped::NoMatch | Stopped::Halted => {
                 self.keep(taker);
                 let (ladder, slab) = self.ladder(taker.hot.side());
                 ladder.push(ladder.key(taker.hot.price), taker.slot, slab);
@@ -65,6 +78,9 @@ impl Book {
     fn take(&mut self, taker: &mut Live, range: &mut Range, out: &mut Vec<Event>) -> Stopped {
         let maker_side = taker.hot.side().opposite();
         let mut obtainable = taker.obtainable();
+        if self.in_auction() {
+            return Stopped::NoMatch;
+        }
         loop {
             if taker.is_sized() && taker.hot.remaining.is_zero() {
                 return Stopped::Filled;
@@ -82,6 +98,9 @@ impl Book {
                 }
             }
             let maker = *slab.peek(slot);
+            if !self.corridor.contains(price) {
+                return Stopped::Halted;
+            }
             let wanted = self.affordable(taker, obtainable, price);
             if wanted.is_zero() {
                 // Its funds do not buy one more lot, or one more would bring more than it wants: filled if it traded at
@@ -321,7 +340,7 @@ impl Book {
                 Side::Sell => resting.price <= taker.hot.price,
                 Side::Buy => resting.price >= taker.hot.price,
             };
-            if !crosses {
+            if !crosses || !self.corridor.contains(resting.price) {
                 return false;
             }
             if self.slab.peek(resting.id.slot).account == taker.hot.account {

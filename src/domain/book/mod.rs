@@ -8,7 +8,9 @@
 
 mod amend;
 mod atomic;
+mod auction;
 mod check;
+mod image;
 mod ladder;
 mod lookahead;
 mod matching;
@@ -19,13 +21,13 @@ use super::entry::MarketEntry;
 use super::event::{Change, ChangeReason, Done, DoneReason, Event, Opened};
 use super::ids::{AccountId, OrderId, Ticket};
 use super::invariant::broken;
-use super::market::{MarketConfig, MarketState, Scale};
+use super::market::{MarketConfig, MarketState, Phase, Scale};
 use super::money::{Amount, Price, Size};
 use super::order::{Kind, NewOrder, OrderRecord, Reject, Side, Status, TimeInForce};
 use super::time::Timestamp;
+use auction::Corridor;
 use ladder::Ladder;
 use rustc_hash::FxHashMap;
-use serde::{Deserialize, Serialize};
 use slab::{Hot, Live, NIL, Slab};
 use std::collections::BTreeSet;
 use stops::Stops;
@@ -56,6 +58,10 @@ pub struct Book {
     last_price: Option<Price>,
     feed_sequence: u64,
     digest: u64,
+    phase: Phase,
+    /// Prices that stops have still to hear of, because an auction began before they woke.
+    unheard: stops::Range,
+    corridor: Corridor,
     /// The time of the entry that is being applied.
     now: Timestamp,
     /// The records of orders that ended, for whoever asked for them; no part of the state.
@@ -90,6 +96,9 @@ impl Book {
             last_price: None,
             feed_sequence: 0,
             digest: 0,
+            phase: Phase::Trading,
+            unheard: stops::Range::default(),
+            corridor: Corridor::default(),
             now: Timestamp::ZERO,
             ended: None,
         }
@@ -116,21 +125,44 @@ impl Book {
     /// The same entries give the same events, ids and state on every node.
     pub fn apply(&mut self, at: Timestamp, entry: &MarketEntry, out: &mut Vec<Event>) {
         self.now = at;
+        if self.phase != Phase::Trading {
+            self.end_auction_by(at, out);
+        }
         self.expire(at, out);
         match entry {
             MarketEntry::Place(order) => self.place(at, order, out),
             MarketEntry::Cancel { ticket, account, order } => self.cancel(*ticket, *account, *order, out),
             MarketEntry::CancelAll { ticket, account, side } => self.cancel_all(*ticket, *account, *side, out),
             MarketEntry::Amend(amend) => self.amend(amend, out),
-            MarketEntry::Configure(config) => self.configure(config, out),
+            // The first such entries were applied without a look at their limits, and must be for ever.
+            MarketEntry::Configure(config) => drop(self.configure(config, out)),
             MarketEntry::Tick => {}
             MarketEntry::Atomic(batch) => self.atomic(at, batch, out),
+            MarketEntry::Reconfigure { ticket, config } => {
+                if config.check_limits().is_err() || !self.configure(config, out) {
+                    let (account, reason) = (AccountId::HOUSE, Reject::BadConfig);
+                    out.push(Event::Refused { ticket: *ticket, account, reason });
+                }
+            }
+            MarketEntry::Kill { ticket, account: Some(account), engaged } => {
+                if *engaged {
+                    self.kill_orders_of(*account, *ticket, out);
+                }
+            }
+            MarketEntry::Kill { ticket, account: None, engaged } => self.kill(*ticket, *engaged, out),
+            MarketEntry::BeginAuction { ticket, ends_at } => self.ask_for_auction(*ticket, *ends_at, out),
         }
     }
 
     /// When the next thing happens that only needs time to pass, if there is one.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.expiries.first().map(|(at, ..)| *at)
+        let expiry = self.expiries.first().map(|(at, ..)| *at);
+        expiry.into_iter().chain(self.auction_due()).min()
+    }
+
+    /// What goes on in the market.
+    pub fn phase(&self) -> Phase {
+        self.phase
     }
 
     fn place(&mut self, at: Timestamp, order: &NewOrder, out: &mut Vec<Event>) {
@@ -344,15 +376,19 @@ impl Book {
         }
     }
 
-    fn configure(&mut self, config: &MarketConfig, out: &mut Vec<Event>) {
+    /// Gives the market other rules; whether that can be.
+    fn configure(&mut self, config: &MarketConfig, out: &mut Vec<Event>) -> bool {
         // Steps and currencies give the amounts of live orders their meaning, so they never change.
         let old = &self.config;
         let same = (config.id, config.base, config.quote, config.tick, config.lot)
             == (old.id, old.base, old.quote, old.tick, old.lot);
-        if same && config.symbol == old.symbol {
-            self.config = config.clone();
-            self.emit(out, Event::Configured(Box::new(config.clone())));
+        if !same || config.symbol != old.symbol {
+            return false;
         }
+        self.config = config.clone();
+        self.corridor = self.corridor_around(self.corridor.reference, self.corridor.since);
+        self.emit(out, Event::Configured(Box::new(config.clone())));
+        true
     }
 
     #[inline]
@@ -493,62 +529,5 @@ fn self_trade_change(live: &Live, new_size: Size, hold_delta: Amount) -> Change 
         new_funds: None,
         hold_delta,
         rests: false,
-    }
-}
-
-/// The book as snapshots hold it. User lists, expiries and stops follow from the slots.
-#[derive(Deserialize)]
-struct Image {
-    config: MarketConfig,
-    scale: Scale,
-    slab: Slab,
-    bids: Ladder,
-    asks: Ladder,
-    orders: u64,
-    trades: u64,
-    last_price: Option<Price>,
-    feed_sequence: u64,
-    digest: u64,
-}
-
-impl Serialize for Book {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct;
-        let mut image = serializer.serialize_struct("Image", 10)?;
-        image.serialize_field("config", &self.config)?;
-        image.serialize_field("scale", &self.scale)?;
-        image.serialize_field("slab", &self.slab)?;
-        image.serialize_field("bids", &self.bids)?;
-        image.serialize_field("asks", &self.asks)?;
-        image.serialize_field("orders", &self.orders)?;
-        image.serialize_field("trades", &self.trades)?;
-        image.serialize_field("last_price", &self.last_price)?;
-        image.serialize_field("feed_sequence", &self.feed_sequence)?;
-        image.serialize_field("digest", &self.digest)?;
-        image.end()
-    }
-}
-
-impl<'de> Deserialize<'de> for Book {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Book, D::Error> {
-        let Image { config, scale, slab, bids, asks, orders, trades, last_price, feed_sequence, digest } =
-            Image::deserialize(deserializer)?;
-        let mut book =
-            Book { slab, bids, asks, orders, trades, last_price, feed_sequence, digest, ..Book::new(config, scale) };
-        for slot in book.slab.slots() {
-            let live = book.slab.live(slot);
-            let user = book.users.entry(live.hot.account).or_insert(UserOrders { head: NIL, count: 0 });
-            user.count += 1;
-            if live.hot.user_prev == NIL {
-                user.head = slot;
-            }
-            if live.hot.expires() {
-                book.expiries.insert((live.rare.expires_at, live.hot.number, slot));
-            }
-            if live.hot.is_sleeping() {
-                book.stops.insert(&live);
-            }
-        }
-        Ok(book)
     }
 }

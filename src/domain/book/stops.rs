@@ -10,10 +10,11 @@ use crate::domain::event::{Event, Triggered};
 use crate::domain::money::Price;
 use crate::domain::order::OrderRecord;
 use crate::domain::order::Trigger;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The prices at which trades happened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Range(Option<(Price, Price)>);
 
 impl Range {
@@ -23,6 +24,15 @@ impl Range {
                 None => (price, price),
                 Some((low, high)) => (low.min(price), high.max(price)),
             });
+        }
+    }
+}
+
+impl Range {
+    pub fn absorb(&mut self, other: Range) {
+        if let Some((low, high)) = other.0 {
+            self.include(Some(low));
+            self.include(Some(high));
         }
     }
 }
@@ -77,9 +87,23 @@ impl Stops {
 impl Book {
     /// Wakes every stop that the prices in `range` reach, and those that their trades reach.
     pub(super) fn wake_stops(&mut self, range: &mut Range, out: &mut Vec<Event>) {
-        while let Some((low, high)) = range.0.take() {
+        loop {
+            if range.0.is_some() && self.in_auction() {
+                return self.unheard.absorb(*range);
+            }
+            let Some((low, high)) = range.0.take() else { return };
             let waking = self.stops.take(low, high);
-            for (_, slot) in &waking {
+            for (at, (_, slot)) in waking.iter().enumerate() {
+                if at > 0 && self.in_auction() {
+                    // What this one did halted the market: the others sleep on until the auction is over.
+                    for (_, slot) in waking.iter().skip(at) {
+                        let live = self.slab.live(*slot);
+                        self.stops.insert(&live);
+                    }
+                    range.include(Some(low));
+                    range.include(Some(high));
+                    break;
+                }
                 let mut live = self.slab.live(*slot);
                 live.hot.wake();
                 self.forget(*slot);

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod admin;
+pub mod admin_markets;
 pub mod amend;
 pub mod atomic;
 pub mod auth;

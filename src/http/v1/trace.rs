@@ -4,8 +4,9 @@ use super::orders::{find, named};
 use super::views::side;
 use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
 use crate::actors::trading::{Market, Unavailable};
-use crate::domain::event::Event;
+use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::OrderId;
+use crate::domain::market::Phase;
 use crate::domain::order::Status;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
@@ -38,12 +39,19 @@ pub async fn get(
     let (mut all, complete) = if whole {
         (Vec::new(), true)
     } else {
-        state.query(move |c| events::between(c, place, span, ROWS, |event| event.concerns(id))).await?
+        state
+            .query(move |c| {
+                events::between(c, place, span, ROWS, |event| event.concerns(id) || matches!(event, Event::Phase(_)))
+            })
+            .await?
     };
     let newer = recent.into_iter().map(|(sequence, at, event)| Archived { sequence, at, event });
     let newer: Vec<_> = newer.filter(|one| !all.contains(one)).collect();
     all.extend(newer);
-    let steps: Vec<Value> = all.iter().filter_map(|one| step(&market, id, one)).collect();
+    // Of the market's phases those count that the order has seen.
+    let own = |one: &Archived| one.event.concerns(id);
+    let seen = all.iter().position(own).unwrap_or(0)..all.iter().rposition(own).map_or(0, |last| last + 1);
+    let steps: Vec<Value> = all.get(seen).unwrap_or_default().iter().filter_map(|one| step(&market, id, one)).collect();
     Ok(HttpResponse::Ok().json(json!({
         "id": ids::order(market.id, id),
         "product_id": market.config.symbol,
@@ -65,7 +73,7 @@ fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {
         Event::Opened(opened) => {
             ("open", None, json!({"price": price(opened.price), "remaining_size": size(opened.remaining)}))
         }
-        Event::Filled(fill) => {
+        Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
             let (role, fee) = if fill.taker == id { ("T", fill.taker_fee) } else { ("M", fill.maker_fee) };
             let more = json!({
                 "trade_id": fill.trade.0, "price": price(fill.price), "size": size(fill.size), "liquidity": role,
@@ -79,6 +87,15 @@ fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {
         }
         Event::Done(done) => {
             ("done", Some(Reason::Ended(done.reason)), json!({"remaining_size": size(done.remaining)}))
+        }
+        Event::Phase(change) => {
+            let phase = match change.phase {
+                Phase::Trading => "trading",
+                Phase::Auction { .. } => "auction",
+                Phase::Killed => "stopped",
+            };
+            let more = json!({"phase": phase, "price": change.price.map(price)});
+            ("phase", Some(Reason::Phase(change.reason)), more)
         }
         Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
             return None;

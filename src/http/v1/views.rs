@@ -2,9 +2,10 @@
 
 use crate::actors::trading::Market;
 use crate::custody::Network;
+use crate::domain::event::PhaseReason;
 use crate::domain::ids::{AccountId, MarketId};
-use crate::domain::market::{Currency, MarketState};
-use crate::domain::money::Amount;
+use crate::domain::market::{Currency, MarketState, Phase};
+use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, OrderRecord, SelfTrade, Side, Status, TimeInForce, Trigger};
 use crate::http::{ids, wire};
 use crate::persistence::fills::FillRow;
@@ -143,6 +144,32 @@ pub struct ProductView {
     trading_disabled: bool,
     fx_stablecoin: bool,
     auction_mode: bool,
+    /// Ours: `trading`, `auction` or `stopped`.
+    phase: &'static str,
+    /// Ours: why the phase is what it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    phase_reason: Option<&'static str>,
+    /// Ours: the auction that goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    auction: Option<AuctionView>,
+    /// Ours, as all that follow: rates are shares of one.
+    maker_fee_rate: String,
+    taker_fee_rate: String,
+    max_open_orders: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    price_band: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    halt: Option<String>,
+}
+
+/// A call auction.
+#[derive(Debug, Serialize)]
+pub struct AuctionView {
+    ends_at: String,
+    /// The price at which it would trade now, if anything could.
+    indicative_price: Option<String>,
+    /// How much it would trade now.
+    indicative_size: String,
 }
 
 impl ProductView {
@@ -150,6 +177,27 @@ impl ProductView {
     pub fn new(market: &Market) -> ProductView {
         let config = &market.config;
         let fault = market.fault();
+        let shown = market.phase.view();
+        let (phase, auction) = match shown.phase {
+            Phase::Trading => ("trading", None),
+            Phase::Killed => ("stopped", None),
+            Phase::Auction { ends_at } => {
+                let volume = shown.indication.map_or(0, |clearing| clearing.volume);
+                let auction = AuctionView {
+                    ends_at: wire::time(ends_at),
+                    indicative_price: shown.indication.map(|clearing| wire::price(clearing.price, config)),
+                    indicative_size: wire::size(Size(u64::try_from(volume).unwrap_or(u64::MAX)), config),
+                };
+                ("auction", Some(auction))
+            }
+        };
+        let reason = shown.reason.filter(|_| shown.phase != Phase::Trading);
+        let share = |rate: Ppm| if rate.0 == 0 { None } else { Some(wire::rate(rate)) };
+        let status_message = match (&fault, reason) {
+            (Some(fault), _) => format!("halted: {}", fault.reason),
+            (None, Some(reason)) => reason.rule().to_owned(),
+            (None, None) => String::new(),
+        };
         ProductView {
             id: config.symbol.clone(),
             base_currency: market.base.code.clone(),
@@ -162,15 +210,23 @@ impl ProductView {
             max_market_funds: wire::amount(config.max_funds, &market.quote),
             display_name: format!("{}/{}", market.base.code, market.quote.code),
             status: if fault.is_some() { "offline" } else { "online" },
-            trading_disabled: config.state == MarketState::Halted || fault.is_some(),
-            status_message: fault.map(|fault| format!("halted: {}", fault.reason)).unwrap_or_default(),
+            trading_disabled: config.state == MarketState::Halted || shown.phase == Phase::Killed || fault.is_some(),
+            status_message,
             max_slippage_percentage: "0.10000000",
             margin_enabled: false,
             post_only: config.state == MarketState::PostOnly,
             limit_only: config.state == MarketState::LimitOnly,
             cancel_only: config.state == MarketState::CancelOnly,
             fx_stablecoin: false,
-            auction_mode: false,
+            auction_mode: auction.is_some(),
+            phase,
+            phase_reason: reason.map(PhaseReason::code),
+            auction,
+            maker_fee_rate: wire::rate(config.maker_fee),
+            taker_fee_rate: wire::rate(config.taker_fee),
+            max_open_orders: config.max_open_orders,
+            price_band: share(config.band),
+            halt: share(config.safety.halt),
         }
     }
 }

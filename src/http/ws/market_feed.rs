@@ -53,7 +53,7 @@ impl Wants {
     /// Whether a reader gets this event, and as whose party.
     pub fn takes(self, event: &Event, user: Option<AccountId>) -> Option<Option<AccountId>> {
         let party = user.filter(|user| messages::concerns(event, *user));
-        let traded = self.matches && matches!(event, Event::Filled(_));
+        let traded = self.matches && event.fill().is_some();
         let own = party.is_some() && self.user;
         (own || (event.is_public() && (self.full || traded))).then_some(party)
     }

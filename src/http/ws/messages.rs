@@ -3,7 +3,7 @@
 
 use crate::actors::trading::Market;
 use crate::actors::trading::market_data::{Ticker, Update, parties_of};
-use crate::domain::event::{Change, ChangeReason, Done, Event, Fill, Opened, Triggered};
+use crate::domain::event::{Change, ChangeReason, Crossed, Done, Event, Fill, Opened, Triggered};
 use crate::domain::ids::{AccountId, ClientOrderId, MarketId, OrderId};
 use crate::domain::market_data::Level;
 use crate::domain::money::{Decimal, Price, Size};
@@ -232,13 +232,17 @@ pub fn of_event(
         },
         Event::Triggered(order) => text(&Received::new(market, head("received", order.id, order.side), order.into())),
         Event::Opened(opened) => text(&open(market, head("open", opened.id, opened.side), opened)),
-        Event::Filled(fill) => {
+        Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
             let roles = party.map(|user| roles(market, fill, user)).unwrap_or_default();
             text(&Match { own: own(roles), ..matched(market, "match", sequence, at, fill) })
         }
         Event::Changed(change) => text(&changed(market, head("change", change.id, change.side), change)),
         Event::Done(done) => text(&ended(market, head("done", done.id, done.side), done)),
-        Event::Rejected { .. } | Event::Refused { .. } | Event::BatchRefused { .. } | Event::Configured(_) => {
+        Event::Rejected { .. }
+        | Event::Refused { .. }
+        | Event::BatchRefused { .. }
+        | Event::Configured(_)
+        | Event::Phase(_) => {
             return None;
         }
     })
@@ -383,6 +387,7 @@ fn changed<'a>(market: &Market, head: Head<'a>, change: &Change) -> impl Seriali
     let reason = match change.reason {
         ChangeReason::SelfTrade => "STP",
         ChangeReason::Amended => "modify_order",
+        ChangeReason::Auction => "auction",
     };
     Changed { head, reason, values }
 }

@@ -20,7 +20,7 @@ pub fn message(state: &AppState) -> ByteString {
         .markets()
         .iter()
         .map(|market| serde_json::to_value(ProductView::new(market)).unwrap_or_default())
-        .map(|view| with(view, [("type", json!("spot")), ("status_message", json!(""))]))
+        .map(|view| with(view, [("type", json!("spot")), ("venue_stopped", json!(state.trading.is_stopped()))]))
         .collect();
     let currencies: Vec<Value> = state
         .trading

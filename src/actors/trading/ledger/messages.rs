@@ -6,6 +6,7 @@ use crate::domain::admission::Request;
 use crate::domain::entry::{Movement, Settlement, TransferId};
 use crate::domain::ids::{AccountId, ClientOrderId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use crate::domain::ledger::{Balance, LedgerOutcome, Withdrawal};
+use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::money::Amount;
 use crate::domain::replica::MarketOutcomes;
 use actix::prelude::*;
@@ -88,6 +89,28 @@ pub enum LedgerCommand {
     ReleaseWithdrawal(TransferId),
     /// Ends a held withdrawal.
     SettleWithdrawal(TransferId, Settlement),
+    /// Lists a currency; its place is filled in here.
+    ListCurrency(Box<Currency>),
+    /// Lists a market; its place is filled in here.
+    ListMarket(Box<MarketConfig>),
+    /// The kill switch of the whole venue.
+    SetStopped(bool),
+}
+
+/// Asks for what is listed.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<Listed>")]
+pub struct GetListed;
+
+/// What is listed.
+#[derive(Clone, Debug, Default)]
+pub struct Listed {
+    /// In the order of their listing.
+    pub currencies: Vec<Currency>,
+    /// As they were listed, in that order.
+    pub markets: Vec<(MarketConfig, Scale)>,
+    /// Whether the kill switch of the whole venue is engaged.
+    pub stopped: bool,
 }
 
 /// Asks for the withdrawals whose money is reserved.

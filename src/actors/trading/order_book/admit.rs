@@ -4,7 +4,9 @@ use super::super::ledger::{Admit, Applicant, Need, Void};
 use super::super::tickets::next_ticket;
 use super::super::{Refused, Unavailable, answer_now};
 use super::waiting::{Outgoing, Parts, Waiting};
-use super::{Admitted, AmendOrder, Asked, Cancel, CancelAll, Command, Commands, OrderBook, Place, PlaceTogether};
+use super::{
+    Admitted, AmendOrder, Asked, Cancel, CancelAll, Command, Commands, Control, OrderBook, Place, PlaceTogether, Steer,
+};
 use crate::actors::event_log::Propose;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Amend, MarketEntry};
@@ -37,6 +39,7 @@ impl Handler<Commands> for OrderBook {
                 Command::CancelAll(cancel) => self.cancel_all(cancel, &mut outgoing),
                 Command::Amend(amend) => applicants.extend(self.amend(amend)),
                 Command::Together(batch) => applicants.extend(self.together(batch)),
+                Command::Steer(steer) => self.steer(steer, &mut outgoing),
             }
         }
         self.propose(outgoing);
@@ -243,6 +246,21 @@ impl OrderBook {
         outgoing.add(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));
     }
 }
+impl OrderBook {
+    fn steer(&self, Steer { control, reply }: Steer, outgoing: &mut Outgoing) {
+        if let Err(why) = self.ready() {
+            return answer_now(reply, Err(why));
+        }
+        let ticket = next_ticket();
+        let entry = match control {
+            Control::Reconfigure(config) => MarketEntry::Reconfigure { ticket, config },
+            Control::Kill { account, engaged } => MarketEntry::Kill { ticket, account, engaged },
+            Control::BeginAuction { ends_at } => MarketEntry::BeginAuction { ticket, ends_at },
+        };
+        outgoing.add(&entry, Waiting::CancelAll(reply));
+    }
+}
+
 impl Handler<Admitted> for OrderBook {
     type Result = ();
 

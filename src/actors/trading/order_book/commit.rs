@@ -53,6 +53,9 @@ impl OrderBook {
             // Market data notices the hole and rebuilds itself from the log.
             tracing::warn!(%why, market = self.parts.market.0, "market data did not take outcomes");
         }
+        if outcomes.rules_changed {
+            self.parts.listing.configure(state.replica.book.config());
+        }
         state.recent.add(&outcomes, position);
         berth.forget(state.recent.forgotten());
         if outcomes.marker && outcomes.epoch == self.epoch {

@@ -5,6 +5,7 @@ use crate::domain::book::Resting;
 use crate::domain::entry::{Amend, Atomic};
 use crate::domain::event::Fill;
 use crate::domain::ids::{AccountId, Epoch, MarketId, OrderId, Sequence, Ticket};
+use crate::domain::market::MarketConfig;
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Side};
 use crate::domain::time::Timestamp;
@@ -32,6 +33,8 @@ pub enum Command {
     Amend(AmendOrder),
     /// Several things are to happen together or not at all.
     Together(PlaceTogether),
+    /// Whoever runs the venue wants something of the market.
+    Steer(Steer),
 }
 
 impl Command {
@@ -43,6 +46,7 @@ impl Command {
             Command::CancelAll(CancelAll { reply, .. }) => answer_now(reply, Err(why)),
             Command::Amend(AmendOrder { reply, .. }) => answer_now(reply, Err(why)),
             Command::Together(PlaceTogether { reply, .. }) => answer_now(reply, Err(why)),
+            Command::Steer(Steer { reply, .. }) => answer_now(reply, Err(why)),
         }
     }
 }
@@ -68,6 +72,12 @@ impl From<CancelAll> for Command {
 impl From<AmendOrder> for Command {
     fn from(amend: AmendOrder) -> Command {
         Command::Amend(amend)
+    }
+}
+
+impl From<Steer> for Command {
+    fn from(steer: Steer) -> Command {
+        Command::Steer(steer)
     }
 }
 
@@ -114,6 +124,39 @@ pub struct PlaceTogether {
     /// Answered once all of it is durable, or none.
     pub reply: Reply<BatchDone>,
 }
+
+/// What those who run the venue may want of a market.
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+pub enum Control {
+    /// Other rules.
+    Reconfigure(Box<MarketConfig>),
+    /// A kill switch, of one user or of the whole market.
+    Kill {
+        /// Whose.
+        account: Option<AccountId>,
+        /// Engaged or released.
+        engaged: bool,
+    },
+    /// A call auction.
+    BeginAuction {
+        /// When it ends.
+        ends_at: Timestamp,
+    },
+}
+
+/// Asks for a [`Control`].
+#[derive(Debug)]
+pub struct Steer {
+    /// What.
+    pub control: Control,
+    /// Answered with the orders that were canceled by it.
+    pub reply: Reply<Vec<OrderId>>,
+}
+
+/// Asks whether the book admits commands.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "bool")]
+pub struct IsOpen;
 
 /// What an atomic batch did.
 #[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]

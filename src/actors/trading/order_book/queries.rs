@@ -1,6 +1,6 @@
 //! What an order book answers from memory.
 
-use super::{FullBook, GetFills, GetFullBook, GetOrder, GetOrders, GetSequence, OrderBook, OrdersOf};
+use super::{FullBook, GetFills, GetFullBook, GetOrder, GetOrders, GetSequence, IsOpen, OrderBook, OrdersOf};
 use crate::domain::order::Side;
 use actix::prelude::*;
 
@@ -41,6 +41,14 @@ impl Handler<GetFullBook> for OrderBook {
             asks: state.replica.book.resting(Side::Sell).collect(),
         });
         MessageResult(full.unwrap_or_default())
+    }
+}
+
+impl Handler<IsOpen> for OrderBook {
+    type Result = bool;
+
+    fn handle(&mut self, _: IsOpen, _: &mut Self::Context) -> Self::Result {
+        self.active
     }
 }
 

@@ -175,6 +175,46 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "Order",
         )
     },
+    post(
+        "/admin/currencies",
+        "List a currency",
+        "NewCurrency",
+        r#"{"id": "SOL", "name": "Solana", "decimals": 8}"#,
+        "Currency",
+    ),
+    get("/admin/markets", "All markets with all their rules", "Product[]"),
+    post(
+        "/admin/markets",
+        "Open a market on every node",
+        "NewMarket",
+        r#"{"base_currency": "SOL", "quote_currency": "USDT", "base_increment": "0.001", "quote_increment": "0.01",
+            "halt": "0.1"}"#,
+        "Product",
+    ),
+    Operation {
+        method: "PATCH",
+        ..post(
+            "/admin/markets/{id}",
+            "Change rules of a market: fees, limits, band, halt, state",
+            "MarketChange",
+            r#"{"state": "cancel_only", "taker_fee_rate": "0.003"}"#,
+            "Product",
+        )
+    },
+    post(
+        "/admin/markets/{id}/auction",
+        "Gather orders from now on and trade what can be at one price then",
+        "AuctionWish",
+        r#"{"seconds": 60}"#,
+        "AuctionBegun",
+    ),
+    post(
+        "/admin/kill",
+        "The kill switch of a user, a market or the venue",
+        "Kill",
+        r#"{"scope": "market", "product_id": "BTC-USDT", "engaged": true, "reason": "a wrong price"}"#,
+        "Killed",
+    ),
     get("/orders/{id}", "One order, by its id or by `client:` and the client's own", "Order"),
     get("/orders/{id}/trace", "Everything that happened to an order, with the rule behind each step", "Trace"),
     Operation {

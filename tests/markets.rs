@@ -1,0 +1,285 @@
+//! Markets that are listed, changed, stopped and halted while the real program runs.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
+#[path = "server/feed.rs"]
+mod feed;
+mod server;
+
+use feed::Feed;
+use serde_json::{Value, json};
+use server::{Client, Server, agora};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PRODUCT: &str = "BTC-USDT";
+
+fn send(client: &mut Client, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let answer = client.send(method, path, body.to_string().as_bytes()).unwrap();
+    (answer.status, answer.json())
+}
+
+fn done(client: &mut Client, method: &str, path: &str, body: &Value) -> Value {
+    let (status, answer) = send(client, method, path, body);
+    assert_eq!(status, 200, "{method} {path} {body}: {answer}");
+    answer
+}
+
+fn order(product: &str, side: &str, price: &str, size: &str) -> Value {
+    json!({"product_id": product, "side": side, "price": price, "size": size})
+}
+
+fn place(client: &mut Client, order: &Value) -> String {
+    done(client, "POST", "/orders", order)["id"].as_str().unwrap().to_owned()
+}
+
+/// The code with which an order is refused.
+fn refusal(client: &mut Client, order: &Value) -> String {
+    let (status, answer) = send(client, "POST", "/orders", order);
+    assert_eq!(status, 400, "{answer}");
+    answer["code"].as_str().unwrap().to_owned()
+}
+
+/// Waits until the product looks as wanted.
+fn product(client: &mut Client, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let product = client.get(&format!("/products/{id}"));
+        if wanted(&product) {
+            return product;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{product}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The next status message in which the product looks as wanted.
+fn status(feed: &mut Feed, id: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let message = feed.next().unwrap();
+        let found = message["products"].as_array().into_iter().flatten().find(|product| product["id"] == id);
+        if let Some(found) = found.filter(|found| wanted(found)) {
+            return found.clone();
+        }
+    }
+}
+
+fn status_feed(server: &Server) -> Feed {
+    let mut feed = Feed::connect(server.address);
+    feed.send_text(&json!({"type": "subscribe", "channels": ["status"]}).to_string());
+    feed
+}
+
+/// Asks the program to end, and waits until it has.
+fn stop(mut server: Server) {
+    let asked = std::process::Command::new("kill").arg("-TERM").arg(server.process.id().to_string()).status();
+    assert!(asked.unwrap().success());
+    assert!(server.process.wait().unwrap().success());
+}
+
+fn verify(data: &Path) {
+    let output = agora(&["verify"], data).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && said.contains("no divergence"), "{}: {said}", output.status);
+}
+
+#[test]
+fn a_market_is_listed_and_changed_while_the_venue_runs() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let token = {
+        let server = Server::start(data.path());
+        let mut admin = Client::admin(&server);
+        let mut user = Client::sign_up(&server, "new@example.org");
+        let mut feed = status_feed(&server);
+
+        let currency = json!({"id": "SOL", "name": "Solana", "decimals": 8});
+        assert_eq!(send(&mut user, "POST", "/admin/currencies", &currency).0, 403);
+        assert_eq!(done(&mut admin, "POST", "/admin/currencies", &currency)["id"], "SOL");
+        let (status_code, answer) = send(&mut admin, "POST", "/admin/currencies", &currency);
+        assert_eq!((status_code, answer["code"].as_str()), (409, Some("exists_already")));
+        assert!(user.get("/currencies").as_array().unwrap().iter().any(|currency| currency["id"] == "SOL"));
+
+        // BTC paid with ETH: users have both.
+        let market = json!({
+            "base_currency": "BTC", "quote_currency": "ETH", "base_increment": "0.001", "quote_increment": "0.01",
+            "taker_fee_rate": "0.003", "min_size": "0.002", "price_band": "0.2", "reference_price": "20",
+        });
+        let mut inexact = market.clone();
+        inexact["base_increment"] = "0.0000001".into();
+        assert_eq!(send(&mut admin, "POST", "/admin/markets", &inexact).1["code"], "invalid_market");
+        let listed = done(&mut admin, "POST", "/admin/markets", &market);
+        assert_eq!((&listed["id"], &listed["taker_fee_rate"]), (&json!("BTC-ETH"), &json!("0.003")), "{listed}");
+        assert_eq!(send(&mut admin, "POST", "/admin/markets", &market).0, 409);
+        status(&mut feed, "BTC-ETH", |_| true);
+
+        // It trades at once, with its own rules.
+        let mut seller = Client::sign_up(&server, "seller@example.org");
+        assert_eq!(refusal(&mut user, &order("BTC-ETH", "buy", "20.00", "0.001")), "size_too_small");
+        assert_eq!(refusal(&mut user, &order("BTC-ETH", "buy", "25.00", "0.002")), "price_outside_band");
+        place(&mut seller, &order("BTC-ETH", "sell", "20.00", "0.01"));
+        let bought = place(&mut user, &order("BTC-ETH", "buy", "20.00", "0.01"));
+        assert_eq!(user.get(&format!("/orders/{bought}"))["done_reason"], "filled");
+        assert_eq!(user.get("/products/BTC-ETH/ticker")["price"], "20");
+
+        // Fees, limits and state change; what gives amounts their meaning does not.
+        let change = json!({"min_size": "0.005", "maker_fee_rate": "0", "max_open_orders": 1});
+        let changed = done(&mut admin, "PATCH", "/admin/markets/BTC-ETH", &change);
+        assert_eq!((&changed["min_size"], &changed["max_open_orders"]), (&json!("0.005"), &json!(1)), "{changed}");
+        assert_eq!(refusal(&mut user, &order("BTC-ETH", "buy", "20.00", "0.004")), "size_too_small");
+        let open = place(&mut user, &order("BTC-ETH", "buy", "19.00", "0.005"));
+        assert_eq!(refusal(&mut user, &order("BTC-ETH", "buy", "19.00", "0.005")), "too_many_open_orders");
+        let (_, answer) = send(&mut admin, "PATCH", "/admin/markets/BTC-ETH", &json!({"quote_increment": "0.1"}));
+        assert_eq!(answer["code"], "invalid_market");
+        done(&mut admin, "PATCH", "/admin/markets/BTC-ETH", &json!({"state": "cancel_only"}));
+        status(&mut feed, "BTC-ETH", |product| product["cancel_only"] == true);
+        assert_eq!(refusal(&mut seller, &order("BTC-ETH", "buy", "19.00", "0.005")), "cancel_only");
+        assert_eq!(user.send("DELETE", &format!("/orders/{open}"), b"").unwrap().status, 200);
+        let token = user.token.clone();
+        drop((feed, admin, user, seller));
+        stop(server);
+        token
+    };
+    // Everything of it is in the log.
+    {
+        let server = Server::start(data.path());
+        let mut user = server.client(&token);
+        let product = user.get("/products/BTC-ETH");
+        assert_eq!((&product["cancel_only"], &product["base_min_size"]), (&json!(true), &json!("0.005")), "{product}");
+        assert_eq!(refusal(&mut user, &order("BTC-ETH", "buy", "19.00", "0.005")), "cancel_only");
+        let mut admin = Client::admin(&server);
+        done(&mut admin, "PATCH", "/admin/markets/BTC-ETH", &json!({"state": "online"}));
+        place(&mut user, &order("BTC-ETH", "buy", "19.00", "0.005"));
+        stop(server);
+    }
+    verify(data.path());
+}
+
+#[test]
+fn kill_switches_cancel_what_is_open_and_take_nothing_new() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    {
+        let server = Server::start(data.path());
+        let mut admin = Client::admin(&server);
+        let mut one = Client::sign_up(&server, "one@example.org");
+        let mut two = Client::sign_up(&server, "two@example.org");
+        let bid = order(PRODUCT, "buy", "1000.00", "0.01");
+        let kill = |admin: &mut Client, body: Value| done(admin, "POST", "/admin/kill", &body);
+        assert_eq!(send(&mut one, "POST", "/admin/kill", &json!({"scope": "venue", "engaged": true})).0, 403);
+
+        // One user.
+        let gone = place(&mut one, &bid);
+        let stays = place(&mut two, &bid);
+        let me = one.get("/auth/me")["id"].as_str().unwrap().to_owned();
+        let killed = kill(&mut admin, json!({"scope": "user", "user_id": me, "engaged": true}));
+        assert_eq!(killed["canceled_orders"], 1);
+        assert_eq!(one.get(&format!("/orders/{gone}"))["status"], "done");
+        let trace = one.get(&format!("/orders/{gone}/trace"));
+        assert_eq!(trace["events"].as_array().unwrap().last().unwrap()["reason"], "killed", "{trace}");
+        assert_eq!(two.get(&format!("/orders/{stays}"))["status"], "open");
+        assert_eq!(send(&mut one, "POST", "/orders", &bid).1["code"], "account_frozen");
+        kill(&mut admin, json!({"scope": "user", "user_id": me, "engaged": false}));
+        place(&mut one, &bid);
+
+        // One market: twice is as good as once.
+        let elsewhere = place(&mut one, &order("ETH-USDT", "buy", "100.00", "0.1"));
+        let market = json!({"scope": "market", "product_id": PRODUCT, "engaged": true});
+        assert_eq!(kill(&mut admin, market.clone())["canceled_orders"], 2);
+        assert_eq!(kill(&mut admin, market)["canceled_orders"], 0);
+        let mut feed = status_feed(&server);
+        let stopped = status(&mut feed, PRODUCT, |product| product["phase"] == "stopped");
+        assert_eq!((&stopped["trading_disabled"], &stopped["phase_reason"]), (&json!(true), &json!("kill_switch")));
+        assert_eq!(refusal(&mut two, &bid), "trading_stopped");
+        assert_eq!(one.get(&format!("/orders/{elsewhere}"))["status"], "open");
+        kill(&mut admin, json!({"scope": "market", "product_id": PRODUCT, "engaged": false}));
+        product(&mut two, PRODUCT, |product| product["phase"] == "trading");
+        place(&mut two, &bid);
+
+        // Everything.
+        let all = kill(&mut admin, json!({"scope": "venue", "engaged": true}));
+        assert_eq!(all["canceled_orders"], 2);
+        for id in [PRODUCT, "ETH-USDT", "ETH-BTC"] {
+            product(&mut two, id, |product| product["trading_disabled"] == true);
+        }
+        assert_eq!(refusal(&mut two, &order("ETH-USDT", "buy", "100.00", "0.1")), "trading_stopped");
+    }
+    // A restart does not release it.
+    {
+        let server = Server::start(data.path());
+        let mut admin = Client::admin(&server);
+        let mut three = Client::sign_up(&server, "three@example.org");
+        let bid = order(PRODUCT, "buy", "1000.00", "0.01");
+        assert_eq!(refusal(&mut three, &bid), "trading_stopped");
+        done(&mut admin, "POST", "/admin/kill", &json!({"scope": "venue", "engaged": false}));
+        place(&mut three, &bid);
+        stop(server);
+    }
+    verify(data.path());
+}
+
+#[test]
+fn a_market_that_moves_too_fast_halts_and_reopens_at_one_price() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    {
+        let server = Server::start(data.path());
+        let mut admin = Client::admin(&server);
+        let mut one = Client::sign_up(&server, "one@example.org");
+        let mut two = Client::sign_up(&server, "two@example.org");
+        let rules = json!({"halt": "0.05", "halt_window_ms": 3_600_000, "auction_ms": 10_000});
+        done(&mut admin, "PATCH", "/admin/markets/BTC-USDT", &rules);
+        let mut feed = status_feed(&server);
+        status(&mut feed, PRODUCT, |product| product["halt"] == "0.05");
+
+        // A trade at 1000 is the reference from here on.
+        place(&mut two, &order(PRODUCT, "sell", "1000.00", "0.01"));
+        place(&mut one, &order(PRODUCT, "buy", "1000.00", "0.01"));
+        let near = place(&mut two, &order(PRODUCT, "sell", "1040.00", "0.01"));
+        let far = place(&mut two, &order(PRODUCT, "sell", "1100.00", "0.02"));
+        // It takes what is near and halts before what is far.
+        let hungry = place(&mut one, &order(PRODUCT, "buy", "1200.00", "0.02"));
+        assert_eq!(two.get(&format!("/orders/{near}"))["status"], "done");
+        assert_eq!(two.get(&format!("/orders/{far}"))["filled_size"], "0");
+        let halted = status(&mut feed, PRODUCT, |product| product["auction_mode"] == true);
+        assert_eq!((&halted["phase"], &halted["phase_reason"]), (&json!("auction"), &json!("volatility_halt")));
+        assert_eq!(halted["auction"]["indicative_size"], "0.01", "{halted}");
+
+        // Limit orders gather, others are refused.
+        let market_order = json!({"product_id": PRODUCT, "side": "buy", "type": "market", "size": "0.01"});
+        assert_eq!(refusal(&mut one, &market_order), "auction_only");
+        let late = place(&mut one, &order(PRODUCT, "buy", "1150.00", "0.01"));
+        let more = status(&mut feed, PRODUCT, |product| product["auction"]["indicative_size"] == "0.02");
+        assert_eq!(more["auction"]["indicative_price"], "1100", "{more}");
+
+        // Nothing more happens, and yet it ends: all that can trades at one price.
+        let open = status(&mut feed, PRODUCT, |product| product["phase"] == "trading");
+        assert_eq!(open["auction_mode"], false);
+        for id in [&hungry, &late] {
+            let order = one.get(&format!("/orders/{id}"));
+            assert_eq!((&order["status"], &order["done_reason"]), (&json!("done"), &json!("filled")), "{order}");
+        }
+        assert_eq!(one.get("/products/BTC-USDT/ticker")["price"], "1100");
+        let fills = one.get(&format!("/fills?order_id={late}"));
+        assert_eq!(fills[0]["price"], "1100", "{fills}");
+        let trace = one.get(&format!("/orders/{late}/trace"));
+        let steps: Vec<_> =
+            trace["events"].as_array().unwrap().iter().map(|step| step["type"].as_str().unwrap()).collect();
+        assert_eq!(steps, ["received", "open", "change", "match", "done"], "{trace}");
+        assert_eq!(trace["events"][2]["reason"], "auction");
+        let trace = one.get(&format!("/orders/{hungry}/trace"));
+        let halt = trace["events"].as_array().unwrap().iter().find(|step| step["type"] == "phase").unwrap();
+        assert_eq!((&halt["phase"], &halt["reason"]), (&json!("auction"), &json!("volatility_halt")), "{trace}");
+        let book = one.get("/products/BTC-USDT/book?level=3");
+        assert_eq!((&book["bids"], &book["asks"]), (&json!([]), &json!([])), "{book}");
+
+        // Whoever runs the venue may ask for an auction too.
+        done(&mut admin, "POST", "/admin/markets/BTC-USDT/auction", &json!({"seconds": 5}));
+        let (_, twice) = send(&mut admin, "POST", "/admin/markets/BTC-USDT/auction", &json!({"seconds": 5}));
+        assert_eq!(twice["code"], "bad_phase");
+        product(&mut one, PRODUCT, |product| product["phase"] == "trading");
+        drop((feed, admin, one, two));
+        stop(server);
+    }
+    verify(data.path());
+}
