@@ -6,6 +6,7 @@ pub mod assets;
 pub mod chat;
 pub mod cookies;
 pub mod error;
+pub mod exchange;
 pub mod ids;
 pub mod openapi;
 pub mod ops;

@@ -2,11 +2,12 @@
 
 use crate::actors::trading::Market;
 use crate::actors::trading::market_data::wall_clock;
-use crate::domain::ids::{AccountId, ClientOrderId, Ticket};
+use crate::domain::ids::{AccountId, Ticket};
 use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use crate::domain::time::{DAY, HOUR, MINUTE};
 use crate::http::error::ApiError;
+use crate::http::exchange::orders::parse_client_id;
 use crate::http::wire;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -161,13 +162,4 @@ impl<'a> NewOrderBody<'a> {
             (None, Some(_)) => Err(ApiError::bad_request("bad_stop", "stop needs a stop_price")),
         }
     }
-}
-
-/// A client's id of an order: a UUID in its usual form.
-///
-/// # Errors
-/// 400.
-pub fn parse_client_id(text: &str) -> Result<ClientOrderId, ApiError> {
-    let invalid = |_| ApiError::bad_request("invalid_client_oid", "client_oid must be a UUID");
-    uuid::Uuid::try_parse(text).map(|id| ClientOrderId(id.as_u128())).map_err(invalid)
 }
