@@ -156,6 +156,15 @@ impl MarketData {
         }
     }
 
+    /// What rests at a price; nothing is a level of nothing.
+    pub fn level(&self, side: Side, price: Price) -> Level {
+        let levels = match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        };
+        levels.get(&price).copied().unwrap_or_default()
+    }
+
     /// The best level of a side.
     pub fn best(&self, side: Side) -> Option<(Price, Level)> {
         let best = match side {

@@ -10,6 +10,7 @@ mod state;
 pub use messages::*;
 pub use state::{LedgerState, Work};
 
+use super::balance_watch::BalanceWatch;
 use super::order_book::{Admitted, Asked, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
@@ -46,6 +47,8 @@ pub struct Parts {
     pub books: Arc<parking_lot::Mutex<std::collections::BTreeMap<MarketId, Handle<OrderBook>>>>,
     /// What outlives the actor.
     pub berth: Arc<Berth<LedgerState>>,
+    /// Who wants to know when balances change.
+    pub balances: Arc<BalanceWatch>,
 }
 
 /// The actor. See the module's documentation.
@@ -106,6 +109,9 @@ impl LedgerActor {
             }
         };
         berth.done(self.lifeline.incarnation(), position);
+        if let Some(outcomes) = &outcomes {
+            self.parts.balances.changed(outcomes.postings.iter().map(|posting| posting.account));
+        }
         let Some(outcomes) = outcomes.filter(|outcomes| outcomes.epoch == self.epoch) else { return Ok(()) };
         self.active |= outcomes.marker;
         for (ticket, outcome, _) in outcomes.entries {
@@ -128,9 +134,15 @@ impl LedgerActor {
         }
         let berth = &self.parts.berth;
         berth.begin(self.lifeline.incarnation(), Work::Market(outcomes.clone()));
-        state.replica.add(&outcomes, |_, _, _| {});
+        let (watched, mut moved) = (self.parts.balances.is_watched(), Vec::new());
+        state.replica.add(&outcomes, |_, posting, _| {
+            if watched {
+                moved.push(posting.account);
+            }
+        });
         self.lifeline.hazard();
         berth.done(self.lifeline.incarnation(), state.position);
+        self.parts.balances.changed(moved.into_iter());
         if outcomes.marker {
             self.admission.drop_older(stream, outcomes.epoch);
             if outcomes.epoch > self.epoch {

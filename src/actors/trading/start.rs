@@ -1,5 +1,6 @@
 //! How the trading actors come to life.
 
+use super::balance_watch::BalanceWatch;
 use super::ledger::{self, Attach, LedgerActor};
 use super::market_data::{self, MarketDataActor};
 use super::order_book::{self, OrderBook};
@@ -122,10 +123,12 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         .await?;
     let venue = trading.branch("venue", settings).await?;
     let books = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
+    let balances = Arc::<BalanceWatch>::default();
     let ledger = {
         let berth = twins.berth("ledger").await?;
         let lag = lag_of(StreamId::Ledger, meter.clone(), berth.clone());
-        let parts = ledger::Parts { log: log.clone(), recovery: recovery.clone(), books, berth: berth.clone() };
+        let (log, recovery, balances) = (log.clone(), recovery.clone(), balances.clone());
+        let parts = ledger::Parts { log, recovery, books, berth: berth.clone(), balances };
         let this = Arc::new(Mutex::new(None));
         let name = this.clone();
         let spec = ChildSpec::new("ledger", trading_arbiter.clone(), move |lifeline| {
@@ -187,7 +190,9 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     reports.connect(log.clone());
     let twins = twin_meter;
     let acknowledged = Latency::default();
-    let inner = Inner { currencies, markets: listed, log, ledger, role, meter, forward, accounts, twins, acknowledged };
+    let markets = listed;
+    let inner =
+        Inner { currencies, markets, log, ledger, balances, role, meter, forward, accounts, twins, acknowledged };
     Ok(Trading { inner: Arc::new(inner) })
 }
 

@@ -1,5 +1,6 @@
 //! The connection itself. This is the only module that knows `actix-web-actors`, which is deprecated upstream.
 
+use super::allowance::Allowance;
 use super::entry::{self, Desk};
 use super::hub::Hub;
 use super::hub::Session;
@@ -22,9 +23,6 @@ use std::time::Instant;
 
 /// The largest message of a client.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How many messages a client may send in a second, and at once.
-const MESSAGES_PER_S: f64 = 100.0;
-const BURST: f64 = 200.0;
 
 /// `GET /feed`: the upgrade.
 ///
@@ -39,7 +37,7 @@ pub async fn connect(
     let session = hub.open();
     let address = client_address(&request, &state);
     let desk = Desk::default();
-    let socket = Socket { hub, session, address, allowance: BURST, counted: Instant::now(), desk };
+    let socket = Socket { hub, session, address, allowance: Allowance::default(), desk };
     ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
 }
 
@@ -49,9 +47,7 @@ struct Socket {
     session: Rc<Session>,
     /// Where the client is, for keys that are bound to addresses.
     address: Option<IpAddr>,
-    /// Messages that the client may send at once now.
-    allowance: f64,
-    counted: Instant,
+    allowance: Allowance,
     desk: Desk,
 }
 
@@ -61,15 +57,6 @@ type Wanted = BTreeSet<(Channel, Option<MarketId>)>;
 impl Socket {
     fn error(&self, message: &str, reason: &str) {
         self.session.outbox.optional(messages::error(message, reason));
-    }
-
-    /// Counts a message; false when there are too many.
-    fn within_rate(&mut self) -> bool {
-        let now = Instant::now();
-        let earned = now.duration_since(self.counted).as_secs_f64() * MESSAGES_PER_S;
-        self.allowance = (self.allowance + earned).min(BURST) - 1.0;
-        self.counted = now;
-        self.allowance >= 0.0
     }
 
     /// A message about orders. How many are under way is bounded, so only those count for the rate that are answered
@@ -83,7 +70,7 @@ impl Socket {
                     socket.answer(answer);
                 }));
             }
-            Err(_) if !self.within_rate() => self.hub.close(&self.session, "too_many_messages"),
+            Err(_) if !self.allowance.take() => self.hub.close(&self.session, "too_many_messages"),
             Err(answer) => self.answer(answer),
         }
     }
@@ -216,7 +203,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
         self.session.heard.set(Instant::now());
         match message {
             Ok(ws::Message::Text(text)) if entry::is_entry(&text) => self.enter(&text, ctx),
-            Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.within_rate() => {
+            Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.allowance.take() => {
                 self.hub.close(&self.session, "too_many_messages");
             }
             Ok(ws::Message::Text(text)) => self.handle_text(&text, ctx),
