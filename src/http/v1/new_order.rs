@@ -13,29 +13,29 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The fields as they come; `null` is the same as absent, unknown ones are ignored.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct NewOrderBody<'a> {
-    r#type: Option<String>,
-    side: Option<String>,
+    pub(in crate::http) r#type: Option<String>,
+    pub(in crate::http) side: Option<String>,
     /// The market's symbol.
     pub product_id: Option<String>,
     #[serde(borrow)]
-    price: Option<&'a RawValue>,
+    pub(in crate::http) price: Option<&'a RawValue>,
     #[serde(borrow)]
-    size: Option<&'a RawValue>,
+    pub(in crate::http) size: Option<&'a RawValue>,
     #[serde(borrow)]
-    funds: Option<&'a RawValue>,
-    time_in_force: Option<String>,
-    cancel_after: Option<String>,
+    pub(in crate::http) funds: Option<&'a RawValue>,
+    pub(in crate::http) time_in_force: Option<String>,
+    pub(in crate::http) cancel_after: Option<String>,
     /// Ours: the exact moment of a GTT order's end.
-    expire_time: Option<String>,
-    post_only: Option<bool>,
-    stop: Option<String>,
+    pub(in crate::http) expire_time: Option<String>,
+    pub(in crate::http) post_only: Option<bool>,
+    pub(in crate::http) stop: Option<String>,
     #[serde(borrow)]
-    stop_price: Option<&'a RawValue>,
-    stp: Option<String>,
-    client_oid: Option<String>,
-    profile_id: Option<String>,
+    pub(in crate::http) stop_price: Option<&'a RawValue>,
+    pub(in crate::http) stp: Option<String>,
+    pub(in crate::http) client_oid: Option<String>,
+    pub(in crate::http) profile_id: Option<String>,
 }
 
 impl<'a> NewOrderBody<'a> {
