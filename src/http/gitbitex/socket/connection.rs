@@ -435,11 +435,12 @@ impl Listener for Connection {
     fn changed(&self, feed: &MarketFeed, update: &Arc<Update>) {
         // A session that has ended meanwhile gets nothing, though its subscriptions are taken away a little later: the
         // hub is at work now.
-        let user = self.user();
         let taken = {
             let mut inner = self.inner.borrow_mut();
-            let owner = inner.owner.filter(|owner| Some(*owner) == user);
+            let owner = inner.owner;
             let Some(reader) = inner.readers.get_mut(&update.market) else { return };
+            let is_private = reader.channels.contains(&Channel::Order);
+            let owner = owner.filter(|owner| is_private && self.user() == Some(*owner));
             self.hand(reader, owner, &feed.market, update)
         };
         if !taken {
