@@ -41,6 +41,8 @@ pub struct Running {
     pub address: std::net::SocketAddr,
     /// Where the API is served without prefix, if it is.
     pub api_address: Option<std::net::SocketAddr>,
+    /// Where a GitBitEx front end is served, if one is.
+    pub gitbitex_address: Option<std::net::SocketAddr>,
     server: actix_web::dev::Server,
     root: Supervisor,
     engine: Arc<dyn LogEngine + Sync>,
@@ -157,10 +159,11 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         peers,
         redis,
         edge,
+        gitbitex_origins: settings.gitbitex.gitbitex_origins.clone().into(),
     };
     actix_web::rt::spawn(http::v1::edge::leave(state.clone()));
-    let Listening { server, address, api_address } = http::server::listen(settings, state)?;
-    Ok(Running { address, api_address, server, root, engine })
+    let Listening { server, address, api_address, gitbitex_address } = http::server::listen(settings, state)?;
+    Ok(Running { address, api_address, gitbitex_address, server, root, engine })
 }
 
 /// The pictures that nodes leave each other in Redis.

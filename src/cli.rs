@@ -220,6 +220,9 @@ fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         if let Some(api) = running.api_address {
             println!("  bare   http://{api}  (feed ws://{api}/)");
         }
+        if let Some(address) = running.gitbitex_address {
+            println!("  gitbitex http://{address}/");
+        }
         println!("  data   {}", settings.data.display());
         if settings.demo || settings.demo_bots {
             bots::spawn_demo(address);

@@ -9,6 +9,7 @@ mod cluster;
 mod custody;
 mod database;
 mod file;
+mod gitbitex;
 mod log;
 mod redis;
 pub mod supervision;
@@ -19,6 +20,7 @@ pub use cluster::{ClusterConfig, NodeRole};
 pub use custody::CustodyConfig;
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
+pub use gitbitex::GitbitexConfig;
 pub use log::{Durability, Engine, LogConfig};
 pub use redis::{RedisConfig, RedisUrl};
 pub use venue::{currencies, markets};
@@ -89,6 +91,9 @@ pub struct ServeConfig {
     /// Custody.
     #[command(flatten)]
     pub custody: CustodyConfig,
+    /// The GitBitEx dialect.
+    #[command(flatten)]
+    pub gitbitex: GitbitexConfig,
     /// Write log lines as JSON.
     #[arg(long, env = "AGORA_JSON_LOGS")]
     pub json_logs: bool,

@@ -90,3 +90,43 @@ impl Series {
         if self.candles.len() >= self.kept as usize { self.candles.front().map(|candle| candle.start) } else { None }
     }
 }
+
+/// Candles of a greater width (µs) from those of a smaller one, both newest first.
+pub fn widened(newest_first: &[Candle], width: i64) -> Vec<Candle> {
+    let mut wide: Vec<Candle> = Vec::new();
+    for candle in newest_first {
+        let start = candle.start.bucket(width);
+        match wide.last_mut() {
+            // An earlier part of the bucket that is being made.
+            Some(later) if later.start == start => {
+                later.open = candle.open;
+                later.high = later.high.max(candle.high);
+                later.low = later.low.min(candle.low);
+                later.volume = Size(later.volume.0.saturating_add(candle.volume.0));
+                later.trades = later.trades.saturating_add(candle.trades);
+            }
+            _ => wide.push(Candle { start, ..*candle }),
+        }
+    }
+    wide
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wider_candles_hold_the_narrower_ones() {
+        let trades = [(0, 10, 1), (59, 12, 2), (61, 9, 3), (125, 20, 4), (130, 11, 5), (400, 7, 6)];
+        let (mut narrow, mut wide) = (Series::new(60, 100), Series::new(120, 100));
+        for (seconds, price, size) in trades {
+            for series in [&mut narrow, &mut wide] {
+                series.add(Timestamp(seconds * SECOND), Price(price), Size(size));
+            }
+        }
+        let narrow: Vec<Candle> = narrow.iter().copied().collect();
+        let wide: Vec<Candle> = wide.iter().copied().collect();
+        assert_eq!(widened(&narrow, 120 * SECOND), wide);
+        assert_eq!(widened(&[], 120 * SECOND), []);
+    }
+}

@@ -248,6 +248,11 @@ pub enum DoneReason {
 }
 
 impl DoneReason {
+    /// Whether the order got what it asked for.
+    pub fn is_filled(self) -> bool {
+        self == DoneReason::Filled
+    }
+
     /// The word of the wire: only `filled` and `canceled` are known there.
     pub fn wire(self) -> &'static str {
         match self {

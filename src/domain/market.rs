@@ -5,6 +5,7 @@
 
 use super::ids::{CurrencyId, MarketId};
 use super::money::{Amount, MAX_AMOUNT, MAX_UNITS, Ppm, Price, Size};
+use super::order::Side;
 use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -199,6 +200,17 @@ impl Scale {
     pub fn lots_in(self, base: Amount) -> Size {
         let lots = base.0.max(0) / i128::from(self.base_per_lot.max(1));
         Size(u64::try_from(lots).unwrap_or(MAX_UNITS).min(MAX_UNITS))
+    }
+
+    /// What must be reserved for a limit order: quote with the worse fee for a buy, base for a sell.
+    pub fn hold_for(self, side: Side, price: Price, size: Size, worst_fee: Ppm) -> Amount {
+        match side {
+            Side::Sell => self.base(size),
+            Side::Buy => {
+                let quote = self.quote(price, size);
+                quote + quote.share_rounded_up(worst_fee)
+            }
+        }
     }
 
     /// How many lots `funds` buy at `price`, their fee included.

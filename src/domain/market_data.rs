@@ -186,6 +186,15 @@ impl MarketData {
         clearing(self.levels(Side::Buy).map(level), self.levels(Side::Sell).map(level), self.reference)
     }
 
+    /// What rests at a price; nothing is a level of nothing.
+    pub fn level(&self, side: Side, price: Price) -> Level {
+        let levels = match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        };
+        levels.get(&price).copied().unwrap_or_default()
+    }
+
     /// The best level of a side.
     pub fn best(&self, side: Side) -> Option<(Price, Level)> {
         let best = match side {

@@ -28,16 +28,21 @@ const REFRESH_PATH: &str = "/v1/auth";
 /// # Errors
 /// [`AuthError::CsrfToken`].
 pub fn own_site(request: &HttpRequest, state: &AppState) -> Result<(), AuthError> {
+    let site = request.headers().get("sec-fetch-site").and_then(|value| value.to_str().ok());
+    let foreign = site.is_some_and(|site| !matches!(site, "same-origin" | "same-site" | "none"));
+    if foreign || is_of_other_origin(request, state) { Err(AuthError::CsrfToken) } else { Ok(()) }
+}
+
+/// Whether a page of another origin than ours makes the browser send this. Programs name no origin.
+pub fn is_of_other_origin(request: &HttpRequest, state: &AppState) -> bool {
     let header = |name: &str| request.headers().get(name).and_then(|value| value.to_str().ok());
-    let foreign = header("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "same-site" | "none"));
     let host = header("host").unwrap_or_default();
     let of = |url: &str| url.split_once("://").map(|(_, rest)| rest.trim_end_matches('/').to_owned());
     let public = state.accounts.public_url().and_then(of);
-    let other = header("origin").is_some_and(|origin| {
+    header("origin").is_some_and(|origin| {
         let origin = of(origin);
         origin.as_deref() != Some(host) && (public.is_none() || origin != public)
-    });
-    if foreign || other { Err(AuthError::CsrfToken) } else { Ok(()) }
+    })
 }
 
 /// Whether the client speaks TLS, as far as this server can know.

@@ -69,6 +69,11 @@ impl ApiError {
         self.part
     }
 
+    /// Seconds after which another try is worth while, if waiting helps.
+    pub fn waits_s(&self) -> Option<u32> {
+        self.retry_after_s
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         self.code

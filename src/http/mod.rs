@@ -6,10 +6,13 @@ pub mod assets;
 pub mod chat;
 pub mod cookies;
 pub mod error;
+pub mod exchange;
+pub mod gitbitex;
 pub mod ids;
 pub mod openapi;
 pub mod ops;
 pub mod permissions;
+pub mod pictures;
 pub mod request_id;
 pub mod server;
 pub mod session;
@@ -60,6 +63,8 @@ pub struct AppState {
     pub redis: Option<Redis>,
     /// The public pictures in Redis.
     pub edge: v1::edge::Edge,
+    /// Origins of other pages that may use the GitBitEx dialect with a cookie.
+    pub gitbitex_origins: Arc<[String]>,
 }
 
 impl AppState {
@@ -280,6 +285,46 @@ fn chat_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/chat/reports", web::get().to(rest::reports));
 }
 
+/// Every route of the GitBitEx dialect, for its front end; with their whole paths, since some are those of native ones.
+fn gitbitex_routes(cfg: &mut web::ServiceConfig) {
+    use gitbitex::{accounts, apps, files, orders, products, socket, users};
+    cfg.route("/api/orders", web::post().to(orders::place))
+        .route("/api/orders", web::get().to(orders::list))
+        .route("/api/orders", web::delete().to(orders::cancel_all))
+        .route("/api/orders/{id}", web::delete().to(orders::cancel))
+        .route("/api/accounts", web::get().to(accounts::list))
+        .route("/api/products", web::get().to(products::list))
+        .route("/api/products/{id}/trades", web::get().to(products::trades))
+        .route("/api/products/{id}/candles", web::get().to(products::candles))
+        .route("/api/products/{id}/svg", web::get().to(products::line))
+        .route("/api/products/{id}/book", web::get().to(products::book))
+        .route("/api/users", web::post().to(users::sign_up))
+        .route("/api/users/accessToken", web::post().to(users::sign_in))
+        .route("/api/users/accessToken", web::delete().to(users::sign_out))
+        .route("/api/users/token", web::post().to(users::token))
+        .route("/api/users/self", web::get().to(users::me))
+        .route("/api/users/self", web::put().to(users::change_me))
+        .route("/api/users/name", web::post().to(users::set_name))
+        .route("/api/users/profilePhoto", web::post().to(users::set_photo))
+        .route("/api/users/password", web::post().to(users::change_password))
+        .route("/api/users/password/reset", web::post().to(users::reset_password))
+        .route("/api/verifyCodes/restPassword", web::post().to(users::mail_code))
+        .route("/api/codes", web::post().to(users::mail_code))
+        .route("/api/files/url", web::get().to(files::place))
+        .route("/api/files/{id}", web::put().to(files::upload))
+        .route("/api/files/{id}", web::get().to(files::get))
+        .route("/api/icons/{currency}", web::get().to(accounts::icon))
+        .route("/api/wallets/{currency}/address", web::get().to(accounts::address))
+        .route("/api/wallets/{currency}/transactions", web::get().to(accounts::transactions))
+        .route("/api/wallets/{currency}/withdrawal", web::post().to(accounts::withdraw))
+        .route("/api/configs", web::get().to(products::configs))
+        .route("/api/apps", web::get().to(apps::list))
+        .route("/api/apps", web::post().to(apps::create))
+        .route("/api/apps/{id}", web::delete().to(apps::remove))
+        .route("/api/health", web::get().to(products::health))
+        .route("/ws", web::get().to(socket::connect));
+}
+
 /// The routes of everything, and what stands around them.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let bad_query = |_, _: &_| ApiError::bad_request("invalid_query", "the query cannot be read").into();
@@ -288,6 +333,7 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .app_data(web::QueryConfig::default().error_handler(bad_query))
         .app_data(web::PathConfig::default().error_handler(bad_path))
         .service(web::scope("/v1").configure(v1_routes))
+        .configure(gitbitex_routes)
         .route("/health/live", web::get().to(ops::live))
         .route("/health/ready", web::get().to(ops::ready))
         .route("/metrics", web::get().to(ops::metrics))

@@ -22,8 +22,7 @@ use tracing::Instrument;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What scripts of other origins may read.
-const EXPOSED: &str =
-    "CB-BEFORE, CB-AFTER, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id";
+const EXPOSED: &str = "CB-BEFORE, CB-AFTER, GBE-BEFORE, GBE-AFTER, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id";
 
 /// Figures for Prometheus.
 pub struct Metrics {

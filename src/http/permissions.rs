@@ -48,7 +48,7 @@ impl Access {
 pub struct Rule {
     /// In capitals.
     pub method: &'static str,
-    /// As it is registered; routes of the native API without `/v1`.
+    /// As it is registered; routes of the native API without `/v1`, those of the GitBitEx dialect with `/api`.
     pub pattern: &'static str,
     /// What it asks for.
     pub access: Access,
@@ -58,12 +58,18 @@ impl Rule {
     /// The limit that its requests are counted against.
     pub fn class(&self) -> Option<Class> {
         match self.pattern {
-            "/health/live" | "/health/ready" | "/metrics" => None,
-            "/feed" => Some(Class::Feed),
+            "/health/live" | "/health/ready" | "/metrics" | "/api/health" => None,
+            "/feed" | "/ws" => Some(Class::Feed),
             "/fills" => Some(Class::Fills),
             "/auth/sign-up" | "/auth/sign-in" | "/auth/refresh" | "/auth/password/forgot" | "/auth/password/reset" => {
                 Some(Class::SignIn)
             }
+            "/api/users"
+            | "/api/users/token"
+            | "/api/users/password/reset"
+            | "/api/verifyCodes/restPassword"
+            | "/api/codes" => Some(Class::SignIn),
+            "/api/users/accessToken" if self.method == "POST" => Some(Class::SignIn),
             pattern if pattern.starts_with("/auth/oidc/") || pattern == "/auth/second-factor" => Some(Class::SignIn),
             _ if self.access == Access::Public => Some(Class::Public),
             _ => Some(Class::Private),
@@ -242,6 +248,43 @@ pub const TABLE: &[Rule] = &[
     rule("GET", "/chat/images/{id}", SESSION),
     rule("POST", "/chat/rooms/{id}/reports/{number}/resolve", SESSION),
     rule("GET", "/admin/chat/reports", MODERATOR),
+    rule("POST", "/api/orders", TRADE),
+    rule("GET", "/api/orders", VIEW),
+    rule("DELETE", "/api/orders", TRADE),
+    rule("DELETE", "/api/orders/{id}", TRADE),
+    rule("GET", "/api/accounts", VIEW),
+    rule("GET", "/api/products", PUBLIC),
+    rule("GET", "/api/products/{id}/trades", PUBLIC),
+    rule("GET", "/api/products/{id}/candles", PUBLIC),
+    rule("GET", "/api/products/{id}/svg", PUBLIC),
+    rule("GET", "/api/products/{id}/book", PUBLIC),
+    rule("POST", "/api/users", PUBLIC),
+    rule("POST", "/api/users/accessToken", PUBLIC),
+    // Also for those whose session is over already; the handler looks at the token.
+    rule("DELETE", "/api/users/accessToken", PUBLIC),
+    rule("POST", "/api/users/token", PUBLIC),
+    rule("GET", "/api/users/self", Access::Caller),
+    rule("PUT", "/api/users/self", SESSION),
+    rule("POST", "/api/users/name", SESSION),
+    rule("POST", "/api/users/profilePhoto", SESSION),
+    rule("POST", "/api/users/password", SESSION),
+    rule("POST", "/api/users/password/reset", PUBLIC),
+    rule("POST", "/api/verifyCodes/restPassword", PUBLIC),
+    rule("POST", "/api/codes", PUBLIC),
+    rule("GET", "/api/files/url", SESSION),
+    rule("PUT", "/api/files/{id}", SESSION),
+    // Pictures of profiles are for everybody.
+    rule("GET", "/api/files/{id}", PUBLIC),
+    rule("GET", "/api/icons/{currency}", PUBLIC),
+    rule("GET", "/api/wallets/{currency}/address", TRANSFER),
+    rule("GET", "/api/wallets/{currency}/transactions", VIEW),
+    rule("POST", "/api/wallets/{currency}/withdrawal", TRANSFER),
+    rule("GET", "/api/configs", PUBLIC),
+    rule("GET", "/api/apps", SESSION),
+    rule("POST", "/api/apps", SESSION),
+    rule("DELETE", "/api/apps/{id}", SESSION),
+    rule("GET", "/api/health", PUBLIC),
+    rule("GET", "/ws", PUBLIC),
     rule("GET", "/health/live", PUBLIC),
     rule("GET", "/health/ready", PUBLIC),
     rule("GET", "/metrics", PUBLIC),

@@ -1,9 +1,11 @@
 //! The HTTP server: its listeners, and what happens to a request before it is routed.
 //!
-//! Two addresses may be served. The main one has everything; the one of `--api-listen` has the native API without the
+//! Up to three addresses are served. The main one has everything; the one of `--gitbitex-listen` has the files of a
+//! GitBitEx front end beside `/api` and `/ws`; the one of `--api-listen` has the native API without the
 //! `/v1` prefix, for clients that cannot take a path in their base URL. Both share workers and routes: there, the path
 //! is completed before it is routed.
 
+use super::gitbitex::page::{self, Page};
 use super::{AppState, configure, ops, session};
 use crate::config::ServeConfig;
 use actix_web::body::MessageBody;
@@ -39,6 +41,8 @@ pub struct Listening {
     pub address: SocketAddr,
     /// Where the API is served without prefix.
     pub api_address: Option<SocketAddr>,
+    /// Where a GitBitEx front end is served.
+    pub gitbitex_address: Option<SocketAddr>,
 }
 
 /// Binds the addresses. The server runs once it is awaited.
@@ -48,14 +52,18 @@ pub struct Listening {
 pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listening> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let state = web::Data::new(state);
-    let api = Arc::new(OnceLock::new());
-    let known = api.clone();
+    let (api, gitbitex) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
+    let (known, known_page) = (api.clone(), gitbitex.clone());
+    let page = settings.gitbitex.gitbitex_assets.as_deref().map(Page::read).transpose()?.map(Arc::new);
     let factory = move || {
         let api: Option<SocketAddr> = known.get().copied();
         let arrive = move |request, next| arrive(api, request, next);
+        let page = known_page.get().copied().zip(page.clone());
+        let page = move |request, next| page::serve(page.clone(), request, next);
         App::new()
             .app_data(state.clone())
             .wrap(from_fn(session::guard))
+            .wrap(from_fn(page))
             .wrap(from_fn(ops::observe))
             .wrap(from_fn(arrive))
             .configure(configure)
@@ -69,7 +77,8 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
         .tcp_nodelay(true)
         .on_connect(|connection, _| bound_patience(connection))
         .disable_signals();
-    for address in std::iter::once(settings.listen).chain(settings.api_listen) {
+    let gitbitex_listen = settings.gitbitex.gitbitex_listen;
+    for address in std::iter::once(settings.listen).chain(settings.api_listen).chain(gitbitex_listen) {
         server = server.bind(address).with_context(|| format!("{address} cannot be listened on"))?;
     }
     // Addresses come in the order in which they were bound; a port of 0 is a free one now.
@@ -79,7 +88,11 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
     if let Some(address) = api_address {
         api.get_or_init(|| address);
     }
-    Ok(Listening { server: server.run(), address, api_address })
+    let gitbitex_address = gitbitex_listen.and_then(|_| bound.last().copied());
+    if let Some(address) = gitbitex_address {
+        gitbitex.get_or_init(|| address);
+    }
+    Ok(Listening { server: server.run(), address, api_address, gitbitex_address })
 }
 
 fn bound_patience(connection: &dyn Any) {

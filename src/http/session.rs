@@ -6,7 +6,7 @@
 use super::error::ApiError;
 use super::permissions::{self, Access, Rule};
 use super::server::sent_target;
-use super::{AppState, cookies};
+use super::{AppState, cookies, gitbitex};
 use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
 use crate::domain::ids::AccountId;
 use crate::persistence::audit::Entry;
@@ -76,8 +76,8 @@ pub async fn guard(
 ) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
     let pattern = request.match_pattern();
     let rule = pattern.as_deref().and_then(|pattern| permissions::of(request.method().as_str(), pattern));
-    if let Some(pattern) = pattern {
-        request.extensions_mut().insert(Route(pattern));
+    if let Some(pattern) = &pattern {
+        request.extensions_mut().insert(Route(pattern.clone()));
     }
     let mut verdict = None;
     let admitted = match read_body(&mut request).await {
@@ -88,7 +88,8 @@ pub async fn guard(
         },
     };
     let mut response = match admitted {
-        Err(refusal) => request.into_response(refusal.error_response()).map_into_right_body(),
+        // With the refusal in it, so that a dialect can say it in its words.
+        Err(refusal) => request.error_response(refusal).map_into_right_body(),
         Ok(caller) => {
             if let Some(caller) = caller {
                 request.extensions_mut().insert(caller);
@@ -96,6 +97,9 @@ pub async fn guard(
             next.call(request).await?.map_into_left_body()
         }
     };
+    if let Some(pattern) = pattern.filter(|pattern| gitbitex::is_route(pattern)) {
+        response = gitbitex::problem::in_dialect(response, &pattern);
+    }
     if let Some(verdict) = verdict {
         tell(&verdict, response.headers_mut());
     }
@@ -183,6 +187,9 @@ async fn identify(
     let signed = [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| request.headers().contains_key(*name));
     if request.headers().contains_key(AUTHORIZATION) || !signed {
         let missing = AuthError::HeaderMissing("CB-ACCESS-KEY");
+        if gitbitex::is_route(rule.pattern) {
+            return Ok(gitbitex::session::authenticate(request.request(), app).map_err(ApiError::from)?);
+        }
         return by_token(request.request(), app).map_err(|error| match error {
             AuthError::TokenMissing if rule.access.takes_keys() => ApiError::from(missing).into(),
             other => ApiError::from(other).into(),

@@ -18,6 +18,7 @@ pub mod notifications;
 mod numbers;
 pub mod objects;
 pub mod orders;
+pub mod pictures;
 pub mod projection;
 pub mod redis;
 pub mod runtime_config;

@@ -16,12 +16,29 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 pub struct OrderFilter {
     /// Only this market.
     pub market: Option<MarketId>,
+    /// Only this side.
+    pub side: Option<Side>,
     /// Only those that are over, or only those that are not.
-    pub done: Option<bool>,
+    pub done: Option<DoneFilter>,
     /// Strictly older than this (creation time, market, number).
     pub after: Option<(Timestamp, MarketId, u64)>,
     /// Strictly newer than this.
     pub before: Option<(Timestamp, MarketId, u64)>,
+    /// The oldest of them rather than the newest, oldest first.
+    pub oldest_first: bool,
+}
+
+/// Whether orders are over, and how they ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DoneFilter {
+    /// Those that are not over.
+    Live,
+    /// Those that are.
+    Done,
+    /// Those that are and were filled.
+    Filled,
+    /// Those that are and were not.
+    Canceled,
 }
 
 fn text(ClientOrderId(id): ClientOrderId) -> String {
@@ -318,7 +335,29 @@ pub fn old_client_id(
     Ok(again.map_or(OldId::Free, |(market, record)| OldId::Order(market, record.id)))
 }
 
-/// A user's orders, newest first.
+/// The orders of a user that a filter takes, whatever the page.
+macro_rules! select {
+    ($account:expr, $filter:expr) => {{
+        let mut query = orders::table.filter(orders::account.eq(i64::from($account.0))).into_boxed();
+        if let Some(market) = $filter.market {
+            query = query.filter(orders::market.eq(i32::from(market.0)));
+        }
+        if let Some(side) = $filter.side {
+            query = query.filter(orders::side.eq(side_word(side)));
+        }
+        let filled = reason_word(DoneReason::Filled);
+        match $filter.done {
+            Some(DoneFilter::Done) => query = query.filter(orders::status.eq("done")),
+            Some(DoneFilter::Live) => query = query.filter(orders::status.ne("done")),
+            Some(DoneFilter::Filled) => query = query.filter(orders::done_reason.eq(filled)),
+            Some(DoneFilter::Canceled) => query = query.filter(orders::done_reason.ne(filled)),
+            None => {}
+        }
+        query
+    }};
+}
+
+/// A user's orders, newest first, or as the filter says.
 ///
 /// # Errors
 /// Those of the database.
@@ -328,15 +367,7 @@ pub fn list(
     filter: &OrderFilter,
     limit: i64,
 ) -> QueryResult<Vec<(MarketId, OrderRecord)>> {
-    let mut query = orders::table.filter(orders::account.eq(i64::from(account.0))).into_boxed();
-    if let Some(market) = filter.market {
-        query = query.filter(orders::market.eq(i32::from(market.0)));
-    }
-    match filter.done {
-        Some(true) => query = query.filter(orders::status.eq("done")),
-        Some(false) => query = query.filter(orders::status.ne("done")),
-        None => {}
-    }
+    let mut query = select!(account, filter);
     if let Some((at, MarketId(market), number)) = filter.after {
         let (market, number) = (i32::from(market), stored(number));
         query = query.filter(
@@ -353,7 +384,21 @@ pub fn list(
                 .and(orders::market.gt(market).or(orders::market.eq(market).and(orders::number.gt(number))))),
         );
     }
-    let order = (orders::created_at.desc(), orders::market.desc(), orders::number.desc());
-    let rows: Vec<Stored> = query.order(order).limit(limit).load(connection)?;
+    query = if filter.oldest_first {
+        query.order((orders::created_at.asc(), orders::market.asc(), orders::number.asc()))
+    } else {
+        query.order((orders::created_at.desc(), orders::market.desc(), orders::number.desc()))
+    };
+    let rows: Vec<Stored> = query.limit(limit).load(connection)?;
     rows.iter().map(Stored::record).collect()
+}
+
+/// How many orders a user has of this kind; the cursors do not matter.
+///
+/// # Errors
+/// Those of the database.
+pub fn count(connection: &mut Connection, account: AccountId, filter: &OrderFilter) -> QueryResult<u64> {
+    let query = select!(account, filter);
+    let rows: i64 = query.count().get_result(connection)?;
+    Ok(u64::try_from(rows).unwrap_or(0))
 }

@@ -315,3 +315,12 @@ diesel::table! {
         position -> BigInt,
     }
 }
+
+diesel::table! {
+    profile_pictures (id) {
+        id -> Text,
+        account -> BigInt,
+        media_type -> Text,
+        uploaded_at -> BigInt,
+    }
+}

@@ -10,7 +10,7 @@ use agora::persistence::db::Database;
 use agora::persistence::fills::{self, FillFilter, FillRow};
 use agora::persistence::ledger_entries::{self, Cause, LedgerFilter, LedgerRow, TradePlace};
 use agora::persistence::log::Position;
-use agora::persistence::orders::{self, OrderFilter};
+use agora::persistence::orders::{self, DoneFilter, OrderFilter};
 use agora::persistence::projection::{self, Changes, Written};
 use agora::persistence::transfers::{self, TransferFilter, TransferKind, TransferRow};
 use agora::persistence::{candles, shared_snapshots};
@@ -111,9 +111,10 @@ pub fn orders_come_back_as_they_were(database: &Database) {
     let place = |number: u64| Some((Timestamp(number as i64 * 10), MarketId(5), number));
     assert_eq!(numbers(OrderFilter { after: place(3), ..filter.clone() }, 10), [2, 1]);
     assert_eq!(numbers(OrderFilter { after: place(5), before: place(2), ..filter.clone() }, 10), [4, 3]);
-    assert_eq!(numbers(OrderFilter { done: Some(true), ..filter }, 10), [0_u64; 0]);
+    assert_eq!(numbers(OrderFilter { done: Some(DoneFilter::Done), ..filter }, 10), [0_u64; 0]);
     assert_eq!(
-        numbers(OrderFilter { done: Some(true), market: Some(MARKET), ..OrderFilter::default() }, 100).len(),
+        numbers(OrderFilter { done: Some(DoneFilter::Done), market: Some(MARKET), ..OrderFilter::default() }, 100)
+            .len(),
         19
     );
 }

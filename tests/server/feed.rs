@@ -15,25 +15,42 @@ pub struct Feed {
 
 impl Feed {
     pub fn connect(address: SocketAddr) -> Feed {
+        Feed::open(address, "/v1/feed", "Host: agora\r\n").unwrap_or_else(|refusal| panic!("{refusal}"))
+    }
+
+    /// A WebSocket at this target, opened with these headers.
+    ///
+    /// # Errors
+    /// The status line of a refusal.
+    pub fn open(address: SocketAddr, target: &str, headers: &str) -> Result<Feed, String> {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut stream = BufReader::new(stream);
-        let request = "GET /v1/feed HTTP/1.1\r\nHost: agora\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let request = format!(
+            "GET {target} HTTP/1.1\r\n{headers}Upgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        );
         stream.get_mut().write_all(request.as_bytes()).unwrap();
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();
-        assert!(line.contains("101"), "{line}");
+        if !line.contains(" 101 ") {
+            return Err(line);
+        }
         while line.trim() != "" {
             line.clear();
             stream.read_line(&mut line).unwrap();
         }
-        Feed { stream }
+        Ok(Feed { stream })
     }
 
     pub fn subscribe(&mut self, channels: &[&str], products: &[&str], token: &str) {
         let request = json!({"type": "subscribe", "channels": channels, "product_ids": products, "token": token});
         self.send(0x1, request.to_string().as_bytes());
+    }
+
+    /// Pings, as browsers do not but programs may.
+    pub fn send_frame(&mut self, opcode: u8, payload: &[u8]) {
+        self.send(opcode, payload);
     }
 
     pub fn send_text(&mut self, text: &str) {

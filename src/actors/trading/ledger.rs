@@ -10,6 +10,7 @@ mod state;
 pub use messages::*;
 pub use state::{LedgerState, Work};
 
+use super::balance_watch::BalanceWatch;
 use super::listing::Listing;
 use super::order_book::{Admitted, Asked, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
@@ -49,6 +50,8 @@ pub struct Parts {
     pub berth: Arc<Berth<LedgerState>>,
     /// Hears that there may be more currencies and markets.
     pub listing: Arc<Listing>,
+    /// Who wants to know when balances change.
+    pub balances: Arc<BalanceWatch>,
 }
 
 /// The actor. See the module's documentation.
@@ -117,6 +120,8 @@ impl LedgerActor {
         };
         if outcomes.as_ref().is_some_and(|outcomes| outcomes.entries.iter().any(grows)) {
             self.parts.listing.may_have_grown();
+        if let Some(outcomes) = &outcomes {
+            self.parts.balances.changed(outcomes.postings.iter().map(|posting| posting.account));
         }
         let Some(outcomes) = outcomes.filter(|outcomes| outcomes.epoch == self.epoch) else { return Ok(()) };
         self.active |= outcomes.marker;
@@ -140,9 +145,15 @@ impl LedgerActor {
         }
         let berth = &self.parts.berth;
         berth.begin(self.lifeline.incarnation(), Work::Market(outcomes.clone()));
-        state.replica.add(&outcomes, |_, _, _| {});
+        let (watched, mut moved) = (self.parts.balances.is_watched(), Vec::new());
+        state.replica.add(&outcomes, |_, posting, _| {
+            if watched {
+                moved.push(posting.account);
+            }
+        });
         self.lifeline.hazard();
         berth.done(self.lifeline.incarnation(), state.position);
+        self.parts.balances.changed(moved.into_iter());
         if outcomes.marker {
             self.admission.drop_older(stream, outcomes.epoch);
             if outcomes.epoch > self.epoch {

@@ -43,12 +43,16 @@ pub struct Update {
     pub outcomes: Arc<MarketOutcomes>,
     /// Levels that have another size now.
     pub levels: Vec<(Side, Price, Size)>,
+    /// How many orders rest at each of these levels.
+    pub orders: Vec<u32>,
     /// Trades with their public sequence.
     pub fills: Vec<(u64, Fill)>,
     /// The ticker after the trades of each incoming order.
     pub tickers: Vec<Ticker>,
     /// What is sent of it.
     pub texts: Texts,
+    /// What is sent of it in the GitBitEx dialect.
+    pub gitbitex: Texts,
 }
 
 /// The messages of an update, made at most once, by whoever needs them first, and shared by all readers.
@@ -338,15 +342,21 @@ impl MarketDataActor {
             return;
         }
         let market = self.parts.market;
+        let levels = newest_of_each(changes.levels);
+        let resting = |(side, price, _): &(Side, Price, Size)| {
+            self.data.as_ref().map_or(0, |data| data.level(*side, *price).orders)
+        };
         let update = Arc::new(Update {
             market,
             at: outcomes.at,
             sequence,
-            levels: newest_of_each(changes.levels),
+            orders: levels.iter().map(resting).collect(),
+            levels,
             fills: changes.fills,
             tickers: changes.tickers,
             outcomes,
             texts: Texts::default(),
+            gitbitex: Texts::default(),
         });
         subscribers.retain(|subscriber| {
             let kept = subscriber.try_send(Updated::Changes(update.clone())).is_ok();

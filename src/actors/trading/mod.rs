@@ -11,6 +11,7 @@
 //! ```
 //! When the event log dies, everything after it begins new epochs; anything else heals alone.
 
+pub mod balance_watch;
 pub mod ledger;
 mod lister;
 pub mod listing;
@@ -42,6 +43,7 @@ use crate::domain::ledger::{Balance, LedgerOutcome};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
+use balance_watch::{BalanceWatch, Watched};
 use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
 use order_book::{
@@ -178,6 +180,7 @@ struct Inner {
     listing: Arc<listing::Listing>,
     log: Handle<EventLog>,
     ledger: Handle<LedgerActor>,
+    balances: Arc<BalanceWatch>,
     role: Role,
     meter: Arc<LogMeter>,
     /// The way to the active node, when there are others.
@@ -439,6 +442,11 @@ impl Trading {
     /// [`Unavailable`] when the ledger does not answer.
     pub async fn balances(&self, account: AccountId) -> Result<Option<Vec<Balance>>, Unavailable> {
         within(self.inner.ledger.send(GetBalances(account))).await
+    }
+
+    /// Whether a user's balances change, from now on; what they are is asked with [`Trading::balances`].
+    pub fn watch_balances(&self, account: AccountId) -> Watched {
+        self.inner.balances.watch(account)
     }
 
     /// The order behind a client id, as far as memory knows.

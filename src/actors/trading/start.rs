@@ -1,5 +1,6 @@
 //! How the trading actors come to life.
 
+use super::balance_watch::BalanceWatch;
 use super::ledger::{self, LedgerActor};
 use super::lister::Lister;
 use super::listing::Listing;
@@ -123,6 +124,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     let venue = trading.branch("venue", settings).await?;
     let listing = Arc::new(Listing::new(currencies));
     let books = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
+    let balances = Arc::<BalanceWatch>::default();
     let ledger = {
         let berth = twins.berth("ledger").await?;
         let lag = lag_of(StreamId::Ledger, meter.clone(), berth.clone());
@@ -132,6 +134,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
             books,
             berth: berth.clone(),
             listing: listing.clone(),
+            balances: balances.clone(),
         };
         let this = Arc::new(Mutex::new(None));
         let name = this.clone();
@@ -170,7 +173,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     actix::spawn(lister.follow());
     let twins = twin_meter;
     let acknowledged = Latency::default();
-    let inner = Inner { listing, log, ledger, role, meter, forward, accounts, twins, acknowledged };
+    let inner = Inner { listing, log, ledger, balances, role, meter, forward, accounts, twins, acknowledged };
     Ok(Trading { inner: Arc::new(inner) })
 }
 

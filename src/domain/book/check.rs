@@ -157,13 +157,7 @@ impl Book {
 
     /// What must be reserved for a limit order: quote with the worse fee for a buy, base for a sell.
     pub fn hold_for(&self, side: Side, price: Price, size: Size, worst_fee: Ppm) -> Amount {
-        match side {
-            Side::Sell => self.scale.base(size),
-            Side::Buy => {
-                let quote = self.scale.quote(price, size);
-                quote + quote.share_rounded_up(worst_fee)
-            }
-        }
+        self.scale.hold_for(side, price, size, worst_fee)
     }
 
     /// Whether a limit order at this price would trade at once.

@@ -5,15 +5,14 @@ use super::wire;
 use crate::actors::chat::{Chat, Refused};
 use crate::actors::trading::market_data::wall_clock;
 use crate::domain::chat::{Action, ChatReject, Standing, rights};
-use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
+use crate::http::{AppState, pictures};
 use crate::persistence::chat::uploads::{self, Upload};
 use crate::persistence::db::Connection;
 use crate::persistence::objects::ObjectError;
-use actix_web::http::{StatusCode, header};
+use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
-use futures_util::StreamExt;
 use serde_json::json;
 use std::time::Duration;
 use uuid::Uuid;
@@ -38,40 +37,6 @@ impl From<ObjectError> for ApiError {
     }
 }
 
-/// The media type that the first bytes of an image say; what the client calls it does not count.
-pub(in crate::http) fn media_type(content: &[u8]) -> Option<&'static str> {
-    match content {
-        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => Some("image/gif"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        _ => None,
-    }
-}
-
-/// The refusal of what is no image.
-pub(in crate::http) fn not_an_image() -> ApiError {
-    let message = "an image is a PNG, JPEG, GIF or WebP file";
-    ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", message)
-}
-
-/// Reads a body of `most` bytes at most.
-///
-/// # Errors
-/// When it is larger or breaks off.
-pub(in crate::http) async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
-    let mut content = web::BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the image broke off"))?;
-        if content.len() + chunk.len() > most {
-            let message = format!("an image has at most {most} bytes");
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "too_large", message));
-        }
-        content.extend_from_slice(&chunk);
-    }
-    Ok(content.freeze())
-}
-
 /// `POST /chat/rooms/{id}/images`: the image is the body.
 pub async fn upload(
     state: web::Data<AppState>,
@@ -85,8 +50,7 @@ pub async fn upload(
     if !rights::may(view.summary.kind, standing, Action::Send) {
         return Err(ChatReject::UnknownRoom.into());
     }
-    let content = collect(payload, state.chat.limits().image_bytes).await?;
-    let media_type = media_type(&content).ok_or_else(not_an_image)?;
+    let (content, media_type) = pictures::receive(payload, state.chat.limits().image_bytes).await?;
     state.chat.limits().take(user.0.user, wall_clock())?;
     let id = Uuid::new_v4();
     let upload = Upload {
@@ -120,12 +84,7 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<Uu
     };
     let upload = state.chat.store().read(read).await?.ok_or_else(ApiError::not_found)?;
     let content = state.chat.objects().get(&id.to_string()).await?;
-    Ok(HttpResponse::Ok()
-        .content_type(upload.media_type)
-        .insert_header((header::CACHE_CONTROL, "private, max-age=86400"))
-        .insert_header((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .insert_header((header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"))
-        .body(content))
+    Ok(pictures::show(content, &upload.media_type))
 }
 
 /// Removes the objects of deleted messages and of uploads that no message ever showed, for ever.
@@ -145,20 +104,4 @@ pub fn tidy(chat: Chat) {
             }
         }
     });
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_is_what_its_first_bytes_say() {
-        assert_eq!(media_type(b"\x89PNG\r\n\x1a\nrest"), Some("image/png"));
-        assert_eq!(media_type(b"\xff\xd8\xff\xe0"), Some("image/jpeg"));
-        assert_eq!(media_type(b"GIF89a"), Some("image/gif"));
-        assert_eq!(media_type(b"RIFF\0\0\0\0WEBPVP8 "), Some("image/webp"));
-        for other in [b"<svg onload=x>".as_slice(), b"", b"\x89PNG", b"RIFF\0\0\0\0WAVE"] {
-            assert_eq!(media_type(other), None);
-        }
-    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The document is made from the table of permissions, which is compared with the routes by a test: every route is in
 //! it, with the credentials that it takes and the errors that follow from that. What a route is for, what it reads and
-//! what it answers stands in `operations`, the shapes in `schemas`.
+//! what it answers stands in `operations`, the shapes in `schemas`. The GitBitEx dialect is left out on purpose: its
+//! shapes are those of its front end, and `docs/gitbitex.md` says them.
 
 mod operations;
 mod schemas;
@@ -77,9 +78,9 @@ pub fn build() -> Value {
     })
 }
 
-/// Health, metrics and pages are for operators and people.
+/// Health, metrics and pages are for operators and people, and the GitBitEx dialect has a document of its own.
 fn is_of_the_api(rule: &Rule) -> bool {
-    !["/health", "/metrics", "/docs"].iter().any(|outside| rule.pattern.starts_with(outside))
+    !["/health", "/metrics", "/docs", "/api/", "/ws"].iter().any(|outside| rule.pattern.starts_with(outside))
 }
 
 /// Every route that something is said about.

@@ -1,12 +1,12 @@
 //! `PATCH /orders/{id}`: another price or size for a live limit order.
 
-use super::orders::{find, named};
 use super::views::OrderView;
 use crate::actors::trading::{Market, Refused};
 use crate::domain::ids::{AccountId, OrderId};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{OrderRecord, Reject};
 use crate::http::error::ApiError;
+use crate::http::exchange::orders::{find, named};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, wire};
 use actix_web::{HttpResponse, web};

@@ -4,9 +4,7 @@
 
 use super::amend::AmendBody;
 use super::batch::{Outcome, Read, check_count, understand};
-use super::client_ids::{self, Holder};
 use super::new_order::NewOrderBody;
-use super::orders::named;
 use crate::actors::trading::{Market, Refused};
 use crate::domain::admission::Known;
 use crate::domain::entry::{Amend, Atomic};
@@ -14,6 +12,8 @@ use crate::domain::ids::{AccountId, MarketId, OrderId, Ticket};
 use crate::domain::money::Amount;
 use crate::domain::order::{Kind, Reject};
 use crate::http::error::ApiError;
+use crate::http::exchange::client_ids::{self, Holder};
+use crate::http::exchange::orders::named;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use actix_web::{HttpResponse, web};

@@ -1,14 +1,12 @@
 //! Sign-up, sign-in, sign-out, tokens.
 
-use super::accounts::transfer_id;
 use crate::auth::{AuthError, Caller, Credential, Device, Plan, Secret, SignedIn};
-use crate::domain::ids::AccountId;
 use crate::http::cookies;
 use crate::http::error::ApiError;
+use crate::http::exchange::newcomers::{complete, welcome};
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::wire::time;
 use crate::http::{AppState, ids};
-use crate::persistence::transfers;
 use crate::persistence::users::User;
 use actix_web::http::header::USER_AGENT;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -62,23 +60,6 @@ pub(super) fn user_view(user: &User) -> Value {
     })
 }
 
-/// Completes a sign-up that broke off half-way.
-pub(super) async fn complete(state: &AppState, user: AccountId) -> Result<(), ApiError> {
-    let mut whole = state.trading.balances(user).await?.is_some();
-    if whole && state.demo_funds {
-        // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
-        let gifts: Vec<u128> = state.trading.currencies().iter().map(|currency| gift(user, &currency.code)).collect();
-        let wanted = gifts.len() as i64;
-        whole = state.query(move |c| transfers::known(c, user, &gifts)).await? >= wanted;
-    }
-    if whole { Ok(()) } else { welcome(state, user).await }
-}
-
-/// The same id for the same user and currency: given once, whatever is retried.
-fn gift(user: AccountId, currency: &str) -> u128 {
-    transfer_id("welcome", user, currency.as_bytes())
-}
-
 /// The answer to whoever has a new session, in the body or in cookies.
 pub(super) fn answer(request: &HttpRequest, state: &AppState, signed_in: &SignedIn, in_cookies: bool) -> HttpResponse {
     let mut body = json!({
@@ -99,22 +80,6 @@ pub(super) fn answer(request: &HttpRequest, state: &AppState, signed_in: &Signed
         body["refresh_token"] = signed_in.refresh.as_ref().map(Secret::expose).into();
     }
     response.json(body)
-}
-
-/// Gives a new user an account in the ledger and, where the server does, play money.
-///
-/// # Errors
-/// When the ledger does not take it; a later sign-in completes it.
-pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
-    state.trading.open_account(user).await?;
-    if state.demo_funds {
-        for currency in state.trading.currencies() {
-            let whole = if currency.code.starts_with("USD") { 100_000 } else { 10 };
-            let amount = crate::domain::money::Amount(10i128.pow(u32::from(currency.decimals)) * whole);
-            state.trading.deposit(user, currency.id, amount, gift(user, &currency.code)).await?;
-        }
-    }
-    Ok(())
 }
 
 /// `POST /auth/sign-up`.

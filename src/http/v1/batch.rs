@@ -4,13 +4,13 @@
 //! WebSocket (`http/ws/entry.rs`) and REST share these lines.
 
 use super::new_order::NewOrderBody;
-use super::orders;
 use crate::actors::trading::{Market, Refused};
 use crate::domain::admission::Known;
 use crate::domain::event::DoneReason;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
 use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, Status};
 use crate::http::error::ApiError;
+use crate::http::exchange::orders;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use actix_web::{HttpResponse, web};

@@ -4,20 +4,19 @@ use super::edge::Shown;
 use super::page;
 use super::params::Params;
 use super::views::{CurrencyView, ProductView, side};
-use crate::actors::trading::market_data::{GetCandles, GetPicture, GetTrades, Ticker, wall_clock};
+use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::order_book::GetFullBook;
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::book::Resting;
 use crate::domain::candle::Candle;
-use crate::domain::market_data::{KEPT_TRADES, Level, Trade};
+use crate::domain::market_data::{Level, Trade};
 use crate::domain::money::Price;
 use crate::domain::time::{SECOND, Timestamp};
 use crate::http::error::ApiError;
+use crate::http::exchange::market_data as exchange;
 use crate::http::{AppState, ids, wire};
-use crate::persistence::{candles, fills};
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 type Answer = Result<HttpResponse, ApiError>;
@@ -96,8 +95,7 @@ fn book_view(sequence: u64, bids: Vec<Value>, asks: Vec<Value>) -> (u64, Value) 
 /// While the market's data is not at hand.
 pub(super) async fn levels(market: &Market, most: usize) -> Result<(u64, Value), Unavailable> {
     let config = &market.config;
-    let picture = market.data.send(GetPicture { levels: most }).await.map_err(Unavailable::from)?;
-    let picture = picture.ok_or(Unavailable::Starting)?;
+    let picture = exchange::picture(market, most).await?;
     let row = |(price, level): (Price, Level)| {
         json!([wire::price(price, config), wire::size(level.size, config), level.orders])
     };
@@ -115,17 +113,11 @@ async fn every_order(market: &Market) -> Result<(u64, Value), Unavailable> {
     Ok(book_view(full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect()))
 }
 
-/// The last trade with best prices and statistics; `None` before the first.
-pub(super) async fn picture_ticker(market: &Market) -> Result<Option<Ticker>, ApiError> {
-    let picture = market.data.send(GetPicture { levels: 0 }).await.map_err(Unavailable::from)?;
-    Ok(picture.ok_or(Unavailable::Starting)?.ticker)
-}
-
 /// `GET /products/{id}/ticker`.
 pub async fn ticker(state: web::Data<AppState>, symbol: web::Path<String>) -> Answer {
     let market = market(&state, &symbol)?;
     let config = &market.config;
-    let ticker = picture_ticker(market).await?.ok_or_else(ApiError::not_found)?;
+    let ticker = exchange::ticker(market).await?.ok_or_else(ApiError::not_found)?;
     let best = |level: Option<(Price, Level)>| level.map_or("0".into(), |(price, _)| wire::price(price, config));
     Ok(HttpResponse::Ok().json(json!({
         "trade_id": ticker.trade.id.0,
@@ -142,7 +134,7 @@ pub async fn ticker(state: web::Data<AppState>, symbol: web::Path<String>) -> An
 pub async fn stats(state: web::Data<AppState>, symbol: web::Path<String>) -> Answer {
     let market = market(&state, &symbol)?;
     let config = &market.config;
-    let stats = picture_ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+    let stats = exchange::ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
     Ok(HttpResponse::Ok().json(json!({
         "open": wire::price(stats.open, config),
         "high": wire::price(stats.high, config),
@@ -157,23 +149,8 @@ pub async fn stats(state: web::Data<AppState>, symbol: web::Path<String>) -> Ans
 pub async fn trades(state: web::Data<AppState>, symbol: web::Path<String>, params: Params) -> Answer {
     let market = market(&state, &symbol)?;
     let page = params.page()?;
-    let (limit, (older, newer)) = (page.limit, page.numbers()?);
-    let inside = |id: u64| older.is_none_or(|older| id < older) && newer.is_none_or(|newer| id > newer);
-    let mut found = BTreeMap::<u64, Trade>::new();
-    let newest = market.data.send(GetTrades(KEPT_TRADES)).await.map_err(Unavailable::from)?;
-    let oldest_in_memory = newest.last().map_or(u64::MAX, |trade| trade.id.0);
-    found.extend(newest.into_iter().filter(|trade| inside(trade.id.0)).map(|trade| (trade.id.0, trade)));
-    if found.len() < limit && oldest_in_memory > 1 && oldest_in_memory != u64::MAX {
-        let id = market.id;
-        let below = older.unwrap_or(u64::MAX).min(oldest_in_memory);
-        for row in state.query(move |c| fills::trades(c, id, Some(below), newer, limit as i64)).await? {
-            let fill = row.fill;
-            let trade =
-                Trade { id: fill.trade, at: row.at, price: fill.price, size: fill.size, maker_side: fill.maker_side };
-            found.insert(fill.trade.0, trade);
-        }
-    }
-    let page: Vec<_> = found.into_values().rev().take(limit).collect();
+    let (older, newer) = page.numbers()?;
+    let page = exchange::trades(&state, market, page.limit, older, newer).await?;
     let view = |trade: &Trade| {
         json!({
             "trade_id": trade.id.0,
@@ -242,22 +219,13 @@ async fn candle_range(
     granularity: u32,
     (from, to): (Timestamp, Timestamp),
 ) -> Result<String, ApiError> {
-    let asked = GetCandles { granularity, from, to };
-    let answer = market.data.send(asked).await.map_err(Unavailable::from)?;
-    let (newest, older_exist) = answer.ok_or(Unavailable::Starting)?;
-    let mut found: BTreeMap<Timestamp, Candle> = BTreeMap::new();
-    if older_exist {
-        let id = market.id;
-        let rows = state.query(move |c| candles::range(c, id, granularity, from, to, MAX_BUCKETS + 1)).await?;
-        found.extend(rows.into_iter().map(|candle| (candle.start, candle)));
-    }
-    found.extend(newest.into_iter().map(|candle| (candle.start, candle)));
-    Ok(candle_rows(found.values().rev(), market))
+    let found = exchange::candles(state, market, granularity, (from, to), MAX_BUCKETS as usize + 1).await?;
+    Ok(candle_rows(found.iter(), market))
 }
 
 /// Candles as the dialect has them: rows `[time, low, high, open, close, volume]` of JSON numbers, which are printed
 /// from exact decimals rather than through floats.
-pub(super) fn candle_rows<'a>(candles: impl Iterator<Item = &'a Candle>, market: &Market) -> String {
+pub(in crate::http) fn candle_rows<'a>(candles: impl Iterator<Item = &'a Candle>, market: &Market) -> String {
     let config = &market.config;
     let rows: Vec<String> = candles
         .map(|candle| {

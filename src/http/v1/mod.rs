@@ -7,7 +7,6 @@ pub mod amend;
 pub mod atomic;
 pub mod auth;
 pub mod batch;
-pub mod client_ids;
 pub mod edge;
 pub mod keys;
 pub mod ledger;

@@ -2,41 +2,42 @@
 
 use crate::actors::trading::Market;
 use crate::actors::trading::market_data::wall_clock;
-use crate::domain::ids::{AccountId, ClientOrderId, Ticket};
+use crate::domain::ids::{AccountId, Ticket};
 use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use crate::domain::time::{DAY, HOUR, MINUTE};
 use crate::http::error::ApiError;
+use crate::http::exchange::orders::parse_client_id;
 use crate::http::wire;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 /// The fields as they come; `null` is the same as absent, unknown ones are ignored.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 pub struct NewOrderBody<'a> {
-    r#type: Option<String>,
-    side: Option<String>,
+    pub(in crate::http) r#type: Option<String>,
+    pub(in crate::http) side: Option<String>,
     /// The market's symbol.
     pub product_id: Option<String>,
     #[serde(borrow)]
-    price: Option<&'a RawValue>,
+    pub(in crate::http) price: Option<&'a RawValue>,
     #[serde(borrow)]
-    size: Option<&'a RawValue>,
+    pub(in crate::http) size: Option<&'a RawValue>,
     #[serde(borrow)]
-    funds: Option<&'a RawValue>,
-    time_in_force: Option<String>,
-    cancel_after: Option<String>,
+    pub(in crate::http) funds: Option<&'a RawValue>,
+    pub(in crate::http) time_in_force: Option<String>,
+    pub(in crate::http) cancel_after: Option<String>,
     /// Ours: the exact moment of a GTT order's end.
-    expire_time: Option<String>,
-    post_only: Option<bool>,
-    stop: Option<String>,
+    pub(in crate::http) expire_time: Option<String>,
+    pub(in crate::http) post_only: Option<bool>,
+    pub(in crate::http) stop: Option<String>,
     #[serde(borrow)]
-    stop_price: Option<&'a RawValue>,
-    stp: Option<String>,
-    client_oid: Option<String>,
-    profile_id: Option<String>,
+    pub(in crate::http) stop_price: Option<&'a RawValue>,
+    pub(in crate::http) stp: Option<String>,
+    pub(in crate::http) client_oid: Option<String>,
+    pub(in crate::http) profile_id: Option<String>,
     #[serde(borrow)]
-    max_floor: Option<&'a RawValue>,
+    pub(in crate::http) max_floor: Option<&'a RawValue>,
 }
 
 impl<'a> NewOrderBody<'a> {
@@ -170,13 +171,4 @@ impl<'a> NewOrderBody<'a> {
             (None, Some(_)) => Err(ApiError::bad_request("bad_stop", "stop needs a stop_price")),
         }
     }
-}
-
-/// A client's id of an order: a UUID in its usual form.
-///
-/// # Errors
-/// 400.
-pub fn parse_client_id(text: &str) -> Result<ClientOrderId, ApiError> {
-    let invalid = |_| ApiError::bad_request("invalid_client_oid", "client_oid must be a UUID");
-    uuid::Uuid::try_parse(text).map(|id| ClientOrderId(id.as_u128())).map_err(invalid)
 }

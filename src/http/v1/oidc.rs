@@ -1,10 +1,11 @@
 //! Sign-in through other providers.
 
-use super::auth::{Answer, answer, complete, device, read};
+use super::auth::{Answer, answer, device, read};
 use crate::auth::{Arrival, Device, Secret};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
+use crate::http::exchange::newcomers::complete;
 use crate::http::session::{CurrentUser, record};
 use crate::http::wire::time;
 use crate::http::{AppState, cookies};

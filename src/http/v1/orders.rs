@@ -1,27 +1,21 @@
 //! Orders and fills: place, cancel, look up, list.
 
-use super::client_ids::{self, Holder};
-use super::new_order::{NewOrderBody, parse_client_id};
+use super::new_order::NewOrderBody;
 use super::page;
 use super::params::Params;
 use super::views::{FillView, OrderView};
-use crate::actors::trading::order_book::{GetFills, GetOrders, OrdersOf};
-use crate::actors::trading::{Market, Refused, Unavailable};
-use crate::domain::admission::Known;
-use crate::domain::ids::{AccountId, MarketId, OrderId};
-use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, Status};
+use crate::actors::trading::order_book::GetFills;
+use crate::domain::ids::MarketId;
+use crate::domain::order::OrderRecord;
 use crate::domain::time::Timestamp;
+use crate::http::AppState;
 use crate::http::error::ApiError;
+use crate::http::exchange::orders::{self as exchange, Cursor, Query, Wanted, find, named, product_not_found};
 use crate::http::session::CurrentUser;
-use crate::http::{AppState, ids, wire};
-use crate::persistence::fills::{FillFilter, FillRow};
-use crate::persistence::orders::OrderFilter;
-use crate::persistence::{fills, orders};
+use crate::persistence::fills::{self, FillFilter, FillRow};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use uuid::Uuid;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -32,93 +26,13 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     let market = state.trading.market(product).ok_or_else(product_not_found)?;
     let account = user.0.user;
     body.check_profile(account)?;
-    let order = body.into_order(account, market)?;
-    let by_funds = matches!(order.kind, Kind::Market { funds: Some(_) });
-    match place_once(&state, market, order).await? {
-        Ok(record) => Ok(HttpResponse::Ok().json(OrderView::new(market, &record))),
-        Err(Refused::Repeat(Known::Order(market, id))) => {
-            let (market, record) = find(&state, account, market, id).await?;
-            Ok(HttpResponse::Ok().json(OrderView::new(&market, &record)))
-        }
-        Err(Refused::Reject(reject)) => Err(wire::explain(reject, market, by_funds)),
-        Err(other) => Err(other.into()),
-    }
-}
-
-/// Places an order, unless its client id is taken by an order of long ago: then that order is the answer.
-///
-/// # Errors
-/// 503 when the database has to be asked for the client id and cannot be.
-pub(super) async fn place_once(
-    state: &AppState,
-    market: &Market,
-    order: NewOrder,
-) -> Result<Result<OrderRecord, Refused>, ApiError> {
-    let first = state.trading.place(market, order).await;
-    place_again(state, market, order, first).await
-}
-
-/// Goes on from the outcome of a first try.
-///
-/// # Errors
-/// As of [`place_once`].
-pub(super) async fn place_again(
-    state: &AppState,
-    market: &Market,
-    order: NewOrder,
-    first: Result<OrderRecord, Refused>,
-) -> Result<Result<OrderRecord, Refused>, ApiError> {
-    let (Err(Refused::Repeat(Known::Forgotten)), Some(id)) = (first, order.client_id) else { return Ok(first) };
-    Ok(match client_ids::look_up(state, order.account, id).await? {
-        Holder::Order(market, id) => Err(Refused::Repeat(Known::Order(market, id))),
-        Holder::Nobody(vouched) => state.trading.place_vouched(market, order, vouched).await,
-    })
-}
-
-pub(super) fn product_not_found() -> ApiError {
-    ApiError::bad_request("product_not_found", "Product not found")
+    let (market, record) = exchange::place(&state, market, body.into_order(account, market)?).await?;
+    Ok(HttpResponse::Ok().json(OrderView::new(&market, &record)))
 }
 
 fn view(state: &AppState, market: MarketId, record: &OrderRecord) -> Result<OrderView, ApiError> {
     let market = state.trading.market_by_id(market).ok_or_else(ApiError::not_found)?;
     Ok(OrderView::new(market, record))
-}
-
-/// A user's order, from memory or else from the database.
-pub(super) async fn find(
-    state: &AppState,
-    account: AccountId,
-    market: MarketId,
-    id: OrderId,
-) -> Result<(Arc<Market>, OrderRecord), ApiError> {
-    let market = state.trading.market_by_id(market).ok_or_else(ApiError::not_found)?.clone();
-    let mut record = state.trading.order(&market, id).await?;
-    if record.is_none() {
-        let place = market.id;
-        record = state.query(move |c| orders::get(c, place, id.number)).await?.filter(|record| record.id == id);
-    }
-    if record.is_none() {
-        state.history_is_whole(&market)?;
-    }
-    // Another user's order is answered as if it did not exist.
-    record.filter(|record| record.account == account).map(|record| (market, record)).ok_or_else(ApiError::not_found)
-}
-
-/// The order that a path names: our UUID, or `client:` and the client's.
-pub(super) async fn named(
-    state: &AppState,
-    account: AccountId,
-    name: &str,
-) -> Result<Option<(MarketId, OrderId)>, ApiError> {
-    if let Some(text) = name.strip_prefix("client:") {
-        let id = parse_client_id(text)?;
-        return Ok(match client_ids::look_up(state, account, id).await? {
-            Holder::Order(market, order) => Some((market, order)),
-            Holder::Nobody(_) => None,
-        });
-    }
-    let invalid = |_| ApiError::bad_request("invalid_order_id", "Invalid order id");
-    Ok(ids::parse_order(Uuid::try_parse(name).map_err(invalid)?))
 }
 
 /// `GET /orders/{id}`, also `client:{client_oid}`.
@@ -130,18 +44,7 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser, name: web::Path<
 
 /// `DELETE /orders/{id}`, also `client:{client_oid}`: answers the order's id as a bare string.
 pub async fn cancel(state: web::Data<AppState>, user: CurrentUser, name: web::Path<String>) -> Answer {
-    let missing = || ApiError::from(Reject::OrderNotFound);
-    let (market, id) = named(&state, user.0.user, &name).await?.ok_or_else(missing)?;
-    let market = state.trading.market_by_id(market).ok_or_else(missing)?;
-    match state.trading.cancel(market, user.0.user, id).await {
-        Ok(id) => Ok(HttpResponse::Ok().json(ids::order(market.id, id))),
-        // It may be another user's, or never have existed in this form; then it is not theirs to know.
-        Err(Refused::Reject(Reject::OrderDone)) => match find(&state, user.0.user, market.id, id).await {
-            Ok(_) => Err(Reject::OrderDone.into()),
-            Err(_) => Err(missing()),
-        },
-        Err(other) => Err(other.into()),
-    }
+    Ok(HttpResponse::Ok().json(exchange::cancel(&state, user.0.user, &name).await?))
 }
 
 /// The body of `DELETE /orders`; the query may carry the product too.
@@ -162,52 +65,26 @@ pub async fn cancel_all(state: web::Data<AppState>, user: CurrentUser, params: P
         text => serde_json::from_slice::<ProductHint>(text).map_err(|_| bad_hint())?.product_id,
     };
     let product = params.get("product_id").map(str::to_owned).or(in_body).map(|id| id.replace('/', "-"));
-    let markets: Vec<Arc<Market>> = match &product {
-        Some(symbol) => vec![state.trading.market(symbol).ok_or_else(product_not_found)?.clone()],
-        None => state.trading.markets().to_vec(),
-    };
-    let mut canceled = Vec::new();
-    for market in markets {
-        let done = state.trading.cancel_all(&market, user.0.user, None).await?;
-        canceled.extend(done.into_iter().map(|id| ids::order(market.id, id)));
-    }
-    Ok(HttpResponse::Ok().json(canceled))
+    Ok(HttpResponse::Ok().json(exchange::cancel_all(&state, user.0.user, product.as_deref(), None).await?))
 }
 
-/// Which states of orders a list wants.
-#[derive(Clone, Copy, Debug, Default)]
-struct Wanted {
-    open: bool,
-    active: bool,
-    done: bool,
-}
-
-impl Wanted {
-    /// Without any `status`: what is alive. Refused orders are kept nowhere, so `rejected` adds none.
-    fn parse(params: &Params) -> Result<Wanted, ApiError> {
-        let mut wanted = Wanted::default();
-        let mut any = false;
-        for status in params.all("status") {
-            any = true;
-            match status {
-                "all" => wanted = Wanted { open: true, active: true, done: true },
-                "done" | "settled" => wanted.done = true,
-                "open" | "pending" => wanted.open = true,
-                "active" => wanted.active = true,
-                "rejected" => {}
-                _ => return Err(ApiError::bad_request("invalid_status", "status is not known")),
-            }
-        }
-        Ok(if any { wanted } else { Wanted { open: true, active: true, done: false } })
-    }
-
-    fn takes(self, record: &OrderRecord) -> bool {
-        match record.status {
-            Status::Open => self.open,
-            Status::Active => self.active,
-            Status::Done(..) => self.done,
+/// Which states of orders a list wants. Without any `status`: what is alive. Refused orders are kept nowhere, so
+/// `rejected` adds none.
+fn wanted(params: &Params) -> Result<Wanted, ApiError> {
+    let mut wanted = Wanted::default();
+    let mut any = false;
+    for status in params.all("status") {
+        any = true;
+        match status {
+            "all" => wanted = Wanted::ALL,
+            "done" | "settled" => wanted = Wanted { filled: true, canceled: true, ..wanted },
+            "open" | "pending" => wanted.open = true,
+            "active" => wanted.active = true,
+            "rejected" => {}
+            _ => return Err(ApiError::bad_request("invalid_status", "status is not known")),
         }
     }
+    Ok(if any { wanted } else { Wanted { open: true, active: true, ..Wanted::default() } })
 }
 
 /// Narrows cursors to the days that a query asks for, both included.
@@ -243,8 +120,6 @@ fn sort(page: &mut [(Cursor, OrderRecord)], params: &Params) -> Result<(), ApiEr
     Ok(())
 }
 
-type Cursor = (Timestamp, MarketId, u64);
-
 fn cursor_text((at, market, number): Cursor) -> String {
     format!("{}-{}-{number}", at.0, market.0)
 }
@@ -260,43 +135,15 @@ fn parse_cursor(text: &Option<String>) -> Result<Option<Cursor>, ApiError> {
 
 /// `GET /orders`: live ones from memory, finished ones from memory and database together.
 pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params) -> Answer {
-    let account = user.0.user;
-    let (page, wanted) = (params.page()?, Wanted::parse(&params)?);
+    let (page, wanted) = (params.page()?, wanted(&params)?);
     let (mut after, mut before) = (parse_cursor(&page.after)?, parse_cursor(&page.before)?);
     within_dates(&params, &mut after, &mut before)?;
-    let only = match params.get("product_id") {
+    let market = match params.get("product_id") {
         Some(symbol) => Some(state.trading.market(symbol).ok_or_else(ApiError::not_found)?.id),
         None => None,
     };
-    let mut found = BTreeMap::<Cursor, OrderRecord>::new();
-    if wanted.done {
-        let filter = OrderFilter { market: only, done: Some(true), after, before };
-        let limit = page.limit as i64;
-        for (market, record) in state.query(move |c| orders::list(c, account, &filter, limit)).await? {
-            found.insert((record.created_at, market, record.id.number), record);
-        }
-    }
-    for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
-        let memory = match market.book.send(GetOrders(account)).await {
-            Ok(memory) => memory,
-            // A market that is halted has no memory, but the database has its orders as they were.
-            Err(_) if market.fault().is_some() => {
-                let filter = OrderFilter { market: Some(market.id), done: Some(false), after, before };
-                let limit = page.limit as i64;
-                let rows = state.query(move |c| orders::list(c, account, &filter, limit)).await?;
-                OrdersOf { live: rows.into_iter().map(|(_, record)| record).collect(), ended: Vec::new() }
-            }
-            Err(why) => return Err(Unavailable::from(why).into()),
-        };
-        if wanted.done {
-            state.history_is_whole(market)?;
-        }
-        let all = memory.live.into_iter().chain(memory.ended).filter(|record| wanted.takes(record));
-        found.extend(all.map(|record| ((record.created_at, market.id, record.id.number), record)));
-    }
-    let inside =
-        |cursor: &Cursor| after.is_none_or(|after| *cursor < after) && before.is_none_or(|before| *cursor > before);
-    let mut found: Vec<_> = found.into_iter().rev().filter(|(cursor, _)| inside(cursor)).take(page.limit).collect();
+    let query = Query { market, side: None, wanted, after, before, nearest: false, skip: 0, limit: page.limit };
+    let mut found = exchange::list(&state, user.0.user, query).await?;
     let ends = found.first().zip(found.last()).map(|(first, last)| (cursor_text(first.0), cursor_text(last.0)));
     sort(&mut found, &params)?;
     let mut views = Vec::with_capacity(found.len());

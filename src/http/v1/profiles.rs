@@ -1,11 +1,11 @@
 //! Profiles, as far as clients need them: each user has exactly one, the default.
 
-use super::markets::picture_ticker;
 use super::params::Params;
 use crate::actors::trading::market_data::wall_clock;
 use crate::domain::ids::AccountId;
 use crate::domain::time::DAY;
 use crate::http::error::ApiError;
+use crate::http::exchange::market_data as exchange;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use crate::persistence::fills::{self, FillFilter};
@@ -71,7 +71,7 @@ pub async fn trailing_volume(state: web::Data<AppState>, user: CurrentUser) -> A
         let id = market.id;
         let own = state.query(move |c| fills::of_account(c, account, id, &filter, COUNTED_FILLS)).await?;
         let lots = own.iter().fold(0u64, |sum, row| sum.saturating_add(row.fill.size.0));
-        let stats = picture_ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+        let stats = exchange::ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
         rows.push(json!({
             "product_id": market.config.symbol,
             "exchange_volume": wire::steps(stats.volume_30d, market.config.lot),

@@ -1,10 +1,11 @@
 //! All markets at a glance: spark lines and volumes.
 
-use super::markets::{candle_rows, picture_ticker};
+use super::markets::candle_rows;
 use crate::actors::trading::Unavailable;
 use crate::actors::trading::market_data::{GetCandles, wall_clock};
 use crate::domain::time::{DAY, HOUR};
 use crate::http::error::ApiError;
+use crate::http::exchange::market_data as exchange;
 use crate::http::{AppState, wire};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
@@ -29,7 +30,7 @@ pub async fn spark_lines(state: web::Data<AppState>) -> Answer {
 pub async fn volumes(state: web::Data<AppState>) -> Answer {
     let mut rows = Vec::new();
     for market in state.trading.markets() {
-        let stats = picture_ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+        let stats = exchange::ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
         let lots = |count| wire::steps(count, market.config.lot);
         rows.push(json!({
             "id": market.config.symbol,

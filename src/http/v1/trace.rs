@@ -1,6 +1,5 @@
 //! `GET /orders/{id}/trace`: everything that happened to one order, in order, with the rule behind each step.
 
-use super::orders::{find, named};
 use super::views::side;
 use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
 use crate::actors::trading::{Market, Unavailable};
@@ -11,6 +10,7 @@ use crate::domain::order::Status;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
+use crate::http::exchange::orders::{find, named};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use crate::persistence::events::{self, Archived};

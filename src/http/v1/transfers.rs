@@ -8,71 +8,53 @@ use crate::actors::trading::ledger::LedgerCommand;
 use crate::domain::entry::Movement;
 use crate::domain::ids::{AccountId, CurrencyId, Ticket};
 use crate::domain::ledger::LedgerOutcome;
-use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
+use crate::http::exchange::transfers::{self as exchange, Cursor, Query, Seen};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
-use crate::persistence::custody::{self, Stage, WithdrawalRow};
-use crate::persistence::transfers::{self, TransferFilter, TransferKind};
+use crate::persistence::custody::{self, Stage};
+use crate::persistence::transfers::{self, TransferKind};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use uuid::Uuid;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// A movement's place in the history: its time, and its id as a tie-break.
-type Cursor = (Timestamp, u128);
-
-/// A movement as its user sees it.
-struct Seen {
-    at: Timestamp,
-    id: u128,
-    currency: CurrencyId,
-    kind: TransferKind,
-    amount: Amount,
-    counterpart: Option<AccountId>,
-    /// What is known of a withdrawal beyond the ledger.
-    withdrawal: Option<WithdrawalRow>,
-}
-
-impl Seen {
-    fn view(&self, state: &AppState, account: AccountId) -> Option<Value> {
-        let currency = state.trading.currencies().get(usize::from(self.currency.0))?;
-        let mut details = serde_json::Map::new();
-        let (mut completed_at, mut canceled_at) = (Some(self.at), None);
-        if let Some(row) = &self.withdrawal {
-            completed_at = row.ended_at.filter(|_| row.stage == Stage::Done);
-            canceled_at = row.ended_at.filter(|_| row.stage == Stage::Canceled);
-            details.insert("crypto_address".into(), json!(row.address));
-            details.insert("sent_to_address".into(), json!(row.address));
-            details.insert("network".into(), json!(row.network));
-            details.insert("fee".into(), json!(wire::amount(row.fee, currency)));
-            details.insert("crypto_transaction_hash".into(), json!(row.hash));
-            details.insert("destination_tag".into(), json!(row.tag));
-        }
-        if let Some(counterpart) = self.counterpart {
-            details.insert("counterpart_user_id".into(), json!(ids::user(counterpart)));
-        }
-        Some(json!({
-            "id": Uuid::from_u128(self.id),
-            "type": self.kind.name(),
-            "created_at": wire::time(self.at),
-            "completed_at": completed_at.map(wire::time),
-            "canceled_at": canceled_at.map(wire::time),
-            // Set without a completion it would be read as a failure.
-            "processed_at": completed_at.map(wire::time),
-            "account_id": ids::balance(account, currency.id),
-            "user_id": ids::user(account),
-            "user_nonce": null,
-            "amount": wire::amount(self.amount, currency),
-            "currency": currency.code,
-            "details": details,
-        }))
+fn view(seen: &Seen, state: &AppState, account: AccountId) -> Option<Value> {
+    let currency = state.trading.currencies().get(usize::from(seen.currency.0))?;
+    let mut details = serde_json::Map::new();
+    let (mut completed_at, mut canceled_at) = (Some(seen.at), None);
+    if let Some(row) = &seen.withdrawal {
+        completed_at = row.ended_at.filter(|_| row.stage == Stage::Done);
+        canceled_at = row.ended_at.filter(|_| row.stage == Stage::Canceled);
+        details.insert("crypto_address".into(), json!(row.address));
+        details.insert("sent_to_address".into(), json!(row.address));
+        details.insert("network".into(), json!(row.network));
+        details.insert("fee".into(), json!(wire::amount(row.fee, currency)));
+        details.insert("crypto_transaction_hash".into(), json!(row.hash));
+        details.insert("destination_tag".into(), json!(row.tag));
     }
+    if let Some(counterpart) = seen.counterpart {
+        details.insert("counterpart_user_id".into(), json!(ids::user(counterpart)));
+    }
+    Some(json!({
+        "id": Uuid::from_u128(seen.id),
+        "type": seen.kind.name(),
+        "created_at": wire::time(seen.at),
+        "completed_at": completed_at.map(wire::time),
+        "canceled_at": canceled_at.map(wire::time),
+        // Set without a completion it would be read as a failure.
+        "processed_at": completed_at.map(wire::time),
+        "account_id": ids::balance(account, currency.id),
+        "user_id": ids::user(account),
+        "user_nonce": null,
+        "amount": wire::amount(seen.amount, currency),
+        "currency": currency.code,
+        "details": details,
+    }))
 }
 
 /// The movements of a user that `params` ask for, newest first.
@@ -87,62 +69,12 @@ async fn history(
     let (after, before): (Option<Cursor>, Option<Cursor>) = (cursor(&page.after)?, cursor(&page.before)?);
     let words = ["deposit", "withdraw", "internal_deposit", "internal_withdraw"];
     let kind = params.word("type", &words)?.and_then(TransferKind::from_name);
-    state.history_catches_up().await?;
-    // Times are not unique, so a few more than a page are read.
-    let limit = page.limit as i64 + 100;
-    let (from, to) = (before.map(|(at, _)| at), after.map(|(at, _)| at));
-    let filter =
-        TransferFilter { currency: only, kinds: kind.into_iter().collect(), from, to, ..TransferFilter::default() };
-    let span = (from.unwrap_or(Timestamp(i64::MIN)), to.unwrap_or(Timestamp(i64::MAX)));
-    let (done, withdrawals) = state
-        .query(move |c| {
-            Ok((transfers::of_account(c, account, &filter, limit)?, custody::of_account(c, account, span, limit)?))
-        })
-        .await?;
-    let mut found: BTreeMap<Cursor, Seen> = BTreeMap::new();
-    for row in done {
-        // A withdrawal through the custodian is shown by its own row, at the time when it was asked for.
-        let seen = Seen {
-            at: row.at,
-            id: row.id,
-            currency: row.currency,
-            kind: row.kind,
-            amount: row.amount,
-            counterpart: row.counterpart,
-            withdrawal: None,
-        };
-        let id = row.id;
-        let by_custodian =
-            row.kind == TransferKind::Withdraw && state.query(move |c| custody::get(c, id)).await?.is_some();
-        if !by_custodian {
-            found.insert((row.at, row.id), seen);
-        }
-    }
-    for row in withdrawals {
-        let wanted =
-            kind.is_none_or(|kind| kind == TransferKind::Withdraw) && only.is_none_or(|only| only == row.currency);
-        if wanted && !matches!(row.stage, Stage::Requested | Stage::Refused) {
-            found.insert((row.created_at, row.id), of_withdrawal(row));
-        }
-    }
-    let inside = |key: &Cursor| after.is_none_or(|after| *key < after) && before.is_none_or(|before| *key > before);
-    let shown: Vec<_> = found.into_iter().rev().filter(|(key, _)| inside(key)).take(page.limit).collect();
-    let text = |(at, id): &Cursor| format!("{}_{}", at.0, Uuid::from_u128(*id));
-    let ends = shown.first().zip(shown.last()).map(|(first, last)| (text(&first.0), text(&last.0)));
-    let views: Vec<Value> = shown.iter().filter_map(|(_, seen)| seen.view(state, account)).collect();
+    let query = Query { currency: only, kind, after, before, limit: page.limit };
+    let shown = exchange::list(state, account, query).await?;
+    let text = |(at, id): Cursor| format!("{}_{}", at.0, Uuid::from_u128(id));
+    let ends = shown.first().zip(shown.last()).map(|(first, last)| (text(first.cursor()), text(last.cursor())));
+    let views: Vec<Value> = shown.iter().filter_map(|seen| view(seen, state, account)).collect();
     Ok(page::answer(&views, ends))
-}
-
-fn of_withdrawal(row: WithdrawalRow) -> Seen {
-    Seen {
-        at: row.created_at,
-        id: row.id,
-        currency: row.currency,
-        kind: TransferKind::Withdraw,
-        amount: row.amount,
-        counterpart: None,
-        withdrawal: Some(row),
-    }
 }
 
 fn parse_cursor(text: &str) -> Result<Cursor, ApiError> {
@@ -174,19 +106,11 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<St
     state.history_catches_up().await?;
     let (done, withdrawal) = state.query(move |c| Ok((transfers::get(c, account, id)?, custody::get(c, id)?))).await?;
     let seen = match (withdrawal.filter(|row| row.account == account && row.stage != Stage::Refused), done) {
-        (Some(row), _) => of_withdrawal(row),
-        (None, Some(row)) => Seen {
-            at: row.at,
-            id: row.id,
-            currency: row.currency,
-            kind: row.kind,
-            amount: row.amount,
-            counterpart: row.counterpart,
-            withdrawal: None,
-        },
+        (Some(row), _) => Seen::from(row),
+        (None, Some(row)) => row.into(),
         (None, None) => return Err(ApiError::not_found()),
     };
-    Ok(HttpResponse::Ok().json(seen.view(&state, account).ok_or_else(ApiError::not_found)?))
+    Ok(HttpResponse::Ok().json(view(&seen, &state, account).ok_or_else(ApiError::not_found)?))
 }
 
 #[derive(Deserialize)]

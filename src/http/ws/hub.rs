@@ -8,7 +8,7 @@
 //! event after the confirmation reaches the session; a session that cannot take an event is closed, with a reason and
 //! the sequences from which it can resume.
 
-use super::market_feed::{MarketFeed, Wants};
+use super::market_feed::{Listener, MarketFeed, Wants};
 use super::messages;
 use super::outbox::Outbox;
 use super::request::Channel;
@@ -367,6 +367,24 @@ impl Hub {
             });
         let mut inner = self.inner.borrow_mut();
         inner.feeds.get_mut(&id).filter(|_| wanted).map(MarketFeed::snapshot)
+    }
+
+    /// Lets a listener hear of a market, which is active; false when it is not.
+    pub fn listen(&self, id: MarketId, listener: &Rc<dyn Listener>) -> bool {
+        let mut inner = self.inner.borrow_mut();
+        inner.feeds.get_mut(&id).map(|feed| feed.listen(listener)).is_some()
+    }
+
+    /// Lets a listener hear no more of a market.
+    pub fn unlisten(&self, id: MarketId, listener: &Rc<dyn Listener>) {
+        if let Some(feed) = self.inner.borrow_mut().feeds.get_mut(&id) {
+            feed.unlisten(listener);
+        }
+    }
+
+    /// Looks at an active market.
+    pub fn look<T>(&self, id: MarketId, look: impl FnOnce(&MarketFeed) -> T) -> Option<T> {
+        self.inner.borrow().feeds.get(&id).map(look)
     }
 
     /// Ends the catching up of a session: from here on it follows the market, which stands at or before `applied`, the

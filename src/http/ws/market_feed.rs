@@ -10,13 +10,25 @@ use crate::actors::trading::Market;
 use crate::actors::trading::market_data::{Picture, Ticker, Update, wall_clock};
 use crate::domain::event::{Event, Fill};
 use crate::domain::ids::{AccountId, Sequence};
+use crate::domain::market_data::Level;
 use crate::domain::money::{Price, Size};
 use crate::domain::order::Side;
 use crate::domain::time::Timestamp;
 use bytestring::ByteString;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
+
+/// A connection that hears of a market in words of its own: one of another dialect. It is told while the hub works, so it
+/// must not ask the hub for anything then.
+pub trait Listener: std::fmt::Debug {
+    /// One batch has changed the market; `feed` stands after it.
+    fn changed(&self, feed: &MarketFeed, update: &Arc<Update>);
+
+    /// The feed began anew; with `holes`, changes before that were missed.
+    fn restarted(&self, feed: &MarketFeed, holes: bool);
+}
 
 /// Who reads single events of the market.
 #[derive(Debug)]
@@ -68,8 +80,8 @@ pub struct MarketFeed {
     pub applied: Sequence,
     /// The newest public event that is contained.
     pub sequence: u64,
-    bids: BTreeMap<Price, Size>,
-    asks: BTreeMap<Price, Size>,
+    bids: BTreeMap<Price, Level>,
+    asks: BTreeMap<Price, Level>,
     ticker: Option<Ticker>,
     last_fill: Option<(u64, Timestamp, Fill)>,
     events: Vec<EventReader>,
@@ -81,6 +93,9 @@ pub struct MarketFeed {
     /// Whether there was a trade since the slow ticker channel was last served.
     traded: bool,
     snapshot: Option<(u64, ByteString)>,
+    listeners: Vec<Rc<dyn Listener>>,
+    /// The whole book in the listeners' words, with its sequence.
+    retold: RefCell<Option<(u64, ByteString)>>,
     /// Rounds without any reader.
     pub idle: u32,
 }
@@ -88,15 +103,12 @@ pub struct MarketFeed {
 impl MarketFeed {
     /// A feed that begins with this picture, without readers.
     pub fn new(market: Arc<Market>, picture: Picture) -> MarketFeed {
-        let side = |levels: Vec<(Price, crate::domain::market_data::Level)>| {
-            levels.into_iter().map(|(price, level)| (price, level.size)).collect()
-        };
         MarketFeed {
             market,
             applied: picture.applied,
             sequence: picture.sequence,
-            bids: side(picture.bids),
-            asks: side(picture.asks),
+            bids: picture.bids.into_iter().collect(),
+            asks: picture.asks.into_iter().collect(),
             ticker: picture.ticker,
             last_fill: picture.last_fill,
             events: Vec::new(),
@@ -105,6 +117,8 @@ impl MarketFeed {
             gathered_at: Timestamp::ZERO,
             traded: false,
             snapshot: None,
+            listeners: Vec::new(),
+            retold: RefCell::default(),
             idle: 0,
         }
     }
@@ -116,7 +130,9 @@ impl MarketFeed {
         let fresh = MarketFeed::new(self.market.clone(), picture);
         let events = std::mem::take(&mut self.events);
         let readers = std::mem::take(&mut self.readers);
-        *self = MarketFeed { readers, ..fresh };
+        let listeners = std::mem::take(&mut self.listeners);
+        *self = MarketFeed { readers, listeners, ..fresh };
+        self.listeners.iter().for_each(|listener| listener.restarted(self, holes));
         let text = self.snapshot();
         for reader in self.of(Channel::Level2).iter().chain(self.of(Channel::Level2Batch)) {
             reader.outbox.forget_levels(self.market.id);
@@ -135,7 +151,7 @@ impl MarketFeed {
 
     /// Whether nobody reads it.
     pub fn is_unread(&self) -> bool {
-        self.events.is_empty() && self.readers.iter().all(Vec::is_empty)
+        self.events.is_empty() && self.readers.iter().all(Vec::is_empty) && self.listeners.is_empty()
     }
 
     /// The whole book as a message; made once for each sequence.
@@ -143,13 +159,52 @@ impl MarketFeed {
         match &self.snapshot {
             Some((sequence, text)) if *sequence == self.sequence => text.clone(),
             _ => {
-                let mut bids = self.bids.iter().rev().map(|(price, size)| (*price, *size));
-                let mut asks = self.asks.iter().map(|(price, size)| (*price, *size));
+                let mut bids = self.bids.iter().rev().map(|(price, level)| (*price, level.size));
+                let mut asks = self.asks.iter().map(|(price, level)| (*price, level.size));
                 let text = messages::snapshot(&self.market, self.sequence, &mut bids, &mut asks, wall_clock());
                 self.snapshot = Some((self.sequence, text.clone()));
                 text
             }
         }
+    }
+
+    /// The levels of a side, best first.
+    pub fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (Price, Level)> + '_> {
+        match side {
+            Side::Buy => Box::new(self.bids.iter().rev().map(|(price, level)| (*price, *level))),
+            Side::Sell => Box::new(self.asks.iter().map(|(price, level)| (*price, *level))),
+        }
+    }
+
+    /// The whole book in the listeners' words; made once for each sequence.
+    pub fn retold(&self, tell: impl FnOnce() -> ByteString) -> ByteString {
+        let mut retold = self.retold.borrow_mut();
+        match &*retold {
+            Some((sequence, text)) if *sequence == self.sequence => text.clone(),
+            _ => {
+                let text = tell();
+                *retold = Some((self.sequence, text.clone()));
+                text
+            }
+        }
+    }
+
+    /// The last trade with best prices and statistics, as of that trade.
+    pub fn ticker(&self) -> Option<&Ticker> {
+        self.ticker.as_ref()
+    }
+
+    /// Adds a listener, once.
+    pub fn listen(&mut self, listener: &Rc<dyn Listener>) {
+        self.idle = 0;
+        if !self.listeners.iter().any(|other| Rc::ptr_eq(other, listener)) {
+            self.listeners.push(listener.clone());
+        }
+    }
+
+    /// Takes a listener off.
+    pub fn unlisten(&mut self, listener: &Rc<dyn Listener>) {
+        self.listeners.retain(|other| !Rc::ptr_eq(other, listener));
     }
 
     /// Adds a reader to channels that it did not have, and sends what each begins with; false when the reader cannot
@@ -224,12 +279,12 @@ impl MarketFeed {
         }
         self.applied = update.outcomes.last();
         self.sequence = update.sequence;
-        for (side, price, size) in &update.levels {
+        for ((side, price, size), orders) in update.levels.iter().zip(&update.orders) {
             let levels = if *side == Side::Buy { &mut self.bids } else { &mut self.asks };
             if size.is_zero() {
                 levels.remove(price);
             } else {
-                levels.insert(*price, *size);
+                levels.insert(*price, Level { size: *size, orders: *orders });
             }
         }
         if let Some((sequence, fill)) = update.fills.last() {
@@ -261,6 +316,7 @@ impl MarketFeed {
                 }
             }
         }
+        self.listeners.iter().for_each(|listener| listener.changed(self, update));
         slow
     }
 

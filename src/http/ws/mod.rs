@@ -6,6 +6,7 @@
 //! A change is told to each worker once, its messages are made once, and each connection queues what it is sent in an
 //! outbox that its body empties as fast as its client reads; the socket's actor hears the client.
 
+pub mod allowance;
 mod body;
 pub mod entry;
 pub mod hub;

@@ -46,6 +46,18 @@ enum Item {
     Out(Outgoing),
     /// An event of a market, by its sequence.
     Event(MarketId, u64, ByteString),
+    /// Level changes of a market.
+    Levels(MarketId, ByteString),
+}
+
+/// Writes level changes as a message of a dialect: the market, the sequence, the changes, the time.
+pub type LevelWriter = fn(&Market, u64, Levels<'_>, Timestamp) -> ByteString;
+
+/// Level changes.
+pub type Levels<'a> = &'a mut dyn Iterator<Item = &'a (Side, Price, Size)>;
+
+fn native(market: &Market, sequence: u64, levels: Levels<'_>, at: Timestamp) -> ByteString {
+    messages::level2(market, sequence, levels, at)
 }
 
 /// Level changes that a slow reader has not got yet: of each level the newest.
@@ -73,10 +85,21 @@ struct Inner {
 }
 
 /// The queue of one connection.
-#[derive(Debug, Default)]
-pub struct Outbox(RefCell<Inner>);
+#[derive(Debug)]
+pub struct Outbox(RefCell<Inner>, LevelWriter);
+
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::of_dialect(native)
+    }
+}
 
 impl Outbox {
+    /// An empty outbox whose conflated levels are written like this.
+    pub fn of_dialect(writer: LevelWriter) -> Outbox {
+        Outbox(RefCell::default(), writer)
+    }
+
     fn push(&self, item: Item) -> bool {
         let mut inner = self.0.borrow_mut();
         if inner.closed || inner.queue.len() >= MOST {
@@ -142,7 +165,7 @@ impl Outbox {
             return;
         }
         if inner.queue.len() < BEHIND && !inner.levels.contains_key(&market.id) {
-            inner.queue.push_back(Item::Out(Outgoing::Text(text())));
+            inner.queue.push_back(Item::Levels(market.id, text()));
         } else {
             let empty = || Conflated { market: market.clone(), levels: BTreeMap::new(), sequence, at, lost: false };
             let conflated = inner.levels.entry(market.id).or_insert_with(empty);
@@ -160,7 +183,9 @@ impl Outbox {
 
     /// Forgets what waits of a market's levels or tickers, because a new snapshot comes or nobody wants them.
     pub fn forget_levels(&self, market: MarketId) {
-        self.0.borrow_mut().levels.remove(&market);
+        let mut inner = self.0.borrow_mut();
+        inner.levels.remove(&market);
+        inner.queue.retain(|item| !matches!(item, Item::Levels(other, _) if *other == market));
     }
 
     /// Ends the connection: what waits is dropped, the text and the close frame go out.
@@ -198,6 +223,7 @@ impl Outbox {
         while bytes < PIECE {
             let out = match inner.queue.pop_front() {
                 Some(Item::Out(out)) => out,
+                Some(Item::Levels(_, text)) => Outgoing::Text(text),
                 Some(Item::Event(market, sequence, text)) => {
                     inner.delivered(market, sequence);
                     Outgoing::Text(text)
@@ -225,7 +251,7 @@ impl Outbox {
                 Outgoing::Snapshot(id)
             } else {
                 let Conflated { market, levels, sequence, at, .. } = &conflated;
-                Outgoing::Text(messages::level2(market, *sequence, levels.values(), *at))
+                Outgoing::Text((self.1)(market, *sequence, &mut levels.values(), *at))
             });
         }
         tickers.into_values().map(Outgoing::Text).for_each(hand_out);

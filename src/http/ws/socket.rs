@@ -1,5 +1,6 @@
 //! The connection itself. This is the only module that knows `actix-web-actors`, which is deprecated upstream.
 
+use super::allowance::Allowance;
 use super::body::Body;
 use super::entry::{self, Desk};
 use super::hub::Hub;
@@ -25,9 +26,6 @@ use std::time::{Duration, Instant};
 
 /// The largest message of a client.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// How many messages a client may send over one connection in a second, and at once, whatever else limits it.
-const MESSAGES_PER_S: f64 = 100.0;
-const BURST: f64 = 200.0;
 /// How often it is looked whether a connection's client may still be who it said it is.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -53,8 +51,7 @@ pub async fn connect(
         hub: hub.clone(),
         session: session.clone(),
         address,
-        allowance: BURST,
-        counted: Instant::now(),
+        allowance: Allowance::default(),
         desk: Desk::default(),
         caller: None,
         _seat: seat,
@@ -74,9 +71,7 @@ struct Socket {
     session: Rc<Session>,
     /// Where the client is, for keys that are bound to addresses.
     address: Option<IpAddr>,
-    /// Messages that the client may send at once now.
-    allowance: f64,
-    counted: Instant,
+    allowance: Allowance,
     desk: Desk,
     /// Who the client has last proved to be.
     caller: Option<Caller>,
@@ -93,11 +88,7 @@ impl Socket {
 
     /// Counts a message; false when there are too many.
     fn within_rate(&mut self) -> bool {
-        let now = Instant::now();
-        let earned = now.duration_since(self.counted).as_secs_f64() * MESSAGES_PER_S;
-        self.allowance = (self.allowance + earned).min(BURST) - 1.0;
-        self.counted = now;
-        self.allowance >= 0.0 && self.hub.state().accounts.count_here(Class::FeedMessages, self.address)
+        self.allowance.take() && self.hub.state().accounts.count_here(Class::FeedMessages, self.address)
     }
 
     /// The client has proved who it is.

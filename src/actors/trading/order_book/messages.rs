@@ -242,6 +242,8 @@ pub struct GetOrders(pub AccountId);
 /// The orders of one user that are in memory.
 #[derive(Clone, Debug, Default)]
 pub struct OrdersOf {
+    /// The newest entry that they follow from; `None` while the book has no state.
+    pub applied: Option<Sequence>,
     /// Live, newest first.
     pub live: Vec<OrderRecord>,
     /// Ended a short while ago, newest end first.

@@ -17,6 +17,7 @@ impl Handler<GetOrders> for OrderBook {
 
     fn handle(&mut self, GetOrders(account): GetOrders, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.state.as_ref().map_or_else(OrdersOf::default, |state| OrdersOf {
+            applied: Some(state.replica.stream.sequence),
             live: state.replica.book.orders_of(account).collect(),
             ended: state.recent.orders_of(account),
         }))

@@ -1,0 +1,81 @@
+//! What everybody may ask of a market: its picture, trades, candles.
+
+use crate::actors::trading::market_data::{GetCandles, GetPicture, GetTrades, Picture, Ticker};
+use crate::actors::trading::{Market, Unavailable};
+use crate::domain::candle::Candle;
+use crate::domain::market_data::{KEPT_TRADES, Trade};
+use crate::domain::time::Timestamp;
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::persistence::{candles as stored, fills};
+use std::collections::BTreeMap;
+
+/// The market now, with at most so many levels of each side.
+///
+/// # Errors
+/// 503 while the market starts.
+pub async fn picture(market: &Market, levels: usize) -> Result<Picture, Unavailable> {
+    market.data.send(GetPicture { levels }).await?.ok_or(Unavailable::Starting)
+}
+
+/// The last trade with best prices and statistics; `None` before the first.
+///
+/// # Errors
+/// 503 while the market starts.
+pub async fn ticker(market: &Market) -> Result<Option<Ticker>, ApiError> {
+    Ok(picture(market, 0).await?.ticker)
+}
+
+/// Trades between two numbers, both left out, newest first: from memory, and older ones from the database.
+///
+/// # Errors
+/// 503 when it cannot be told now.
+pub async fn trades(
+    state: &AppState,
+    market: &Market,
+    limit: usize,
+    older: Option<u64>,
+    newer: Option<u64>,
+) -> Result<Vec<Trade>, ApiError> {
+    let inside = |id: u64| older.is_none_or(|older| id < older) && newer.is_none_or(|newer| id > newer);
+    let mut found = BTreeMap::<u64, Trade>::new();
+    let newest = market.data.send(GetTrades(KEPT_TRADES)).await.map_err(Unavailable::from)?;
+    let oldest_in_memory = newest.last().map_or(u64::MAX, |trade| trade.id.0);
+    found.extend(newest.into_iter().filter(|trade| inside(trade.id.0)).map(|trade| (trade.id.0, trade)));
+    if found.len() < limit && oldest_in_memory > 1 && oldest_in_memory != u64::MAX {
+        let id = market.id;
+        let below = older.unwrap_or(u64::MAX).min(oldest_in_memory);
+        for row in state.query(move |c| fills::trades(c, id, Some(below), newer, limit as i64)).await? {
+            let fill = row.fill;
+            let trade =
+                Trade { id: fill.trade, at: row.at, price: fill.price, size: fill.size, maker_side: fill.maker_side };
+            found.insert(fill.trade.0, trade);
+        }
+    }
+    Ok(found.into_values().rev().take(limit).collect())
+}
+
+/// The newest candles whose buckets begin between two moments, newest first, at most `limit`: from memory, and older
+/// ones from the database. Buckets without trades are left out.
+///
+/// # Errors
+/// 503 when it cannot be told now.
+pub async fn candles(
+    state: &AppState,
+    market: &Market,
+    granularity: u32,
+    (from, to): (Timestamp, Timestamp),
+    limit: usize,
+) -> Result<Vec<Candle>, ApiError> {
+    let asked = GetCandles { granularity, from, to };
+    let answer = market.data.send(asked).await.map_err(Unavailable::from)?;
+    let (newest, older_exist) = answer.ok_or(Unavailable::Starting)?;
+    let mut found: BTreeMap<Timestamp, Candle> = BTreeMap::new();
+    if older_exist && newest.len() < limit {
+        let (id, rows) = (market.id, limit as i64);
+        let rows = state.query(move |c| stored::range(c, id, granularity, from, to, rows)).await?;
+        found.extend(rows.into_iter().map(|candle| (candle.start, candle)));
+    }
+    found.extend(newest.into_iter().map(|candle| (candle.start, candle)));
+    Ok(found.into_values().rev().take(limit).collect())
+}

@@ -1,0 +1,169 @@
+//! The socket of this dialect, `/ws`: one actor for each connection.
+//!
+//! ```text
+//! market data ──► hub (one for each worker) ──► connection ──► outbox ──► socket
+//! ledger ──────────────────────────────────────► connection
+//! ```
+//! Hub and outbox are those of the native feed; a connection hears of the hub's markets as a listener and tells of them
+//! in its own words.
+
+mod connection;
+mod funds;
+mod messages;
+mod orders;
+mod request;
+
+use super::session::{authenticate, own_socket};
+use crate::domain::ids::MarketId;
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::exchange::market_data::ticker;
+use crate::http::ws::allowance::Allowance;
+use crate::http::ws::hub::{Hub, reasons};
+use crate::http::ws::outbox::{Outgoing, Pieces};
+use actix::prelude::*;
+use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web_actors::ws;
+use connection::Connection;
+use request::{Change, Channel, Request};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// The largest message of a client; tokens are long.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// How often the server looks whether the session still counts.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often it pings, and how long it waits for any sign of life.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const SILENCE: Duration = Duration::from_secs(90);
+
+/// `GET /ws`: the upgrade. A visitor may come in; a page of a foreign origin may not.
+///
+/// # Errors
+/// 403; or when the request is no WebSocket handshake.
+pub async fn connect(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, actix_web::Error> {
+    own_socket(&request, &state).map_err(ApiError::from)?;
+    let hub = Hub::of_worker(&state);
+    let connection = Connection::open(hub.clone(), authenticate(&request, &state).ok());
+    let socket = Socket { hub, connection, allowance: Allowance::default(), heard: Instant::now() };
+    ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
+}
+
+/// One connection: reads requests, and sends what its outbox holds as fast as the client reads.
+struct Socket {
+    hub: Rc<Hub>,
+    connection: Rc<Connection>,
+    allowance: Allowance,
+    heard: Instant,
+}
+
+type Context = ws::WebsocketContext<Socket>;
+
+impl Socket {
+    fn handle_text(&mut self, text: &str, ctx: &mut Context) {
+        let Some(Request { change, ping, token }) = Request::parse(text) else {
+            return self.connection.outbox.optional(messages::error("The message is not JSON."));
+        };
+        if ping {
+            self.connection.outbox.optional(messages::pong());
+        }
+        let Some(change) = change else { return };
+        self.connection.identify(&token);
+        let (hub, connection) = (self.hub.clone(), self.connection.clone());
+        // Further messages of the client wait until the markets are there.
+        let work = async move {
+            let markets = connection.needed(&change);
+            if !hub.activate(markets).await {
+                return connection.close(reasons::STARTING);
+            }
+            let tickers = tickers(&hub, &connection, &change).await;
+            connection.carry_out(&change, &tickers);
+        };
+        ctx.wait(work.into_actor(self));
+    }
+}
+
+/// The tickers of now, for those who subscribe to them: what the hub has is as old as the last trade.
+async fn tickers(
+    hub: &Hub,
+    connection: &Connection,
+    change: &Change,
+) -> BTreeMap<MarketId, crate::actors::trading::market_data::Ticker> {
+    let mut tickers = BTreeMap::new();
+    if change.channels.contains(&Channel::Ticker) {
+        for id in connection.needed(change) {
+            if let Some(market) = hub.market(id)
+                && let Ok(Some(ticker)) = ticker(&market).await
+            {
+                tickers.insert(id, ticker);
+            }
+        }
+    }
+    tickers
+}
+
+impl Actor for Socket {
+    type Context = Context;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.add_stream(Pieces(self.connection.outbox.clone()));
+        ctx.run_interval(LOOK_EVERY, |socket, _| socket.connection.look());
+        ctx.run_interval(PING_EVERY, |socket, _| {
+            if socket.heard.elapsed() > SILENCE {
+                return socket.connection.close("silent");
+            }
+            socket.connection.outbox.ping();
+        });
+    }
+
+    fn stopped(&mut self, _: &mut Self::Context) {
+        self.connection.leave();
+    }
+}
+
+impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
+    fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
+        self.heard = Instant::now();
+        match message {
+            Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.allowance.take() => {
+                self.connection.close("too_many_messages");
+            }
+            Ok(ws::Message::Text(text)) => self.handle_text(&text, ctx),
+            Ok(ws::Message::Ping(content)) => ctx.pong(&content),
+            Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
+            Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
+                self.connection.outbox.optional(messages::error("Messages must be unfragmented text."));
+            }
+            Ok(ws::Message::Close(reason)) => {
+                ctx.close(reason);
+                ctx.stop();
+            }
+            Err(_) => ctx.stop(),
+        }
+    }
+}
+
+impl StreamHandler<Vec<Outgoing>> for Socket {
+    fn handle(&mut self, piece: Vec<Outgoing>, ctx: &mut Self::Context) {
+        for outgoing in piece {
+            match outgoing {
+                Outgoing::Text(text) => ctx.text(text),
+                Outgoing::Snapshot(market) => self.connection.resynchronise(market),
+                Outgoing::Ping => ctx.ping(b""),
+                Outgoing::Close(reason) => {
+                    ctx.close(Some(ws::CloseReason { code: ws::CloseCode::Policy, description: Some(reason) }));
+                    ctx.stop();
+                }
+            }
+        }
+    }
+
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
