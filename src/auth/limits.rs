@@ -34,12 +34,25 @@ pub enum Class {
     Feed,
     /// Messages of clients over feeds, by address.
     FeedMessages,
+    /// New links, by user.
+    Links,
+    /// New links without an account, by address.
+    LinksAnonymous,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 7] =
-        [Class::Public, Class::Private, Class::Fills, Class::Key, Class::SignIn, Class::Feed, Class::FeedMessages];
+    pub const ALL: [Class; 9] = [
+        Class::Public,
+        Class::Private,
+        Class::Fills,
+        Class::Key,
+        Class::SignIn,
+        Class::Feed,
+        Class::FeedMessages,
+        Class::Links,
+        Class::LinksAnonymous,
+    ];
 
     /// The name in settings.
     pub fn name(self) -> &'static str {
@@ -51,6 +64,8 @@ impl Class {
             Class::SignIn => "sign_in",
             Class::Feed => "feed",
             Class::FeedMessages => "feed_messages",
+            Class::Links => "links",
+            Class::LinksAnonymous => "links_anonymous",
         }
     }
 
@@ -63,13 +78,16 @@ impl Class {
             Class::SignIn => (2, 20),
             Class::Feed => (8, 20),
             Class::FeedMessages => (100, 200),
+            Class::Links => (5, 30),
+            Class::LinksAnonymous => (1, 3),
         };
         Limit { per_second, burst }
     }
 
     /// Whether it is counted by address, not by user.
     pub fn is_public(self) -> bool {
-        matches!(self, Class::Public | Class::SignIn | Class::Feed | Class::FeedMessages)
+        let own = [Class::Private, Class::Fills, Class::Key, Class::Links];
+        !own.contains(&self)
     }
 }
 

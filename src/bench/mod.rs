@@ -5,6 +5,7 @@ pub mod broadcast;
 pub mod chat;
 pub mod core;
 pub mod feed;
+pub mod links;
 pub mod log;
 pub mod promotion;
 pub mod recovery;

@@ -10,6 +10,7 @@ mod custody;
 mod database;
 mod file;
 mod gitbitex;
+mod links;
 mod log;
 mod redis;
 pub mod supervision;
@@ -21,6 +22,7 @@ pub use custody::CustodyConfig;
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
 pub use gitbitex::GitbitexConfig;
+pub use links::LinksConfig;
 pub use log::{Durability, Engine, LogConfig};
 pub use redis::{RedisConfig, RedisUrl};
 pub use venue::{currencies, markets};
@@ -76,6 +78,9 @@ pub struct ServeConfig {
     /// Chat.
     #[command(flatten)]
     pub chat: chat::ChatConfig,
+    /// Short links.
+    #[command(flatten)]
+    pub links: LinksConfig,
     /// Seconds between two checkpoints, if anything has changed.
     #[arg(long, env = "AGORA_CHECKPOINT_EVERY_S", value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every_s: u64,

@@ -6,9 +6,10 @@
 //! is completed before it is routed.
 
 use super::gitbitex::page::{self, Page};
+use super::links::visit;
 use super::{AppState, configure, ops, session};
 use crate::config::ServeConfig;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, Url};
 use actix_web::http::Uri;
 use actix_web::http::header::UPGRADE;
@@ -124,7 +125,10 @@ async fn arrive(
     api: Option<SocketAddr>,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
+    if let Some(answer) = request.app_data::<web::Data<AppState>>().and_then(|state| visit::at_once(&request, state)) {
+        return Ok(request.into_response(answer).map_into_right_body());
+    }
     let on_api = api.is_some_and(|address| request.app_config().local_addr() == address);
     if let Some(path) = routed_path(request.path(), on_api, request.headers().contains_key(UPGRADE)) {
         let uri = request.uri().clone();
@@ -134,7 +138,7 @@ async fn arrive(
             request.head_mut().uri = uri;
         }
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 /// The path under which a request is looked for, if it is another one than was sent.

@@ -15,7 +15,13 @@ pub struct Feed {
 
 impl Feed {
     pub fn connect(address: SocketAddr) -> Feed {
-        Feed::open(address, "/v1/feed", "Host: agora\r\n").unwrap_or_else(|refusal| panic!("{refusal}"))
+        Feed::connect_to(address, "/v1/feed", "")
+    }
+
+    /// Another socket, with further header lines.
+    pub fn connect_to(address: SocketAddr, path: &str, headers: &str) -> Feed {
+        let headers = format!("Host: agora\r\n{headers}");
+        Feed::open(address, path, &headers).unwrap_or_else(|refusal| panic!("{refusal}"))
     }
 
     /// A WebSocket at this target, opened with these headers.

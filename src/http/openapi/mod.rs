@@ -5,6 +5,7 @@
 //! what it answers stands in `operations`, the shapes in `schemas`. The GitBitEx dialect is left out on purpose: its
 //! shapes are those of its front end, and `docs/gitbitex.md` says them.
 
+mod link_operations;
 mod operations;
 mod schemas;
 
@@ -80,12 +81,13 @@ pub fn build() -> Value {
 
 /// Health, metrics and pages are for operators and people, and the GitBitEx dialect has a document of its own.
 fn is_of_the_api(rule: &Rule) -> bool {
-    !["/health", "/metrics", "/docs", "/api/", "/ws"].iter().any(|outside| rule.pattern.starts_with(outside))
+    !["/health", "/metrics", "/docs", "/api/", "/ws", "/s/", "/{slug}"].iter().any(|outside| rule.pattern.starts_with(outside))
+        && rule.pattern != "/"
 }
 
 /// Every route that something is said about.
 fn described() -> impl Iterator<Item = &'static Operation> {
-    OPERATIONS.iter().chain(PEOPLE)
+    OPERATIONS.iter().chain(PEOPLE).chain(link_operations::OPERATIONS)
 }
 
 /// The section of a route, as people look for it, and what it is about.
@@ -101,6 +103,7 @@ const SECTIONS: &[(&str, &str, &[&str])] = &[
     ("profiles", "Who one is to the dialect.", &["profiles", "users"]),
     ("sign-in and keys", "Sessions, second factors, API keys.", &["auth", "photos"]),
     ("chat", "Rooms, friends, messages.", &["chat"]),
+    ("links", "Short links, their clicks and reports.", &["links"]),
     ("notifications", "Being told of what happens.", &["notifications", "notice", "line"]),
     ("administration", "For roles above that of a user.", &["admin"]),
 ];
@@ -157,6 +160,7 @@ fn reference(name: &str) -> Value {
 fn security(access: Access) -> Value {
     match access {
         Access::Public => json!([]),
+        Access::Maybe(_) => json!([{}, {"session": []}, {"key": []}]),
         Access::Caller | Access::Own(_) => json!([{"session": []}, {"key": []}]),
         Access::Session | Access::Role(_) => json!([{"session": []}]),
     }
@@ -251,7 +255,8 @@ mod tests {
         for rule in TABLE.iter().filter(|rule| is_of_the_api(rule)) {
             let pattern = rule.pattern.replace(":.*", "");
             let times = described().filter(|one| one.method == rule.method && one.pattern == pattern).count();
-            let ours = ["markets", "orders", "money", "feed", "profiles"].contains(&section(rule.pattern));
+            let ours = ["markets", "orders", "money", "feed", "profiles", "links"].contains(&section(rule.pattern))
+                || rule.pattern.starts_with("/admin/links");
             assert!(times == 1 || (times == 0 && !ours), "{} {pattern} is described {times} times", rule.method);
         }
     }

@@ -27,6 +27,7 @@ fn field(kind: &str) -> Value {
         "object" => plain("object"),
         "array" => json!({"type": "array"}),
         "any" => json!({}),
+        "strings" => json!({"type": "array", "items": {"type": "string"}}),
         words if words.contains('|') => json!({"type": "string", "enum": words.split('|').collect::<Vec<_>>()}),
         reference => json!({"$ref": format!("#/components/schemas/{reference}")}),
     }
@@ -444,7 +445,8 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
         ("Setting", &["*value any", "version int"]),
     ];
     if let Value::Object(all) = &mut schemas {
-        all.extend(tables.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))));
+        let tables = tables.iter().chain(super::link_operations::SCHEMAS);
+        all.extend(tables.map(|(name, fields)| ((*name).to_owned(), object(fields))));
     }
     schemas
 }
