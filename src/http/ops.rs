@@ -50,6 +50,7 @@ pub struct Metrics {
     compared: IntGauge,
     different: IntGauge,
     redis: IntGauge,
+    chat_rooms: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -96,6 +97,7 @@ impl Metrics {
             compared: gauge("agora_state_hashes_compared_total", "state hashes compared with those of other nodes")?,
             different: gauge("agora_state_hashes_different_total", "state hashes that differed: a bug or damage")?,
             redis: gauge("agora_redis_up", "whether Redis answers; 0 also where there is none")?,
+            chat_rooms: gauge("agora_chat_rooms_active", "chat rooms in memory")?,
             promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
             comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
             divergences: gauge("agora_twin_divergences_total", "times that primary and twin differed")?,
@@ -141,6 +143,7 @@ impl Metrics {
             self.different.set(number(picture.hashes_different));
         }
         self.redis.set(i64::from(state.redis.as_ref().is_some_and(|redis| redis.is_up())));
+        self.chat_rooms.set(number(state.chat.room_stats().active as u64));
         let twins = state.trading.twins();
         self.promotions.set(load(&twins.promotions));
         self.comparisons.set(load(&twins.comparisons));
