@@ -243,10 +243,14 @@ pub fn free_address() -> String {
 /// Rooms with all of these people in them.
 pub fn rooms_with(users: &mut [User], count: usize) -> Vec<String> {
     let (first, others) = users.split_first_mut().unwrap();
-    let rooms: Vec<String> = (0..count).map(|n| first.room("public", &format!("Room {n}"))).collect();
+    let make = |n| {
+        let room = first.patiently("POST", "/rooms", json!({"kind": "public", "name": format!("Room {n}")}));
+        room["id"].as_str().unwrap().to_owned()
+    };
+    let rooms: Vec<String> = (0..count).map(make).collect();
     for user in others {
         for room in &rooms {
-            user.ok("POST", &format!("/rooms/{room}/join"), Value::Null);
+            user.patiently("POST", &format!("/rooms/{room}/join"), Value::Null);
         }
     }
     rooms

@@ -69,28 +69,12 @@ impl Nodes {
     }
 }
 
-/// Asks again while the answer is that it may work later: nodes that start, or take over.
-fn patiently(user: &mut User, method: &str, path: &str, body: &Value) -> Value {
-    let begun = Instant::now();
-    loop {
-        let (status, answer) = user.call(method, path, body.clone());
-        if status != 503 {
-            assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
-            return answer;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{method} {path}: {answer}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 #[test]
 fn two_nodes_a_broker_that_restarts_and_a_crash_lose_and_double_nothing() {
     let mut all = Nodes::start();
     let active = all.active();
     // Half of them sign up where commands are admitted, half where they are forwarded.
     let mut users: Vec<User> = (0..6).map(|n| User::new(all.node((active + n) % 2), &format!("user{n}x"))).collect();
-    let warm = json!({"kind": "public", "name": "Warm"});
-    patiently(&mut users[1], "POST", "/rooms", &warm);
     let rooms = rooms_with(&mut users, 3);
     let bases = all.addresses.each_ref().map(|address| format!("http://{address}"));
     let clients = block_on(async {
@@ -125,11 +109,12 @@ fn people_on_different_nodes_see_and_hear_each_other() {
     let mut ada = User::new(all.node(active), "ada");
     let mut bob = User::new(all.node(1 - active), "bob");
     // Asked at one node, accepted at the other; whoever is answered finds it done where they are.
-    patiently(&mut ada, "POST", "/friends", &json!({"user": bob.id, "step": "ask"}));
-    let accepted = patiently(&mut bob, "POST", "/friends", &json!({"user": ada.id, "step": "accept"}));
+    ada.patiently("POST", "/friends", json!({"user": bob.id, "step": "ask"}));
+    let accepted = bob.patiently("POST", "/friends", json!({"user": ada.id, "step": "accept"}));
     assert_eq!(accepted["status"], "friends");
     let direct = accepted["room"].as_str().unwrap().to_owned();
-    let room = bob.room("public", "Bridge");
+    let room = bob.patiently("POST", "/rooms", json!({"kind": "public", "name": "Bridge"}))["id"].clone();
+    let room = room.as_str().unwrap().to_owned();
     assert_eq!(bob.ok("GET", "/rooms", Value::Null).as_array().unwrap().len(), 2);
     block_on(async {
         let mut a = ada.socket();

@@ -3,7 +3,7 @@
 use crate::server::{Client, Server};
 use agora::chat_client::ChatClient;
 use serde_json::{Value, json};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -44,6 +44,20 @@ impl User {
         let (status, answer) = self.call(method, path, body);
         assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
         answer
+    }
+
+    /// The same, again and again while nodes start or take over.
+    pub fn patiently(&mut self, method: &str, path: &str, body: Value) -> Value {
+        let begun = Instant::now();
+        loop {
+            let (status, answer) = self.call(method, path, body.clone());
+            if status != 503 {
+                assert!((200..300).contains(&status), "{method} {path}: {status} {answer}");
+                return answer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "{method} {path}: {answer}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// A call that must fail with this code.

@@ -139,7 +139,7 @@ fn read<T>(database: &Database, query: impl FnOnce(&mut Connection) -> QueryResu
 pub fn random_histories_are_found_as_they_were(database: &Database) {
     let seed = std::env::var("AGORA_TEST_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(11);
     println!("AGORA_TEST_SEED={seed}");
-    let mut rng = Rng(seed * 0x9e37_79b9_7f4a_7c15 | 1);
+    let mut rng = Rng(u64::wrapping_mul(seed, 0x9e37_79b9_7f4a_7c15) | 1);
     let all = [1u64 << 30, (1 << 30) + 1, 1 << 40].map(RoomId::made);
     let (mut log, mut model) = (Log::new(), Model::default());
     let mut projection = Projection::open(database.clone()).unwrap();

@@ -279,12 +279,13 @@ impl Presence {
         }
         // Whoever is in their grace here is still said to be there.
         let graced = |who: &AccountId| self.people.get(who).is_some_and(|person| person.gone.is_some());
-        let ready: Vec<AccountId> = self.news.iter().filter(|who| !graced(who)).take(PEOPLE_AT_ONCE).copied().collect();
+        let ready: BTreeSet<AccountId> =
+            self.news.iter().filter(|who| !graced(who)).take(PEOPLE_AT_ONCE).copied().collect();
         let alive = self.letters.1.is_some_and(|at| at.elapsed() < ALIVE_EVERY);
         if ready.is_empty() && alive {
             return;
         }
-        ready.iter().for_each(|who| drop(self.news.remove(who)));
+        self.news.retain(|who| !ready.contains(who));
         let told = |who: AccountId| (who, self.people.get(&who).and_then(Person::told));
         self.write_letter(false, ready.into_iter().map(told).collect());
     }
