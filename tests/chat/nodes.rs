@@ -77,7 +77,7 @@ fn two_nodes_a_broker_that_restarts_and_a_crash_lose_and_double_nothing() {
     let mut users: Vec<User> = (0..6).map(|n| User::new(all.node((active + n) % 2), &format!("user{n}x"))).collect();
     let rooms = rooms_with(&mut users, 3);
     let bases = all.addresses.each_ref().map(|address| format!("http://{address}"));
-    let clients = block_on(async {
+    let (all, clients) = block_on(async {
         let clients = begin(&users, 4, &bases, &rooms);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let disturbed = tokio::task::spawn_blocking(move || {
@@ -91,12 +91,12 @@ fn two_nodes_a_broker_that_restarts_and_a_crash_lose_and_double_nothing() {
             all.start_node(active);
             all
         });
-        all = disturbed.await.unwrap();
+        let all = disturbed.await.unwrap();
         let mut done = Vec::new();
         for client in clients {
             done.push(client.await.unwrap());
         }
-        done
+        (all, done)
     });
     let mut readers = [all.at(0, &users[0]), all.at(1, &users[0])];
     check(&mut readers, &rooms, clients);
@@ -119,9 +119,10 @@ fn people_on_different_nodes_see_and_hear_each_other() {
     block_on(async {
         let mut a = ada.socket();
         a.connect().await.unwrap();
+        let id = bob.id.clone();
         let status = async |a: &mut agora::chat_client::ChatClient, expected: &str| loop {
             let event = next_of(a, "presence").await;
-            let of_bob = event["people"].as_array().unwrap().iter().find(|one| one["user"] == bob.id.as_str());
+            let of_bob = event["people"].as_array().unwrap().iter().find(|one| one["user"] == id.as_str());
             if let Some(found) = of_bob.filter(|one| one["status"] == expected) {
                 return found.clone();
             }
@@ -144,9 +145,9 @@ fn people_on_different_nodes_see_and_hear_each_other() {
         // Words, signs of typing and read markers cross.
         b.request(json!({"type": "typing", "room": direct})).await;
         assert_eq!(next_of(&mut a, "typing").await["user"], json!(bob.id));
-        let id = b.send_text(&direct, "hello from over there").await;
+        let sent = b.send_text(&direct, "hello from over there").await;
         let ack = next_of(&mut b, "ack").await;
-        assert_eq!((&ack["client_id"], &ack["sequence"]), (&json!(id), &json!(1)));
+        assert_eq!((&ack["client_id"], &ack["sequence"]), (&json!(sent), &json!(1)));
         let heard = next_of(&mut a, "message").await;
         assert_eq!(heard["message"]["text"], "hello from over there");
         a.ask(json!({"type": "read", "room": direct, "message": 1})).await.unwrap();
