@@ -122,11 +122,12 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let (log, trade) = (meter.clone(), trading.clone());
     let bridged = bridge::Parts { reader: read, database: database.clone(), snapshots: kept, log, trading: trade };
     bridge::start(settings, &root, bridged).await?;
-    if let Some(cluster) = cluster {
-        cluster.start(&root, &trading).await?;
-    }
     start_projector(&root, parts, follower, &trading, &meter).await?;
-    let chat = chat::start(&root, chat_foundation, &trading, &settings.chat, &data, &meter).await?;
+    let gossip = cluster.as_ref().map(Cluster::gossip);
+    let chat = chat::start(&root, chat_foundation, &trading, &settings.chat, &data, &meter, gossip).await?;
+    if let Some(cluster) = cluster {
+        cluster.start(&root, &trading, &chat).await?;
+    }
     http::chat::images::tidy(chat.clone());
 
     let accounts = {

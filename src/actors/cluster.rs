@@ -10,9 +10,13 @@
 //! left this node and was not answered has an unknown outcome.
 
 mod converse;
+mod gossip;
 mod lead;
 pub mod peers;
 
+pub use gossip::Gossip;
+
+use super::chat::Chat;
 use super::event_log::LogMeter;
 use super::role::Role;
 use super::supervision::{ChildSpec, Failure, Lifeline};
@@ -42,6 +46,8 @@ struct Parts {
     engine: Arc<dyn LogEngine + Sync>,
     peers: Peers,
     calls: Arc<Mutex<mpsc::Receiver<Call>>>,
+    gossip: Gossip,
+    hints: Arc<Mutex<mpsc::Receiver<Vec<u8>>>>,
 }
 
 impl Parts {
@@ -69,6 +75,7 @@ impl Cluster {
     ) -> anyhow::Result<Option<Cluster>> {
         let Some(uri) = settings.log.broker()? else { return Ok(None) };
         let (forwarder, calls) = Forwarder::new(CALLS);
+        let (gossip, hints) = Gossip::new();
         let parts = Parts {
             uri: uri.clone(),
             prefix: settings.log.rabbitmq_prefix.clone(),
@@ -79,6 +86,8 @@ impl Cluster {
             engine: Arc::clone(engine),
             peers: Peers::new(role.clone()),
             calls: Arc::new(Mutex::new(calls)),
+            gossip,
+            hints: Arc::new(Mutex::new(hints)),
         };
         Ok(Some(Cluster { parts, forwarder }))
     }
@@ -86,6 +95,11 @@ impl Cluster {
     /// The way to the active node.
     pub fn forwarder(&self) -> Forwarder {
         self.forwarder.clone()
+    }
+
+    /// The way to all nodes for hints.
+    pub fn gossip(&self) -> Gossip {
+        self.parts.gossip.clone()
     }
 
     /// What is known of the nodes.
@@ -97,10 +111,10 @@ impl Cluster {
     ///
     /// # Errors
     /// [`Failure`] when the actor cannot be started.
-    pub async fn start(self, root: &Supervisor, trading: &Trading) -> Result<(), Failure> {
-        let (parts, trading) = (self.parts, trading.clone());
+    pub async fn start(self, root: &Supervisor, trading: &Trading, chat: &Chat) -> Result<(), Failure> {
+        let (parts, trading, chat) = (self.parts, trading.clone(), chat.clone());
         let spec = ChildSpec::new("cluster", Arbiter::new().handle(), move |_: Lifeline| {
-            Ok(ClusterActor { parts: parts.clone(), trading: trading.clone() })
+            Ok(ClusterActor { parts: parts.clone(), trading: trading.clone(), chat: chat.clone() })
         });
         root.start(spec).await.map(drop)
     }
@@ -110,6 +124,7 @@ impl Cluster {
 struct ClusterActor {
     parts: Parts,
     trading: Trading,
+    chat: Chat,
 }
 
 impl Actor for ClusterActor {
@@ -119,6 +134,6 @@ impl Actor for ClusterActor {
         if self.parts.takes_over {
             ctx.spawn(lead::run(self.parts.clone(), self.trading.clone()).into_actor(self));
         }
-        ctx.spawn(converse::run(self.parts.clone(), self.trading.clone()).into_actor(self));
+        ctx.spawn(converse::run(self.parts.clone(), self.trading.clone(), self.chat.clone()).into_actor(self));
     }
 }

@@ -56,6 +56,7 @@ pub struct Metrics {
     link_clicks_dropped: IntGauge,
     links_cached: IntGauge,
     links_cached_bytes: IntGauge,
+    chat_rooms: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -109,6 +110,7 @@ impl Metrics {
             link_clicks_dropped: gauge("agora_link_clicks_dropped_total", "clicks that could not be counted")?,
             links_cached: gauge("agora_links_cached", "links in memory")?,
             links_cached_bytes: gauge("agora_links_cached_bytes", "bytes of links in memory")?,
+            chat_rooms: gauge("agora_chat_rooms_active", "chat rooms in memory")?,
             promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
             comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
             divergences: gauge("agora_twin_divergences_total", "times that primary and twin differed")?,
@@ -163,6 +165,7 @@ impl Metrics {
         let (links, bytes) = state.links.cached();
         self.links_cached.set(number(links as u64));
         self.links_cached_bytes.set(number(bytes));
+        self.chat_rooms.set(number(state.chat.room_stats().active as u64));
         let twins = state.trading.twins();
         self.promotions.set(load(&twins.promotions));
         self.comparisons.set(load(&twins.comparisons));

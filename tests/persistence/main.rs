@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 mod accounts_tables;
+mod chat;
 mod projections;
 #[path = "../servers/mod.rs"]
 mod servers;
@@ -40,6 +41,8 @@ fn both_databases_do_the_same() {
     on_each(&server, "entries", projections::entries_and_transfers_are_paged_both_ways);
     on_each(&server, "rows", projections::every_row_is_written_once);
     on_each(&server, "snapshots", projections::the_newest_snapshots_are_kept);
+    on_each(&server, "chat", chat::random_histories_are_found_as_they_were);
+    on_each(&server, "neighbours", chat::people_know_those_they_share_a_room_with);
     nodes_migrate_one_after_the_other(&server);
 }
 

@@ -4,12 +4,12 @@ use crate::domain::chat::{Message, MessageSequence, Role, RoomId, RoomKind};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::chat::friends::Friendship;
-use actix::prelude::*;
 use bytestring::ByteString;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 
 /// A room as its members see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Public, private or direct.
     pub kind: RoomKind,
@@ -106,8 +106,3 @@ impl Delivered {
         Arc::new(Delivered { room: None, by: None, event, text: OnceLock::new() })
     }
 }
-
-/// Hands a session an event.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Deliver(pub Arc<Delivered>);

@@ -1,18 +1,21 @@
-//! What the venue has to say in the rooms of its markets: makes the rooms, tells of listings and big
-//! trades.
+//! What the venue has to say in the rooms of its markets: makes the rooms, tells of listings, of halts and other
+//! changes of which orders are taken, and of big trades.
 //!
-//! Every message has a client id made from what it tells of, so that a restart or a second node
+//! All nodes say the same. Every message has a client id made from what it tells of, so that a restart or a second node
 //! repeats nothing.
 
 use super::{Chat, Refused};
 use crate::actors::trading::market_data::{Subscribe, Update, Updated};
+use crate::actors::trading::twin::Fault;
 use crate::actors::trading::{Market, Trading};
 use crate::domain::chat::{ChatReject, ClientMessageId, Command, RoomId, RoomKind};
-use crate::domain::event::Fill;
+use crate::domain::event::{Event, Fill};
 use crate::domain::ids::{AccountId, MarketId};
+use crate::domain::market::MarketState;
 use crate::domain::money::Amount;
 use actix::prelude::*;
 use futures_util::future::join_all;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -21,6 +24,10 @@ use tokio::sync::watch;
 const AGAIN: Duration = Duration::from_millis(250);
 /// How often it is tried.
 const ATTEMPTS: u32 = 240;
+/// How often it is looked whether a fault has stopped a market.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Messages under way at once; beyond, the venue keeps silent.
+const AT_ONCE: usize = 256;
 
 /// What the actor works with.
 #[derive(Clone)]
@@ -38,6 +45,12 @@ pub struct Parts {
 /// The actor. See the module's documentation.
 pub struct Herald {
     parts: Parts,
+    /// Messages under way.
+    saying: usize,
+    /// Why each market is halted, as was said last.
+    faults: HashMap<MarketId, Fault>,
+    /// Which orders each market takes, as was said last.
+    states: HashMap<MarketId, MarketState>,
 }
 
 /// Something to be said in the room of a market. A repeat with the same key is harmless.
@@ -55,7 +68,8 @@ pub struct Announce {
 impl Herald {
     /// A herald that makes the rooms when it starts.
     pub fn new(parts: Parts) -> Herald {
-        Herald { parts }
+        let states = parts.trading.markets().iter().map(|market| (market.id, market.config.state)).collect();
+        Herald { parts, saying: 0, faults: HashMap::new(), states }
     }
 
     fn subscribe(&self, market: &Arc<Market>, ctx: &mut Context<Self>) {
@@ -68,10 +82,52 @@ impl Herald {
         }));
     }
 
-    fn say(&self, market: MarketId, key: &str, text: String, ctx: &mut Context<Self>) {
+    fn say(&mut self, market: MarketId, key: &str, text: String, ctx: &mut Context<Self>) {
+        if self.saying >= AT_ONCE {
+            return tracing::warn!(market = market.0, key, "the venue has too much to say; this is left out");
+        }
+        self.saying += 1;
         let (chat, message) = (self.parts.chat.clone(), message(market, key, text));
         let work = async move { insist(&chat, RoomId::market(market), message).await };
-        ctx.spawn(work.into_actor(self));
+        ctx.spawn(work.into_actor(self).map(|(), herald, _| herald.saying -= 1));
+    }
+
+    /// Tells of markets that one of their entries has stopped, and that go on again.
+    fn look_for_faults(&mut self, ctx: &mut Context<Self>) {
+        for market in self.parts.trading.clone().markets() {
+            let (before, now, symbol) = (self.faults.get(&market.id).cloned(), market.fault(), &market.config.symbol);
+            if before == now {
+                continue;
+            }
+            if let Some(fault) = &now {
+                let text = format!("{symbol} is halted because of a fault. Open orders stay as they are.");
+                self.say(market.id, &format!("fault {} {}", fault.entry.0, fault.reason), text, ctx);
+                self.faults.insert(market.id, fault.clone());
+            } else if let Some(fault) = self.faults.remove(&market.id) {
+                let text = format!("{symbol} goes on.");
+                self.say(market.id, &format!("over {} {}", fault.entry.0, fault.reason), text, ctx);
+            }
+        }
+    }
+
+    /// Tells which orders a market takes, when that has changed.
+    fn tell_states(&mut self, update: &Update, ctx: &mut Context<Self>) {
+        let outcomes = &update.outcomes;
+        for (index, event) in outcomes.events.iter().enumerate() {
+            let Event::Configured(config) = event else { continue };
+            if self.states.insert(update.market, config.state) == Some(config.state) {
+                continue;
+            }
+            let what = match config.state {
+                MarketState::Online => "takes all orders",
+                MarketState::PostOnly => "takes only orders that add to the book",
+                MarketState::LimitOnly => "takes no market orders",
+                MarketState::CancelOnly => "takes no new orders; open ones can be canceled",
+                MarketState::Halted => "is halted",
+            };
+            let key = format!("state {} {index}", outcomes.first.0);
+            self.say(update.market, &key, format!("{} {what}.", config.symbol), ctx);
+        }
     }
 
     fn is_big(&self, market: &Market, fill: &Fill) -> bool {
@@ -79,9 +135,11 @@ impl Herald {
         self.parts.big_trade > 0 && fill.quote >= Amount(i128::from(self.parts.big_trade) * one)
     }
 
-    fn tell_big_trades(&self, update: &Update, ctx: &mut Context<Self>) {
-        let Some(market) = self.parts.trading.market_by_id(update.market) else { return };
-        for (_, fill) in update.fills.iter().filter(|(_, fill)| self.is_big(market, fill)) {
+    fn tell_big_trades(&mut self, update: &Update, ctx: &mut Context<Self>) {
+        let Some(market) = self.parts.trading.market_by_id(update.market).cloned() else { return };
+        let big: Vec<&Fill> =
+            update.fills.iter().map(|(_, fill)| fill).filter(|fill| self.is_big(&market, fill)).collect();
+        for fill in big {
             let units = fill.quote.0 / 10i128.pow(u32::from(market.quote.decimals));
             let text = format!("A trade worth {units} {} in {}.", market.quote.code, market.config.symbol);
             self.say(market.id, &format!("trade {}", fill.trade.0), text, ctx);
@@ -145,11 +203,10 @@ impl Actor for Herald {
             made.send_replace(true);
         };
         ctx.spawn(work.into_actor(self));
-        if self.parts.big_trade > 0 {
-            for market in self.parts.trading.markets() {
-                self.subscribe(market, ctx);
-            }
+        for market in self.parts.trading.markets() {
+            self.subscribe(market, ctx);
         }
+        ctx.run_interval(LOOK_EVERY, |herald, ctx| herald.look_for_faults(ctx));
     }
 }
 
@@ -166,7 +223,10 @@ impl Handler<Updated> for Herald {
 
     fn handle(&mut self, updated: Updated, ctx: &mut Self::Context) {
         match updated {
-            Updated::Changes(update) => self.tell_big_trades(&update, ctx),
+            Updated::Changes(update) => {
+                self.tell_states(&update, ctx);
+                self.tell_big_trades(&update, ctx);
+            }
             Updated::Lost(id) => {
                 if let Some(market) = self.parts.trading.market_by_id(id) {
                     self.subscribe(market, ctx);

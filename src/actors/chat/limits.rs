@@ -1,8 +1,8 @@
 //! What a message may contain and how fast people may write, by configuration. Rules of the rooms
 //! themselves are in `domain::chat`.
 
-use super::Refused;
 use super::memory::Pace;
+use super::{Filter, Refused};
 use crate::domain::chat::{ChatReject, Command, MAX_TEXT};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
@@ -86,12 +86,12 @@ impl Limits {
         let text = text.to_lowercase();
         let mut words = text.split(|c: char| !c.is_alphanumeric());
         if words.any(|word| self.blocked_words.iter().any(|blocked| blocked == word)) {
-            return Err(Refused::Filtered("a word in the message is not allowed"));
+            return Err(Refused::Filtered(Filter::Word));
         }
         if let Links::Only(hosts) = &self.links
             && !links(&text).all(|host| hosts.iter().any(|allowed| is_below(host, allowed)))
         {
-            return Err(Refused::Filtered("a link in the message is not allowed"));
+            return Err(Refused::Filtered(Filter::Link));
         }
         Ok(())
     }

@@ -18,26 +18,29 @@ pub mod limits;
 mod memory;
 pub mod presence;
 pub mod projector;
+pub mod remote;
 pub mod room;
 mod shard;
 mod start;
 pub mod store;
 
-pub use audience::{Audience, Session};
+pub use audience::{Audience, Crowd, Session};
 pub use limits::Limits;
 pub use start::{Foundation, follow, start};
 pub use store::{Away, Store};
 
 use super::directory::{Directory, DirectoryError, DirectoryStats};
 use super::supervision::{Handle, Unreachable};
+use super::trading::Trading;
 use super::trading::market_data::wall_clock;
-use crate::domain::chat::{ChatReject, Command, Effect, Message, RoomId};
+use crate::domain::chat::{ChatReject, Command, MessageSequence, RoomId};
 use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
 use crate::persistence::objects::Objects;
 use events::{Delivered, Event, Summary};
-use presence::Presence;
+use presence::{Presence, Types};
 use room::{Execute, Look, RoomActor, View};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -73,27 +76,45 @@ impl Gate {
 }
 
 /// What was done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Done {
-    /// The outcome.
-    pub effect: Effect,
     /// When.
     pub at: Timestamp,
-    /// The message that was written or that it is about, as it is now.
-    pub message: Option<Arc<Message>>,
-    /// The room after it.
-    pub summary: Summary,
+    /// What the caller needs of it.
+    pub outcome: Outcome,
+}
+
+/// What a caller needs of what was done.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Outcome {
+    /// A message stands under this number.
+    Written(MessageSequence),
+    /// A report has this number.
+    Reported(u64),
+    /// The room is this now.
+    Room(Box<Summary>),
+}
+
+/// Which filter a text did not pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
+pub enum Filter {
+    /// That of words.
+    #[error("a word in the message is not allowed")]
+    Word,
+    /// That of links.
+    #[error("a link in the message is not allowed")]
+    Link,
 }
 
 /// Why it was not done.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
 pub enum Refused {
     /// A rule says no; nothing has changed.
     #[error(transparent)]
     Reject(#[from] ChatReject),
     /// The content is not allowed here; nothing has changed.
     #[error("{0}")]
-    Filtered(&'static str),
+    Filtered(Filter),
     /// Too many rooms; nothing has changed.
     #[error("you have too many rooms")]
     TooManyRooms,
@@ -159,9 +180,17 @@ impl From<DirectoryError> for Refused {
     }
 }
 
+/// Where a room answers.
+type Answer = oneshot::Receiver<Result<Done, Refused>>;
+
 /// A command on its way.
 #[derive(Debug)]
-pub struct Posted(oneshot::Receiver<Result<Done, Refused>>);
+pub enum Posted {
+    /// To its room, here.
+    Here(Answer),
+    /// To the node that admits commands.
+    Elsewhere(remote::Sent),
+}
 
 impl Posted {
     /// Its outcome, once it is committed and applied.
@@ -169,7 +198,11 @@ impl Posted {
     /// # Errors
     /// [`Refused`].
     pub async fn outcome(self) -> Result<Done, Refused> {
-        match tokio::time::timeout(PATIENCE, self.0).await {
+        let answer = match self {
+            Posted::Here(answer) => answer,
+            Posted::Elsewhere(sent) => return sent.outcome().await,
+        };
+        match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(outcome)) => outcome,
             // The room died before it answered, or the log takes too long: it may have happened.
             Ok(Err(_)) | Err(_) => Err(Refused::OutcomeUnknown),
@@ -186,6 +219,7 @@ pub struct Chat {
     store: Store,
     limits: Arc<Limits>,
     objects: Objects,
+    trading: Trading,
 }
 
 impl Chat {
@@ -195,8 +229,15 @@ impl Chat {
     /// [`Refused`]; after [`Refused::OutcomeUnknown`] a retry is safe, a message's with the same
     /// client id.
     pub async fn execute(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Done, Refused> {
+        match self.trading.elsewhere() {
+            Some(_) => self.post(by, warden, room, command)?.outcome().await,
+            None => self.execute_here(by, warden, room, command).await,
+        }
+    }
+
+    async fn execute_here(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Done, Refused> {
         self.check_counts(by, &command).await?;
-        self.post(by, warden, room, command)?.outcome().await
+        Posted::Here(self.post_here(by, warden, room, command)?).outcome().await
     }
 
     /// Queues a command now and gives its outcome later: what one caller posts is admitted in that
@@ -205,6 +246,14 @@ impl Chat {
     /// # Errors
     /// [`Refused`] when it was not queued.
     pub fn post(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Posted, Refused> {
+        // Filters and paces are the active node's: there they hold however many nodes a user writes through.
+        match self.trading.elsewhere() {
+            Some(forward) => remote::send(forward, &self.store, by, warden, room, command).map(Posted::Elsewhere),
+            None => self.post_here(by, warden, room, command).map(Posted::Here),
+        }
+    }
+
+    fn post_here(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Answer, Refused> {
         if by != AccountId::HOUSE {
             self.limits.check(&command)?;
             if matches!(command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. }) {
@@ -213,7 +262,7 @@ impl Chat {
         }
         let (reply, outcome) = oneshot::channel();
         self.rooms.try_send(&room, Execute { by, warden, command, reply })?;
-        Ok(Posted(outcome))
+        Ok(outcome)
     }
 
     /// Whether somebody may have one more room. Counted from the rows, so that two requests at once
@@ -239,15 +288,14 @@ impl Chat {
         tokio::time::timeout(PATIENCE, look).await.map_err(|_| Refused::Overloaded)?.map_err(Refused::from)
     }
 
-    /// Tells the others in a room that somebody types. Nothing is stored; false when the session does
-    /// not hear of the room itself.
-    pub fn typing(&self, session: &Session, room: RoomId) -> bool {
-        let Some(size) = self.audience.size_for(room, session.id) else { return false };
-        if size <= TYPING_AUDIENCE {
+    /// Tells the others in a room that somebody types. Nothing is stored; the session must hear of the room itself.
+    pub fn typing(&self, session: &Session, room: RoomId) {
+        if self.audience.size(room) <= TYPING_AUDIENCE {
             let event = Delivered::of(room, Some(session.account), Event::Typing(session.account));
             self.audience.tell(room, &event, Some(session.id));
+            // Those on other nodes see it if it gets through.
+            let _ = self.presence.try_send(Types(room, session.account));
         }
-        true
     }
 
     /// Who hears what.

@@ -1,20 +1,27 @@
-//! Who is there: by person, over all of that person's devices.
+//! Who is there: by person, over all of that person's devices on all nodes.
 //!
-//! Changes are gathered for a moment and told in one message per watcher, so a storm of connections
-//! costs a bounded amount of work at a time and never slows a message. Nobody is said to be gone
-//! before a short grace, since most who go are back at once.
+//! Changes are gathered for a moment and told in one message per watcher and one letter to the other nodes, so a storm
+//! of connections costs a bounded amount of work at a time and never slows a message. Nobody is said to be gone before
+//! a short grace, since most who go are back at once.
 
+mod elsewhere;
+
+use super::Audience;
 use super::audience::Session;
 use super::events::{Delivered, Event, Status};
 use super::store::Store;
+use crate::actors::cluster::Gossip;
 use crate::actors::trading::market_data::wall_clock;
+use crate::domain::chat::RoomId;
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::chat::people::{self, VisibleTo};
 use actix::prelude::*;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use elsewhere::{ALIVE_EVERY, Letter, Nodes, PEOPLE_AT_ONCE, Told, Word};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::broadcast::error::RecvError;
 
 /// Changes are gathered for this long.
 const GATHER: Duration = Duration::from_millis(400);
@@ -57,55 +64,132 @@ pub struct Watch(pub Arc<Session>, pub AccountId, pub bool);
 #[rtype(result = "()")]
 pub struct SetVisible(pub AccountId, pub VisibleTo);
 
-/// Asks who of these people is there. `friends` says whether the asker is a friend of theirs.
+/// Somebody who is connected here types in a room; those who are connected elsewhere shall see it too.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Types(pub RoomId, pub AccountId);
+
+/// Asks who of these people is there.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(AccountId, Status)>")]
 pub struct Ask {
-    /// Of whom, and whether they are friends of the asker.
-    pub people: Vec<(AccountId, bool)>,
+    /// Of whom, and how each of them knows the asker.
+    pub people: Vec<(AccountId, Known)>,
 }
 
-struct Person {
-    /// Devices, and whether each is away.
-    devices: HashMap<u64, bool>,
-    visible_to: VisibleTo,
-    /// When the last device went.
-    gone: Option<(Instant, Timestamp)>,
+/// How somebody knows whoever asks for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Known {
+    /// Not at all.
+    Stranger,
+    /// They share a room.
+    Neighbour,
+    /// They are friends, or the same.
+    Friend,
 }
 
-impl Person {
-    fn status(&self) -> Status {
-        match &self.gone {
-            Some((_, at)) => Status::Offline(Some(*at)),
-            None if self.devices.values().all(|away| *away) => Status::Away,
-            None => Status::Online,
+impl VisibleTo {
+    /// Whether those who are known like this may see somebody with this setting.
+    pub fn includes(self, known: Known) -> bool {
+        match self {
+            VisibleTo::Everyone => known >= Known::Neighbour,
+            VisibleTo::Friends => known >= Known::Friend,
+            VisibleTo::Nobody => false,
         }
     }
 }
 
+/// Another node said this; `None`: some letters were missed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Heard(Option<Letter>);
+
+struct Person {
+    /// Devices here, and whether each is away.
+    devices: HashMap<u64, bool>,
+    /// The other nodes with a device of theirs, and whether all devices there are away.
+    elsewhere: BTreeMap<u16, bool>,
+    visible_to: VisibleTo,
+    /// When the last device of all went.
+    gone: Option<(Instant, Timestamp)>,
+}
+
+impl Person {
+    fn new(visible_to: VisibleTo) -> Person {
+        Person { devices: HashMap::new(), elsewhere: BTreeMap::new(), visible_to, gone: None }
+    }
+
+    fn status(&self) -> Status {
+        match &self.gone {
+            Some((_, at)) => Status::Offline(Some(*at)),
+            None if self.devices.values().chain(self.elsewhere.values()).all(|away| *away) => Status::Away,
+            None => Status::Online,
+        }
+    }
+
+    /// What other nodes are told.
+    fn told(&self) -> Option<Told> {
+        let away = self.devices.values().all(|away| *away);
+        (!self.devices.is_empty()).then_some(Told { away, visible_to: self.visible_to })
+    }
+
+    fn is_nowhere(&self) -> bool {
+        self.devices.is_empty() && self.elsewhere.is_empty()
+    }
+}
+
+/// What the actor works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where it is noted who went when.
+    pub store: Store,
+    /// Who hears who types.
+    pub audience: Arc<Audience>,
+    /// This node's number.
+    pub node: u16,
+    /// The way to the other nodes, if there can be any.
+    pub gossip: Option<Gossip>,
+}
+
 /// The actor. See the module's documentation.
 pub struct Presence {
-    store: Store,
+    parts: Parts,
+    life: u64,
     people: HashMap<AccountId, Person>,
+    /// Those in their grace, in the order in which they went.
+    leaving: VecDeque<(Instant, AccountId)>,
     watchers: HashMap<AccountId, HashMap<u64, Arc<Session>>>,
     watched: HashMap<u64, BTreeSet<AccountId>>,
     changed: BTreeSet<AccountId>,
     /// Those that went, to be noted in the database.
     seen: BTreeMap<AccountId, Timestamp>,
     noting: bool,
+    nodes: Nodes,
+    /// Those whose devices here the other nodes have to hear of.
+    news: BTreeSet<AccountId>,
+    /// The newest letter's number, and when it was sent.
+    letters: (u64, Option<Instant>),
+    /// Whether the other nodes are to be told everything.
+    tell_all: bool,
 }
 
 impl Presence {
     /// Nobody is there yet.
-    pub fn new(store: Store) -> Presence {
+    pub fn new(parts: Parts) -> Presence {
         Presence {
-            store,
+            parts,
+            life: rand::random(),
             people: HashMap::new(),
+            leaving: VecDeque::new(),
             watchers: HashMap::new(),
             watched: HashMap::new(),
             changed: BTreeSet::new(),
             seen: BTreeMap::new(),
             noting: false,
+            nodes: Nodes::default(),
+            news: BTreeSet::new(),
+            letters: (0, None),
+            tell_all: true,
         }
     }
 
@@ -128,22 +212,26 @@ impl Presence {
     /// What a friend may know of somebody.
     fn seen_by_friends(&self, who: AccountId) -> Option<Status> {
         let person = self.people.get(&who)?;
-        (person.visible_to != VisibleTo::Nobody).then(|| person.status())
+        person.visible_to.includes(Known::Friend).then(|| person.status())
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
-        let over: Vec<AccountId> = self.people.iter().filter(|(_, p)| p.is_over()).map(|(who, _)| *who).collect();
+        for (node, people) in self.nodes.forget(Instant::now()) {
+            tracing::info!(node, people = people.len(), "a node is silent; its people count as gone");
+            people.into_iter().for_each(|who| self.told_elsewhere(node, who, None));
+        }
         let mut now: BTreeSet<AccountId> = self.changed.iter().take(AT_ONCE).copied().collect();
         self.changed.retain(|who| !now.contains(who));
         // Those in their grace are told when it is over.
         now.retain(|who| self.people.get(who).is_none_or(|person| person.gone.is_none()));
+        let over = self.graces_over();
         now.extend(&over);
         let mut told = HashMap::<u64, (Arc<Session>, Vec<(AccountId, Status)>)>::new();
-        for who in now {
-            let Some(status) = self.seen_by_friends(who) else { continue };
-            for (id, session) in self.watchers.get(&who).into_iter().flatten() {
+        for who in &now {
+            let Some(status) = self.seen_by_friends(*who) else { continue };
+            for (id, session) in self.watchers.get(who).into_iter().flatten() {
                 let entry = told.entry(*id).or_insert_with(|| (session.clone(), Vec::new()));
-                entry.1.push((who, status));
+                entry.1.push((*who, status));
             }
         }
         for (session, changes) in told.into_values() {
@@ -154,7 +242,120 @@ impl Presence {
                 self.seen.insert(who, at);
             }
         }
+        self.write_letters();
         self.note(ctx);
+    }
+
+    /// Those whose grace is over now.
+    fn graces_over(&mut self) -> Vec<AccountId> {
+        let mut over = Vec::new();
+        while over.len() < AT_ONCE
+            && let Some((since, who)) = self.leaving.front().copied()
+            && since.elapsed() >= GRACE
+        {
+            self.leaving.pop_front();
+            // Whoever came back and went again stands in the queue a second time.
+            if self.people.get(&who).and_then(|person| person.gone).is_some_and(|(gone, _)| gone == since) {
+                over.push(who);
+            }
+        }
+        over
+    }
+
+    /// Tells the other nodes what they have to hear.
+    fn write_letters(&mut self) {
+        if self.parts.gossip.is_none() {
+            return self.news.clear();
+        }
+        if std::mem::take(&mut self.tell_all) {
+            self.news.clear();
+            let all = self.people.iter().filter_map(|(who, person)| Some((*who, Some(person.told()?))));
+            let all: Vec<_> = all.collect();
+            self.write_letter(true, all.get(..PEOPLE_AT_ONCE.min(all.len())).unwrap_or_default().to_vec());
+            for rest in all.chunks(PEOPLE_AT_ONCE).skip(1) {
+                self.write_letter(false, rest.to_vec());
+            }
+            return;
+        }
+        // Whoever is in their grace here is still said to be there.
+        let graced = |who: &AccountId| self.people.get(who).is_some_and(|person| person.gone.is_some());
+        let ready: BTreeSet<AccountId> =
+            self.news.iter().filter(|who| !graced(who)).take(PEOPLE_AT_ONCE).copied().collect();
+        let alive = self.letters.1.is_some_and(|at| at.elapsed() < ALIVE_EVERY);
+        if ready.is_empty() && alive {
+            return;
+        }
+        self.news.retain(|who| !ready.contains(who));
+        let told = |who: AccountId| (who, self.people.get(&who).and_then(Person::told));
+        self.write_letter(false, ready.into_iter().map(told).collect());
+    }
+
+    fn write_letter(&mut self, anew: bool, people: Vec<(AccountId, Option<Told>)>) {
+        self.letters = (self.letters.0 + 1, Some(Instant::now()));
+        self.tell(Word::People { number: self.letters.0, anew, people });
+    }
+
+    fn tell(&self, word: Word) {
+        let Some(gossip) = &self.parts.gossip else { return };
+        let letter = Letter { node: self.parts.node, life: self.life, word };
+        // One that is dropped is missed by its number and asked for.
+        if let Ok(bytes) = postcard::to_stdvec(&letter) {
+            gossip.tell(bytes);
+        }
+    }
+
+    /// A node says how somebody is there; `None`: not any more.
+    fn told_elsewhere(&mut self, node: u16, who: AccountId, told: Option<Told>) {
+        match told {
+            Some(Told { away, visible_to }) => {
+                let person = self.people.entry(who).or_insert_with(|| Person::new(visible_to));
+                let before = (person.status(), person.is_nowhere());
+                person.elsewhere.insert(node, away);
+                (person.visible_to, person.gone) = (visible_to, None);
+                if before != (person.status(), false) {
+                    self.changed.insert(who);
+                }
+            }
+            None => {
+                let Some(person) = self.people.get_mut(&who) else { return };
+                let before = person.status();
+                person.elsewhere.remove(&node);
+                if person.gone.is_some() {
+                    return;
+                }
+                if person.is_nowhere() {
+                    // That node has waited already.
+                    let since = Instant::now().checked_sub(GRACE).unwrap_or_else(Instant::now);
+                    person.gone = Some((since, wall_clock()));
+                    self.leaving.push_front((since, who));
+                } else if person.status() != before {
+                    self.changed.insert(who);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, who: AccountId) {
+        let now = Instant::now();
+        if let Some(person) = self.people.get_mut(&who) {
+            person.gone = Some((now, wall_clock()));
+            self.leaving.push_back((now, who));
+        }
+    }
+
+    /// Sets who may see somebody. Friends hear at once that whoever hides is gone, and nothing after that.
+    fn set_visible(&mut self, who: AccountId, visible_to: VisibleTo) {
+        let Some(person) = self.people.get_mut(&who) else { return };
+        let before = std::mem::replace(&mut person.visible_to, visible_to);
+        let (was, is) = (before.includes(Known::Friend), visible_to.includes(Known::Friend));
+        if was && !is {
+            let event = Delivered::about_people(Event::Presence(vec![(who, Status::Offline(None))]));
+            for session in self.watchers.get(&who).into_iter().flat_map(HashMap::values) {
+                session.deliver(&event);
+            }
+        } else if !was && is {
+            self.changed.insert(who);
+        }
     }
 
     /// Notes in the database who went when, one transaction at a time.
@@ -164,7 +365,7 @@ impl Presence {
         }
         self.noting = true;
         let seen: Vec<_> = std::mem::take(&mut self.seen).into_iter().collect();
-        let database = self.store.database.clone();
+        let database = self.parts.store.database.clone();
         let work = tokio::task::spawn_blocking(move || {
             let noted = database.write(|conn| people::seen(conn, &seen));
             noted.map_err(|error| tracing::warn!(%error, people = seen.len(), "who was last seen when is not noted"))
@@ -173,17 +374,45 @@ impl Presence {
     }
 }
 
-impl Person {
-    fn is_over(&self) -> bool {
-        self.gone.is_some_and(|(since, _)| since.elapsed() >= GRACE)
-    }
-}
-
 impl Actor for Presence {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(GATHER, |presence, ctx| presence.tick(ctx));
+        let Some(gossip) = &self.parts.gossip else { return };
+        let hints = futures_util::stream::unfold(gossip.listen(), |mut hints| async move {
+            match hints.recv().await {
+                // What cannot be read is of another version, and only a hint.
+                Ok(hint) => Some((postcard::from_bytes::<Letter>(&hint).ok(), hints)),
+                Err(RecvError::Lagged(_)) => Some((None, hints)),
+                Err(RecvError::Closed) => None,
+            }
+        });
+        ctx.add_message_stream(futures_util::StreamExt::map(hints, Heard));
+    }
+}
+
+impl Handler<Heard> for Presence {
+    type Result = ();
+
+    fn handle(&mut self, Heard(letter): Heard, _: &mut Self::Context) {
+        let Some(Letter { node, life, word }) = letter.filter(|letter| letter.node != self.parts.node) else { return };
+        match word {
+            Word::People { number, anew, people } => {
+                let news = self.nodes.read((node, life), number, anew, people, Instant::now());
+                news.people.into_iter().for_each(|(who, told)| self.told_elsewhere(node, who, told));
+                if news.ask {
+                    self.tell(Word::Ask(node));
+                }
+            }
+            Word::Ask(node) => self.tell_all |= node == self.parts.node,
+            Word::Visible(who, visible_to) => self.set_visible(who, visible_to),
+            Word::Typing(room, who) => {
+                if self.parts.audience.size(room) <= super::TYPING_AUDIENCE {
+                    self.parts.audience.tell(room, &Delivered::of(room, Some(who), Event::Typing(who)), None);
+                }
+            }
+        }
     }
 }
 
@@ -191,13 +420,15 @@ impl Handler<Arrive> for Presence {
     type Result = ();
 
     fn handle(&mut self, Arrive { session, visible_to, watch }: Arrive, _: &mut Self::Context) {
-        let fresh = Person { devices: HashMap::new(), visible_to, gone: None };
-        let person = self.people.entry(session.account).or_insert(fresh);
-        let before = (person.devices.is_empty() && person.gone.is_none(), person.status());
+        let person = self.people.entry(session.account).or_insert_with(|| Person::new(visible_to));
+        let (told, fresh, status) = (person.told(), person.is_nowhere() && person.gone.is_none(), person.status());
         (person.visible_to, person.gone) = (visible_to, None);
         person.devices.insert(session.id, false);
-        if before.0 || before.1 == Status::Away {
+        if fresh || status == Status::Away {
             self.changed.insert(session.account);
+        }
+        if told != person.told() {
+            self.news.insert(session.account);
         }
         watch.into_iter().for_each(|other| self.watch(&session, other));
     }
@@ -210,13 +441,19 @@ impl Handler<Depart> for Presence {
         for other in self.watched.remove(&session.id).unwrap_or_default() {
             self.unwatch(session.id, other);
         }
-        let Some(person) = self.people.get_mut(&session.account) else { return };
-        let before = person.status();
-        person.devices.remove(&session.id);
-        if person.devices.is_empty() {
-            person.gone = Some((Instant::now(), wall_clock()));
+        let who = session.account;
+        let Some(person) = self.people.get_mut(&who) else { return };
+        let (told, before) = (person.told(), person.status());
+        if person.devices.remove(&session.id).is_none() {
+            return;
+        }
+        if told != person.told() {
+            self.news.insert(who);
+        }
+        if person.is_nowhere() {
+            self.leave(who);
         } else if person.status() != before {
-            self.changed.insert(session.account);
+            self.changed.insert(who);
         }
     }
 }
@@ -226,9 +463,12 @@ impl Handler<SetAway> for Presence {
 
     fn handle(&mut self, SetAway(session, away): SetAway, _: &mut Self::Context) {
         let Some(person) = self.people.get_mut(&session.account) else { return };
-        let before = person.status();
+        let (told, before) = (person.told(), person.status());
         if let Some(device) = person.devices.get_mut(&session.id) {
             *device = away;
+        }
+        if told != person.told() {
+            self.news.insert(session.account);
         }
         if person.status() != before {
             self.changed.insert(session.account);
@@ -256,10 +496,16 @@ impl Handler<SetVisible> for Presence {
     type Result = ();
 
     fn handle(&mut self, SetVisible(who, visible_to): SetVisible, _: &mut Self::Context) {
-        if let Some(person) = self.people.get_mut(&who) {
-            person.visible_to = visible_to;
-            self.changed.insert(who);
-        }
+        self.set_visible(who, visible_to);
+        self.tell(Word::Visible(who, visible_to));
+    }
+}
+
+impl Handler<Types> for Presence {
+    type Result = ();
+
+    fn handle(&mut self, Types(room, who): Types, _: &mut Self::Context) {
+        self.tell(Word::Typing(room, who));
     }
 }
 
@@ -267,14 +513,9 @@ impl Handler<Ask> for Presence {
     type Result = MessageResult<Ask>;
 
     fn handle(&mut self, Ask { people }: Ask, _: &mut Self::Context) -> Self::Result {
-        let status = |(who, friend): &(AccountId, bool)| {
+        let status = |(who, known): &(AccountId, Known)| {
             let person = self.people.get(who)?;
-            let visible = match person.visible_to {
-                VisibleTo::Everyone => true,
-                VisibleTo::Friends => *friend,
-                VisibleTo::Nobody => false,
-            };
-            (visible && person.gone.is_none()).then(|| (*who, person.status()))
+            (person.visible_to.includes(*known) && person.gone.is_none()).then(|| (*who, person.status()))
         };
         MessageResult(people.iter().filter_map(status).collect())
     }

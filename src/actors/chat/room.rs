@@ -7,7 +7,7 @@
 use super::events::{Delivered, Event, Fate, Summary};
 use super::memory::{Memory, Pace};
 use super::store::{Away, Loaded, Store};
-use super::{Audience, Done, Gate, Limits, Refused};
+use super::{Audience, Done, Gate, Limits, Outcome, Refused};
 use crate::actors::directory::Passivate;
 use crate::actors::event_log::{EventLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
@@ -242,8 +242,7 @@ impl RoomActor {
             }
             match found.ids.get(&key) {
                 Some((room, before)) if *room == self.room.id => {
-                    let effect = Effect::Repeated(*before);
-                    return answer(reply, Ok(Done { effect, at: now, message: None, summary: self.summary() }));
+                    return answer(reply, Ok(Done { at: now, outcome: Outcome::Written(*before) }));
                 }
                 Some(_) => return answer(reply, Err(ChatReject::ClientIdTaken.into())),
                 None => id = Some(key),
@@ -257,7 +256,7 @@ impl RoomActor {
         match self.room.check(now, &entry, subject) {
             Err(reject) => return answer(reply, Err(reject.into())),
             Ok(Some(effect)) => {
-                return answer(reply, Ok(Done { effect, at: now, message: None, summary: self.summary() }));
+                return answer(reply, Ok(Done { at: now, outcome: self.outcome(&effect) }));
             }
             Ok(None) => {}
         }
@@ -316,9 +315,8 @@ impl RoomActor {
         let outcome = self.room.apply(*sequence, *at, entry, subject.as_mut());
         self.applied = *sequence;
         let subject = subject.map(Arc::new);
-        let mut written = None;
         if let Ok(effect) = &outcome {
-            written = match effect {
+            let written = match effect {
                 Effect::Sent(message) => {
                     let message = Arc::new((**message).clone());
                     self.memory.add(message.clone());
@@ -339,7 +337,7 @@ impl RoomActor {
             self.in_flight.remove(&key);
         }
         let done = match outcome {
-            Ok(effect) => Ok(Done { effect, at: *at, message: written, summary: self.summary() }),
+            Ok(effect) => Ok(Done { at: *at, outcome: self.outcome(&effect) }),
             Err(reject) => Err(Refused::Reject(reject)),
         };
         for reply in pending.replies {
@@ -428,6 +426,16 @@ impl RoomActor {
 
     fn tell(&self, by: Option<AccountId>, event: Event) {
         self.parts.audience.tell(self.room.id, &Delivered::of(self.room.id, by, event), None);
+    }
+
+    /// What a caller needs of an effect.
+    fn outcome(&self, effect: &Effect) -> Outcome {
+        match effect {
+            Effect::Sent(message) => Outcome::Written(message.sequence),
+            Effect::Repeated(sequence) => Outcome::Written(*sequence),
+            Effect::Reported(number) => Outcome::Reported(*number),
+            _ => Outcome::Room(Box::new(self.summary())),
+        }
     }
 
     fn summary(&self) -> Summary {

@@ -86,6 +86,7 @@ impl ChatShard {
                 shard.epoch = epoch.unwrap_or_default();
                 shard.state = streams.get(usize::from(shard.parts.shard)).copied().unwrap_or_default();
                 shard.parts.store.progress.committed(shard.parts.shard, shard.state.sequence);
+                shard.parts.store.progress.handed_over(shard.parts.shard, shard.state.sequence);
                 shard.open_if_begun();
                 // Rooms that were active before may have missed what was committed meanwhile.
                 let own = shard.parts.shard;
@@ -125,6 +126,7 @@ impl ChatShard {
                 return ctx.stop();
             }
         };
+        // Before the rooms are looked at: whoever begins to listen after that look reads at least up to here.
         self.parts.store.progress.committed(self.parts.shard, self.state.sequence);
         let mut of_rooms = BTreeMap::<RoomId, Vec<Item>>::new();
         for (entry, sequence) in Entries::<ChatEntry>::new(&batch.payload).zip(first.0..) {
@@ -143,6 +145,7 @@ impl ChatShard {
         for (room, items) in of_rooms {
             self.hand_over(room, items);
         }
+        self.parts.store.progress.handed_over(self.parts.shard, self.state.sequence);
     }
 
     fn hand_over(&mut self, room: RoomId, items: Vec<Item>) {

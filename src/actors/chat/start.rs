@@ -1,12 +1,13 @@
 //! How chat's actors come to life.
 
 use super::herald::{self, Herald};
-use super::presence::Presence;
+use super::presence::{self, Presence};
 use super::projector::{ChatProjector, Follower};
 use super::room::{self, RoomActor};
 use super::shard::{self, ChatShard};
 use super::store::{Progress, Store};
 use super::{Audience, Chat, Gate, Limits};
+use crate::actors::cluster::Gossip;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{ChildSpec, Settings, StartError};
@@ -63,6 +64,7 @@ pub async fn start(
     config: &ChatConfig,
     data: &Path,
     meter: &Arc<LogMeter>,
+    gossip: Option<Gossip>,
 ) -> anyhow::Result<Chat> {
     let Foundation { store, follower } = foundation;
     let branch = root.branch("chat", Settings::default()).await?;
@@ -105,12 +107,13 @@ pub async fn start(
         branch.start_as(spec.mailbox(16_384).keep_queue(), &this).await?;
     }
     let presence = {
-        let store = store.clone();
-        let spec = ChildSpec::new("presence", arbiter.clone(), move |_| Ok(Presence::new(store.clone())));
+        let (store, audience, node) = (store.clone(), audience.clone(), trading.role().node());
+        let parts = presence::Parts { store, audience, node, gossip };
+        let spec = ChildSpec::new("presence", arbiter.clone(), move |_| Ok(Presence::new(parts.clone())));
         branch.start(spec.mailbox(65_536)).await?
     };
     let objects = config.objects(data)?;
-    let chat = Chat { rooms, audience, presence, store, limits, objects };
+    let chat = Chat { rooms, audience, presence, store, limits, objects, trading: trading.clone() };
     let rooms_made = Arc::new(watch::Sender::new(false));
     let mut made = rooms_made.subscribe();
     let (big_trade, trade) = (config.chat_big_trade, trading.clone());

@@ -29,6 +29,7 @@ const ATTEMPTS: usize = 10;
 #[derive(Debug, Default)]
 pub struct Progress {
     committed: [AtomicU64; SHARDS as usize],
+    handed_over: [AtomicU64; SHARDS as usize],
     written: [AtomicU64; SHARDS as usize],
     changed: Notify,
 }
@@ -38,6 +39,34 @@ impl Progress {
     pub fn committed(&self, shard: u8, sequence: Sequence) {
         if let Some(committed) = self.committed.get(usize::from(shard)) {
             committed.fetch_max(sequence.0, Ordering::AcqRel);
+        }
+    }
+
+    /// The rooms have what a stream says up to this entry.
+    pub fn handed_over(&self, shard: u8, sequence: Sequence) {
+        if let Some(handed_over) = self.handed_over.get(usize::from(shard)) {
+            handed_over.fetch_max(sequence.0, Ordering::AcqRel);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// How far a stream was read.
+    pub fn read_to(&self, shard: u8) -> Sequence {
+        let committed = self.committed.get(usize::from(shard));
+        Sequence(committed.map_or(0, |committed| committed.load(Ordering::Acquire)))
+    }
+
+    /// Waits until the rooms have what a stream says up to this entry.
+    pub async fn reaches(&self, shard: u8, sequence: Sequence) {
+        let Some(handed_over) = self.handed_over.get(usize::from(shard)) else { return };
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // Registered before the look, so that no change falls between the two.
+            changed.as_mut().enable();
+            if handed_over.load(Ordering::Acquire) >= sequence.0 {
+                return;
+            }
+            changed.await;
         }
     }
 

@@ -2,7 +2,8 @@
 
 use super::Parts;
 use super::peers::Status;
-use crate::actors::trading::remote::Call;
+use crate::actors::chat::{self, Chat};
+use crate::actors::trading::remote::{Call, Service};
 use crate::actors::trading::{Refused, Trading, Unavailable, remote};
 use crate::persistence::broker::{self, BrokerError, patiently, refusal};
 use futures_util::stream::FuturesUnordered;
@@ -30,18 +31,23 @@ const AT_ONCE: usize = 4_096;
 /// A command that nobody has taken for so long has been given up by its caller. Milliseconds.
 const EXPIRES_MS: &str = "5000";
 
+/// What messages to all nodes are called that are no statuses.
+const HINT: &str = "hint";
+
 /// The broker's own queue for answers.
 const REPLIES: &str = "amq.rabbitmq.reply-to";
 
 /// Talks as long as the node lives.
-pub(super) async fn run(parts: Parts, trading: Trading) {
+pub(super) async fn run(parts: Parts, trading: Trading, chat: Chat) {
     // There is one of us at a time; after a restart the one before has let go.
     let calls = parts.calls.clone();
     let mut calls = calls.lock().await;
+    let hints = parts.hints.clone();
+    let mut hints = hints.lock().await;
     loop {
         match Conversation::begin(&parts).await {
             Ok(conversation) => {
-                let Err(error) = conversation.hold(&parts, &trading, &mut calls).await;
+                let Err(error) = conversation.hold(&parts, &trading, &chat, &mut calls, &mut hints).await;
                 tracing::warn!(%error, "the connection to the other nodes was lost");
             }
             Err(error) => tracing::warn!(%error, "the other nodes are out of reach"),
@@ -50,6 +56,8 @@ pub(super) async fn run(parts: Parts, trading: Trading) {
         while let Ok(call) = calls.try_recv() {
             refuse(call.reply);
         }
+        // Hints are of the moment; nobody needs old ones.
+        while hints.try_recv().is_ok() {}
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
@@ -113,7 +121,9 @@ impl Conversation {
         mut self,
         parts: &Parts,
         trading: &Trading,
+        chat: &Chat,
         calls: &mut mpsc::Receiver<Call>,
+        hints: &mut mpsc::Receiver<Vec<u8>>,
     ) -> Result<Never, BrokerError> {
         let (answer, mut answers) = mpsc::unbounded_channel::<(Delivery, Vec<u8>)>();
         let mut executing = 0;
@@ -136,6 +146,7 @@ impl Conversation {
                     let to = parts.name(format_args!("node.{leader}"));
                     let properties = BasicProperties::default()
                         .with_correlation_id(number.to_string().into())
+                        .with_type(call.service.name().into())
                         .with_reply_to(REPLIES.into())
                         .with_expiration(EXPIRES_MS.into());
                     self.waiting.insert(number, (leader, call.reply));
@@ -159,14 +170,25 @@ impl Conversation {
                 }
                 command = self.commands.next() => {
                     let delivery = delivered(command)?;
-                    let (trading, answer) = (trading.clone(), answer.clone());
-                    if executing >= AT_ONCE {
-                        let _ = answer.send((delivery, overloaded()));
-                    } else {
-                        actix::spawn(async move {
-                            let done = trading.perform_for_another(&delivery.data).await;
-                            let _ = answer.send((delivery, done));
-                        });
+                    let answer = answer.clone();
+                    let service = delivery.properties.kind().as_ref().and_then(|kind| Service::from_name(kind.as_str()));
+                    match service.unwrap_or(Service::Trading) {
+                        service if executing >= AT_ONCE => drop(answer.send((delivery, overloaded(service)))),
+                        Service::Trading => {
+                            let trading = trading.clone();
+                            actix::spawn(async move {
+                                let done = trading.perform_for_another(&delivery.data).await;
+                                let _ = answer.send((delivery, done));
+                            });
+                        }
+                        Service::Chat => {
+                            // Queued here and now, so that a client's commands keep their order.
+                            let done = chat.perform_for_another(&delivery.data);
+                            actix::spawn(async move {
+                                let done = done.await;
+                                let _ = answer.send((delivery, done));
+                            });
+                        }
                     }
                     executing += 1;
                 }
@@ -180,9 +202,15 @@ impl Conversation {
                 }
                 status = self.statuses.next() => {
                     let delivery = delivered(status)?;
-                    if let Ok(status) = serde_json::from_slice::<Status>(&delivery.data) {
+                    if delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == HINT) {
+                        parts.gossip.heard(delivery.data);
+                    } else if let Ok(status) = serde_json::from_slice::<Status>(&delivery.data) {
                         parts.peers.heard(status);
                     }
+                }
+                Some(hint) = hints.recv() => {
+                    let (exchange, properties) = (parts.name("nodes"), BasicProperties::default().with_type(HINT.into()));
+                    drop(self.publish(&exchange, "", false, &hint, properties).await?);
                 }
                 _ = tick.tick() => {
                     if !self.connection.status().connected() {
@@ -212,7 +240,10 @@ impl Conversation {
     }
 }
 
-fn overloaded() -> Vec<u8> {
+fn overloaded(service: Service) -> Vec<u8> {
+    if service == Service::Chat {
+        return chat::remote::overloaded();
+    }
     let outcome = Err(Refused::Unavailable(Unavailable::Overloaded));
     postcard::to_stdvec(&remote::Answer { outcome, position: 0 }).unwrap_or_default()
 }

@@ -64,12 +64,41 @@ pub struct Answer {
     pub position: u64,
 }
 
+/// Whose command travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Trading's.
+    Trading,
+    /// Chat's.
+    Chat,
+}
+
+impl Service {
+    /// Its name as it travels.
+    pub fn name(self) -> &'static str {
+        match self {
+            Service::Trading => "trading",
+            Service::Chat => "chat",
+        }
+    }
+
+    /// The service of this name.
+    pub fn from_name(name: &str) -> Option<Service> {
+        [Service::Trading, Service::Chat].into_iter().find(|service| service.name() == name)
+    }
+}
+
+/// An encoded answer; `Err` when the command never left this node. Nothing comes when the outcome is unknown.
+pub type Returned = oneshot::Receiver<Result<Vec<u8>, Unavailable>>;
+
 /// A command on its way out of this node. The answer is `Err` when it never left.
 #[derive(Debug)]
 pub struct Call {
-    /// The encoded [`Command`].
+    /// Who executes it.
+    pub service: Service,
+    /// The encoded command.
     pub command: Vec<u8>,
-    /// Takes the encoded [`Answer`]; dropped when the outcome is unknown.
+    /// Takes the encoded answer; dropped when the outcome is unknown.
     pub reply: oneshot::Sender<Result<Vec<u8>, Unavailable>>,
 }
 
@@ -84,10 +113,19 @@ impl Forwarder {
         (Forwarder(calls), taken)
     }
 
+    /// Sends a command now; what one caller sends leaves in that order.
+    ///
+    /// # Errors
+    /// [`Unavailable::Overloaded`] when too much is on its way already.
+    pub fn send(&self, service: Service, command: Vec<u8>) -> Result<Returned, Unavailable> {
+        let (reply, answer) = oneshot::channel();
+        self.0.try_send(Call { service, command, reply }).map_err(|_| Unavailable::Overloaded)?;
+        Ok(answer)
+    }
+
     async fn ask(&self, command: &Command) -> Result<Answer, Unavailable> {
         let command = postcard::to_stdvec(command).map_err(|_| Unavailable::Starting)?;
-        let (reply, answer) = oneshot::channel();
-        self.0.try_send(Call { command, reply }).map_err(|_| Unavailable::Overloaded)?;
+        let answer = self.send(Service::Trading, command)?;
         match tokio::time::timeout(PATIENCE, answer).await {
             Ok(Ok(answer)) => postcard::from_bytes(&answer?).map_err(|_| Unavailable::OutcomeUnknown),
             Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown),
@@ -98,18 +136,23 @@ impl Forwarder {
 impl Trading {
     /// Whether commands are executed on another node.
     pub(super) fn is_elsewhere(&self) -> bool {
-        self.inner.forward.is_some() && !self.inner.role.is_active()
+        self.elsewhere().is_some()
+    }
+
+    /// The way to the active node, when that is another one.
+    pub fn elsewhere(&self) -> Option<&Forwarder> {
+        self.inner.forward.as_ref().filter(|_| !self.inner.role.is_active())
     }
 
     /// Executes a command on the active node, wherever that is.
     pub(super) async fn perform(&self, command: Command) -> Result<Done, Refused> {
-        match &self.inner.forward {
-            Some(forward) if !self.inner.role.is_active() => {
+        match self.elsewhere() {
+            Some(forward) => {
                 let answer = forward.ask(&command).await?;
                 self.catch_up(&command, answer.position).await;
                 answer.outcome
             }
-            _ => self.perform_here(command).await,
+            None => self.perform_here(command).await,
         }
     }
 

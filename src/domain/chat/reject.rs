@@ -1,9 +1,10 @@
 //! Why a rule of chat says no.
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// A refusal; nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Error, Serialize, Deserialize)]
 pub enum ChatReject {
     /// There is no such room, or the caller must not know of it.
     #[error("there is no such room")]

@@ -1,7 +1,7 @@
 //! What sockets and REST have in common: from wire to command or query, and back.
 
 use super::wire;
-use crate::actors::chat::presence::Ask;
+use crate::actors::chat::presence::{Ask, Known};
 use crate::actors::chat::{Chat, Refused};
 use crate::domain::chat::{Action, Attachment, ChatReject, Command, FriendStep, InviteCode, MessageSequence, RoomId};
 use crate::domain::chat::{Role, RoomKind, Standing, rights};
@@ -205,24 +205,31 @@ pub async fn about(chat: &Chat, who: AccountId, mut accounts: Vec<AccountId>) ->
     accounts.dedup();
     accounts.truncate(500);
     let asked = accounts.clone();
-    let read = move |conn: &mut Connection| Ok((people::get_all(conn, &asked)?, friends::of(conn, who)?));
-    let (known, friends) = chat.store().read_now(read).await?;
+    let read = move |conn: &mut Connection| {
+        let neighbours = rooms::neighbours(conn, who, &asked)?;
+        Ok((people::get_all(conn, &asked)?, friends::of(conn, who)?, neighbours))
+    };
+    let (known, friends, neighbours) = chat.store().read_now(read).await?;
     let mut known: HashMap<AccountId, people::Person> =
         known.into_iter().map(|person| (person.account, person)).collect();
     let is_friend = |other: AccountId| {
         friends.iter().any(|friend| friend.other == other && friend.status == friends::Friendship::Friends)
     };
-    let people: Vec<_> = accounts.iter().map(|who| (*who, is_friend(*who))).collect();
+    let how_known = |other: AccountId| {
+        if other == who || is_friend(other) {
+            Known::Friend
+        } else if neighbours.contains(&other) {
+            Known::Neighbour
+        } else {
+            Known::Stranger
+        }
+    };
+    let people: Vec<_> = accounts.iter().map(|who| (*who, how_known(*who))).collect();
     let there = chat.presence().send(Ask { people }).await.unwrap_or_default();
     let there: HashMap<_, _> = there.into_iter().collect();
     let view = |account: AccountId| {
         let person = known.remove(&account).unwrap_or_else(|| people::Person::unnamed(account));
-        let visible = match person.visible_to {
-            people::VisibleTo::Everyone => true,
-            people::VisibleTo::Friends => is_friend(account),
-            people::VisibleTo::Nobody => false,
-        };
-        let last_seen = person.last_seen.filter(|_| visible);
+        let last_seen = person.last_seen.filter(|_| person.visible_to.includes(how_known(account)));
         let now = there.get(&account).copied();
         wire::person(&person, Some(now.unwrap_or(crate::actors::chat::events::Status::Offline(last_seen))))
     };

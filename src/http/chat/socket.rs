@@ -6,11 +6,12 @@
 
 use super::requests::{self, is_warden};
 use super::wire::{self, ClientMessage, Request};
-use crate::actors::chat::events::{Deliver, Delivered, Event, Fate};
+use crate::actors::chat::audience::{Events, Outbox};
+use crate::actors::chat::events::{Delivered, Event, Fate};
 use crate::actors::chat::presence::{Arrive, Depart, SetAway, Watch};
-use crate::actors::chat::{Done, Posted, Refused, Session};
+use crate::actors::chat::{Crowd, Done, Outcome, Posted, Refused, Session};
 use crate::auth::{Caller, bearer};
-use crate::domain::chat::{ChatReject, ClientMessageId, Command, Effect, JoinBy, Message, MessageSequence, RoomId};
+use crate::domain::chat::{ChatReject, ClientMessageId, Command, JoinBy, Message, MessageSequence, RoomId};
 use crate::domain::ids::AccountId;
 use crate::http::{AppState, ids};
 use crate::persistence::chat::friends::Friendship;
@@ -23,12 +24,11 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use uuid::Uuid;
 
-/// Events that may wait for one session.
-const MAILBOX: usize = 1_024;
 /// The largest message of a client.
 const MAX_FRAME: usize = 64 * 1024;
 /// Requests of one client that may wait or be under way.
@@ -73,6 +73,10 @@ struct ChatSocket {
     token: String,
     caller: Option<Caller>,
     session: Option<Arc<Session>>,
+    /// The sessions of this worker.
+    crowd: Rc<Crowd>,
+    /// What waits to be sent.
+    outbox: Rc<Outbox>,
     tracks: HashMap<RoomId, Track>,
     blocked: HashSet<AccountId>,
     queue: VecDeque<Request>,
@@ -94,8 +98,11 @@ pub async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|header| bearer(header).ok()).unwrap_or_default().to_owned();
+    let crowd = Crowd::of_worker(state.chat.audience());
     let socket = ChatSocket {
         state,
+        crowd,
+        outbox: Rc::default(),
         token,
         caller: None,
         session: None,
@@ -151,15 +158,14 @@ impl ChatSocket {
         if chat.audience().devices(caller.user) >= MAX_DEVICES {
             return Self::close(ctx, TOO_MANY_SOCKETS);
         }
-        let session = Session::new(caller.user, ctx.address().recipient());
-        self.caller = Some(caller);
-        self.session = Some(session.clone());
-        chat.audience().arrive(&session);
-        let who = caller.user;
+        let (session, outbox) = self.crowd.arrive(caller.user);
+        ctx.add_stream(Events(outbox.clone()));
+        (self.caller, self.outbox, self.session) = (Some(caller), outbox, Some(session.clone()));
+        let (who, crowd) = (caller.user, self.crowd.clone());
         let work = async move {
             let mine = chat.store().read(move |conn| rooms::ids_of(conn, who)).await?;
             // From here on every new message arrives as an event; what is read after this was there before.
-            chat.audience().attend(&session, mine);
+            crowd.attend(session.id, mine);
             let read = move |conn: &mut Connection| {
                 let (rooms, friends) = (rooms::of(conn, who)?, friends::of(conn, who)?);
                 Ok(Beginning { rooms, friends, me: people::get(conn, who)? })
@@ -400,7 +406,9 @@ impl ChatSocket {
             ClientMessage::Typing { room: wire::RoomText(room) } => {
                 if self.typed.is_none_or(|at| at.elapsed() >= TYPING_EVERY) {
                     self.typed = Some(Instant::now());
-                    chat.typing(&session, room);
+                    if self.crowd.attends(session.id, room) {
+                        chat.typing(&session, room);
+                    }
                 }
             }
             ClientMessage::Away { away } => drop(chat.presence().try_send(SetAway(session, away))),
@@ -492,10 +500,9 @@ impl ChatSocket {
             Ok(done) => done,
             Err(why) => return Self::error(ctx, id, client_id, &why),
         };
-        let sequence = match &done.effect {
-            Effect::Sent(message) => Some(message.sequence.0),
-            Effect::Repeated(sequence) => Some(sequence.0),
-            _ => None,
+        let sequence = match &done.outcome {
+            Outcome::Written(sequence) => Some(sequence.0),
+            Outcome::Reported(_) | Outcome::Room(_) => None,
         };
         let mut view = json!({"type": "ack", "id": id, "room": room.to_string()});
         if let Some(client_id) = client_id {
@@ -518,9 +525,10 @@ impl ChatSocket {
     }
 
     fn look(&mut self, ctx: &mut Socket) {
-        let slow = self.session.as_ref().is_some_and(|session| session.is_slow());
-        if slow {
+        if self.outbox.is_slow() {
             Self::close(ctx, TOO_SLOW);
+        } else if !self.crowd.listens() {
+            Self::close(ctx, UNAVAILABLE);
         } else if self.session.is_some() && self.state.accounts.authenticate(&self.token).is_err() {
             Self::close(ctx, SIGNED_OUT);
         } else if self.heard.elapsed() > SILENCE {
@@ -535,7 +543,6 @@ impl Actor for ChatSocket {
     type Context = Socket;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         ctx.run_interval(LOOK_EVERY, |socket, ctx| socket.look(ctx));
         ctx.run_later(HELLO_WITHIN, |socket, ctx| {
             if socket.session.is_none() {
@@ -546,7 +553,7 @@ impl Actor for ChatSocket {
 
     fn stopped(&mut self, _: &mut Self::Context) {
         let Some(session) = self.session.take() else { return };
-        self.state.chat.audience().depart(&session);
+        self.crowd.depart(session.id);
         let _ = self.state.chat.presence().try_send(Depart(session));
     }
 }
@@ -571,13 +578,15 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChatSocket {
     }
 }
 
-impl Handler<Deliver> for ChatSocket {
-    type Result = ();
-
-    fn handle(&mut self, Deliver(delivered): Deliver, ctx: &mut Self::Context) {
-        if self.session.as_ref().is_some_and(|session| session.is_slow()) {
-            return Self::close(ctx, TOO_SLOW);
+impl StreamHandler<VecDeque<Arc<Delivered>>> for ChatSocket {
+    fn handle(&mut self, events: VecDeque<Arc<Delivered>>, ctx: &mut Self::Context) {
+        for event in events {
+            self.hear(&event, ctx);
         }
-        self.hear(&delivered, ctx);
+    }
+
+    /// The outbox is at its end only when it was too full.
+    fn finished(&mut self, ctx: &mut Self::Context) {
+        Self::close(ctx, TOO_SLOW);
     }
 }

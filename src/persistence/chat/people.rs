@@ -7,9 +7,10 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::db::Connection;
 use diesel::prelude::*;
+use serde::{Deserialize, Serialize};
 
 /// Who may see whether somebody is there.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum VisibleTo {
     /// Whoever shares a room.
     #[default]

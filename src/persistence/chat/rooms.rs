@@ -7,7 +7,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::db::Connection;
 use diesel::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 type MemberRow = (i64, String, i64, i64, Option<i64>, Option<i64>);
 
@@ -312,6 +312,23 @@ pub fn state(conn: &mut Connection, room: RoomId) -> QueryResult<Option<RoomStat
     let own = chat_rooms::table.filter(chat_rooms::id.eq(room.0 as i64));
     let state = own.select(chat_rooms::state).first::<String>(conn).optional()?;
     state.map(|state| serde_json::from_str(&state).map_err(|_| bad("state"))).transpose()
+}
+
+/// Those of these people who share a room with a user.
+///
+/// # Errors
+/// Those of the database.
+pub fn neighbours(conn: &mut Connection, who: AccountId, others: &[AccountId]) -> QueryResult<HashSet<AccountId>> {
+    let own = chat_members::table.filter(chat_members::account.eq(column(who)));
+    let own: Vec<i64> = own.select(chat_members::room).load(conn)?;
+    let ids: Vec<i64> = others.iter().copied().map(column).collect();
+    let found: Vec<i64> = chat_members::table
+        .filter(chat_members::account.eq_any(ids))
+        .filter(chat_members::room.eq_any(own))
+        .select(chat_members::account)
+        .distinct()
+        .load(conn)?;
+    found.into_iter().map(account).collect()
 }
 
 /// The ids of a user's rooms.

@@ -85,7 +85,9 @@ fn matching(
         Connection::Postgres(inner) => {
             let query = words(text).map(|word| format!("{word}:*")).collect::<Vec<_>>().join(" & ");
             let sql = format!(
-                "SELECT m.id FROM chat_messages m WHERE to_tsvector('simple', m.body) @@ to_tsquery('simple', $1) \
+                "SELECT m.id FROM chat_messages m \
+                 WHERE to_tsvector('simple', regexp_replace(m.body, '[[:punct:]]+', ' ', 'g')) \
+                 @@ to_tsquery('simple', $1) \
                  AND m.id < $2 AND m.room IN ({rooms}) ORDER BY m.id DESC LIMIT $3"
             );
             let query = diesel::sql_query(sql).bind::<Text, _>(query);

@@ -1,0 +1,3 @@
+DROP TABLE chat_words;
+CREATE VIRTUAL TABLE chat_words USING fts5 (body, content = 'chat_messages', content_rowid = 'id', tokenize = 'unicode61');
+INSERT INTO chat_words (chat_words) VALUES ('rebuild');

@@ -1,0 +1,288 @@
+//! Every acknowledged message exactly once, in the same order, in every member's history, whatever happens.
+
+use crate::people::{User, block_on, next_of};
+use crate::server::Server;
+use agora::chat_client::ChatClient;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use tokio::task::JoinHandle;
+
+/// Messages that each client sends.
+const MESSAGES_EACH: usize = 10;
+
+/// A socket that says hello and then does not read.
+fn deaf(user: &User, server: &Server) -> std::net::TcpStream {
+    use std::io::{Read, Write};
+    let mut stream = std::net::TcpStream::connect(server.address).unwrap();
+    let key = "dGhlIHNhbXBsZSBub25jZQ==";
+    write!(
+        stream,
+        "GET /v1/chat/ws HTTP/1.1\r\nHost: agora\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\nAuthorization: Bearer {}\r\n\r\n",
+        user.http.token
+    )
+    .unwrap();
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        stream.read_exact(&mut byte).unwrap();
+        head.push(byte[0]);
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    // A masked text frame whose mask is zero.
+    let hello = br#"{"type":"hello"}"#;
+    stream.write_all(&[0x81, 0x80 | hello.len() as u8, 0, 0, 0, 0]).unwrap();
+    stream.write_all(hello).unwrap();
+    stream
+}
+
+/// Bytes of memory of the server.
+fn resident(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.process.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+#[test]
+fn a_reader_that_does_not_read_is_told_so_and_loses_nothing() {
+    use std::io::Read;
+    const MESSAGES: u64 = 3_000;
+    const DEAF: usize = 15;
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &["--chat-user-rate", "0", "--chat-room-rate", "0"]);
+    let (mut ada, mut bob) = (User::new(&server, "ada"), User::new(&server, "bob"));
+    let room = ada.room("public", "Flood");
+    bob.ok("POST", &format!("/rooms/{room}/join"), Value::Null);
+    let mut streams: Vec<_> = (0..DEAF).map(|_| deaf(&bob, &server)).collect();
+    let before = resident(&server);
+    block_on(async {
+        let mut a = ada.socket();
+        a.connect().await.unwrap();
+        let text = "x".repeat(3_900);
+        for sent in 0..MESSAGES {
+            a.send_text(&room, &text).await;
+            // Not more under way than one client may have.
+            while a.unacknowledged() > 100 || (sent == MESSAGES - 1 && a.unacknowledged() > 0) {
+                a.next().await.unwrap();
+            }
+        }
+    });
+    // What waits for the deaf is shared and bounded; without a bound it would be this much for each of them.
+    let flood = MESSAGES * 3_900;
+    let grown = resident(&server).saturating_sub(before);
+    assert!(grown < flood * DEAF as u64 / 2, "{grown} bytes more for {DEAF} deaf readers");
+    for stream in &mut streams {
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut heard = Vec::new();
+        // It ends by the server's closing, or by the network's giving up.
+        let _ = stream.read_to_end(&mut heard);
+        let told = heard.windows(br#""code":"too_slow""#.len()).any(|part| part == br#""code":"too_slow""#);
+        assert!(told, "{} bytes without a reason", heard.len());
+        assert!((heard.len() as u64) < flood, "nothing was left out");
+    }
+    block_on(async {
+        let mut b = bob.socket();
+        b.rooms.insert(room.clone(), agora::chat_client::Room::default());
+        for expected in 1..=MESSAGES {
+            assert_eq!(next_of(&mut b, "message").await["message"]["sequence"], expected);
+        }
+        assert!(b.faults.is_empty(), "{:?}", b.faults);
+    });
+}
+
+/// One of many clients: sends, loses its connection now and then, reads slowly now and then.
+async fn restless(user: usize, device: usize, base: String, token: String, rooms: Vec<String>) -> Restless {
+    let mut rng = ((user * 31 + device * 7 + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut random = move |bound: u64| {
+        rng ^= rng << 13;
+        rng ^= rng >> 7;
+        rng ^= rng << 17;
+        rng % bound
+    };
+    let mut client = ChatClient::new(&base, &token);
+    let mut heard: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
+    for room in &rooms {
+        client.rooms.insert(room.clone(), agora::chat_client::Room::default());
+    }
+    let mut acknowledged = BTreeMap::new();
+    let mut unsent = MESSAGES_EACH;
+    let deadline = std::time::Instant::now() + Duration::from_secs(300);
+    while unsent > 0 || client.unacknowledged() > 0 {
+        assert!(
+            std::time::Instant::now() < deadline,
+            "user {user}, device {device}: {} unacknowledged",
+            client.unacknowledged()
+        );
+        if unsent > 0 && random(3) == 0 {
+            let room = &rooms[random(rooms.len() as u64) as usize];
+            client.send_text(room, &format!("{user}.{device}.{unsent}")).await;
+            unsent -= 1;
+        }
+        match random(40) {
+            0 => client.cut(),
+            1 => tokio::time::sleep(Duration::from_millis(300)).await,
+            2 => client.send_again().await,
+            _ => {}
+        }
+        // Not within the time limit below: giving up on a connection that is being made never makes one.
+        client.connect().await.unwrap();
+        if let Ok(event) = tokio::time::timeout(Duration::from_millis(100), client.next()).await {
+            note(&event.unwrap(), &mut heard, &mut acknowledged);
+        }
+    }
+    Restless { client, heard, acknowledged }
+}
+
+/// What became of one of them.
+pub struct Restless {
+    client: ChatClient,
+    /// What it was handed of each room: sequence and text.
+    heard: BTreeMap<String, Vec<(u64, String)>>,
+    /// Sequence by room and client id.
+    acknowledged: BTreeMap<(String, String), u64>,
+}
+
+fn note(
+    event: &Value,
+    heard: &mut BTreeMap<String, Vec<(u64, String)>>,
+    acknowledged: &mut BTreeMap<(String, String), u64>,
+) {
+    let room = event["room"].as_str().unwrap_or_default().to_owned();
+    match event["type"].as_str() {
+        Some("message") => {
+            let message = &event["message"];
+            let text = message["text"].as_str().unwrap().to_owned();
+            heard.entry(room).or_default().push((message["sequence"].as_u64().unwrap(), text));
+        }
+        Some("ack") if event["client_id"].is_string() => {
+            let id = event["client_id"].as_str().unwrap().to_owned();
+            let sequence = event["sequence"].as_u64().unwrap();
+            let before = acknowledged.insert((room, id), sequence);
+            assert!(before.is_none_or(|before| before == sequence), "one message, two sequences");
+        }
+        _ => {}
+    }
+}
+
+/// One history of every room, as somebody reads it at the node that `reader` talks to.
+fn histories(reader: &mut User, rooms: &[String]) -> BTreeMap<String, Vec<Value>> {
+    let mut history = BTreeMap::new();
+    for room in rooms {
+        let mut messages = Vec::new();
+        loop {
+            let after = messages.len();
+            let page = reader.ok("GET", &format!("/rooms/{room}/messages?after={after}&limit=200"), Value::Null);
+            let page = page["messages"].as_array().unwrap().clone();
+            if page.is_empty() {
+                break;
+            }
+            messages.extend(page);
+        }
+        history.insert(room.clone(), messages);
+    }
+    history
+}
+
+/// Begins to talk with all devices; device `d` of each user talks to `bases[d % bases.len()]`.
+pub fn begin(users: &[User], devices: usize, bases: &[String], rooms: &[String]) -> Vec<JoinHandle<Restless>> {
+    let of = |(number, user): (usize, &User)| {
+        let (token, rooms, bases) = (user.http.token.clone(), rooms.to_vec(), bases.to_vec());
+        (0..devices).map(move |device| {
+            let base = bases[device % bases.len()].clone();
+            actix_web::rt::spawn(restless(number, device, base, token.clone(), rooms.clone()))
+        })
+    };
+    users.iter().enumerate().flat_map(of).collect()
+}
+
+/// What must hold in the end: each reader finds the same history with every message once, everything that was
+/// acknowledged stands where it was said to, and every client was handed exactly that.
+pub fn check(readers: &mut [User], rooms: &[String], clients: Vec<Restless>) {
+    let all: Vec<_> = readers.iter_mut().map(|reader| histories(reader, rooms)).collect();
+    let history = &all[0];
+    assert!(all.iter().all(|other| other == history), "not the same everywhere");
+    let total: usize = history.values().map(Vec::len).sum();
+    assert_eq!(total, clients.len() * MESSAGES_EACH, "every message once");
+    let texts: BTreeSet<&str> = history.values().flatten().map(|message| message["text"].as_str().unwrap()).collect();
+    assert_eq!(texts.len(), total, "no message twice");
+    block_on(async {
+        for mut client in clients {
+            assert_eq!(client.acknowledged.len(), MESSAGES_EACH);
+            for ((room, id), sequence) in &client.acknowledged {
+                let message = &history[room][*sequence as usize - 1];
+                assert_eq!(
+                    (&message["sequence"], message["client_id"].as_str()),
+                    (&json!(sequence), Some(id.as_str()))
+                );
+            }
+            // After resuming, each ends with exactly the history.
+            for (room, messages) in history {
+                while client.heard.get(room).map_or(0, Vec::len) < messages.len() {
+                    let event = client.client.next().await.unwrap();
+                    note(&event, &mut client.heard, &mut client.acknowledged);
+                }
+                let all: Vec<(u64, String)> = messages
+                    .iter()
+                    .map(|message| {
+                        (message["sequence"].as_u64().unwrap(), message["text"].as_str().unwrap().to_owned())
+                    })
+                    .collect();
+                assert_eq!(client.heard[room], all);
+            }
+            assert!(client.client.faults.is_empty(), "{:?}", client.client.faults);
+        }
+    });
+}
+
+/// An address that is free now, to come back to after a crash.
+pub fn free_address() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+}
+
+/// Rooms with all of these people in them.
+pub fn rooms_with(users: &mut [User], count: usize) -> Vec<String> {
+    let (first, others) = users.split_first_mut().unwrap();
+    let make = |n| {
+        let room = first.patiently("POST", "/rooms", json!({"kind": "public", "name": format!("Room {n}")}));
+        room["id"].as_str().unwrap().to_owned()
+    };
+    let rooms: Vec<String> = (0..count).map(make).collect();
+    for user in others {
+        for room in &rooms {
+            user.patiently("POST", &format!("/rooms/{room}/join"), Value::Null);
+        }
+    }
+    rooms
+}
+
+#[test]
+fn fifty_clients_a_bad_network_and_two_crashes_lose_and_double_nothing() {
+    let data = tempfile::tempdir().unwrap();
+    let free = free_address();
+    let more = ["--chat-user-rate", "0", "--chat-room-rate", "0"];
+    let server = Server::start_at(data.path(), &free, &more);
+    let mut users: Vec<User> = (0..10).map(|n| User::new(&server, &format!("user{n}x"))).collect();
+    let rooms = rooms_with(&mut users, 3);
+    let (server, clients) = block_on(async {
+        let clients = begin(&users, 5, &[users[0].base.clone()], &rooms);
+        let mut server = Some(server);
+        for _ in 0..2 {
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            // Dropping it is kill -9.
+            drop(server.take());
+            let (path, free) = (data.path().to_owned(), free.clone());
+            let again = tokio::task::spawn_blocking(move || Server::start_at(&path, &free, &more));
+            server = Some(again.await.unwrap());
+        }
+        let mut done = Vec::new();
+        for client in clients {
+            done.push(client.await.unwrap());
+        }
+        (server.unwrap(), done)
+    });
+    for user in &mut users {
+        user.http = server.client(&user.http.token);
+    }
+    check(&mut users[..1], &rooms, clients);
+}

@@ -1,0 +1,172 @@
+//! Chat on two nodes with one broker and one database.
+
+use crate::delivery::{begin, check, free_address, rooms_with};
+use crate::people::{User, block_on, next_of};
+use crate::server::Server;
+use crate::servers::{Postgres, RabbitMq};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+struct Nodes {
+    broker: RabbitMq,
+    database: Postgres,
+    folders: [TempDir; 2],
+    addresses: [String; 2],
+    nodes: [Option<Server>; 2],
+}
+
+impl Nodes {
+    fn start() -> Nodes {
+        let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        let addresses = [(); 2].map(|()| free_address());
+        let (broker, database) = (RabbitMq::start(), Postgres::start());
+        let mut all = Nodes { broker, database, folders, addresses, nodes: [None, None] };
+        all.start_node(0);
+        // All nodes of a venue sign their tokens with the same key.
+        let [first, second] = all.folders.each_ref().map(|folder| folder.path().join("keys"));
+        std::fs::create_dir_all(&second).unwrap();
+        for file in std::fs::read_dir(&first).unwrap() {
+            let file = file.unwrap();
+            std::fs::copy(file.path(), second.join(file.file_name())).unwrap();
+        }
+        all.start_node(1);
+        all
+    }
+
+    fn start_node(&mut self, index: usize) {
+        let (number, broker, database) = ((index + 1).to_string(), self.broker.url(), self.database.url());
+        let cluster = ["--rabbitmq", &broker, "--database", &database, "--node", &number];
+        let more = [cluster.as_slice(), &["--chat-user-rate", "0", "--chat-room-rate", "0"]].concat();
+        self.nodes[index] = Some(Server::start_at(self.folders[index].path(), &self.addresses[index], &more));
+    }
+
+    fn node(&self, index: usize) -> &Server {
+        self.nodes[index].as_ref().unwrap()
+    }
+
+    /// Waits until one node is active; which.
+    fn active(&self) -> usize {
+        let begun = Instant::now();
+        loop {
+            let role = |index: usize| {
+                let request = b"GET /health/ready HTTP/1.1\r\nHost: agora\r\nConnection: close\r\n\r\n";
+                let answer = self.nodes[index].as_ref()?.client("").send_raw(request).ok()?;
+                Some(answer.json()["cluster"]["role"].clone())
+            };
+            if let Some(found) = (0..2).find(|index| role(*index).is_some_and(|role| role == "active")) {
+                return found;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "no node is active");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// The same user with connections to this node.
+    fn at(&self, index: usize, user: &User) -> User {
+        let base = format!("http://{}", self.addresses[index]);
+        User { http: self.node(index).client(&user.http.token), id: user.id.clone(), base }
+    }
+}
+
+#[test]
+fn two_nodes_a_broker_that_restarts_and_a_crash_lose_and_double_nothing() {
+    let mut all = Nodes::start();
+    let active = all.active();
+    // Half of them sign up where commands are admitted, half where they are forwarded.
+    let mut users: Vec<User> = (0..6).map(|n| User::new(all.node((active + n) % 2), &format!("user{n}x"))).collect();
+    let rooms = rooms_with(&mut users, 3);
+    let bases = all.addresses.each_ref().map(|address| format!("http://{address}"));
+    let (all, clients) = block_on(async {
+        let clients = begin(&users, 4, &bases, &rooms);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let disturbed = tokio::task::spawn_blocking(move || {
+            all.broker.kill();
+            all.broker.restart();
+            let active = all.active();
+            std::thread::sleep(Duration::from_millis(500));
+            // kill -9 of the node that admits commands.
+            all.nodes[active] = None;
+            all.active();
+            all.start_node(active);
+            all
+        });
+        let all = disturbed.await.unwrap();
+        let mut done = Vec::new();
+        for client in clients {
+            done.push(client.await.unwrap());
+        }
+        (all, done)
+    });
+    let mut readers = [all.at(0, &users[0]), all.at(1, &users[0])];
+    check(&mut readers, &rooms, clients);
+}
+
+#[test]
+fn people_on_different_nodes_see_and_hear_each_other() {
+    let mut all = Nodes::start();
+    let active = all.active();
+    let mut ada = User::new(all.node(active), "ada");
+    let mut bob = User::new(all.node(1 - active), "bob");
+    // Asked at one node, accepted at the other; whoever is answered finds it done where they are.
+    ada.patiently("POST", "/friends", json!({"user": bob.id, "step": "ask"}));
+    let accepted = bob.patiently("POST", "/friends", json!({"user": ada.id, "step": "accept"}));
+    assert_eq!(accepted["status"], "friends");
+    let direct = accepted["room"].as_str().unwrap().to_owned();
+    let room = bob.patiently("POST", "/rooms", json!({"kind": "public", "name": "Bridge"}))["id"].clone();
+    let room = room.as_str().unwrap().to_owned();
+    assert_eq!(bob.ok("GET", "/rooms", Value::Null).as_array().unwrap().len(), 2);
+    block_on(async {
+        let mut a = ada.socket();
+        a.connect().await.unwrap();
+        let id = bob.id.clone();
+        let status = async |a: &mut agora::chat_client::ChatClient, expected: &str| loop {
+            let event = next_of(a, "presence").await;
+            let of_bob = event["people"].as_array().unwrap().iter().find(|one| one["user"] == id.as_str());
+            if let Some(found) = of_bob.filter(|one| one["status"] == expected) {
+                return found.clone();
+            }
+        };
+        let (mut b, mut phone) = (bob.socket(), all.at(active, &bob).socket());
+        b.connect().await.unwrap();
+        status(&mut a, "online").await;
+        // Two devices on two nodes: away only when both are, gone only when both are.
+        phone.connect().await.unwrap();
+        phone.request(json!({"type": "away", "away": true})).await;
+        b.request(json!({"type": "away", "away": true})).await;
+        status(&mut a, "away").await;
+        phone.request(json!({"type": "away", "away": false})).await;
+        status(&mut a, "online").await;
+        phone.cut();
+        status(&mut a, "away").await;
+        b.request(json!({"type": "away", "away": false})).await;
+        status(&mut a, "online").await;
+
+        // Words, signs of typing and read markers cross.
+        b.request(json!({"type": "typing", "room": direct})).await;
+        assert_eq!(next_of(&mut a, "typing").await["user"], json!(bob.id));
+        let sent = b.send_text(&direct, "hello from over there").await;
+        let ack = next_of(&mut b, "ack").await;
+        assert_eq!((&ack["client_id"], &ack["sequence"]), (&json!(sent), &json!(1)));
+        let heard = next_of(&mut a, "message").await;
+        assert_eq!(heard["message"]["text"], "hello from over there");
+        a.ask(json!({"type": "read", "room": direct, "message": 1})).await.unwrap();
+        assert_eq!(next_of(&mut b, "read").await["user"], json!(ada.id));
+        // What a rule or a filter says is said by the other node too.
+        let empty = json!({"type": "send", "room": direct, "client_id": uuid::Uuid::new_v4(), "text": " "});
+        assert_eq!(b.ask(empty).await.unwrap()["code"], "empty");
+        assert_eq!(ada.refused("POST", &format!("/rooms/{room}/messages"), json!({"text": "x"})).1, "not_allowed");
+
+        // Whoever hides is gone for friends on all nodes, and comes back.
+        bob.ok("PUT", "/me", json!({"visible_to": "nobody"}));
+        assert!(status(&mut a, "offline").await["last_seen"].is_null());
+        bob.ok("PUT", "/me", json!({"visible_to": "friends"}));
+        status(&mut a, "online").await;
+        let seen = ada.ok("GET", &format!("/people?users={}", bob.id), Value::Null);
+        assert_eq!(seen[0]["status"], "online");
+
+        // The people of a node that dies are gone after a while.
+        all.nodes[1 - active] = None;
+        status(&mut a, "offline").await;
+    });
+}
