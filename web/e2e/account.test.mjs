@@ -358,6 +358,38 @@ test("an administrator sees the actors and markets, freezes, configures and read
   await trader.context.close();
 });
 
+test("a reported message is deleted by who looks after the rooms", async () => {
+  const { page, context, complaints } = await open(browser);
+  await signUp(page);
+  const said = `Buy my course ${Date.now()}`;
+  // Somebody writes into a room of their own and reports it; what counts here is the other side.
+  await page.evaluate(async (text) => {
+    const { access_token } = JSON.parse(localStorage.getItem("agora.session"));
+    const ask = async (path, body) => {
+      const headers = { authorization: `Bearer ${access_token}` };
+      const answer = await fetch(`/v1${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+      if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+      return answer.json();
+    };
+    const room = await ask("/chat/rooms", { kind: "public", name: `Room ${Date.now()}` });
+    const client_id = crypto.randomUUID();
+    const sent = await ask(`/chat/rooms/${room.id}/messages`, { text, client_id });
+    await ask(`/chat/rooms/${room.id}/messages/${sent.sequence}/reports`, { reason: "advertising" });
+  }, said);
+  await signOut(page);
+  await signIn(page, ADMIN);
+  await page.locator(".account-button").waitFor();
+  await page.goto("/admin/reports");
+  const report = page.locator("[data-report]", { hasText: said });
+  await report.getByText("advertising").waitFor();
+  await report.getByRole("button", { name: "Delete the message" }).click();
+  await report.getByRole("button", { name: "Delete it for all" }).click();
+  await toast(page, "The message was deleted");
+  await eventually(async () => (await report.count()) === 0, "the report is gone");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
 test("every page fits a phone, in both themes", async () => {
   for (const theme of ["dark", "light"]) {
     const prepare = (page) =>
@@ -370,7 +402,7 @@ test("every page fits a phone, in both themes", async () => {
       await page.locator("section.card").first().waitFor();
       await fits(page, `/settings/${path}`);
     }
-    for (const path of ["overview", "users", "withdrawals", "audit", "configuration"]) {
+    for (const path of ["overview", "users", "withdrawals", "reports", "audit", "configuration"]) {
       await page.goto(`/admin/${path}`);
       await page.locator("section.card").first().waitFor();
       await eventually(async () => (await page.getByText("Loading…").count()) === 0, "the lists");

@@ -5,6 +5,7 @@ import { type SectionLink, Sheet } from "../ui/sheet";
 import { Audit } from "./audit";
 import { Configuration } from "./configuration";
 import { Overview } from "./overview";
+import { Reports } from "./reports";
 import { mayRun, RANK } from "./roles";
 import { Users } from "./users";
 import { Withdrawals } from "./withdrawals";
@@ -13,6 +14,7 @@ const SECTIONS = [
   { id: "overview", name: "Overview", role: "admin" },
   { id: "users", name: "Users", role: "support" },
   { id: "withdrawals", name: "Withdrawals", role: "admin" },
+  { id: "reports", name: "Reports", role: "moderator" },
   { id: "audit", name: "Audit log", role: "admin" },
   { id: "configuration", name: "Configuration", role: "admin" },
 ] as const satisfies readonly (SectionLink & { role: keyof typeof RANK })[];
@@ -47,6 +49,7 @@ export function AdminPage() {
       {selected === "overview" && <Overview />}
       {selected === "users" && <Users />}
       {selected === "withdrawals" && <Withdrawals />}
+      {selected === "reports" && <Reports />}
       {selected === "audit" && <Audit />}
       {selected === "configuration" && <Configuration />}
     </Sheet>

@@ -54,6 +54,19 @@ export interface PendingWithdrawal {
   needs_approval: boolean;
 }
 
+/** A chat message that somebody reported. Room and message as chat names them. */
+export interface ChatReport {
+  room: string;
+  number: number;
+  message: number;
+  author: string;
+  reporter: string;
+  reason: string;
+  at: string;
+  /** The message; without a text when it was deleted. */
+  about: { text?: string } | null;
+}
+
 export type PlaceState =
   | "waiting"
   | "starting"
@@ -118,6 +131,12 @@ export const admin = {
   withdrawals: () => request<PendingWithdrawal[]>("GET", "/admin/withdrawals"),
   approve: (withdrawal: string) => request<unknown>("POST", `/admin/withdrawals/${id(withdrawal)}/approve`),
   reject: (withdrawal: string) => request<unknown>("POST", `/admin/withdrawals/${id(withdrawal)}/reject`),
+
+  reports: () => request<ChatReport[]>("GET", "/admin/chat/reports"),
+  resolveReport: (room: string, number: number, note: string) =>
+    request<unknown>("POST", `/chat/rooms/${id(room)}/reports/${number}/resolve`, { note }),
+  deleteMessage: (room: string, message: number) =>
+    request<unknown>("DELETE", `/chat/rooms/${id(room)}/messages/${message}`),
 
   tree: () => request<Place[]>("GET", "/admin/tree"),
   revive: (path: string) =>
