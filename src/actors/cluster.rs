@@ -10,7 +10,7 @@
 //! left this node and was not answered has an unknown outcome.
 
 mod converse;
-mod lead;
+pub(crate) mod lead;
 pub mod peers;
 
 use super::event_log::LogMeter;

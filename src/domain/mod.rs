@@ -33,6 +33,8 @@ pub mod order;
 pub mod posting;
 pub mod reason;
 pub mod replica;
+#[cfg(test)]
+pub mod sabotage;
 pub mod stream;
 pub mod time;
 pub mod venue;

@@ -11,6 +11,7 @@
 //! ```
 //! When the event log dies, everything after it begins new epochs; anything else heals alone.
 
+pub mod ambient;
 pub mod ledger;
 pub mod market_data;
 pub mod order_book;
@@ -23,7 +24,7 @@ mod start;
 mod tickets;
 pub mod twin;
 
-pub use start::{Foundation, start};
+pub use start::{Foundation, Threads, start};
 pub use tickets::next_ticket;
 
 use super::account::AccountActor;

@@ -18,9 +18,9 @@ pub use state::BookState;
 use super::ledger::LedgerActor;
 use super::market_data::MarketDataActor;
 use super::recovery::Recovery;
-use super::twin::{Berth, CompareTwin, Enlist, Source};
+use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable};
-use crate::actors::event_log::{Begin, EventLog, FromLog};
+use crate::actors::event_log::{Begin, Clock, EventLog, FromLog};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::codec::Entries;
 use crate::domain::entry::MarketEntry;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub berth: Arc<Berth<BookState>>,
     /// The most commands that may be on their way through the log.
     pub in_flight: usize,
+    /// What time it is; says when to propose that time has passed.
+    pub clock: Clock,
 }
 
 /// The state that an incarnation begins with, and what it has to read before anything else.
@@ -244,6 +246,14 @@ impl Handler<Enlist> for OrderBook {
 
     fn handle(&mut self, _: Enlist, _: &mut Self::Context) {
         self.build_twin();
+    }
+}
+
+impl Handler<Weigh<BookState>> for OrderBook {
+    type Result = MessageResult<Weigh<BookState>>;
+
+    fn handle(&mut self, _: Weigh<BookState>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.as_ref().map(|state| (state.mark(), state.hash())))
     }
 }
 
