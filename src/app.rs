@@ -1,6 +1,6 @@
 //! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
 
-mod log;
+pub(crate) mod log;
 
 use crate::actors::chat;
 use crate::actors::cluster::Cluster;
@@ -10,17 +10,16 @@ use crate::actors::links;
 use crate::actors::supervision::{ChildSpec, StartError};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
-use crate::actors::trading::recovery::{Recovery, catch_up};
-use crate::actors::trading::{self, Foundation, market_data::wall_clock};
+use crate::actors::trading::recovery::{Recovery, catch_up, newest};
+use crate::actors::trading::{self, Foundation, Threads, market_data::wall_clock};
 use crate::auth::Accounts;
 use crate::bridge;
 use crate::config::ServeConfig;
 use crate::custody;
 use crate::domain::book::Book;
-use crate::domain::ids::{AccountId, Epoch};
+use crate::domain::ids::AccountId;
 use crate::domain::market::{MarketConfig, Scale};
-use crate::domain::time::Timestamp;
-use crate::domain::venue::{Silent, Venue};
+use crate::domain::venue::Silent;
 use crate::http::server::Listening;
 use crate::http::v1::edge::Edge;
 use crate::http::{self, AppState, ops};
@@ -117,6 +116,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         settings: settings.supervision.settings(),
         watch: settings.supervision.watch(),
         in_flight: settings.market_in_flight.max(1),
+        clock: Arc::new(wall_clock),
+        threads: Threads::Several,
     };
     let trading = trading::start(&root, foundation).await?;
     let (log, trade) = (meter.clone(), trading.clone());
@@ -246,16 +247,4 @@ impl Running {
         tracing::info!(position = self.engine.end().0, "stopped");
         outcome
     }
-}
-
-/// The newest epoch of any stream and the time of the last batch.
-fn newest(
-    venue: &Venue,
-    reader: &dyn crate::persistence::log::LogReader,
-    end: Position,
-) -> anyhow::Result<(Epoch, Timestamp)> {
-    let markets = venue.markets.iter().map(|market| market.replica.stream.epoch);
-    let epoch = markets.chain([venue.ledger.stream.epoch]).max().unwrap_or_default();
-    let last = reader.read(Position(end.0.saturating_sub(1)))?.last().transpose()?;
-    Ok((epoch, last.map_or(Timestamp::ZERO, |committed| committed.batch.at)))
 }

@@ -42,6 +42,9 @@ enum Command {
         #[command(subcommand)]
         command: BenchCommand,
     },
+    /// Runs whole nodes under a seed, with everything going wrong, and checks what must hold.
+    #[cfg(feature = "simulation")]
+    Simulate(crate::simulation::SimulateOptions),
     /// Chats in the terminal.
     Chat(crate::chat_client::terminal::ChatOptions),
     /// Trades by itself through the public API.
@@ -180,6 +183,8 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             promote(&email, role, &data, &database)
         }
         Command::Bench { command } => measure(command),
+        #[cfg(feature = "simulation")]
+        Command::Simulate(options) => crate::simulation::simulate(&options),
         Command::Chat(options) => actix_web::rt::System::new().block_on(crate::chat_client::terminal::run(&options)),
         Command::Bot { command } => {
             telemetry(false);

@@ -11,7 +11,7 @@
 
 mod converse;
 mod gossip;
-mod lead;
+pub(crate) mod lead;
 pub mod peers;
 
 pub use gossip::Gossip;

@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+/// What time it is.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
 /// The most bytes that wait for one stream; beyond it proposals are refused.
 const MAX_QUEUED: usize = MAX_PAYLOAD / 2;
 
@@ -178,6 +181,7 @@ pub struct EventLog {
     streams: BTreeMap<StreamId, Stream>,
     under_way: Option<UnderWay>,
     newest: Timestamp,
+    clock: Clock,
     /// Whether the engine could be reached when last looked at.
     available: bool,
     lifeline: Lifeline,
@@ -185,13 +189,15 @@ pub struct EventLog {
 
 impl EventLog {
     /// A log over this engine, whose sink must forward its reports here as [`EngineReport`].
-    /// `newest` is the time of the last batch in the log; time never runs backwards in it.
+    /// `newest` is the time of the last batch in the log; time never runs backwards in it. Only through `clock` does
+    /// time enter the log.
     pub fn new(
         engine: Arc<dyn LogEngine + Sync>,
         epochs: Arc<Epochs>,
         role: Role,
         meter: Arc<LogMeter>,
         newest: Timestamp,
+        clock: Clock,
         lifeline: Lifeline,
     ) -> EventLog {
         EventLog {
@@ -202,6 +208,7 @@ impl EventLog {
             streams: BTreeMap::new(),
             under_way: None,
             newest,
+            clock,
             available: true,
             lifeline,
         }
@@ -211,7 +218,7 @@ impl EventLog {
         if self.under_way.is_some() || self.streams.values().all(|s| s.count == 0 && !s.marker_due) {
             return;
         }
-        self.newest = now().max(self.newest);
+        self.newest = (self.clock)().max(self.newest);
         let mut batches = Vec::new();
         for (id, stream) in &mut self.streams {
             let mut batch = |stream: &mut Stream, count, payload| {
@@ -230,10 +237,14 @@ impl EventLog {
                 batch(stream, count, Bytes::from(payload));
             }
         }
-        let shared = batches.iter().cloned().map(Arc::new).collect();
+        let shared: Vec<Arc<Batch>> = batches.iter().cloned().map(Arc::new).collect();
         let id = self.epochs.next_proposal();
         match self.engine.propose(Proposal { id, batches }) {
-            Ok(()) => self.under_way = Some(UnderWay { id, since: Instant::now(), batches: shared }),
+            Ok(()) => {
+                #[cfg(test)]
+                self.take_for_committed(&shared);
+                self.under_way = Some(UnderWay { id, since: Instant::now(), batches: shared });
+            }
             // One proposal at a time never fills the engine's queue, unless the engine is gone.
             Err(busy) => {
                 self.under_way = Some(UnderWay { id, since: Instant::now(), batches: shared });
@@ -243,7 +254,13 @@ impl EventLog {
     }
 
     fn committed(&mut self, proposal: Option<u64>, batches: Vec<Committed>) {
-        if let Some(under_way) = self.under_way.take_if(|under_way| Some(under_way.id) == proposal) {
+        // An engine may lose the word that a proposal was committed, but not its batches: what was read back is there.
+        let is_done = |under_way: &mut UnderWay| {
+            let last = under_way.batches.last();
+            let is_last = |read: &Committed| last.is_some_and(|last| last.is_same_place(&read.batch));
+            Some(under_way.id) == proposal || batches.iter().any(is_last)
+        };
+        if let Some(under_way) = self.under_way.take_if(is_done) {
             let took = under_way.since.elapsed();
             self.meter.flush.observe(took);
             let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
@@ -293,6 +310,15 @@ impl EventLog {
         tracing::warn!(%error, "the log refused a proposal");
         self.meter.refused.fetch_add(1, Ordering::Relaxed);
         self.meter.degraded.store(true, Ordering::Relaxed);
+        #[cfg(test)]
+        if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::ProposesRefusedAgain) {
+            for batch in &under_way.batches {
+                if let Some(stream) = self.streams.get_mut(&batch.stream).filter(|s| s.epoch == batch.epoch) {
+                    stream.queued.extend_from_slice(&batch.payload);
+                    stream.count += batch.count;
+                }
+            }
+        }
         for batch in under_way.batches.into_iter().rev() {
             let Some(stream) = self.streams.get_mut(&batch.stream) else { continue };
             if stream.epoch == batch.epoch {
@@ -314,12 +340,6 @@ impl EventLog {
             told.unbroken = false;
         }
     }
-}
-
-/// The wall clock. Only here does time enter the log.
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 impl Actor for EventLog {
@@ -400,6 +420,20 @@ impl Handler<EngineReport> for EventLog {
     }
 }
 
+#[cfg(test)]
+impl EventLog {
+    /// Tells the owners of what was not read back.
+    fn take_for_committed(&mut self, batches: &[Arc<Batch>]) {
+        if !crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::TakesProposedForCommitted) {
+            return;
+        }
+        for (batch, place) in batches.iter().zip(self.engine.end().0 + 1..) {
+            let position = crate::persistence::log::Position(place);
+            self.tell(batch.stream, FromLog::Committed(Committed { position, batch: batch.clone() }));
+        }
+    }
+}
+
 /// Where the engine's reports go until the actor exists, and from then on to it.
 #[derive(Clone, Debug, Default)]
 pub struct ReportLine(Arc<parking_lot::Mutex<Option<Handle<EventLog>>>>);
@@ -412,23 +446,28 @@ impl ReportLine {
 
     /// Forwards a report; the engine's thread waits while the mailbox is full.
     pub fn forward(&self, report: Report) {
-        let mut message = EngineReport(report);
-        loop {
-            let Some(log) = self.0.lock().clone() else {
-                // Other nodes may have appended already: their batches wait until those who apply them are there. When
-                // nobody is left who could connect the line, the start has failed.
-                if Arc::strong_count(&self.0) <= 1 {
-                    return;
-                }
-                std::thread::sleep(Duration::from_millis(1));
-                continue;
-            };
-            match log.offer(message) {
-                Ok(()) => return,
-                Err(refused) if refused.why == super::supervision::Unreachable::Closed => return,
-                Err(refused) => message = refused.message,
+        let mut report = report;
+        while let Err(refused) = self.offer(report) {
+            report = refused;
+            // Other nodes may have appended already: their batches wait until those who apply them are there. When
+            // nobody is left who could connect the line, the start has failed.
+            if Arc::strong_count(&self.0) <= 1 && self.0.lock().is_none() {
+                return;
             }
             std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Forwards a report, or gives it back when nobody takes it yet.
+    ///
+    /// # Errors
+    /// The report, which is to be offered again.
+    pub fn offer(&self, report: Report) -> Result<(), Report> {
+        let Some(log) = self.0.lock().clone() else { return Err(report) };
+        match log.offer(EngineReport(report)) {
+            Err(refused) if refused.why != super::supervision::Unreachable::Closed => Err(refused.message.0),
+            // Whoever is closed needs no reports any more.
+            Ok(()) | Err(_) => Ok(()),
         }
     }
 }

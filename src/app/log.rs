@@ -56,7 +56,9 @@ pub(super) fn open(
     if log.engine.end() == Position(0) && known == Position(0) {
         // Nodes that begin a cluster at the same time write the same epoch, so only the first copy counts.
         let epoch = Epoch { counter: 1, node: genesis_node };
-        log.engine.propose(genesis(epoch)).map_err(|error| anyhow!("the venue cannot be listed: {error}"))?;
+        log.engine
+            .propose(genesis(epoch, wall_clock()))
+            .map_err(|error| anyhow!("the venue cannot be listed: {error}"))?;
         genesis_done.recv_timeout(Duration::from_secs(30)).context("the log does not take the first batch")?;
     }
     Ok(log)
@@ -107,7 +109,7 @@ fn prune(engine: &Arc<Embedded>) -> Prune {
 }
 
 /// The first batch of a new venue: its currencies and markets.
-fn genesis(epoch: Epoch) -> Proposal {
+pub(crate) fn genesis(epoch: Epoch, at: Timestamp) -> Proposal {
     let mut payload = Vec::new();
     let mut count = 0;
     for currency in config::currencies() {
@@ -118,7 +120,7 @@ fn genesis(epoch: Epoch) -> Proposal {
         LedgerEntry::ListMarket(Box::new(market)).encode(&mut payload);
         count += 1;
     }
-    let (payload, at) = (Bytes::from(payload), wall_clock());
+    let payload = Bytes::from(payload);
     Proposal { id: 0, batches: vec![Batch { stream: StreamId::Ledger, epoch, number: 1, at, count, payload }] }
 }
 

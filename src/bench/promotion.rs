@@ -24,6 +24,9 @@ pub struct Options {
     pub resting: usize,
 }
 
+/// What the median may be at most.
+const AIM: Duration = Duration::from_millis(20);
+
 /// The result of a run; `Display` prints it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -107,6 +110,8 @@ impl fmt::Display for Report {
         };
         writeln!(f, "panic to next acknowledged order, {} rounds", self.times.len())?;
         writeln!(f, "median {:.1} ms, p90 {:.1} ms, slowest {:.1} ms", at(50), at(90), at(100))?;
+        let aim = AIM.as_secs_f64() * 1e3;
+        writeln!(f, "the median is {:.2} of the {aim:.0} ms that it may be", at(50) / aim)?;
         write!(f, "{} orders were refused with 503 meanwhile", self.refused)
     }
 }

@@ -35,6 +35,9 @@ pub struct Options {
     pub tail: usize,
 }
 
+/// What recovering from a snapshot may take at most, for a book with a million resting orders.
+const AIM: Duration = Duration::from_secs(2);
+
 /// The result of a run; `Display` prints it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
@@ -197,7 +200,11 @@ impl fmt::Display for Report {
         writeln!(f, "from the log alone    {:.2} s ({rate:.2} million entries/s)", seconds(self.from_log))?;
         let megabytes = self.snapshot_bytes as f64 / 1e6;
         writeln!(f, "writing a snapshot    {:.2} s ({megabytes:.0} MB)", seconds(self.snapshot))?;
-        write!(f, "from the snapshot     {:.2} s ({} entries after it)", seconds(self.from_snapshot), self.tail)
+        let (took, aim) = (seconds(self.from_snapshot), seconds(AIM));
+        writeln!(f, "from the snapshot     {took:.2} s ({} entries after it)", self.tail)?;
+        write!(f, "{:.2} of the {aim:.0} s that it may take; replaying takes {:.1} times as long", took / aim, {
+            seconds(self.from_log) / took.max(1e-9)
+        })
     }
 }
 

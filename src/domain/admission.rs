@@ -79,6 +79,8 @@ impl Admission {
     /// [`Refusal`]; nothing is kept then.
     pub fn admit(&mut self, ledger: &Ledger, client_ids: &ClientIds, request: Request) -> Result<(), Refusal> {
         let Request { stream, ticket, epoch, account, currency, amount, client_id, vouched } = request;
+        #[cfg(test)]
+        let client_id = client_id.filter(|_| !super::sabotage::is_made(super::sabotage::Mistake::ForgetsClientIds));
         if let Some(id) = client_id {
             if let Some((market, order)) = client_ids.get(account, id) {
                 return Err(Refusal::Repeat(Known::Order(market, order)));
@@ -104,6 +106,11 @@ impl Admission {
         if ledger.balance(account, currency).available - pending < amount {
             return Err(Refusal::Reject(Reject::InsufficientFunds));
         }
+        #[cfg(test)]
+        let amount = match super::sabotage::is_made(super::sabotage::Mistake::ForgetsPendingHolds) {
+            true => Amount::ZERO,
+            false => amount,
+        };
         *self.sums.entry((account, currency)).or_default() += amount;
         if let Some(id) = client_id {
             self.in_flight.insert((account, id));

@@ -57,6 +57,11 @@ impl Batch {
         HEADER_LEN + self.payload.len()
     }
 
+    /// Whether both stand in the same place of the same stream, so that one is a repeat of the other.
+    pub fn is_same_place(&self, other: &Batch) -> bool {
+        (self.stream, self.epoch, self.number) == (other.stream, other.epoch, other.number)
+    }
+
     /// Appends the batch to `out`, little endian:
     ///
     /// | offset | bytes | field |

@@ -34,6 +34,8 @@ pub mod order;
 pub mod posting;
 pub mod reason;
 pub mod replica;
+#[cfg(test)]
+pub mod sabotage;
 pub mod stream;
 pub mod time;
 pub mod venue;

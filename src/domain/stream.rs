@@ -51,6 +51,10 @@ impl StreamState {
     /// # Errors
     /// [`Gap`] when a batch before it is missing; nothing changes then.
     pub fn judge(&mut self, batch: &Batch) -> Result<Verdict, Gap> {
+        #[cfg(test)]
+        if let Some(verdict) = self.misjudge(batch) {
+            return Ok(verdict);
+        }
         if batch.epoch < self.epoch {
             return Ok(Verdict::Stale);
         }
@@ -73,6 +77,23 @@ impl StreamState {
         let first = self.sequence.next();
         self.sequence = Sequence(self.sequence.0 + u64::from(batch.count));
         Ok(Verdict::Accept(first))
+    }
+}
+
+#[cfg(test)]
+impl StreamState {
+    /// What a reader without one of the rules would say.
+    fn misjudge(&mut self, batch: &Batch) -> Option<Verdict> {
+        use super::sabotage::{Mistake, is_made};
+        let repeat = batch.epoch == self.epoch && batch.number <= self.batch;
+        let accepted = batch.count > 0
+            && (repeat && is_made(Mistake::AppliesRepeats)
+                || batch.epoch < self.epoch && is_made(Mistake::IgnoresTheFence));
+        accepted.then(|| {
+            let first = self.sequence.next();
+            self.sequence = Sequence(self.sequence.0 + u64::from(batch.count));
+            Verdict::Accept(first)
+        })
     }
 }
 

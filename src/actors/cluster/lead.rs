@@ -6,6 +6,7 @@ use crate::actors::trading::Trading;
 use crate::actors::trading::ledger::IsReady;
 use crate::actors::trading::order_book::Refence;
 use crate::persistence::broker::{self, BrokerError, patiently, refusal};
+use crate::persistence::log::LogEngine;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
@@ -33,11 +34,67 @@ pub(super) async fn run(parts: Parts, trading: Trading) {
 
 async fn lead(parts: &Parts, trading: &Trading) -> Result<(), BrokerError> {
     let connection = broker::connect(&parts.uri, parts.heartbeat_s, "lead").await?;
+    contend(&ExclusiveQueue { parts, connection }, parts.engine.as_ref(), trading).await
+}
+
+/// A lock of which at most one node should believe that it has it. It is a hint: what a node does that believes so
+/// wrongly counts for nobody.
+pub(crate) trait Lock {
+    /// Why it cannot be asked for.
+    type Error;
+
+    /// Whether it is ours now.
+    async fn take(&self) -> Result<bool, Self::Error>;
+
+    /// An error when it has been lost, as far as is known here.
+    fn check(&self) -> Result<(), Self::Error>;
+
+    /// Lets others have it.
+    async fn release(&self) -> Result<(), Self::Error>;
+}
+
+/// The lock as an exclusive queue: it is released when its connection ends, however that happens.
+struct ExclusiveQueue<'a> {
+    parts: &'a Parts,
+    connection: Connection,
+}
+
+impl Lock for ExclusiveQueue<'_> {
+    type Error = BrokerError;
+
+    async fn take(&self) -> Result<bool, BrokerError> {
+        let channel = patiently("opening a channel", self.connection.create_channel()).await?;
+        let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
+        let declared = channel.queue_declare(self.parts.name("active").into(), exclusive, FieldTable::default());
+        match tokio::time::timeout(broker::PATIENCE, declared).await {
+            Ok(Ok(_)) => Ok(true),
+            Ok(Err(error)) if refusal(&error) == Some(405) => Ok(false),
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(BrokerError::Lost("asking for the lock: no answer".into())),
+        }
+    }
+
+    fn check(&self) -> Result<(), BrokerError> {
+        match self.connection.status().connected() {
+            true => Ok(()),
+            false => Err(BrokerError::Lost("the connection has ended".into())),
+        }
+    }
+
+    async fn release(&self) -> Result<(), BrokerError> {
+        patiently("releasing the lock", self.connection.close(200, "deposed".into())).await
+    }
+}
+
+/// Waits for the lock, leads while it has it, and stands back; returns when the lock was released or lost.
+///
+/// # Errors
+/// When the lock is out of reach. The node may be active still: only a newer epoch of another node ends that.
+pub(crate) async fn contend<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: &Trading) -> Result<(), L::Error> {
     loop {
-        if parts.engine.available() && lock(parts, &connection).await? {
-            hold(parts, trading, &connection).await?;
-            // The lock goes with its connection.
-            patiently("releasing the lock", connection.close(200, "deposed".into())).await?;
+        if engine.available() && lock.take().await? {
+            hold(lock, trading).await?;
+            lock.release().await?;
             sleep(STAND_BACK).await;
             return Ok(());
         }
@@ -45,61 +102,49 @@ async fn lead(parts: &Parts, trading: &Trading) -> Result<(), BrokerError> {
     }
 }
 
-/// Whether the lock is ours now. It is released when the connection ends, however that happens.
-async fn lock(parts: &Parts, connection: &Connection) -> Result<bool, BrokerError> {
-    let channel = patiently("opening a channel", connection.create_channel()).await?;
-    let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
-    let declared = channel.queue_declare(parts.name("active").into(), exclusive, FieldTable::default());
-    match tokio::time::timeout(broker::PATIENCE, declared).await {
-        Ok(Ok(_)) => Ok(true),
-        Ok(Err(error)) if refusal(&error) == Some(405) => Ok(false),
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(BrokerError::Lost("asking for the lock: no answer".into())),
-    }
-}
-
 /// Takes over and stays active; returns when another node has taken over, or this one could not.
-async fn hold(parts: &Parts, trading: &Trading, connection: &Connection) -> Result<(), BrokerError> {
-    if !parts.role.is_active() && !take_over(parts, trading).await {
+async fn hold<L: Lock>(lock: &L, trading: &Trading) -> Result<(), L::Error> {
+    let role = trading.role();
+    if !role.is_active() && !take_over(trading).await {
         return Ok(());
     }
-    let mut states = parts.role.watch();
+    let mut states = role.watch();
     loop {
         if *states.borrow_and_update() == State::Standby {
             return Ok(());
         }
         tokio::select! {
+            biased;
             changed = states.changed() => if changed.is_err() {
                 return Ok(());
             },
-            () = sleep(TRY_EVERY) => if !connection.status().connected() {
-                return Err(BrokerError::Lost("the connection has ended".into()));
-            },
+            () = sleep(TRY_EVERY) => lock.check()?,
         }
     }
 }
 
 /// Begins new epochs of all streams and waits until their markers were read back. Everything that stood in the log
 /// before them was applied by then, and nothing that others append after them counts.
-async fn take_over(parts: &Parts, trading: &Trading) -> bool {
+async fn take_over(trading: &Trading) -> bool {
+    let role = trading.role();
     let begun = Instant::now();
-    if !parts.role.change(State::Standby, State::TakingOver) {
+    if !role.change(State::Standby, State::TakingOver) {
         return false;
     }
     if let Err(why) = trading.ledger().try_send(Refence) {
         tracing::warn!(%why, "the ledger cannot take over");
-        parts.role.step_down();
+        role.step_down();
         return false;
     }
-    while parts.role.state() == State::TakingOver {
+    while role.state() == State::TakingOver {
         if matches!(trading.ledger().send(IsReady).within(TAKE_OVER_WITHIN).await, Ok(true)) {
-            let active = parts.role.change(State::TakingOver, State::Active);
+            let active = role.change(State::TakingOver, State::Active);
             tracing::info!(took = ?begun.elapsed(), active, "markers read back");
             return active;
         }
         if begun.elapsed() > TAKE_OVER_WITHIN {
             tracing::warn!("taking over takes too long; another node may try");
-            parts.role.step_down();
+            role.step_down();
             return false;
         }
         sleep(Duration::from_millis(5)).await;

@@ -1,6 +1,8 @@
 //! A child as its overseer keeps books on it.
 
-use std::{collections::VecDeque, time::Instant};
+use std::collections::VecDeque;
+
+use tokio::time::Instant;
 
 use super::{
     child::Child,

@@ -11,6 +11,7 @@
 //! - `overseer`: the actor that makes the decisions of one node of the tree; `entry` is its book-keeping on a child,
 //!   `requests` what it is asked.
 //! - `drill`: faults on purpose.
+//! - `turns`: who goes first, in a simulation.
 //! - `tree`: the picture of it all, for the dashboard and the metrics.
 //!
 //! Invariants: of one place at most one incarnation takes messages; a message is handled at most once; a caller is
@@ -29,6 +30,7 @@ pub(crate) mod runner;
 #[cfg(test)]
 pub(super) mod tests;
 pub mod tree;
+pub(crate) mod turns;
 
 pub use child::ChildSpec;
 pub use drill::Drill;

@@ -8,14 +8,11 @@
 //! The children outlive the overseer: when it ends they go back into the [`Roster`], from which its next incarnation
 //! takes them. It gives up whatever still runs and starts them all again, in order and with fresh budgets.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture};
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{
     entry::{Entry, Is, Want, answer},

@@ -30,6 +30,7 @@ use super::{
     drill::{Armed, Drill},
     mailbox::{Door, Mailbox, Taken},
     panics,
+    turns::{self, Turn},
 };
 
 /// Messages that an actor handles before it lets the others of its arbiter have their turn.
@@ -368,6 +369,14 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
         let run = self.get_mut();
         let signals = run.guard.seat.signals.clone();
         signals.waker.register(cx.waker());
+        match turns::next() {
+            Turn::Now => {}
+            Turn::Later => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Turn::Never => return Poll::Pending,
+        }
         if signals.take(ABANDON) {
             return run.end(Ending::Planned);
         }

@@ -15,7 +15,7 @@ use super::listing::Listing;
 use super::order_book::{Admitted, Asked, OrderBook, Refence, Reply};
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
-use super::twin::{Berth, CompareTwin, Enlist, Source};
+use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline, Unreachable};
@@ -489,6 +489,10 @@ impl Handler<Void> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, Void { stream, tickets }: Void, _: &mut Self::Context) {
+        #[cfg(test)]
+        if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::KeepsVoidHolds) {
+            return;
+        }
         for ticket in tickets {
             self.admission.settle(stream, ticket);
         }
@@ -562,6 +566,14 @@ impl Handler<Enlist> for LedgerActor {
 
     fn handle(&mut self, _: Enlist, _: &mut Self::Context) {
         self.build_twin();
+    }
+}
+
+impl Handler<Weigh<LedgerState>> for LedgerActor {
+    type Result = MessageResult<Weigh<LedgerState>>;
+
+    fn handle(&mut self, _: Weigh<LedgerState>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.as_ref().map(|state| (state.mark(), state.hash())))
     }
 }
 

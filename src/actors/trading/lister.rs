@@ -6,11 +6,11 @@ use super::listing::{Listing, PhaseBoard};
 use super::market_data::{self, MarketDataActor};
 use super::order_book::{self, OrderBook};
 use super::recovery::Recovery;
-use super::start::{Twins, lag_of};
+use super::start::{Threads, Twins, lag_of};
 use super::twin::Fault;
 use crate::actors::account::AccountActor;
 use crate::actors::directory::Directory;
-use crate::actors::event_log::{EventLog, LogMeter};
+use crate::actors::event_log::{Clock, EventLog, LogMeter};
 use crate::actors::supervision::{ChildSpec, Failure, Handle, StartError, Watch};
 use crate::actors::supervisor::Supervisor;
 use crate::domain::ids::{AccountId, CurrencyId, MarketId, StreamId};
@@ -36,6 +36,8 @@ pub(super) struct Lister {
     pub accounts: Directory<AccountId, AccountActor>,
     pub watch: Watch,
     pub in_flight: usize,
+    pub clock: Clock,
+    pub threads: Threads,
     pub listing: Arc<Listing>,
 }
 
@@ -60,7 +62,8 @@ impl Lister {
             let spec = ChildSpec::new(format!("market data {symbol}"), self.data_arbiter.clone(), move |lifeline| {
                 Ok(MarketDataActor::new(parts.clone(), lifeline))
             });
-            self.venue.start(spec.mailbox(16_384).keep_queue().watch(self.watch)).await?
+            let spec = spec.mailbox(16_384).keep_queue().watch(self.watch);
+            self.venue.start(self.threads.place(spec)).await?
         };
         let berth = self.twins.berth(&format!("order book {symbol}")).await?;
         let book = {
@@ -74,6 +77,7 @@ impl Lister {
                 berth: berth.clone(),
                 in_flight: self.in_flight,
                 listing: self.listing.clone(),
+                clock: self.clock.clone(),
             };
             let this = Arc::new(Mutex::new(None));
             let name = this.clone();
@@ -83,7 +87,7 @@ impl Lister {
                 Ok(OrderBook::new(parts.clone(), name.clone(), lifeline))
             });
             let spec = spec.mailbox(65_536).keep_queue().watch(self.watch).lag(lag);
-            let book = match (self.venue.start_as(spec, &this).await, berth.fault()) {
+            let book = match (self.venue.start_as(self.threads.place(spec), &this).await, berth.fault()) {
                 (Ok(book), _) => book,
                 // A market that cannot go on is halted alone.
                 (Err(failure), Some(_)) => this.lock().clone().ok_or(failure)?,

@@ -11,6 +11,7 @@
 //! ```
 //! When the event log dies, everything after it begins new epochs; anything else heals alone.
 
+pub mod ambient;
 pub mod balance_watch;
 pub mod ledger;
 mod lister;
@@ -26,7 +27,7 @@ mod start;
 mod tickets;
 pub mod twin;
 
-pub use start::{Foundation, start};
+pub use start::{Foundation, Threads, start};
 pub use tickets::next_ticket;
 
 use super::account::AccountActor;

@@ -19,9 +19,9 @@ use super::ledger::LedgerActor;
 use super::listing::Listing;
 use super::market_data::MarketDataActor;
 use super::recovery::Recovery;
-use super::twin::{Berth, CompareTwin, Enlist, Source};
+use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable};
-use crate::actors::event_log::{Begin, EventLog, FromLog};
+use crate::actors::event_log::{Begin, Clock, EventLog, FromLog};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::codec::Entries;
 use crate::domain::entry::MarketEntry;
@@ -55,6 +55,8 @@ pub struct Parts {
     pub in_flight: usize,
     /// Where the market's rules are shown.
     pub listing: Arc<Listing>,
+    /// What time it is; says when to propose that time has passed.
+    pub clock: Clock,
 }
 
 /// The state that an incarnation begins with, and what it has to read before anything else.
@@ -248,6 +250,14 @@ impl Handler<Enlist> for OrderBook {
 
     fn handle(&mut self, _: Enlist, _: &mut Self::Context) {
         self.build_twin();
+    }
+}
+
+impl Handler<Weigh<BookState>> for OrderBook {
+    type Result = MessageResult<Weigh<BookState>>;
+
+    fn handle(&mut self, _: Weigh<BookState>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state.as_ref().map(|state| (state.mark(), state.hash())))
     }
 }
 

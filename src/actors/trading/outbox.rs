@@ -22,8 +22,9 @@ use tokio::time::Instant;
 /// The most commands in one message.
 const MOST_AT_ONCE: usize = 128;
 
+/// What waits on one thread.
 #[derive(Default)]
-struct Outbox {
+pub(super) struct Outbox {
     waiting: Vec<(Handle<OrderBook>, Vec<Command>)>,
     /// Whether somebody will hand over what waits.
     attended: bool,
@@ -31,6 +32,11 @@ struct Outbox {
 
 thread_local! {
     static OUTBOX: RefCell<Outbox> = RefCell::default();
+}
+
+/// Exchanges what waits on this thread.
+pub(super) fn swap(other: &mut Outbox) {
+    OUTBOX.with_borrow_mut(|outbox| std::mem::swap(outbox, other));
 }
 
 /// Hands over what waits when it is dropped.

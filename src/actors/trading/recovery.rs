@@ -2,9 +2,10 @@
 
 use super::order_book::BookState;
 use super::recent::Recent;
-use crate::domain::ids::{MarketId, Sequence, StreamId};
+use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
 use crate::domain::market_data::MarketData;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes, MarketReplica};
+use crate::domain::time::Timestamp;
 use crate::domain::venue::{Market, Observer, Silent, Venue, VenueError};
 use crate::persistence::log::{Committed, LogError, LogReader, Position};
 use crate::persistence::snapshots::Snapshots;
@@ -37,6 +38,8 @@ pub struct Recovery {
     /// How many client order ids the ledger remembers with their orders.
     client_ids: usize,
     seed: Mutex<Seed>,
+    /// Whether everything is read where it is asked for, on the thread of the actors.
+    here: bool,
 }
 
 /// The parts that were not taken yet, by market.
@@ -139,6 +142,17 @@ pub fn catch_up(
     Ok(position)
 }
 
+/// The newest epoch of any trading stream, and the time of the last batch; `end` is where the venue stands.
+///
+/// # Errors
+/// When the last batch cannot be read.
+pub fn newest(venue: &Venue, reader: &dyn LogReader, end: Position) -> Result<(Epoch, Timestamp), LogError> {
+    let markets = venue.markets.iter().map(|market| market.replica.stream.epoch);
+    let epoch = markets.chain([venue.ledger.stream.epoch]).max().unwrap_or_default();
+    let last = reader.read(Position(end.0.saturating_sub(1)))?.last().transpose()?;
+    Ok((epoch, last.map_or(Timestamp::ZERO, |committed| committed.batch.at)))
+}
+
 impl Recovery {
     /// A recovery from this log and these snapshots. `venue` is the state at `position`, the log's
     /// end, for the first incarnation of each actor.
@@ -157,7 +171,14 @@ impl Recovery {
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
         }
-        Recovery { reader, snapshots, client_ids, seed: Mutex::new(seed) }
+        Recovery { reader, snapshots, client_ids, seed: Mutex::new(seed), here: false }
+    }
+
+    /// Reads everything on the thread of whoever asks, for simulations.
+    #[must_use]
+    pub fn on_one_thread(mut self) -> Recovery {
+        self.here = true;
+        self
     }
 
     /// The entry that stopped a market already while the program started.
@@ -192,6 +213,10 @@ impl Recovery {
                 tail.push(committed);
             }
         }
+        #[cfg(test)]
+        if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::RecoversTooLittle) {
+            tail.pop();
+        }
         Ok(tail)
     }
 
@@ -200,6 +225,9 @@ impl Recovery {
         self: Arc<Self>,
         part: impl FnOnce(&Recovery) -> Result<T, RecoveryError> + Send + 'static,
     ) -> Result<T, String> {
+        if self.here {
+            return part(&self).map_err(|error| error.to_string());
+        }
         let part = tokio::task::spawn_blocking(move || part(&self));
         part.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }

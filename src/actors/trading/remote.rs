@@ -13,8 +13,9 @@ use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Side};
 use serde::{Deserialize, Serialize};
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// How long an answer is held back until this node has applied what it follows from.
 const CATCH_UP_WITHIN: Duration = Duration::from_secs(2);

@@ -10,7 +10,7 @@ use super::twin::{Berth, Standby, Twin, TwinMeter};
 use super::{Inner, Trading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
-use crate::actors::event_log::{Epochs, EventLog, LogMeter, ReportLine};
+use crate::actors::event_log::{Clock, Epochs, EventLog, LogMeter, ReportLine};
 use crate::actors::latency::Latency;
 use crate::actors::role::Role;
 use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, Watch};
@@ -19,10 +19,41 @@ use crate::domain::ids::{Epoch, StreamId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::LogEngine;
-use actix::{Arbiter, ArbiterHandle};
+use actix::{Actor, Arbiter, ArbiterHandle, Context};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Where the actors live.
+#[derive(Clone, Debug, Default)]
+pub enum Threads {
+    /// Those that talk to each other share an arbiter: a message costs 0.1 µs there, a hop 5 µs. Twins and market data
+    /// have their own.
+    #[default]
+    Several,
+    /// All on this one, which is how they are simulated.
+    One(ArbiterHandle),
+}
+
+impl Threads {
+    fn arbiter(&self) -> ArbiterHandle {
+        match self {
+            Threads::Several => Arbiter::new().handle(),
+            Threads::One(arbiter) => arbiter.clone(),
+        }
+    }
+
+    /// An actor that hangs gets another arbiter, if there may be others.
+    pub(super) fn place<A: Actor<Context = Context<A>>>(&self, spec: ChildSpec<A>) -> ChildSpec<A> {
+        match self {
+            Threads::Several => spec,
+            Threads::One(arbiter) => {
+                let arbiter = arbiter.clone();
+                spec.arbiters(move |_| arbiter.clone())
+            }
+        }
+    }
+}
 
 /// What the actors are built on.
 pub struct Foundation {
@@ -52,21 +83,26 @@ pub struct Foundation {
     pub watch: Watch,
     /// The most commands of one market that may be on their way through the log.
     pub in_flight: usize,
+    /// What time it is when a batch is made.
+    pub clock: Clock,
+    /// Where the actors live.
+    pub threads: Threads,
 }
 
 /// The twins of the trading actors, which live on an arbiter of their own.
 pub(super) struct Twins {
     branch: Supervisor,
     arbiter: ArbiterHandle,
+    threads: Threads,
     meter: Arc<TwinMeter>,
 }
 
 impl Twins {
-    async fn begin(trading: &Supervisor, meter: Arc<TwinMeter>) -> Result<Twins, Failure> {
+    async fn begin(trading: &Supervisor, threads: &Threads, meter: Arc<TwinMeter>) -> Result<Twins, Failure> {
         // A twin that fails is empty until its primary builds it up; nothing waits for it.
         let settings = Settings::default().budget(100, Duration::from_secs(60));
         let branch = trading.branch("twins", settings).await?;
-        Ok(Twins { branch, arbiter: Arbiter::new().handle(), meter })
+        Ok(Twins { branch, arbiter: threads.arbiter(), threads: threads.clone(), meter })
     }
 
     /// A place with its twin.
@@ -75,7 +111,7 @@ impl Twins {
         let of = berth.clone();
         let build = move |lifeline| Ok(Twin::new(of.clone(), lifeline));
         let spec = ChildSpec::new(name, self.arbiter.clone(), build).mailbox(65_536).when_exhausted(Exhausted::Fault);
-        berth.pair_with(self.branch.start(spec).await?);
+        berth.pair_with(self.branch.start(self.threads.place(spec)).await?);
         Ok(berth)
     }
 }
@@ -85,9 +121,6 @@ impl Twins {
 /// # Errors
 /// [`Failure`] when one cannot start within its budget.
 pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading, Failure> {
-    // Actors that talk to each other share an arbiter: a message costs 0.1 µs there, a hop 5 µs.
-    let trading_arbiter = Arbiter::new().handle();
-    let data_arbiter = Arbiter::new().handle();
     let Foundation {
         engine,
         reports,
@@ -102,25 +135,26 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         settings,
         watch,
         in_flight,
+        clock,
+        threads,
     } = foundation;
+    let trading_arbiter = threads.arbiter();
+    let data_arbiter = threads.arbiter();
     let trading = root.branch("trading", settings.rest_for_one()).await?;
     let twin_meter = Arc::new(TwinMeter::default());
     // Before the log, on which they do not depend: they survive its restarts.
-    let twins = Twins::begin(&trading, twin_meter.clone()).await?;
+    let twins = Twins::begin(&trading, &threads, twin_meter.clone()).await?;
 
     let epochs = Arc::new(Epochs::above(newest_epoch, role.node()));
     let figures = meter.clone();
     let for_log = role.clone();
-    let log = trading
-        .start(
-            ChildSpec::new("event log", trading_arbiter.clone(), move |lifeline| {
-                let (engine, epochs, meter) = (engine.clone(), epochs.clone(), figures.clone());
-                Ok(EventLog::new(engine, epochs, for_log.clone(), meter, newest_time, lifeline))
-            })
-            .mailbox(65_536)
-            .watch(watch),
-        )
-        .await?;
+    let for_books = clock.clone();
+    let build_log = move |lifeline| {
+        let (engine, epochs, meter) = (engine.clone(), epochs.clone(), figures.clone());
+        Ok(EventLog::new(engine, epochs, for_log.clone(), meter, newest_time, clock.clone(), lifeline))
+    };
+    let spec = ChildSpec::new("event log", trading_arbiter.clone(), build_log).mailbox(65_536).watch(watch);
+    let log = trading.start(threads.place(spec)).await?;
     let venue = trading.branch("venue", settings).await?;
     let listing = Arc::new(Listing::new(currencies));
     let books = Arc::new(Mutex::new(std::collections::BTreeMap::new()));
@@ -142,7 +176,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
             Ok(LedgerActor::new(parts.clone(), name.clone(), lifeline))
         });
         let spec = spec.mailbox(65_536).keep_queue().watch(watch).lag(lag);
-        let ledger = venue.start_as(spec, &this).await?;
+        let ledger = venue.start_as(threads.place(spec), &this).await?;
         berth.served_by(ledger.port());
         ledger
     };
@@ -163,6 +197,8 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         accounts: accounts.clone(),
         watch,
         in_flight,
+        clock: for_books,
+        threads,
         listing: listing.clone(),
     };
     for (config, scale) in markets {

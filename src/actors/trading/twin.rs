@@ -62,6 +62,17 @@ pub struct Enlist;
 #[rtype(result = "()")]
 pub struct CompareTwin;
 
+/// Asks for where the state stands and for its hash there.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<(S::Mark, StateHash)>")]
+pub struct Weigh<S: Standby>(std::marker::PhantomData<fn() -> S>);
+
+impl<S: Standby> Default for Weigh<S> {
+    fn default() -> Weigh<S> {
+        Weigh(std::marker::PhantomData)
+    }
+}
+
 /// Where a twin's state comes from.
 pub enum Source<S> {
     /// From here.

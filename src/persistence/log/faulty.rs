@@ -30,11 +30,13 @@ pub struct Faults {
     pub disconnect: u32,
     /// For each delivery: it waits for another turn.
     pub delay: u32,
+    /// For each flush: the disk takes up to 100 steps longer.
+    pub slow: u32,
 }
 
 impl Faults {
     /// Everything goes wrong now and then.
-    pub const ALL: Faults = Faults { full: 20, lost_report: 50, repeat: 50, disconnect: 20, delay: 300 };
+    pub const ALL: Faults = Faults { full: 20, lost_report: 50, repeat: 50, disconnect: 20, delay: 300, slow: 20 };
 }
 
 /// What goes wrong next: splitmix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number
@@ -82,6 +84,8 @@ struct State {
     repeats: VecDeque<Vec<Committed>>,
     full_for: u64,
     full: bool,
+    /// The disk is not done for so many steps.
+    slow_for: u64,
 }
 
 struct Record {
@@ -134,6 +138,7 @@ impl Medium {
             repeats: VecDeque::new(),
             full_for: 0,
             full: false,
+            slow_for: 0,
         })))
     }
 
@@ -170,7 +175,7 @@ impl Medium {
     pub fn settle(&self) {
         let faults = {
             let mut state = self.0.lock();
-            (state.full, state.full_for) = (false, 0);
+            (state.full, state.full_for, state.slow_for) = (false, 0, 0);
             state.handles.values_mut().filter(|handle| handle.link != Link::Paused).for_each(|handle| {
                 handle.link = Link::Up;
             });
@@ -180,18 +185,24 @@ impl Medium {
         self.0.lock().faults = faults;
     }
 
+    /// Lets other faults happen from now on.
+    pub fn set_faults(&self, faults: Faults) {
+        self.0.lock().faults = faults;
+    }
+
     /// Fills the disk, or frees it.
     pub fn set_full(&self, full: bool) {
         self.0.lock().full = full;
     }
 
-    /// Everything stops at once. Of what was published and not yet durable an arbitrary part stays,
-    /// cut anywhere between two batches; all handles are dead. Returns how many batches were lost.
+    /// Everything stops at once, as when the power fails. The write under way is torn: of the bytes that were not yet
+    /// durable an arbitrary part stays, and of those what reads as whole batches; all handles are dead. Returns how many
+    /// batches were lost.
     pub fn crash(&self) -> usize {
         let mut state = self.0.lock();
         let state = &mut *state;
         let safe = state.safe_end();
-        let kept = safe + state.random.below((state.log.len() - safe) as u64 + 1) as usize;
+        let kept = safe + state.tear(safe);
         let lost = state.log.len() - kept;
         state.log.truncate(kept);
         for record in &mut state.records {
@@ -200,7 +211,7 @@ impl Medium {
         state.durable = state.records.len();
         state.handles.clear();
         state.repeats.clear();
-        (state.full, state.full_for) = (false, 0);
+        (state.full, state.full_for, state.slow_for) = (false, 0, 0);
         lost
     }
 
@@ -225,6 +236,29 @@ impl State {
     /// How many batches are durable.
     fn safe_end(&self) -> usize {
         self.durable.checked_sub(1).and_then(|last| self.records.get(last)).map_or(0, |record| record.batches.end)
+    }
+
+    /// How many batches after `safe` can be read back when the write of their bytes was cut short anywhere, with some
+    /// bytes before the cut that the disk did not take.
+    fn tear(&mut self, safe: usize) -> usize {
+        let mut bytes = Vec::new();
+        for committed in self.log.iter().skip(safe) {
+            committed.batch.encode(&mut bytes);
+        }
+        let cut = self.random.below(bytes.len() as u64 + 1) as usize;
+        bytes.truncate(cut);
+        if !bytes.is_empty() && self.random.strikes(300) {
+            let at = self.random.below(bytes.len() as u64) as usize;
+            let end = (at + 512).min(bytes.len());
+            bytes.get_mut(at..end).unwrap_or_default().fill(0);
+        }
+        let mut bytes = bytes::Bytes::from(bytes);
+        let mut whole = 0;
+        while let Ok(batch) = crate::domain::batch::Batch::decode(&bytes) {
+            let _ = bytes.split_to(batch.encoded_len());
+            whole += 1;
+        }
+        whole
     }
 
     fn events(&self) -> Vec<Event> {
@@ -256,6 +290,8 @@ impl State {
     fn happen(&mut self, event: Event) -> Call {
         match event {
             Event::Publish(id) => return self.publish(id),
+            Event::Flush if self.slow_for > 0 => self.slow_for -= 1,
+            Event::Flush if self.random.strikes(self.faults.slow) => self.slow_for = self.random.below(100),
             Event::Flush => self.durable = self.records.len(),
             Event::Tell(id) if !self.random.strikes(self.faults.delay) => return self.tell(id),
             Event::Tell(_) => {}
@@ -361,6 +397,11 @@ impl Faulty {
         self.set_link(Link::Up);
     }
 
+    /// Ends this handle as kill -9 ends a process: what it has not published is gone, and it is told nothing more.
+    pub fn kill(&self) {
+        self.medium.0.lock().handles.remove(&self.id);
+    }
+
     /// Cuts this handle off for so many of its steps. What it has not published by now is refused
     /// as unavailable.
     pub fn disconnect(&self, steps: u64) {
@@ -396,6 +437,10 @@ impl LogEngine for Faulty {
 
     fn end(&self) -> Position {
         Position(self.medium.0.lock().safe_end() as u64)
+    }
+
+    fn available(&self) -> bool {
+        self.medium.0.lock().handles.get(&self.id).is_some_and(|handle| handle.link == Link::Up)
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {

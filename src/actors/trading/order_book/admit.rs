@@ -159,6 +159,9 @@ impl OrderBook {
         let checked = self.ready().and_then(|replica| {
             self.still_lives(replica, account, order)?;
             let mut amend = Amend { ticket: next_ticket(), account, order, price, size, extra_hold: Amount::ZERO };
+            if Self::is_news(replica, order) {
+                return Ok((self.request(amend.ticket, account, Self::pair(replica).quote, Amount::ZERO), amend));
+            }
             amend.extra_hold = replica.book.extra_hold_for(&amend);
             replica.book.check_amend(&amend)?;
             let side = replica.book.order(order).map(|record| record.side).ok_or(Reject::OrderNotFound)?;
@@ -222,12 +225,18 @@ impl OrderBook {
     /// Whether a user's order may still be canceled or changed. What is known to be over needs no entry in the log; the
     /// outcome could only be the same.
     fn still_lives(&self, replica: &MarketReplica, account: AccountId, order: OrderId) -> Result<(), Refused> {
-        if replica.book.order(order).is_some() {
+        if replica.book.order(order).is_some() || Self::is_news(replica, order) {
             return Ok(());
         }
-        let known = (1..=replica.book.accepted_orders()).contains(&order.number);
+        let known = order.number > 0;
         let own = self.known(order).is_none_or(|record| record.account == account);
         Err(Refused::Reject(if known && own { Reject::OrderDone } else { Reject::OrderNotFound }))
+    }
+
+    /// Whether this book has not heard of the order. Only the log can say then whether it exists: this node may have
+    /// lost its role without noticing, to one that has accepted the order.
+    fn is_news(replica: &MarketReplica, order: OrderId) -> bool {
+        order.number > replica.book.accepted_orders()
     }
 
     fn cancel(&self, Cancel { account, order, reply }: Cancel, outgoing: &mut Outgoing) {

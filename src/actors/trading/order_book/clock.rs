@@ -4,7 +4,6 @@
 //! comes, the active book proposes one that says nothing but that time has passed. The wall clock only decides when to
 //! propose; what happens is decided by the time that the log gives to the entry, on every node alike.
 
-use super::super::market_data::wall_clock;
 use super::OrderBook;
 use crate::actors::event_log::Propose;
 use crate::domain::codec::Coded;
@@ -22,7 +21,7 @@ impl OrderBook {
 
     fn look_at_the_clock(&mut self) {
         let due = self.state.as_ref().and_then(|state| state.replica.book.next_due());
-        if !self.active || self.ticking || due.is_none_or(|due| due > wall_clock()) {
+        if !self.active || self.ticking || due.is_none_or(|due| due > (self.parts.clock)()) {
             return;
         }
         let mut entries = Vec::new();
