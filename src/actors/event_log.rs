@@ -8,6 +8,7 @@
 use super::latency::Latency;
 use super::role::Role;
 use super::supervision::{Handle, Lifeline, Port};
+use crate::clock;
 use crate::domain::batch::{Batch, MAX_PAYLOAD};
 use crate::domain::ids::{Epoch, StreamId};
 use crate::domain::time::Timestamp;
@@ -211,7 +212,7 @@ impl EventLog {
         if self.under_way.is_some() || self.streams.values().all(|s| s.count == 0 && !s.marker_due) {
             return;
         }
-        self.newest = now().max(self.newest);
+        self.newest = clock::now().max(self.newest);
         let mut batches = Vec::new();
         for (id, stream) in &mut self.streams {
             let mut batch = |stream: &mut Stream, count, payload| {
@@ -314,12 +315,6 @@ impl EventLog {
             told.unbroken = false;
         }
     }
-}
-
-/// The wall clock. Only here does time enter the log.
-fn now() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 impl Actor for EventLog {
