@@ -24,6 +24,7 @@ use crate::http::server::Listening;
 use crate::http::v1::edge::Edge;
 use crate::http::{self, AppState, ops};
 use crate::notify::courier;
+use crate::persistence::archive;
 use crate::persistence::db::Database;
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::redis::{Latest, Redis};
@@ -61,14 +62,17 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     // Asked before the log is opened: other nodes may move on meanwhile.
     let known = projection::position(&database)?;
     let reports = ReportLine::default();
-    let log::OpenLog { engine, role, sealed, prune } = log::open(settings, &data, known, &reports)?;
+    let log::OpenLog { engine, role, sealed, archives, prune } = log::open(settings, &data, known, &reports)?;
     if known > engine.end() {
         return Err(anyhow!("the log ends before what the database has seen; a part of the log is missing"));
     }
     let redis = settings.redis.start()?;
     let snapshots = Snapshots::open(data.join("snapshots"))?;
     let written = Arc::new(AtomicU64::new(0));
-    let reader = engine.reader();
+    let mut reader = engine.reader();
+    if archives {
+        reader = archive::whole(reader, database.clone());
+    }
     let (read, kept) = (reader.clone(), snapshots.clone());
     let meter = Arc::new(LogMeter::default());
     let cluster = Cluster::new(settings, &role, &meter, &engine)?;
@@ -78,6 +82,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         database: database.clone(),
         snapshots: snapshots.clone(),
         sealed,
+        archives,
         written: written.clone(),
         role: role.clone(),
         peers: peers.clone(),

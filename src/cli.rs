@@ -29,6 +29,9 @@ enum Command {
     },
     /// Replays the log and compares it with snapshots and database.
     Verify {
+        /// The TOML file with the server's settings.
+        #[arg(long, env = "AGORA_CONFIG", value_name = "FILE")]
+        config: Option<PathBuf>,
         /// The data folder.
         #[arg(long, env = "AGORA_DATA", default_value = "./data", value_name = "DIR")]
         data: PathBuf,
@@ -159,7 +162,7 @@ impl Cli {
         if arguments.len() < 2 {
             arguments.extend(["serve".into(), "--demo".into()]);
         }
-        let command = config::layered(Cli::command(), "serve", &arguments)?;
+        let command = config::layered(Cli::command(), &["serve", "verify"], &arguments)?;
         let matches = command.get_matches_from(arguments);
         Cli::from_arg_matches(&matches).map_err(|error| error.exit())
     }
@@ -172,7 +175,7 @@ impl Cli {
 pub fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve(settings) => serve(*settings),
-        Command::Verify { data, database, log } => {
+        Command::Verify { config: _, data, database, log } => {
             println!("{}", verify::verify(&data, &database, &log)?);
             Ok(())
         }

@@ -11,6 +11,7 @@ pub mod bots;
 pub mod bridge;
 pub mod chat_client;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod custody;
 pub mod domain;

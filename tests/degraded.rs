@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[allow(dead_code, reason = "no test uses all of it")]
+mod nodes;
 #[path = "model/rng.rs"]
 #[allow(dead_code, reason = "no test uses all of it")]
 mod rng;
@@ -11,13 +13,16 @@ mod servers;
 #[allow(dead_code, reason = "no test uses all of it")]
 mod traders;
 
+use nodes::{Cluster, begin_trading, figure, ready, users, wait_for_rows};
 use rng::Rng;
-use serde_json::json;
+use serde_json::{Value, json};
 use server::{Client, Server, agora};
-use servers::Postgres;
+use servers::{Postgres, RabbitMq};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use traders::{Placed, check_orders, check_sums, terminate, trade, uuid};
+use traders::{Placed, USERS, check_orders, check_sums, terminate, trade, uuid};
 
 /// Asks until the path is answered with this status; a minute at most.
 fn wait_for(client: &mut Client, path: &str, status: u16) {
@@ -129,4 +134,249 @@ fn trading_goes_on_without_the_database_and_history_comes_back_complete() {
     let server = Server::start_with(folder.path(), &["--database", &url]);
     let clients = clients.iter().map(|client| server.client(&client.token)).collect();
     check_sums(clients, &history);
+}
+
+/// A cluster of three brokers loses the one that the log's leader is on, and one at a time the others: after a moment
+/// everything goes on at what is left, and comes back to full strength by itself.
+#[test]
+fn any_broker_of_three_may_be_lost() {
+    let mut cluster = Cluster::over(RabbitMq::cluster(3), &[]);
+    cluster.active();
+    let tokens = users(&cluster, USERS);
+    let mut placed: Vec<Vec<Placed>> = (0..USERS).map(|_| Vec::new()).collect();
+    let leader = "rabbit_amqqueue:with(rabbit_misc:r(<<\"/\">>, queue, <<\"agora.log\">>), \
+        fun(Q) -> maps:get(leader_node, amqqueue:get_type_state(Q)) end).";
+    let replicas = cluster.brokers[0].control(&["eval", leader]);
+    let leads = cluster.brokers.iter().position(|broker| replicas.contains(broker.node()));
+    let leads = leads.unwrap_or_else(|| panic!("no broker leads: {replicas}"));
+    for lost in [leads, (leads + 1) % 3] {
+        let trading = begin_trading(&tokens, 500 + lost as u64, &cluster.addresses());
+        std::thread::sleep(Duration::from_millis(500));
+        cluster.brokers[lost].kill();
+        // Whoever insists gets through, with one broker of three down.
+        let (gap, more) = nodes::first_acknowledgement(cluster.node(0).address, &tokens[0], 900 + lost as u64);
+        println!("broker {lost} of three killed: an order was acknowledged {gap:?} later");
+        placed[0].extend(more);
+        let (gap, more) = nodes::first_acknowledgement(cluster.node(1).address, &tokens[1], 950 + lost as u64);
+        println!("and at the other node {gap:?} later");
+        placed[1].extend(more);
+        cluster.brokers[lost].restart();
+        std::thread::sleep(Duration::from_millis(500));
+        nodes::add(&mut placed, trading.end());
+        cluster.agree();
+    }
+    for (user, (token, placed)) in tokens.iter().zip(&mut placed).enumerate() {
+        check_orders(&mut cluster.node(user % 2).client(token), placed);
+    }
+    for node in [0, 1] {
+        wait_for_rows(cluster.node(node));
+        check_sums(tokens.iter().map(|token| cluster.node(node).client(token)).collect(), &placed);
+    }
+    println!("{}", cluster.verify());
+}
+
+/// A server whose data folder is a file system of its own, of so many megabytes, that nobody else sees.
+fn on_a_small_disk(folder: &Path, megabytes: u32, more: &[&str]) -> Server {
+    let inner = agora(&[&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], more].concat(), folder);
+    let mut command = Command::new("unshare");
+    // Without privileges a namespace of users allows the mount.
+    command.args(["--user", "--map-root-user", "--mount", "bash", "-c"]);
+    command.arg("mount -t tmpfs -o size=\"$1\"m none \"$2\" && shift 2 && exec \"$@\"").arg("bash");
+    command.arg(megabytes.to_string()).arg(folder).arg(inner.get_program()).args(inner.get_args());
+    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Server::run(command)
+}
+
+/// The same folder as its process sees it.
+fn seen_by(server: &Server, folder: &Path) -> PathBuf {
+    let root = format!("/proc/{}/root", server.process.id());
+    Path::new(&root).join(folder.strip_prefix("/").unwrap())
+}
+
+/// Takes all the space that is left, and gives it back when dropped.
+struct Ballast(PathBuf);
+
+impl Ballast {
+    fn fill(folder: &Path) -> Ballast {
+        let path = folder.join("ballast");
+        let mut file = std::fs::File::create(&path).unwrap();
+        for bytes in [1 << 16, 1 << 12] {
+            while std::io::Write::write_all(&mut file, &vec![7; bytes]).is_ok() {}
+        }
+        Ballast(path)
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+/// Orders are refused when nothing more can be kept, reads go on, and there is no need to do anything once there is space.
+fn the_disk_fills_and_empties(folder: &Path, server: &Server) {
+    let mut client = Client::sign_up(server, "ada@example.org");
+    let mut rng = Rng(5);
+    let mut placed = Vec::new();
+    let mut place = |client: &mut Client| -> (u16, String) {
+        let oid = uuid(&mut rng);
+        let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01", "client_oid": oid});
+        let answer = client.send("POST", "/orders", order.to_string().as_bytes()).unwrap();
+        if answer.status == 200 {
+            placed.push((oid, answer.json()["id"].clone()));
+        } else {
+            assert!(answer.header("retry-after").is_some(), "{}", answer.json());
+        }
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    for _ in 0..20 {
+        assert_eq!(place(&mut client).0, 200);
+    }
+    for _ in 0..2 {
+        let ballast = Ballast::fill(&seen_by(server, folder));
+        let began = Instant::now();
+        // What was taken ahead of use is used up first.
+        let code = loop {
+            match place(&mut client) {
+                (200, _) => assert!(began.elapsed() < Duration::from_secs(120), "the disk is never full"),
+                (503, code) => break code,
+                (other, code) => panic!("{other} {code}"),
+            }
+        };
+        assert!(["log_unavailable", "outcome_unknown"].contains(&code.as_str()), "{code}");
+        for path in ["/accounts", "/orders?status=open", "/products/BTC-USDT/book"] {
+            assert_eq!(client.send("GET", path, b"").unwrap().status, 200, "{path}");
+        }
+        drop(ballast);
+        let began = Instant::now();
+        while place(&mut client).0 != 200 {
+            assert!(began.elapsed() < Duration::from_secs(60), "orders are refused although there is space");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    for (oid, id) in &placed {
+        assert_eq!(&client.get(&format!("/orders/client:{oid}"))["id"], id, "an acknowledged order is lost");
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_orders_until_there_is_space() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let server = on_a_small_disk(&folder, 24, &[]);
+    the_disk_fills_and_empties(&folder, &server);
+}
+
+/// The same where the log is at a broker and has to be on the node's own disk too before an order is acknowledged.
+#[test]
+fn a_full_disk_beside_a_broker_refuses_orders_until_there_is_space() {
+    let (broker, postgres) = (RabbitMq::start(), Postgres::start());
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().canonicalize().unwrap();
+    let (broker, postgres) = (broker.url(), postgres.url());
+    let more = ["--rabbitmq", &broker, "--database", &postgres, "--durability", "broker+disk"];
+    let server = on_a_small_disk(&folder, 24, &more);
+    nodes::wait_for("an active node", || (ready(&server)["role"] == "active").then_some(()));
+    the_disk_fills_and_empties(&folder, &server);
+}
+
+/// The clock is set back an hour, and forward a day, while people trade: nothing is lost, no time of the log goes
+/// backwards, and what hangs on the clock (the life of tokens) goes by it.
+#[test]
+fn the_clock_may_jump() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--allow-drills"]);
+    let set_clock = |ahead_ms: i64| {
+        // Signed in by the clock of the moment: a token from before may be over.
+        let body = json!({"ahead_ms": ahead_ms}).to_string();
+        let answer = Client::admin(&server).send("PUT", "/admin/drills/clock", body.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    };
+    let mut client = Client::sign_up(&server, "ada@example.org");
+    let mut times = Vec::new();
+    let mut place = |client: &mut Client, tif: Value| -> Value {
+        let mut order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"});
+        order.as_object_mut().unwrap().extend(tif.as_object().unwrap().clone());
+        let answer = client.send("POST", "/orders", order.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        times.push(answer.json()["created_at"].as_str().unwrap().to_owned());
+        answer.json()["id"].clone()
+    };
+    let plain = || json!({});
+    let gtt = place(&mut client, json!({"time_in_force": "GTT", "cancel_after": "hour"}));
+    set_clock(-3_600_000);
+    for _ in 0..20 {
+        place(&mut client, plain());
+    }
+    set_clock(0);
+    place(&mut client, plain());
+    // A day later the tokens of before are over, the order is expired, and everything goes on.
+    set_clock(86_400_000);
+    let over = client.send("GET", "/accounts", b"").unwrap();
+    assert_eq!((over.status, &over.json()["code"]), (401, &json!("token_expired")));
+    let body = json!({"email": "ada@example.org", "password": "correct horse battery"}).to_string();
+    let again = client.send("POST", "/auth/sign-in", body.as_bytes()).unwrap();
+    client.token = again.json()["access_token"].as_str().unwrap().into();
+    place(&mut client, plain());
+    let path = format!("/orders/{}", gtt.as_str().unwrap());
+    nodes::wait_for("the order to expire", || (client.get(&path)["status"] == "done").then_some(()));
+    // Back at the right time the log's own stands still until then; orders go on all the same.
+    set_clock(0);
+    let again = client.send("POST", "/auth/sign-in", body.as_bytes()).unwrap();
+    client.token = again.json()["access_token"].as_str().unwrap().into();
+    for _ in 0..20 {
+        place(&mut client, plain());
+    }
+    assert!(times.is_sorted(), "{times:?}");
+    assert_eq!(client.get("/orders?status=open").as_array().map(Vec::len), Some(times.len() - 1));
+    assert!(terminate(server).success());
+    traders::verify(folder.path());
+    // And a start with a clock that is behind the log.
+    let server = Server::start(folder.path());
+    let mut client = server.client(&client.token);
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
+    let answer = client.send("POST", "/orders", order.as_bytes()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    assert!(answer.json()["created_at"].as_str() >= times.last().map(String::as_str));
+}
+
+/// Without Redis, which is killed and comes back empty, a node serves everything.
+#[test]
+fn without_redis_everything_goes_on() {
+    let mut redis = servers::Redis::start();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--redis", &redis.url(), "--accounts-unlimited", "10.0.0.0/8"]);
+    let up =
+        |value: u64| nodes::wait_for("Redis", || (figure(&server, "agora_redis_up ") == Some(value)).then_some(()));
+    up(1);
+    let mut client = Client::sign_up(&server, "ada@example.org");
+    let place = |client: &mut Client| {
+        let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
+        let answer = client.send("POST", "/orders", order.as_bytes()).unwrap();
+        assert!(matches!(answer.status, 200 | 429), "{} {}", answer.status, answer.json());
+        for path in ["/accounts", "/products/BTC-USDT/book?level=2", "/products/BTC-USDT/candles"] {
+            let status = client.send("GET", path, b"").unwrap().status;
+            assert!(matches!(status, 200 | 429), "{path}: {status}");
+        }
+    };
+    place(&mut client);
+    redis.freeze();
+    place(&mut client);
+    redis.thaw();
+    up(1);
+    redis.kill();
+    for _ in 0..5 {
+        place(&mut client);
+    }
+    up(0);
+    place(&mut client);
+    // A session that ends now is over here at once.
+    let other = Client::sign_up(&server, "bob@example.org");
+    let mut bob = server.client(&other.token);
+    assert_eq!(bob.send("POST", "/auth/sign-out", b"").unwrap().status, 200);
+    assert_eq!(bob.send("GET", "/accounts", b"").unwrap().status, 401);
+    redis.restart();
+    up(1);
+    place(&mut client);
 }

@@ -24,8 +24,8 @@ use super::supervisor::Supervisor;
 use super::trading::Trading;
 use super::trading::remote::{Call, Forwarder};
 use crate::config::{NodeRole, ServeConfig};
+use crate::persistence::broker::Brokers;
 use crate::persistence::log::LogEngine;
-use crate::persistence::log::rabbitmq::AMQPUri;
 use actix::prelude::*;
 use peers::Peers;
 use std::sync::Arc;
@@ -37,7 +37,7 @@ const CALLS: usize = 4_096;
 /// What both conversations work with.
 #[derive(Clone)]
 struct Parts {
-    uri: AMQPUri,
+    brokers: Brokers,
     prefix: String,
     heartbeat_s: u16,
     takes_over: bool,
@@ -73,11 +73,11 @@ impl Cluster {
         meter: &Arc<LogMeter>,
         engine: &Arc<dyn LogEngine + Sync>,
     ) -> anyhow::Result<Option<Cluster>> {
-        let Some(uri) = settings.log.broker()? else { return Ok(None) };
+        let Some(brokers) = settings.log.broker()? else { return Ok(None) };
         let (forwarder, calls) = Forwarder::new(CALLS);
         let (gossip, hints) = Gossip::new();
         let parts = Parts {
-            uri: uri.clone(),
+            brokers: brokers.clone(),
             prefix: settings.log.rabbitmq_prefix.clone(),
             heartbeat_s: settings.cluster.cluster_heartbeat,
             takes_over: settings.cluster.has(NodeRole::Trading),

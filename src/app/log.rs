@@ -24,6 +24,8 @@ pub(super) struct OpenLog {
     pub role: Role,
     /// Parts of the log that will not change any more.
     pub sealed: Arc<dyn Fn() -> Vec<SealedSegment> + Send + Sync>,
+    /// Whether others may remove the oldest parts, so that they are to be archived.
+    pub archives: bool,
     /// Removes the oldest parts, where the log is to be kept short.
     pub prune: Option<Prune>,
 }
@@ -50,7 +52,7 @@ pub(super) fn open(
     });
     let node = settings.cluster.number();
     let (log, genesis_node) = match settings.log.broker()? {
-        Some(uri) => (shared(settings, uri, data, known, sink)?, 0),
+        Some(brokers) => (shared(settings, brokers, data, known, sink)?, 0),
         None => (alone(settings, data, sink)?, node),
     };
     if log.engine.end() == Position(0) && known == Position(0) {
@@ -77,17 +79,17 @@ fn alone(settings: &ServeConfig, data: &Path, sink: Sink) -> anyhow::Result<Open
     let segments = Arc::clone(&engine);
     let sealed = Arc::new(move || segments.sealed_segments());
     let prune = settings.log.log_prune.then(|| prune(&engine));
-    Ok(OpenLog { engine, role: Role::alone(settings.cluster.number()), sealed, prune })
+    Ok(OpenLog { engine, role: Role::alone(settings.cluster.number()), sealed, archives: false, prune })
 }
 
 fn shared(
     settings: &ServeConfig,
-    uri: &rabbitmq::AMQPUri,
+    brokers: &rabbitmq::Brokers,
     data: &Path,
     known: Position,
     sink: Sink,
 ) -> anyhow::Result<OpenLog> {
-    let mut options = rabbitmq::Options::new(uri.clone(), settings.log.stream_queue());
+    let mut options = rabbitmq::Options::new(brokers.clone(), settings.log.stream_queue());
     options.keep_bytes = settings.log.rabbitmq_keep_bytes;
     options.copy = (settings.log.durability == Durability::BrokerAndDisk).then(|| data.join("log-copy"));
     // Whoever has rows or a snapshot knows that there was a log; an empty one in its place would be a lost one.
@@ -95,7 +97,7 @@ fn shared(
         && std::fs::read_dir(data.join("snapshots")).map_or(true, |mut files| files.next().is_none());
     let engine = RabbitMq::open(options, sink)?;
     let role = Role::one_of_several(settings.cluster.number());
-    Ok(OpenLog { engine: Arc::new(engine), role, sealed: Arc::new(Vec::new), prune: None })
+    Ok(OpenLog { engine: Arc::new(engine), role, sealed: Arc::new(Vec::new), archives: true, prune: None })
 }
 
 /// Removes segments of this log.

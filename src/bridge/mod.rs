@@ -16,9 +16,9 @@ use crate::actors::trading::recovery::catch_up;
 use crate::config::{NodeRole, ServeConfig};
 use crate::domain::venue::{Silent, Venue};
 use crate::persistence::bridge as watermark;
+use crate::persistence::broker::Brokers;
 use crate::persistence::broker::{self, BrokerError, patiently};
 use crate::persistence::db::Database;
-use crate::persistence::log::rabbitmq::AMQPUri;
 use crate::persistence::log::{LogReader, Position};
 use crate::persistence::snapshots::Snapshots;
 use actix::prelude::*;
@@ -62,19 +62,19 @@ pub struct Parts {
 /// # Errors
 /// [`Failure`] when it cannot be started.
 pub async fn start(settings: &ServeConfig, root: &Supervisor, parts: Parts) -> Result<(), Failure> {
-    let Some(uri) = settings.log.rabbitmq.clone().filter(|_| settings.cluster.has(NodeRole::Bridge)) else {
+    let Some(brokers) = settings.log.rabbitmq.clone().filter(|_| settings.cluster.has(NodeRole::Bridge)) else {
         return Ok(());
     };
     let exchange = format!("{}.events", settings.log.rabbitmq_prefix);
     let spec = ChildSpec::new("bridge", Arbiter::new().handle(), move |_: Lifeline| {
-        Ok(Bridge { uri: uri.clone(), exchange: exchange.clone(), parts: parts.clone() })
+        Ok(Bridge { brokers: brokers.clone(), exchange: exchange.clone(), parts: parts.clone() })
     });
     root.start(spec).await.map(drop)
 }
 
 /// The actor: it lives while the work goes on.
 struct Bridge {
-    uri: AMQPUri,
+    brokers: Brokers,
     exchange: String,
     parts: Parts,
 }
@@ -83,15 +83,15 @@ impl Actor for Bridge {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let work = run(self.uri.clone(), self.exchange.clone(), self.parts.clone());
+        let work = run(self.brokers.clone(), self.exchange.clone(), self.parts.clone());
         ctx.spawn(work.into_actor(self));
     }
 }
 
-async fn run(uri: AMQPUri, exchange: String, parts: Parts) {
+async fn run(brokers: Brokers, exchange: String, parts: Parts) {
     loop {
         if parts.trading.role().is_active()
-            && let Err(error) = publish(&uri, &exchange, &parts).await
+            && let Err(error) = publish(&brokers, &exchange, &parts).await
         {
             tracing::warn!(error, "outcomes are not published for now");
             tokio::time::sleep(RETRY_AFTER).await;
@@ -101,9 +101,9 @@ async fn run(uri: AMQPUri, exchange: String, parts: Parts) {
 }
 
 /// Publishes as long as this node is active.
-async fn publish(uri: &AMQPUri, exchange: &str, parts: &Parts) -> Result<(), String> {
+async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(), String> {
     let words = |error: BrokerError| error.to_string();
-    let (_connection, channel) = open(uri, exchange).await.map_err(words)?;
+    let (_connection, channel) = open(brokers, exchange).await.map_err(words)?;
     let mut state = {
         let parts = parts.clone();
         blocking(move || load(&parts)).await?
@@ -154,8 +154,8 @@ fn advance(parts: &Parts, (mut venue, from): (Venue, Position)) -> Result<((Venu
     Ok(((venue, to), messages))
 }
 
-async fn open(uri: &AMQPUri, exchange: &str) -> Result<(Connection, Channel), BrokerError> {
-    let connection = broker::connect(uri, HEARTBEAT_S, "bridge").await?;
+async fn open(brokers: &Brokers, exchange: &str) -> Result<(Connection, Channel), BrokerError> {
+    let connection = broker::connect(brokers, HEARTBEAT_S, "bridge").await?;
     let channel = patiently("opening a channel", connection.create_channel()).await?;
     patiently("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };

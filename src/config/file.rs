@@ -43,29 +43,31 @@ pub enum ConfigError {
     },
 }
 
-/// The command line `command` with the settings file of `subcommand` under it, when the arguments or the environment
-/// name one.
+/// The command line `command` with the settings file under it that one of these subcommands is given, by the arguments
+/// or the environment. The first of them knows all settings; the others take those that they have.
 ///
 /// # Errors
 /// [`ConfigError`] when there is such a file and it cannot be used.
-pub fn layered(command: Command, subcommand: &str, arguments: &[OsString]) -> Result<Command, ConfigError> {
+pub fn layered(command: Command, subcommands: &[&str], arguments: &[OsString]) -> Result<Command, ConfigError> {
     // A first look for --config alone; whatever else is wrong with the line is said by the second one.
     let first = command.clone().ignore_errors(true).try_get_matches_from(arguments);
     let named = first.ok().and_then(|matches| {
-        let matches = matches.subcommand_matches(subcommand)?.clone();
-        matches.get_one::<PathBuf>("config").cloned()
+        let (used, matches) = matches.subcommand()?;
+        let used = *subcommands.iter().find(|name| **name == used)?;
+        Some((used, matches.get_one::<PathBuf>("config").cloned()?))
     });
-    let Some(file) = named else { return Ok(command) };
+    let Some((used, file)) = named else { return Ok(command) };
     let settings = read(&file)?;
-    let target = command.find_subcommand(subcommand);
-    let known = |name: &str| {
-        target.is_some_and(|target| target.get_arguments().any(|arg| arg.get_id() == name && name != "config"))
+    let has = |target: &str, name: &str| {
+        let mut arguments = command.find_subcommand(target).into_iter().flat_map(Command::get_arguments);
+        arguments.any(|arg| arg.get_id() == name && name != "config")
     };
-    if let Some(name) = settings.keys().find(|name| !known(name)) {
+    if let Some(name) = settings.keys().find(|name| !subcommands.first().is_some_and(|all| has(all, name))) {
         return Err(ConfigError::Unknown { file, name: name.clone() });
     }
-    Ok(command.mut_subcommand(subcommand, |mut target| {
-        for (name, values) in settings {
+    let own: Vec<_> = settings.into_iter().filter(|(name, _)| has(used, name)).collect();
+    Ok(command.mut_subcommand(used, |mut target| {
+        for (name, values) in own {
             target = target.mut_arg(name, |arg| arg.default_values(values));
         }
         target
@@ -151,7 +153,7 @@ mod tests {
         let line: Vec<OsString> =
             ["agora", "serve", "--config", path].iter().chain(arguments).map(|part| part.into()).collect();
         let command = <Line as clap::CommandFactory>::command();
-        let command = layered(command, "serve", &line).map_err(|error| error.to_string())?;
+        let command = layered(command, &["serve", "verify"], &line).map_err(|error| error.to_string())?;
         let matches = command.try_get_matches_from(line).map_err(|error| error.to_string())?;
         let Line { command: Sub::Serve(settings) } = Line::from_arg_matches(&matches).unwrap();
         assert!(settings.config.is_some());

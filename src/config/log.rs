@@ -1,6 +1,6 @@
 //! Where the log is.
 
-use crate::persistence::log::rabbitmq::AMQPUri;
+use crate::persistence::broker::Brokers;
 use clap::{Args, ValueEnum};
 
 /// The engines of the log.
@@ -38,9 +38,10 @@ pub struct LogConfig {
     /// Where the log is: in files under the data folder, or in RabbitMQ.
     #[arg(long, env = "AGORA_LOG_ENGINE", value_enum, default_value_t = Engine::Embedded)]
     pub log_engine: Engine,
-    /// The broker, as in amqp://user:password@host:5672/vhost. It makes RabbitMQ the log's engine.
+    /// The broker, as in amqp://user:password@host:5672/vhost, or the brokers of one cluster with commas between them.
+    /// It makes RabbitMQ the log's engine.
     #[arg(long, env = "AGORA_RABBITMQ", value_name = "URL", hide_env_values = true)]
-    pub rabbitmq: Option<AMQPUri>,
+    pub rabbitmq: Option<Brokers>,
     /// What the names of all queues and exchanges begin with: one venue, one prefix.
     #[arg(long, env = "AGORA_RABBITMQ_PREFIX", default_value = "agora", value_name = "NAME")]
     pub rabbitmq_prefix: String,
@@ -62,9 +63,9 @@ impl LogConfig {
     ///
     /// # Errors
     /// When the engine is RabbitMQ and no broker is named.
-    pub fn broker(&self) -> anyhow::Result<Option<&AMQPUri>> {
+    pub fn broker(&self) -> anyhow::Result<Option<&Brokers>> {
         match (&self.rabbitmq, self.log_engine) {
-            (Some(uri), _) => Ok(Some(uri)),
+            (Some(brokers), _) => Ok(Some(brokers)),
             (None, Engine::Embedded) => Ok(None),
             (None, Engine::Rabbitmq) => Err(anyhow::anyhow!("--log-engine rabbitmq needs --rabbitmq URL")),
         }

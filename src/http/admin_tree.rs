@@ -3,7 +3,8 @@
 use super::AppState;
 use super::error::ApiError;
 use super::session::{CurrentUser, record};
-use crate::actors::supervision::{Drill, Failure};
+use crate::actors::supervision::{Drill, Failure, NodeView};
+use crate::clock;
 use crate::domain::ids::AccountId;
 use crate::persistence::users::Role;
 use actix_web::http::StatusCode;
@@ -12,7 +13,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::Bytes;
 use futures_util::stream;
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -27,28 +28,56 @@ const MAX_HANG: Duration = Duration::from_secs(60);
 /// 403 for everybody but administrators.
 pub async fn tree(state: web::Data<AppState>, user: CurrentUser) -> Result<HttpResponse, ApiError> {
     user.0.require(Role::Admin)?;
-    Ok(HttpResponse::Ok().json(state.tree.snapshot()))
+    Ok(HttpResponse::Ok().json(picture(&state)))
 }
 
-/// `GET /admin/tree/events`: server-sent events. First `tree` with every place, then one `change` for each change; a
-/// reader that fell behind gets a whole `tree` again.
+/// Every place of the tree. What trades also has its role (the node's, or `twin`), and the root says how far the node
+/// is behind the others and what it knows of them.
+fn picture(state: &AppState) -> Vec<Value> {
+    let role = json!(state.trading.role().state());
+    let cluster = state.peers.as_ref().map(|peers| peers.picture(state.metrics.committed()));
+    let view = |node: NodeView| {
+        let mut shown = serde_json::to_value(&node).unwrap_or_default();
+        let Some(fields) = shown.as_object_mut() else { return shown };
+        if node.path.starts_with("agora/trading/twins/") {
+            fields.insert("role".into(), json!("twin"));
+        } else if node.path == "agora" || node.path.starts_with("agora/trading") {
+            fields.insert("role".into(), role.clone());
+        }
+        if node.path == "agora" {
+            fields.insert("lag".into(), json!(cluster.as_ref().map_or(0, |cluster| cluster.lag)));
+            fields.insert("cluster".into(), json!(cluster));
+        }
+        shown
+    };
+    state.tree.snapshot().into_iter().map(view).collect()
+}
+
+/// `GET /admin/tree/events`: server-sent events. First `tree` with every place, then one `change` for each change; when
+/// the node's role changes, and for a reader that fell behind, a whole `tree` again.
 ///
 /// # Errors
 /// 403 for everybody but administrators.
 pub async fn events(state: web::Data<AppState>, user: CurrentUser) -> Result<HttpResponse, ApiError> {
     user.0.require(Role::Admin)?;
     // Listening begins before the picture is taken, so no change can fall between the two.
-    let changes = state.tree.events();
-    let picture = |state: &AppState| event("tree", &state.tree.snapshot());
-    let first = picture(&state);
-    let follow = stream::unfold((changes, state), move |(mut changes, state)| async move {
-        let text = match tokio::time::timeout(KEEP_ALIVE, changes.recv()).await {
-            Ok(Ok(change)) => event("change", &change),
-            Ok(Err(RecvError::Lagged(_))) => picture(&state),
-            Ok(Err(RecvError::Closed)) => return None,
-            Err(_) => Bytes::from_static(b": still here\n\n"),
+    let (changes, roles) = (state.tree.events(), state.trading.role().watch());
+    let whole = |state: &AppState| event("tree", &picture(state));
+    let first = whole(&state);
+    let follow = stream::unfold((changes, roles, state), move |(mut changes, mut roles, state)| async move {
+        let text = tokio::select! {
+            change = changes.recv() => match change {
+                Ok(change) => event("change", &change),
+                Err(RecvError::Lagged(_)) => whole(&state),
+                Err(RecvError::Closed) => return None,
+            },
+            changed = roles.changed() => match changed {
+                Ok(()) => whole(&state),
+                Err(_) => return None,
+            },
+            () = tokio::time::sleep(KEEP_ALIVE) => Bytes::from_static(b": still here\n\n"),
         };
-        Some((Ok::<_, actix_web::Error>(text), (changes, state)))
+        Some((Ok::<_, actix_web::Error>(text), (changes, roles, state)))
     });
     let first = stream::once(async move { Ok(first) });
     Ok(HttpResponse::Ok()
@@ -85,10 +114,7 @@ pub async fn crash(
     body: web::Bytes,
 ) -> Result<HttpResponse, ApiError> {
     user.0.require(Role::Admin)?;
-    if !state.allow_drills {
-        let message = "this server was not started with --allow-drills";
-        return Err(ApiError::new(StatusCode::FORBIDDEN, "drills_not_allowed", message));
-    }
+    drills_allowed(&state)?;
     let invalid = |_| ApiError::bad_request("invalid_body", "the body is not a drill");
     let body: DrillBody =
         if body.is_empty() { DrillBody::default() } else { serde_json::from_slice(&body).map_err(invalid)? };
@@ -116,6 +142,48 @@ pub async fn crash(
     tracing::warn!(path = path.as_str(), ?drill, by = user.0.user.0, "a drill");
     record(&state, &request, &user.0, "drill", None, json!({"path": *path, "kind": format!("{drill:?}")})).await;
     Ok(HttpResponse::Accepted().json(json!({"path": path.as_str()})))
+}
+
+/// Where a drill puts the clock.
+#[derive(Debug, Deserialize)]
+pub struct ClockBody {
+    /// Milliseconds before the system's clock; behind it when negative.
+    ahead_ms: i64,
+}
+
+/// The most that a drill sets the clock off, in milliseconds: thirty days.
+const MAX_AHEAD_MS: i64 = 30 * 86_400_000;
+
+/// `PUT /admin/drills/clock`: sets this process's clock off the system's; 0 puts it right.
+///
+/// # Errors
+/// 400 when it is no such number; 403 for everybody but administrators and where drills are not allowed.
+pub async fn set_clock(
+    state: web::Data<AppState>,
+    user: CurrentUser,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> Result<HttpResponse, ApiError> {
+    user.0.require(Role::Admin)?;
+    drills_allowed(&state)?;
+    let invalid =
+        || ApiError::bad_request("invalid_body", "the body must be {\"ahead_ms\": NUMBER} of at most thirty days");
+    let ClockBody { ahead_ms } = serde_json::from_slice(&body).map_err(|_| invalid())?;
+    if !(-MAX_AHEAD_MS..=MAX_AHEAD_MS).contains(&ahead_ms) {
+        return Err(invalid());
+    }
+    clock::set_ahead(ahead_ms * 1_000);
+    tracing::warn!(ahead_ms, by = user.0.user.0, "a drill has set the clock");
+    record(&state, &request, &user.0, "drill", None, json!({"clock_ahead_ms": ahead_ms})).await;
+    Ok(HttpResponse::Ok().json(json!({"ahead_ms": ahead_ms})))
+}
+
+fn drills_allowed(state: &AppState) -> Result<(), ApiError> {
+    if state.allow_drills {
+        return Ok(());
+    }
+    let message = "this server was not started with --allow-drills";
+    Err(ApiError::new(StatusCode::FORBIDDEN, "drills_not_allowed", message))
 }
 
 /// `POST /admin/tree/{path}/revive`: starts a faulted or stopped actor again, or restarts one that runs, with a fresh

@@ -240,6 +240,7 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/tree/events", web::get().to(admin_tree::events))
         .route("/admin/tree/{path:.*}/crash", web::post().to(admin_tree::crash))
         .route("/admin/tree/{path:.*}/revive", web::post().to(admin_tree::revive))
+        .route("/admin/drills/clock", web::put().to(admin_tree::set_clock))
         .route("/openapi.json", web::get().to(openapi::document))
         .route("/feed", web::get().to(ws::socket::connect))
         .configure(chat_routes)

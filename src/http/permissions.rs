@@ -215,6 +215,7 @@ pub const TABLE: &[Rule] = &[
     rule("GET", "/admin/tree/events", ADMIN),
     rule("POST", "/admin/tree/{path:.*}/crash", ADMIN),
     rule("POST", "/admin/tree/{path:.*}/revive", ADMIN),
+    rule("PUT", "/admin/drills/clock", ADMIN),
     // Sockets prove who they are with messages.
     rule("GET", "/feed", PUBLIC),
     rule("GET", "/chat/ws", PUBLIC),

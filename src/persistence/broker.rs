@@ -2,6 +2,10 @@
 
 use lapin::uri::AMQPUri;
 use lapin::{Connection, ConnectionProperties, ErrorKind};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use thiserror::Error;
 
@@ -25,6 +29,32 @@ impl From<lapin::Error> for BrokerError {
     }
 }
 
+/// The address of a broker, or those of the brokers of one cluster. Clones share which of them answered last.
+#[derive(Clone)]
+pub struct Brokers {
+    all: Arc<[AMQPUri]>,
+    /// The one to try first.
+    first: Arc<AtomicUsize>,
+}
+
+impl FromStr for Brokers {
+    type Err = String;
+
+    /// Addresses such as `amqp://user:password@host:5672/vhost`, with commas between them.
+    fn from_str(text: &str) -> Result<Brokers, String> {
+        let all = text.split(',').map(|one| one.trim().parse()).collect::<Result<Vec<AMQPUri>, String>>()?;
+        Ok(Brokers { all: all.into(), first: Arc::default() })
+    }
+}
+
+impl fmt::Debug for Brokers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // An address may hold a password.
+        let places = self.all.iter().map(|uri| format!("{}:{}", uri.authority.host, uri.authority.port));
+        f.debug_list().entries(places).finish()
+    }
+}
+
 /// Puts a bound on the wait for the broker. `what` is being done, for the message.
 ///
 /// # Errors
@@ -36,13 +66,30 @@ pub async fn patiently<T>(what: &str, work: impl Future<Output = Result<T, lapin
     }
 }
 
-/// Connects with heartbeats every `heartbeat_s` seconds, unless the address says otherwise: a dead peer is noticed after
-/// two to three of them. `purpose` is what operators see.
+/// Connects to the broker that answered last, else to the next one that answers, with heartbeats every `heartbeat_s`
+/// seconds, unless the address says otherwise: a dead peer is noticed after two to three of them. `purpose` is what
+/// operators see.
 ///
 /// # Errors
 /// [`BrokerError::Lost`].
-pub async fn connect(uri: &AMQPUri, heartbeat_s: u16, purpose: &str) -> Result<Connection, BrokerError> {
-    let mut uri = uri.clone();
+pub async fn connect(brokers: &Brokers, heartbeat_s: u16, purpose: &str) -> Result<Connection, BrokerError> {
+    let count = brokers.all.len();
+    let first = brokers.first.load(Ordering::Relaxed);
+    let mut lost = BrokerError::Lost("there is no broker".into());
+    for index in (first..first + count).map(|index| index % count) {
+        let Some(uri) = brokers.all.get(index) else { break };
+        match connect_to(uri.clone(), heartbeat_s, purpose).await {
+            Ok(connection) => {
+                brokers.first.store(index, Ordering::Relaxed);
+                return Ok(connection);
+            }
+            Err(error) => lost = error,
+        }
+    }
+    Err(lost)
+}
+
+async fn connect_to(mut uri: AMQPUri, heartbeat_s: u16, purpose: &str) -> Result<Connection, BrokerError> {
     uri.query.heartbeat.get_or_insert(heartbeat_s);
     uri.query.connection_timeout.get_or_insert(PATIENCE.as_millis() as u64);
     let properties = ConnectionProperties::default().with_connection_name(format!("agora {purpose}").into());

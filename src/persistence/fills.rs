@@ -169,6 +169,19 @@ pub fn after(connection: &mut Connection, market: MarketId, trade: u64, limit: i
     rows.iter().map(Stored::row).collect()
 }
 
+/// How many fills each market has, and the number of its newest trade.
+///
+/// # Errors
+/// Those of the database.
+pub fn counts(connection: &mut Connection) -> QueryResult<Vec<(MarketId, u64, u64)>> {
+    let columns = (fills::market, diesel::dsl::count_star(), diesel::dsl::max(fills::trade));
+    let rows: Vec<(i32, i64, Option<i64>)> = fills::table.group_by(fills::market).select(columns).load(connection)?;
+    let row = |(market, count, newest): (i32, i64, Option<i64>)| {
+        Ok((MarketId(loaded(market.into())?), loaded(count)?, loaded(newest.unwrap_or_default())?))
+    };
+    rows.into_iter().map(row).collect()
+}
+
 /// A user's fills in a market, newest first, at most `limit`.
 ///
 /// # Errors

@@ -161,6 +161,29 @@ pub fn insert(connection: &mut Connection, first: i64, rows: &[LedgerRow]) -> Qu
     }, "")
 }
 
+/// The balance after the newest entry of each account and currency.
+///
+/// # Errors
+/// Those of the database.
+pub fn balances(connection: &mut Connection) -> QueryResult<Vec<(AccountId, CurrencyId, Amount)>> {
+    let newest: Vec<Option<i64>> = ledger_entries::table
+        .group_by((ledger_entries::account, ledger_entries::currency))
+        .select(diesel::dsl::max(ledger_entries::id))
+        .load(connection)?;
+    let newest: Vec<i64> = newest.into_iter().flatten().collect();
+    let mut balances = Vec::with_capacity(newest.len());
+    for ids in newest.chunks(500) {
+        let rows: Vec<(i64, i32, String)> = ledger_entries::table
+            .filter(ledger_entries::id.eq_any(ids))
+            .select((ledger_entries::account, ledger_entries::currency, ledger_entries::balance))
+            .load(connection)?;
+        for (account, currency, balance) in rows {
+            balances.push((AccountId(loaded(account)?), CurrencyId(loaded(currency.into())?), amount(&balance)?));
+        }
+    }
+    Ok(balances)
+}
+
 /// A user's entries in a currency with their ids, newest first.
 ///
 /// # Errors

@@ -1,6 +1,7 @@
 //! Stores: one file per store or table family; no rules here.
 
 pub mod api_keys;
+pub mod archive;
 pub mod audit;
 pub mod bridge;
 pub mod broker;

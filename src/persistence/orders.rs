@@ -278,6 +278,25 @@ pub fn get(connection: &mut Connection, market: MarketId, number: u64) -> QueryR
     Ok(row.map(|row| row.record()).transpose()?.map(|(_, record)| record))
 }
 
+/// All orders that are not over.
+///
+/// # Errors
+/// Those of the database.
+pub fn live(connection: &mut Connection) -> QueryResult<Vec<(MarketId, OrderRecord)>> {
+    let rows: Vec<Stored> = orders::table.filter(orders::status.ne("done")).load(connection)?;
+    rows.iter().map(Stored::record).collect()
+}
+
+/// How many orders each market has.
+///
+/// # Errors
+/// Those of the database.
+pub fn counts(connection: &mut Connection) -> QueryResult<Vec<(MarketId, u64)>> {
+    let rows: Vec<(i32, i64)> =
+        orders::table.group_by(orders::market).select((orders::market, diesel::dsl::count_star())).load(connection)?;
+    rows.into_iter().map(|(market, count)| Ok((MarketId(loaded(market.into())?), loaded(count)?))).collect()
+}
+
 /// The order behind a user's client id.
 ///
 /// # Errors

@@ -4,7 +4,7 @@
 //! where the database stands writes nothing, so that every row is there once, whoever wrote it.
 
 use super::candles::{self, CandleRow};
-use super::db::{Database, DbError, on_either};
+use super::db::{Connection, Database, DbError, on_either};
 use super::events::{self, Runs};
 use super::fills::{self, FillRow};
 use super::ledger_entries::{self, LedgerRow};
@@ -63,7 +63,15 @@ pub enum Written {
 /// # Errors
 /// [`DbError`].
 pub fn position(database: &Database) -> Result<Position, DbError> {
-    let row = database.read(|c| watermark::table.select(watermark::position).first::<i64>(c).optional())?;
+    database.read(stands_at)
+}
+
+/// The same within a transaction.
+///
+/// # Errors
+/// Those of the database.
+pub fn stands_at(connection: &mut Connection) -> QueryResult<Position> {
+    let row = watermark::table.select(watermark::position).first::<i64>(connection).optional()?;
     Ok(Position(row.unwrap_or_default() as u64))
 }
 

@@ -39,6 +39,16 @@ pub fn newest(database: &Database, limit: Position) -> Result<Option<Position>, 
     Ok(newest.map(|position| Position(position as u64)))
 }
 
+/// Where there are snapshots, oldest first.
+///
+/// # Errors
+/// [`DbError`].
+pub fn all(database: &Database) -> Result<Vec<Position>, DbError> {
+    let all = snapshots::table.select(snapshots::position).order(snapshots::position.asc());
+    let positions: Vec<i64> = database.read(|c| all.load(c))?;
+    Ok(positions.into_iter().map(|position| Position(position as u64)).collect())
+}
+
 /// The content of the snapshot file that stands there; `None` when there is none or it cannot be
 /// unpacked.
 ///

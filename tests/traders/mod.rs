@@ -5,6 +5,7 @@ use crate::server::{Client, Server, agora};
 use agora::domain::money::parse_decimal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -42,6 +43,22 @@ pub fn uuid(rng: &mut Rng) -> String {
     uuid::Uuid::from_u64_pair(high, low).to_string()
 }
 
+/// A new order with its client id, as it is sent.
+fn some_order(rng: &mut Rng, market: &str) -> (String, String) {
+    let client_oid = uuid(rng);
+    let body = json!({
+        "product_id": market,
+        "side": rng.pick(&["buy", "sell"]),
+        "price": format!("{}.{:02}", rng.within(995, 1_004), rng.below(100)),
+        "size": format!("0.{:04}", rng.within(20, 900)),
+        "time_in_force": rng.pick(&["GTC", "GTC", "GTC", "IOC"]),
+        // Both leave the sizes alone, so that an open order's hold follows from what was filled.
+        "stp": rng.pick(&["cn", "co"]),
+        "client_oid": client_oid,
+    });
+    (client_oid, body.to_string())
+}
+
 /// Places and cancels, with a pause after each, until the connection breaks or it is enough.
 pub fn trade(mut client: Client, mut rng: Rng, market: &str, pause: Duration, enough: &AtomicBool) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
@@ -55,18 +72,7 @@ pub fn trade(mut client: Client, mut rng: Rng, market: &str, pause: Duration, en
             order.canceled |= answer.status == 200;
             continue;
         }
-        let client_oid = uuid(&mut rng);
-        let body = json!({
-            "product_id": market,
-            "side": rng.pick(&["buy", "sell"]),
-            "price": format!("{}.{:02}", rng.within(995, 1_004), rng.below(100)),
-            "size": format!("0.{:04}", rng.within(20, 900)),
-            "time_in_force": rng.pick(&["GTC", "GTC", "GTC", "IOC"]),
-            // Both leave the sizes alone, so that an open order's hold follows from what was filled.
-            "stp": rng.pick(&["cn", "co"]),
-            "client_oid": client_oid,
-        })
-        .to_string();
+        let (client_oid, body) = some_order(&mut rng, market);
         let answer = client.send("POST", "/orders", body.as_bytes());
         let lost = answer.is_err();
         let outcome = match &answer {
@@ -80,6 +86,43 @@ pub fn trade(mut client: Client, mut rng: Rng, market: &str, pause: Duration, en
         if lost {
             break;
         }
+    }
+    placed
+}
+
+/// Places orders and sends each again, to the next node, until its outcome is known: the client that the promises are
+/// made for. Whatever answers it gets, they name the same order.
+pub fn insist(
+    at: &[SocketAddr],
+    token: &str,
+    mut rng: Rng,
+    market: &str,
+    pause: Duration,
+    enough: &AtomicBool,
+) -> Vec<Placed> {
+    let mut clients: Vec<Client> = at.iter().map(|address| Client::at(*address, token)).collect();
+    let mut turn = 0;
+    let mut placed = Vec::new();
+    while !enough.load(Ordering::Relaxed) {
+        std::thread::sleep(pause);
+        let (client_oid, body) = some_order(&mut rng, market);
+        let began = Instant::now();
+        let outcome = loop {
+            let client = &mut clients[turn % at.len()];
+            match client.send("POST", "/orders", body.as_bytes()) {
+                Ok(answer) if answer.status == 200 => {
+                    break Outcome::Accepted(answer.json()["id"].as_str().unwrap().into());
+                }
+                Ok(answer) if answer.status == 400 => break Outcome::Refused,
+                Ok(answer) if answer.status == 503 => assert!(answer.header("retry-after").is_some()),
+                Ok(answer) => panic!("{} {}", answer.status, answer.json()),
+                Err(_) => {}
+            }
+            assert!(began.elapsed() < Duration::from_secs(120), "no node takes an order");
+            turn += 1;
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        placed.push(Placed { client_oid, body, outcome, canceled: false });
     }
     placed
 }

@@ -85,7 +85,7 @@ struct Conversation {
 
 impl Conversation {
     async fn begin(parts: &Parts) -> Result<Conversation, BrokerError> {
-        let connection = broker::connect(&parts.uri, HEARTBEAT_S, "converse").await?;
+        let connection = broker::connect(&parts.brokers, HEARTBEAT_S, "converse").await?;
         let channel = patiently("opening a channel", connection.create_channel()).await?;
         patiently("asking for confirms", channel.confirm_select(ConfirmSelectOptions::default())).await?;
         let replies = consume(&channel, REPLIES).await?;

@@ -33,7 +33,7 @@ pub(super) async fn run(parts: Parts, trading: Trading) {
 }
 
 async fn lead(parts: &Parts, trading: &Trading) -> Result<(), BrokerError> {
-    let connection = broker::connect(&parts.uri, parts.heartbeat_s, "lead").await?;
+    let connection = broker::connect(&parts.brokers, parts.heartbeat_s, "lead").await?;
     contend(&ExclusiveQueue { parts, connection }, parts.engine.as_ref(), trading).await
 }
 

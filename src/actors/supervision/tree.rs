@@ -4,10 +4,7 @@
 //! moment after the actor knows), readers copy them out. Every
 //! change is also sent to whoever listens; a listener that is too slow misses changes and should take a snapshot.
 
-use std::{
-    sync::{Arc, OnceLock, Weak},
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -20,6 +17,7 @@ use super::{
     requests::{Failure, Revive},
     runner::Signals,
 };
+use crate::clock;
 use crate::domain::time::Timestamp;
 
 /// Changes that a slow listener may be behind.
@@ -294,13 +292,13 @@ impl Node {
         {
             let mut facts = self.facts.lock();
             facts.crashes += 1;
-            facts.last_crash = Some(Crash { at: now(), reason: reason.to_owned() });
+            facts.last_crash = Some(Crash { at: clock::now(), reason: reason.to_owned() });
         }
         self.change(next, Some(reason.to_owned()));
     }
 
     fn change(&self, state: State, reason: Option<String>) {
-        let at = now();
+        let at = clock::now();
         let mut facts = self.facts.lock();
         facts.state = state;
         facts.running_since = (state == State::Running).then_some(at);
@@ -308,10 +306,4 @@ impl Node {
         // Under the lock, so that listeners see the changes of one place in their order. Nobody may be listening.
         let _ = self.events.send(TreeEvent { at, path: self.path.clone(), state, incarnation, reason });
     }
-}
-
-/// The wall clock.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -417,8 +417,7 @@ pub fn parties_of(event: &Event, mut party: impl FnMut(AccountId)) {
 
 /// The present time, for statistics that roll with the clock.
 pub fn wall_clock() -> Timestamp {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+    crate::clock::now()
 }
 
 fn ticker(data: &MarketData, now: Timestamp) -> Option<Ticker> {

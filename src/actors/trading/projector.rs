@@ -20,6 +20,7 @@ use crate::domain::money::Amount;
 use crate::domain::posting::{Posting, PostingKind};
 use crate::domain::replica::{LedgerOutcomes, MarketOutcomes};
 use crate::domain::venue::{Market, Observer, Venue};
+use crate::persistence::archive;
 use crate::persistence::db::{Database, DbError};
 use crate::persistence::fills::FillRow;
 use crate::persistence::ledger_entries::{Cause, LedgerRow, TradePlace};
@@ -64,6 +65,8 @@ pub struct Parts {
     pub snapshots: Snapshots,
     /// Segments of the log that will not change any more.
     pub sealed: Arc<dyn Fn() -> Vec<SealedSegment> + Send + Sync>,
+    /// Whether the log's oldest part may go by itself, so that its batches are copied into the archive.
+    pub archives: bool,
     /// How far the database is, for readers and metrics.
     pub written: Arc<AtomicU64>,
     /// A snapshot is taken after this long, if anything has changed.
@@ -304,6 +307,16 @@ impl Follower {
     }
 
     fn archive(&self, written: Position) {
+        if self.parts.archives {
+            if self.writes {
+                match archive::follow(&self.parts.database, self.parts.reader.as_ref(), written) {
+                    Ok(0) => {}
+                    Ok(batches) => tracing::debug!(batches, through = written.0, "batches were archived"),
+                    Err(error) => tracing::warn!(%error, "the log could not be archived"),
+                }
+            }
+            return;
+        }
         let archived = match projection::archived(&self.parts.database) {
             Ok(archived) => archived,
             Err(error) => return tracing::warn!(%error, "the archive cannot be read"),

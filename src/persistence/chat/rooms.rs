@@ -57,6 +57,15 @@ pub fn load(conn: &mut Connection, id: RoomId) -> QueryResult<Option<Room>> {
     Ok(Some(Room::restore(id, state, members, MessageSequence(last as u64), briefs)))
 }
 
+/// All rooms.
+///
+/// # Errors
+/// Those of the database.
+pub fn ids(conn: &mut Connection) -> QueryResult<Vec<RoomId>> {
+    let ids: Vec<i64> = chat_rooms::table.select(chat_rooms::id).order(chat_rooms::id).load(conn)?;
+    Ok(ids.into_iter().map(|id| RoomId(id as u64)).collect())
+}
+
 /// Writes what a room is apart from members and messages.
 ///
 /// # Errors

@@ -38,6 +38,20 @@ pub(super) enum Durability {
 }
 
 impl Connection {
+    /// Reads everything as it is at one moment, whoever writes meanwhile.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn at_one_moment<T>(&mut self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> QueryResult<T> {
+        self.transaction(|connection| {
+            if matches!(connection, Connection::Postgres(_)) {
+                // SQLite's transactions see one moment anyway.
+                diesel::sql_query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(connection)?;
+            }
+            query(connection)
+        })
+    }
+
     /// Opens a connection of its own.
     pub(super) fn open(options: &Options) -> Result<Connection, diesel::r2d2::Error> {
         let refused = diesel::r2d2::Error::ConnectionError;

@@ -36,13 +36,13 @@ use std::time::Duration;
 use tail::Tail;
 use tokio::sync::mpsc;
 
-pub use lapin::uri::AMQPUri;
+pub use crate::persistence::broker::Brokers;
 
 /// Where the log is and how it is used.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The broker. Its query may set `heartbeat` (seconds) and others.
-    pub uri: AMQPUri,
+    pub brokers: Brokers,
     /// The stream queue.
     pub queue: String,
     /// Whether a queue that is not there is made. False once anything is known of the log: then a missing queue is a
@@ -62,9 +62,9 @@ pub struct Options {
 
 impl Options {
     /// The defaults for this broker and queue.
-    pub fn new(uri: AMQPUri, queue: impl Into<String>) -> Options {
+    pub fn new(brokers: Brokers, queue: impl Into<String>) -> Options {
         Options {
-            uri,
+            brokers,
             queue: queue.into(),
             create: true,
             bound: 1_024,

@@ -28,7 +28,7 @@ const NEWEST_WITHIN: Duration = Duration::from_secs(2);
 const HEARTBEAT_S: u16 = 3;
 
 pub(super) async fn connect(options: &Options, purpose: &str) -> Result<Connection, LinkError> {
-    broker::connect(&options.uri, HEARTBEAT_S, purpose).await
+    broker::connect(&options.brokers, HEARTBEAT_S, purpose).await
 }
 
 /// Makes sure of the queue.
@@ -52,7 +52,10 @@ pub(super) async fn declare(connection: &Connection, options: &Options, create: 
     let mut arguments = FieldTable::default();
     arguments.insert("x-queue-type".into(), AMQPValue::LongString("stream".into()));
     if let Some(bytes) = options.keep_bytes {
-        arguments.insert("x-max-length-bytes".into(), AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX)));
+        let number = |bytes: u64| AMQPValue::LongLongInt(i64::try_from(bytes).unwrap_or(i64::MAX));
+        arguments.insert("x-max-length-bytes".into(), number(bytes));
+        // Only whole segments go, and the newest two always stay.
+        arguments.insert("x-stream-max-segment-size-bytes".into(), number((bytes / 4).clamp(1 << 16, 500_000_000)));
     }
     let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
     let declared = channel.queue_declare(queue.as_str().into(), durable, arguments);

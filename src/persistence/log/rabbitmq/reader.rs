@@ -15,6 +15,10 @@ use std::time::Duration;
 const CREDIT: u16 = 500;
 const GRANT_EVERY: u64 = 50;
 
+/// Offsets that may be missing between two messages. Where the broker begins a segment it notes what its publishers have
+/// sent last, and that note takes an offset which no consumer sees. Whether a batch is missing is told by its number.
+pub(super) const HOLE: u64 = 1;
+
 /// How long the broker may be silent while there is something to read.
 const SILENCE: Duration = Duration::from_secs(10);
 
@@ -98,9 +102,14 @@ fn fetch(shared: &Shared, from: Position, to: Position, send: &Sender<Result<Com
         let result = runtime.block_on(async {
             let connection = link::connect(&shared.options, "read back").await?;
             scan(&connection, &shared.options.queue, at.0, to.0, |offset, delivery| {
-                if at == from && offset > at.0 {
+                if at == from && offset > at.0 + HOLE {
                     let (asked, oldest) = (from, Position(offset));
                     return Err(Stop::Log(LogError::Pruned { asked, oldest }));
+                }
+                if offset > at.0 + HOLE {
+                    // Whoever begins there anew gets what was left out, or hears that it is gone.
+                    let missing = format!("the broker left out the messages from {at} to {offset}");
+                    return Err(Stop::Link(LinkError::Lost(missing)));
                 }
                 at = Position(offset + 1);
                 if !link::is_batch(&delivery) {

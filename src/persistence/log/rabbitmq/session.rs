@@ -3,7 +3,7 @@
 use super::Shared;
 use super::link::{self, LinkError, Start};
 use super::outbox::Outbox;
-use super::reader::newest_batch_before;
+use super::reader::{HOLE, newest_batch_before};
 use super::tail::Tail;
 use crate::domain::batch::Batch;
 use crate::persistence::log::{AppendError, Committed, LogError, Position, Proposal, Report};
@@ -215,7 +215,7 @@ impl Session {
         for (serial, bytes) in self.outbox.unread() {
             let _ = outgoing.send((self.outbox.name(serial), bytes));
         }
-        let mut ungranted = 0;
+        let (mut ungranted, mut first) = (0, true);
         let end = loop {
             if self.closing.is_some() && self.outbox.is_empty() {
                 break End::Closed;
@@ -224,7 +224,7 @@ impl Session {
             tokio::select! {
                 next = link.consumer.next() => {
                     let done = match next {
-                        Some(Ok(delivery)) => self.delivered(delivery, &mut ungranted).await,
+                        Some(Ok(delivery)) => self.delivered(delivery, &mut ungranted, &mut first).await,
                         Some(Err(error)) => Err(error.into()),
                         None => Err(LinkError::Lost("the consumer was canceled".into())),
                     };
@@ -246,15 +246,25 @@ impl Session {
         end
     }
 
-    async fn delivered(&mut self, delivery: Delivery, ungranted: &mut u32) -> Result<(), LinkError> {
+    /// Takes in the next message; `first` says whether it is the first of its consumer.
+    async fn delivered(&mut self, delivery: Delivery, ungranted: &mut u32, first: &mut bool) -> Result<(), LinkError> {
         let offset = link::offset(&delivery)?;
         let next = self.shared.tail.lock().next();
         if offset < next {
             return Ok(());
         }
-        if offset > next {
-            return Err(LinkError::Fatal(format!("the messages from {next} to {offset} are gone: they were not kept")));
+        if offset > next + HOLE {
+            return Err(if *first {
+                LinkError::Fatal(format!("the messages from {next} to {offset} are gone: they were not kept"))
+            } else {
+                // A new consumer that begins there tells the truth.
+                LinkError::Lost(format!("the broker left out the messages from {next} to {offset}"))
+            });
         }
+        if offset > next {
+            self.shared.tail.lock().skip();
+        }
+        *first = false;
         *ungranted += 1;
         if *ungranted >= GRANT_EVERY {
             link::acknowledge(&delivery).await?;

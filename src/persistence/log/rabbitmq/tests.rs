@@ -13,7 +13,7 @@ use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn uri() -> AMQPUri {
+fn uri() -> Brokers {
     let address = std::env::var("AGORA_TEST_RABBITMQ");
     address.unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into()).parse().unwrap()
 }

@@ -1,0 +1,254 @@
+//! The older part of a stream, in the database.
+//!
+//! A broker keeps its stream as long as its retention says. The active node copies batches into the archive long before,
+//! in parts; whoever reads from before the stream's head is served from there and goes on in the stream.
+//!
+//! A part begins right behind the one before it, so a hole between two parts, or between archive and stream, is told
+//! from positions that were never batches (a stream has some).
+
+use super::db::{Database, DbError};
+use super::log::{Batches, Committed, LogError, LogReader, Position};
+use super::projection;
+use super::schema::log_archive;
+use crate::domain::batch::Batch;
+use bytes::Bytes;
+use diesel::prelude::*;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use thiserror::Error;
+
+/// What the content of a part begins with; behind it, for each batch, its position (8 bytes, little endian) and the batch.
+const MAGIC: &[u8; 8] = b"agorapt1";
+
+/// A part is ended when it has so many bytes.
+const PART_BYTES: usize = 4 << 20;
+
+/// Why batches could not be archived.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The database does not take or give them.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The log cannot be read. [`LogError::Pruned`] says that batches went before they were archived.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// Archives the batches up to `through` that are not archived yet; how many those were.
+///
+/// # Errors
+/// [`ArchiveError`]; what was archived before stays.
+pub fn follow(database: &Database, reader: &dyn LogReader, through: Position) -> Result<usize, ArchiveError> {
+    let mut archived = projection::archived(database)?;
+    let mut count = 0;
+    while archived < through {
+        let (mut content, mut last) = (MAGIC.to_vec(), archived);
+        for committed in reader.read(archived)? {
+            let committed = committed?;
+            if committed.position > through {
+                break;
+            }
+            content.extend_from_slice(&committed.position.0.to_le_bytes());
+            committed.batch.encode(&mut content);
+            (last, count) = (committed.position, count + 1);
+            if content.len() >= PART_BYTES {
+                break;
+            }
+        }
+        if last == archived {
+            break;
+        }
+        projection::archive(database, Position(archived.0 + 1), last, &content)?;
+        archived = last;
+    }
+    Ok(count)
+}
+
+/// The batches of a part; `None` when it is none.
+fn decode(content: Vec<u8>) -> Option<VecDeque<Committed>> {
+    let mut rest = Bytes::from(content);
+    if !rest.starts_with(MAGIC) {
+        return None;
+    }
+    rest = rest.slice(MAGIC.len()..);
+    let mut batches = VecDeque::new();
+    while !rest.is_empty() {
+        let position = Position(u64::from_le_bytes(*rest.first_chunk()?));
+        rest = rest.slice(8..);
+        let batch = Batch::decode(&rest).ok()?;
+        rest = rest.slice(batch.encoded_len()..);
+        batches.push_back(Committed { position, batch: Arc::new(batch) });
+    }
+    Some(batches)
+}
+
+/// First and last position of the part that holds what comes after `at`.
+fn part_after(database: &Database, at: Position) -> Result<Option<(Position, Position)>, DbError> {
+    let row = database.read(|c| {
+        let next = at.0 as i64 + 1;
+        let wanted = log_archive::table.filter(log_archive::first.le(next)).filter(log_archive::last.ge(next));
+        wanted.select((log_archive::first, log_archive::last)).first::<(i64, i64)>(c).optional()
+    })?;
+    Ok(row.map(|(first, last)| (Position(first as u64), Position(last as u64))))
+}
+
+/// A stream's reader that goes on where the archive ends.
+struct Whole {
+    stream: Arc<dyn LogReader>,
+    database: Database,
+}
+
+/// A reader of the whole log: what the stream has no more is read from the archive.
+pub fn whole(stream: Arc<dyn LogReader>, database: Database) -> Arc<dyn LogReader> {
+    Arc::new(Whole { stream, database })
+}
+
+impl LogReader for Whole {
+    fn read(&self, from: Position) -> Result<Batches, LogError> {
+        let (stream, database) = (self.stream.clone(), self.database.clone());
+        let walk =
+            Walk { stream, database, at: from, from_stream: None, part: VecDeque::new(), part_ends: from, head: None };
+        Ok(Box::new(walk))
+    }
+}
+
+struct Walk {
+    stream: Arc<dyn LogReader>,
+    database: Database,
+    at: Position,
+    from_stream: Option<Batches>,
+    /// What is left of the archived part that is being read, and where the part ends.
+    part: VecDeque<Committed>,
+    part_ends: Position,
+    /// Before it, the stream has nothing.
+    head: Option<Position>,
+}
+
+impl Walk {
+    /// Takes the next part out of the archive.
+    fn take_part(&mut self, oldest: Position) -> Result<(), LogError> {
+        let broken = |reason: String| LogError::Broker { reason };
+        let away = |error: DbError| broken(format!("the archive cannot be read: {error}"));
+        let found = part_after(&self.database, self.at).map_err(away)?;
+        let (first, last) = found.ok_or(LogError::Pruned { asked: self.at, oldest })?;
+        let content = projection::archived_content(&self.database, first).map_err(away)?;
+        let batches = content.and_then(decode);
+        let mut batches = batches.ok_or_else(|| broken(format!("the archived part from {first} on is damaged")))?;
+        batches.retain(|committed| committed.position > self.at);
+        (self.part, self.part_ends) = (batches, last);
+        Ok(())
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Committed, LogError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(committed) = self.part.pop_front() {
+                self.at = committed.position;
+                return Some(Ok(committed));
+            }
+            self.at = self.at.max(self.part_ends);
+            if let Some(head) = self.head.filter(|head| self.at < *head) {
+                match self.take_part(head) {
+                    Ok(()) => continue,
+                    Err(error) => return Some(Err(error)),
+                }
+            }
+            self.head = None;
+            let mut stream = match self.from_stream.take() {
+                Some(stream) => stream,
+                None => match self.stream.read(self.at) {
+                    Ok(stream) => stream,
+                    Err(LogError::Pruned { oldest, .. }) => {
+                        self.head = Some(oldest);
+                        continue;
+                    }
+                    Err(error) => return Some(Err(error)),
+                },
+            };
+            match stream.next() {
+                Some(Err(LogError::Pruned { oldest, .. })) if oldest > self.at => self.head = Some(oldest),
+                Some(Ok(committed)) => {
+                    self.from_stream = Some(stream);
+                    self.at = committed.position;
+                    return Some(Ok(committed));
+                }
+                end => return end,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{Epoch, StreamId};
+    use crate::domain::time::Timestamp;
+
+    /// A stream that has lost what lies before its head.
+    struct Stream {
+        batches: Vec<Committed>,
+        head: u64,
+    }
+
+    impl LogReader for Stream {
+        fn read(&self, from: Position) -> Result<Batches, LogError> {
+            if from.0 < self.head {
+                return Ok(Box::new(std::iter::once(Err(LogError::Pruned {
+                    asked: from,
+                    oldest: Position(self.head),
+                }))));
+            }
+            let rest: Vec<_> = self.batches.iter().filter(|committed| committed.position > from).cloned().collect();
+            Ok(Box::new(rest.into_iter().map(Ok)))
+        }
+    }
+
+    fn stream(positions: impl IntoIterator<Item = u64>, head: u64) -> Stream {
+        let batch = |position: u64| Committed {
+            position: Position(position),
+            batch: Arc::new(Batch {
+                stream: StreamId::Ledger,
+                epoch: Epoch { counter: 1, node: 1 },
+                number: position,
+                at: Timestamp(7),
+                count: 1,
+                payload: Bytes::from(vec![position as u8; 100]),
+            }),
+        };
+        Stream { batches: positions.into_iter().map(batch).collect(), head }
+    }
+
+    fn positions(reader: &dyn LogReader, from: u64) -> Result<Vec<u64>, LogError> {
+        reader.read(Position(from))?.map(|read| read.map(|committed| committed.position.0)).collect()
+    }
+
+    #[test]
+    fn what_the_stream_has_lost_comes_from_the_archive() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        // Positions 4 and 9 were messages of no meaning.
+        let all = [1, 2, 3, 5, 6, 7, 8, 10, 11, 12];
+        assert_eq!(follow(&database, &stream(all, 0), Position(3)).unwrap(), 3);
+        assert_eq!(follow(&database, &stream(all, 0), Position(8)).unwrap(), 4);
+        assert_eq!(follow(&database, &stream(all, 0), Position(8)).unwrap(), 0);
+        for head in [0, 2, 3, 4, 7, 8] {
+            let reader = whole(Arc::new(stream(all, head)), database.clone());
+            for from in 0..=12 {
+                let expected: Vec<u64> = all.into_iter().filter(|position| *position > from).collect();
+                assert_eq!(positions(reader.as_ref(), from).unwrap(), expected, "from {from}, head {head}");
+            }
+        }
+        // What neither has is missed, not skipped.
+        let reader = whole(Arc::new(stream(all, 11)), database.clone());
+        assert!(matches!(positions(reader.as_ref(), 0), Err(LogError::Pruned { .. })));
+        assert_eq!(positions(reader.as_ref(), 11).unwrap(), [12]);
+        assert!(follow(&database, &stream(all, 11), Position(12)).is_err());
+        let content = projection::archived_content(&database, Position(4)).unwrap().unwrap();
+        let read = decode(content).unwrap();
+        assert_eq!(read.len(), 4);
+        assert_eq!(*read[1].batch, *stream([6], 0).batches[0].batch);
+    }
+}
