@@ -122,8 +122,8 @@ const MAX_BODY: usize = 64 * 1024;
 /// Every route of the native API.
 fn v1_routes(cfg: &mut web::ServiceConfig) {
     use v1::{
-        accounts, admin, admin_markets, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders, photos,
-        profile, profiles, runtime, summaries, totp, trace, transfers, wallets,
+        accounts, admin, admin_markets, amend, atomic, auth, batch, keys, ledger, markets, notifications, oidc, orders,
+        photos, profile, profiles, runtime, summaries, totp, trace, transfers, wallets,
     };
     // Routes are tried in turn, and one with a placeholder costs a regular expression, so what has to be fast is first.
     cfg.route("/orders", web::post().to(orders::place))

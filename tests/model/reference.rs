@@ -581,7 +581,13 @@ impl Market {
         self.hold_for(order.side(), order.limit.unwrap_or(0), size, worst)
     }
 
-    pub fn changed_by_self_trade(&mut self, order: &Order, new_size: u64, hold_delta: i128, funds: Option<(i128, i128)>) {
+    pub fn changed_by_self_trade(
+        &mut self,
+        order: &Order,
+        new_size: u64,
+        hold_delta: i128,
+        funds: Option<(i128, i128)>,
+    ) {
         self.events.push(Event::Changed(Change {
             id: order.id(),
             ticket: Ticket(0),

@@ -120,6 +120,7 @@ impl LedgerActor {
         };
         if outcomes.as_ref().is_some_and(|outcomes| outcomes.entries.iter().any(grows)) {
             self.parts.listing.may_have_grown();
+        }
         if let Some(outcomes) = &outcomes {
             self.parts.balances.changed(outcomes.postings.iter().map(|posting| posting.account));
         }

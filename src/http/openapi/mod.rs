@@ -81,7 +81,9 @@ pub fn build() -> Value {
 
 /// Health, metrics and pages are for operators and people, and the GitBitEx dialect has a document of its own.
 fn is_of_the_api(rule: &Rule) -> bool {
-    !["/health", "/metrics", "/docs", "/api/", "/ws", "/s/", "/{slug}"].iter().any(|outside| rule.pattern.starts_with(outside))
+    !["/health", "/metrics", "/docs", "/api/", "/ws", "/s/", "/{slug}"]
+        .iter()
+        .any(|outside| rule.pattern.starts_with(outside))
         && rule.pattern != "/"
 }
 

@@ -164,11 +164,13 @@ fn single(market: &Market, sequence: u64, at: Timestamp, event: &Event) -> Optio
             message
         }
         Event::Filled(_)
+        | Event::Crossed(_)
         | Event::Changed(_)
         | Event::Rejected { .. }
         | Event::Refused { .. }
         | Event::BatchRefused { .. }
-        | Event::Configured(_) => return None,
+        | Event::Configured(_)
+        | Event::Phase(_) => return None,
     };
     Some(text(&message))
 }

@@ -20,14 +20,17 @@ use crate::http::error::ApiError;
 use crate::http::exchange::market_data::ticker;
 use crate::http::ws::allowance::Allowance;
 use crate::http::ws::hub::{Hub, reasons};
-use crate::http::ws::outbox::{Outgoing, Pieces};
+use crate::http::ws::outbox::{Outbox, Outgoing};
 use actix::prelude::*;
 use actix_web::{HttpRequest, HttpResponse, web};
 use actix_web_actors::ws;
 use connection::Connection;
+use futures_util::Stream;
 use request::{Change, Channel, Request};
 use std::collections::BTreeMap;
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 /// The largest message of a client; tokens are long.
@@ -145,6 +148,26 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
             }
             Err(_) => ctx.stop(),
         }
+    }
+}
+
+/// What waits in an outbox, piece by piece; ends when the connection was closed from here.
+struct Pieces(Rc<Outbox>);
+
+impl Stream for Pieces {
+    type Item = Vec<Outgoing>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Option<Vec<Outgoing>>> {
+        let mut piece = Vec::new();
+        self.0.take(|outgoing| piece.push(outgoing));
+        if !piece.is_empty() {
+            return Poll::Ready(Some(piece));
+        }
+        if self.0.is_closed() {
+            return Poll::Ready(None);
+        }
+        self.0.wait(context.waker());
+        Poll::Pending
     }
 }
 

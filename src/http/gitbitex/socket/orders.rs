@@ -6,7 +6,7 @@
 
 use crate::actors::trading::market_data::Update;
 use crate::actors::trading::order_book::OrdersOf;
-use crate::domain::event::Event;
+use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::{AccountId, OrderId, Sequence};
 use crate::domain::order::OrderRecord;
 use crate::domain::replica::MarketOutcomes;
@@ -120,7 +120,9 @@ fn changed(event: &Event, user: AccountId) -> [Option<OrderId>; 2] {
     let own = |account, id| (account == user).then_some(id);
     match event {
         Event::Accepted(id, order) => [own(order.account, *id), None],
-        Event::Filled(fill) => [own(fill.maker_account, fill.maker), own(fill.taker_account, fill.taker)],
+        Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
+            [own(fill.maker_account, fill.maker), own(fill.taker_account, fill.taker)]
+        }
         Event::Changed(change) => [own(change.account, change.id), None],
         Event::Triggered(order) => [own(order.account, order.id), None],
         Event::Done(done) => [own(done.account, done.id), None],
@@ -129,7 +131,8 @@ fn changed(event: &Event, user: AccountId) -> [Option<OrderId>; 2] {
         | Event::Rejected { .. }
         | Event::Refused { .. }
         | Event::BatchRefused { .. }
-        | Event::Configured(_) => [None, None],
+        | Event::Configured(_)
+        | Event::Phase(_) => [None, None],
     }
 }
 
