@@ -12,6 +12,7 @@ pub mod events;
 pub mod fills;
 pub mod identities;
 pub mod ledger_entries;
+pub mod links;
 pub mod log;
 pub mod mailed_codes;
 pub mod notifications;

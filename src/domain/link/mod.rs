@@ -3,6 +3,7 @@
 //! Invariants: a link's targets were validated by [`target`] before they were stored; a slug is never given twice in
 //! its domain, not even after its link was deleted (a deleted one answers as gone).
 
+pub mod edit;
 pub mod rules;
 pub mod slug;
 pub mod target;

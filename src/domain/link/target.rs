@@ -121,6 +121,11 @@ pub fn host_of(target: &str) -> Option<Cow<'_, str>> {
     Some(Cow::Owned(url.host_str()?.to_string()))
 }
 
+/// Whether a valid target's host is one of these or below one.
+pub fn is_below_any(target: &str, hosts: &[String]) -> bool {
+    host_of(target).is_some_and(|host| hosts.iter().any(|above| is_or_is_below(host.trim_end_matches('.'), above)))
+}
+
 fn is_or_is_below(host: &str, blocked: &str) -> bool {
     host.strip_suffix(blocked).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }

@@ -1,0 +1,10 @@
+DROP TABLE link_clicks;
+DROP TABLE link_salts;
+DROP TABLE link_visitors;
+DROP TABLE link_stats;
+DROP TABLE link_click_marks;
+DROP TABLE link_domains;
+DROP TABLE link_hosts;
+DROP TABLE link_reports;
+DROP TABLE link_changes;
+DROP TABLE links;

@@ -1,0 +1,361 @@
+//! Clicks on disk until the database has them: files of this node alone.
+//!
+//! A buffer has a number of its own and counts its clicks from 1; both together are a click's id. A
+//! file is a row of frames: length and CRC-32 (4 bytes each, little endian) of what follows, the
+//! number of the frame's first click (8 bytes), then clicks in `postcard`. A frame was written and
+//! flushed as a whole or it is cut off when the buffer is opened again.
+
+use crate::domain::link::LinkId;
+use crate::domain::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+/// A file that has grown to this is followed by another.
+const FILE_BYTES: u64 = 16 << 20;
+/// No frame is longer.
+const FRAME_BYTES: usize = 64 << 20;
+/// Clicks of one frame: even if all were as long as they may be, it stays well below that.
+const FRAME_CLICKS: usize = 5_000;
+const HEAD: usize = 16;
+
+/// A click, with nothing that names a person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Click {
+    /// Which link.
+    pub link: LinkId,
+    /// When.
+    pub at: Timestamp,
+    /// A hash of the visitor with a salt that is forgotten after the day.
+    pub visitor: i64,
+    /// The host of the page that it came from; empty when it is not known.
+    pub referrer: String,
+    /// `desktop`, `mobile`, `tablet`, `tv`, `console`, `bot` or `other`.
+    pub device: String,
+    /// The operating system.
+    pub os: String,
+    /// The browser.
+    pub browser: String,
+    /// The language, without its region; empty when it is not known.
+    pub language: String,
+    /// The country; empty when no proxy told it.
+    pub country: String,
+    /// The robot's name; empty for people.
+    pub bot: String,
+    /// Where a rule has led; empty when it went to the link's own target.
+    pub target: String,
+}
+
+/// Files of clicks.
+#[derive(Debug)]
+pub struct Buffer {
+    folder: PathBuf,
+    number: i64,
+    /// The newest click.
+    last: u64,
+    file: Option<(File, u64)>,
+    /// Files by the first click that they may hold, oldest first.
+    files: Vec<(u64, PathBuf)>,
+    bytes: u64,
+}
+
+/// Clicks that were read, and where the next ones are.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// The clicks.
+    pub clicks: Vec<Click>,
+    /// The newest of them; the old place when there are none.
+    pub through: u64,
+}
+
+impl Buffer {
+    /// Opens the buffer in a folder, or makes one. A torn last frame is cut off.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn open(folder: &Path) -> io::Result<Buffer> {
+        std::fs::create_dir_all(folder)?;
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(folder)? {
+            let path = entry?.path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            if path.extension().is_some_and(|extension| extension == "clicks")
+                && let Some(first) = stem.and_then(|stem| stem.parse().ok())
+            {
+                files.push((first, path));
+            }
+        }
+        files.sort();
+        let number = number(folder)?;
+        let mut buffer = Buffer { folder: folder.to_owned(), number, last: 0, file: None, files, bytes: 0 };
+        // The newest file says how far it went; what it cannot say any more, its name and the mark do.
+        if let Some((first, path)) = buffer.files.last().cloned() {
+            buffer.last = first.saturating_sub(1);
+            let mut whole = 0;
+            let content = std::fs::read(&path)?;
+            while let Some(frame) = frame_at(&content, whole) {
+                buffer.last = frame.first + frame.clicks.len() as u64 - 1;
+                whole += frame.bytes;
+            }
+            if whole < content.len() {
+                tracing::warn!(file = %path.display(), bytes = content.len() - whole, "torn clicks were cut off");
+                OpenOptions::new().write(true).open(&path)?.set_len(whole as u64)?;
+            }
+        }
+        for (_, path) in &buffer.files {
+            buffer.bytes += std::fs::metadata(path)?.len();
+        }
+        Ok(buffer)
+    }
+
+    /// The buffer's number.
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// The newest click.
+    pub fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Counts on from this click at least: the database has seen it, so a number below must not be given again.
+    pub fn count_from(&mut self, click: u64) {
+        if click > self.last {
+            self.last = click;
+            self.file = None;
+        }
+    }
+
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Appends clicks and flushes them to the medium.
+    ///
+    /// # Errors
+    /// Those of the file system; the clicks may be lost then.
+    pub fn append(&mut self, clicks: &[Click]) -> io::Result<()> {
+        for clicks in clicks.chunks(FRAME_CLICKS) {
+            let mut frame = vec![0; HEAD];
+            for click in clicks {
+                frame = postcard::to_extend(click, frame).map_err(io::Error::other)?;
+            }
+            let first = self.last + 1;
+            if let Some(place) = frame.get_mut(8..HEAD) {
+                place.copy_from_slice(&first.to_le_bytes());
+            }
+            let body = frame.get(8..).unwrap_or_default();
+            let (length, sum) = (body.len() as u32, crc32fast::hash(body));
+            for (place, value) in [(0..4, length), (4..8, sum)] {
+                if let Some(place) = frame.get_mut(place) {
+                    place.copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            let (mut file, written) = match self.file.take() {
+                Some((file, written)) if written < FILE_BYTES => (file, written),
+                Some(_) | None => self.next_file(first)?,
+            };
+            // A frame that was not written whole is cut off when it is read, so a new file follows it.
+            file.write_all(&frame)?;
+            file.sync_data()?;
+            self.bytes += frame.len() as u64;
+            self.file = Some((file, written + frame.len() as u64));
+            self.last += clicks.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn next_file(&mut self, first: u64) -> io::Result<(File, u64)> {
+        let path = self.folder.join(format!("{first:020}.clicks"));
+        // One that is there already holds nothing but the first part of a frame that failed.
+        let file = File::create(&path)?;
+        if self.files.last().is_none_or(|(newest, _)| *newest != first) {
+            self.files.push((first, path));
+            File::open(&self.folder)?.sync_all()?;
+        }
+        Ok((file, 0))
+    }
+
+    /// The files that may hold clicks after this one, for whoever reads them on another thread.
+    pub fn files_after(&self, click: u64) -> Vec<PathBuf> {
+        let begin = self.files.partition_point(|(first, _)| *first <= click + 1).saturating_sub(1);
+        self.files.iter().skip(begin).map(|(_, path)| path.clone()).collect()
+    }
+
+    /// Removes files whose clicks are all at or before this one.
+    ///
+    /// # Errors
+    /// Those of the file system.
+    pub fn remove_through(&mut self, click: u64) -> io::Result<()> {
+        while let [(_, path), (next, _), ..] = self.files.as_slice()
+            && *next <= click + 1
+        {
+            let bytes = std::fs::metadata(path).map_or(0, |file| file.len());
+            std::fs::remove_file(path)?;
+            self.bytes = self.bytes.saturating_sub(bytes);
+            self.files.remove(0);
+        }
+        Ok(())
+    }
+}
+
+/// Reads clicks after `after` from these files, at most about `most`.
+///
+/// # Errors
+/// Those of the file system.
+pub fn read(files: &[PathBuf], after: u64, most: usize) -> io::Result<Batch> {
+    let mut batch = Batch { clicks: Vec::new(), through: after };
+    for path in files {
+        let mut content = Vec::new();
+        match File::open(path) {
+            Ok(mut file) => file.read_to_end(&mut content)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let mut place = 0;
+        while let Some(frame) = frame_at(&content, place) {
+            place += frame.bytes;
+            let count = frame.clicks.len() as u64;
+            if frame.first + count <= batch.through + 1 {
+                continue;
+            }
+            let known = usize::try_from((batch.through + 1).saturating_sub(frame.first)).unwrap_or(0);
+            batch.through = frame.first + count - 1;
+            batch.clicks.extend(frame.clicks.into_iter().skip(known));
+            if batch.clicks.len() >= most {
+                return Ok(batch);
+            }
+        }
+    }
+    Ok(batch)
+}
+
+struct Frame {
+    first: u64,
+    clicks: Vec<Click>,
+    bytes: usize,
+}
+
+fn frame_at(content: &[u8], place: usize) -> Option<Frame> {
+    let rest = content.get(place..)?;
+    let (length, rest) = rest.split_first_chunk::<4>()?;
+    let (sum, rest) = rest.split_first_chunk::<4>()?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let body = rest.get(..length).filter(|body| body.len() <= FRAME_BYTES)?;
+    if crc32fast::hash(body) != u32::from_le_bytes(*sum) {
+        return None;
+    }
+    let (first, mut encoded) = body.split_first_chunk::<8>()?;
+    let mut clicks = Vec::new();
+    while !encoded.is_empty() {
+        let (click, rest) = postcard::take_from_bytes(encoded).ok()?;
+        clicks.push(click);
+        encoded = rest;
+    }
+    (!clicks.is_empty()).then_some(Frame { first: u64::from_le_bytes(*first), clicks, bytes: 8 + length })
+}
+
+/// The buffer's number, made at random when there is none yet.
+fn number(folder: &Path) -> io::Result<i64> {
+    let path = folder.join("number");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().parse().map_err(io::Error::other),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let number = rand::random::<i64>() & i64::MAX;
+            let half = folder.join("number.new");
+            let mut file = File::create(&half)?;
+            writeln!(file, "{number}")?;
+            file.sync_all()?;
+            std::fs::rename(&half, &path)?;
+            File::open(folder)?.sync_all()?;
+            Ok(number)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn click(number: i64) -> Click {
+        Click {
+            link: LinkId(number),
+            at: Timestamp(number),
+            visitor: 1,
+            referrer: "example.org".into(),
+            device: "desktop".into(),
+            os: "Linux".into(),
+            browser: "Firefox".into(),
+            language: "de".into(),
+            country: String::new(),
+            bot: String::new(),
+            target: String::new(),
+        }
+    }
+
+    fn numbers(batch: &Batch) -> Vec<i64> {
+        batch.clicks.iter().map(|click| click.link.0).collect()
+    }
+
+    #[test]
+    fn clicks_come_back_once_whatever_was_read_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&[click(1), click(2)]).unwrap();
+        buffer.append(&[click(3)]).unwrap();
+        let read_after = |buffer: &Buffer, after| read(&buffer.files_after(after), after, 1_000).unwrap();
+        let batch = read_after(&buffer, 0);
+        assert_eq!((numbers(&batch), batch.through), (vec![1, 2, 3], 3));
+        assert_eq!(numbers(&read_after(&buffer, 1)), [2, 3]);
+        assert_eq!(read_after(&buffer, 3).clicks.len(), 0);
+        let again = Buffer::open(folder.path()).unwrap();
+        assert_eq!((again.number(), again.last()), (buffer.number(), 3));
+        assert_eq!(read(&again.files_after(0), 0, 1).unwrap().through, 2, "frames are read whole");
+    }
+
+    #[test]
+    fn a_torn_frame_is_cut_off_and_its_numbers_are_given_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&[click(1), click(2)]).unwrap();
+        let path = buffer.files_after(0).remove(0);
+        let whole = std::fs::read(&path).unwrap();
+        buffer.append(&[click(3)]).unwrap();
+        let longer = std::fs::read(&path).unwrap();
+        for cut in whole.len()..longer.len() {
+            std::fs::write(&path, &longer[..cut]).unwrap();
+            let mut buffer = Buffer::open(folder.path()).unwrap();
+            assert_eq!(buffer.last(), 2);
+            buffer.append(&[click(4)]).unwrap();
+            let batch = read(&buffer.files_after(0), 0, 1_000).unwrap();
+            assert_eq!((numbers(&batch), batch.through), (vec![1, 2, 4], 3));
+            for (_, path) in &buffer.files[1..] {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn files_go_when_all_of_their_clicks_are_elsewhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        for first in [1, 3, 5] {
+            buffer.append(&[click(first), click(first + 1)]).unwrap();
+            buffer.file = None;
+        }
+        assert_eq!(buffer.files.len(), 3);
+        buffer.remove_through(3).unwrap();
+        assert_eq!(numbers(&read(&buffer.files_after(3), 3, 1_000).unwrap()), [4, 5, 6]);
+        buffer.remove_through(6).unwrap();
+        assert_eq!(buffer.files.len(), 1, "the newest stays: it says how far the buffer is");
+        assert_eq!(Buffer::open(folder.path()).unwrap().last(), 6);
+        // A database that has seen more than the files say is believed.
+        buffer.count_from(100);
+        buffer.append(&[click(7)]).unwrap();
+        assert_eq!(read(&buffer.files_after(100), 100, 10).unwrap().through, 101);
+    }
+}
