@@ -17,6 +17,7 @@ pub mod cluster;
 pub mod directory;
 pub mod event_log;
 pub mod latency;
+pub mod links;
 pub mod role;
 pub mod supervision;
 pub mod supervisor;

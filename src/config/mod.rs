@@ -9,6 +9,7 @@ mod cluster;
 mod custody;
 mod database;
 mod file;
+mod links;
 mod log;
 mod redis;
 pub mod supervision;
@@ -19,6 +20,7 @@ pub use cluster::{ClusterConfig, NodeRole};
 pub use custody::CustodyConfig;
 pub use database::{DatabaseConfig, DatabaseUrl};
 pub use file::{ConfigError, layered};
+pub use links::LinksConfig;
 pub use log::{Durability, Engine, LogConfig};
 pub use redis::{RedisConfig, RedisUrl};
 pub use venue::{currencies, markets};
@@ -70,6 +72,9 @@ pub struct ServeConfig {
     /// Chat.
     #[command(flatten)]
     pub chat: chat::ChatConfig,
+    /// Short links.
+    #[command(flatten)]
+    pub links: LinksConfig,
     /// Seconds between two checkpoints, if anything has changed.
     #[arg(long, env = "AGORA_CHECKPOINT_EVERY_S", value_name = "SECONDS", default_value_t = 60)]
     pub checkpoint_every_s: u64,

@@ -1,0 +1,287 @@
+//! What the path of a redirect knows without asking: links that were followed lately, and names that
+//! nobody has.
+//!
+//! Invariants: bounded by bytes and by number; what was read before something was forgotten is not
+//! put in after it, so a change that was acknowledged is never undone here; an old entry is better
+//! than none while the database is away, so age alone removes nothing.
+
+use crate::domain::ids::AccountId;
+use crate::domain::link::{Link, LinkId, RedirectCode, State};
+use crate::domain::time::{SECOND, Timestamp};
+use bytes::Bytes;
+use quick_cache::Weighter;
+use quick_cache::sync::Cache as Quick;
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// An older entry is read anew, while it still serves, µs.
+const FRESH_FOR: i64 = 60 * SECOND;
+/// A name that nobody has is asked for again after this, µs: another node may have given it away.
+const MISSING_FOR: i64 = 2 * SECOND;
+/// Names that nobody has, at most.
+const MISSING: usize = 50_000;
+/// Bytes of an entry beside its texts: keys, pointers, the cache's own.
+const OVERHEAD: u64 = 200;
+
+/// A link as a redirect needs it.
+#[derive(Debug)]
+pub enum Hot {
+    /// It leads everybody to one place.
+    Plain(Plain),
+    /// Everything about it, for the rest.
+    Full(Box<Link>),
+}
+
+/// What most links are.
+#[derive(Debug)]
+pub struct Plain {
+    /// The link's number.
+    pub id: LinkId,
+    /// Whose it is.
+    pub owner: Option<AccountId>,
+    /// How browsers are sent on.
+    pub code: RedirectCode,
+    /// It leads nowhere before.
+    pub starts_at: Timestamp,
+    /// It leads nowhere from then on.
+    pub expires_at: Timestamp,
+    /// Where it leads.
+    pub location: Bytes,
+}
+
+impl Hot {
+    /// A link, in the smallest form that says everything.
+    pub fn new(link: Link) -> Hot {
+        let plain = link.state == State::Active
+            && link.rules.is_empty()
+            && link.clicks.is_none()
+            && link.password_hash.is_none()
+            && !link.forward_query;
+        if !plain {
+            return Hot::Full(Box::new(link));
+        }
+        Hot::Plain(Plain {
+            id: link.id,
+            owner: link.owner,
+            code: link.code,
+            starts_at: link.starts_at.unwrap_or(Timestamp(i64::MIN)),
+            expires_at: link.expires_at.unwrap_or(Timestamp(i64::MAX)),
+            location: Bytes::from(link.target),
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        let length = match self {
+            Hot::Plain(plain) => plain.location.len(),
+            Hot::Full(link) => {
+                let ways = link.rules.iter().flat_map(|rule| &rule.ways).map(|way| way.to.len() + 150).sum::<usize>();
+                300 + link.target.len() + link.title.len() + link.notes.len() + ways
+            }
+        };
+        length as u64
+    }
+}
+
+/// An entry with its age.
+#[derive(Debug)]
+pub struct Entry {
+    /// The link.
+    pub hot: Hot,
+    read_at: Timestamp,
+    refreshing: AtomicBool,
+}
+
+impl Entry {
+    /// An entry that was read now.
+    pub fn new(hot: Hot, now: Timestamp) -> Entry {
+        Entry { hot, read_at: now, refreshing: AtomicBool::new(false) }
+    }
+
+    /// Whether it should be read anew by whoever asks; true for one of them.
+    pub fn wants_refresh(&self, now: Timestamp) -> bool {
+        now - self.read_at > FRESH_FOR && !self.refreshing.swap(true, Ordering::Relaxed)
+    }
+
+    /// The refresh came to nothing; the next one who asks tries again.
+    pub fn refresh_failed(&self) {
+        self.refreshing.store(false, Ordering::Relaxed);
+    }
+}
+
+#[derive(Clone, Debug)]
+struct ByBytes;
+
+impl Weighter<Box<str>, Arc<Entry>> for ByBytes {
+    fn weight(&self, name: &Box<str>, entry: &Arc<Entry>) -> u64 {
+        OVERHEAD + name.len() as u64 + entry.hot.bytes()
+    }
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug)]
+pub enum Known {
+    /// The link.
+    Link(Arc<Entry>),
+    /// Nobody has it, as of a moment ago.
+    Missing,
+    /// Nothing.
+    Nothing,
+}
+
+/// The cache.
+#[derive(Debug)]
+pub struct Cache {
+    links: Quick<Box<str>, Arc<Entry>, ByBytes>,
+    missing: Quick<Box<str>, Timestamp>,
+    /// Counts what was forgotten.
+    forgotten: AtomicU64,
+}
+
+/// A name as the cache has it. On the venue's own address the slug alone.
+pub fn name<'a>(domain: &str, slug: &'a str) -> Cow<'a, str> {
+    if domain.is_empty() { Cow::Borrowed(slug) } else { Cow::Owned(format!("{slug}@{domain}")) }
+}
+
+/// Domain and slug of a name.
+pub fn parts(name: &str) -> (&str, &str) {
+    name.split_once('@').map_or(("", name), |(slug, domain)| (domain, slug))
+}
+
+impl Cache {
+    /// A cache of so many bytes.
+    pub fn new(bytes: u64) -> Cache {
+        let expected = usize::try_from(bytes / (OVERHEAD + 60)).unwrap_or(1_000).max(16);
+        Cache {
+            links: Quick::with_weighter(expected, bytes, ByBytes),
+            missing: Quick::new(MISSING),
+            forgotten: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known of a name.
+    pub fn get(&self, name: &str, now: Timestamp) -> Known {
+        if let Some(entry) = self.links.get(name) {
+            return Known::Link(entry);
+        }
+        match self.missing.get(name) {
+            Some(until) if now < until => Known::Missing,
+            Some(_) | None => Known::Nothing,
+        }
+    }
+
+    /// To be taken before something is read that is to be put in.
+    pub fn moment(&self) -> u64 {
+        self.forgotten.load(Ordering::Acquire)
+    }
+
+    /// Puts in what was read, unless something was forgotten since `moment`.
+    pub fn put(&self, name: &str, entry: Option<&Arc<Entry>>, moment: u64, now: Timestamp) {
+        if self.moment() != moment {
+            return;
+        }
+        match entry {
+            Some(entry) => self.links.insert(name.into(), entry.clone()),
+            None => self.missing.insert(name.into(), now + MISSING_FOR),
+        }
+        // Somebody may have forgotten it between the look and the insertion.
+        if self.moment() != moment {
+            self.links.remove(name);
+            self.missing.remove(name);
+        }
+    }
+
+    /// Forgets a name; what is being read of it is not put in.
+    pub fn forget(&self, name: &str) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        self.links.remove(name);
+        self.missing.remove(name);
+    }
+
+    /// Forgets that nobody has these names.
+    pub fn appeared<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        for name in names {
+            self.missing.remove(name);
+        }
+    }
+
+    /// Forgets everything.
+    pub fn clear(&self) {
+        self.forgotten.fetch_add(1, Ordering::AcqRel);
+        self.links.clear();
+        self.missing.clear();
+    }
+
+    /// Links and bytes that are held.
+    pub fn size(&self) -> (usize, u64) {
+        (self.links.len(), self.links.weight())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::domain::link::edit::blank;
+
+    fn entry(slug: &str, now: Timestamp) -> Arc<Entry> {
+        let mut link = blank(LinkId(1), String::new(), slug.into(), None, now);
+        link.target = "https://example.org/".into();
+        Arc::new(Entry::new(Hot::new(link), now))
+    }
+
+    #[test]
+    fn what_was_read_before_a_change_is_not_put_in_after_it() {
+        let cache = Cache::new(1 << 20);
+        let now = Timestamp(5);
+        let moment = cache.moment();
+        cache.put("abc", Some(&entry("abc", now)), moment, now);
+        assert!(matches!(cache.get("abc", now), Known::Link(_)));
+        let moment = cache.moment();
+        cache.forget("abc");
+        cache.put("abc", Some(&entry("abc", now)), moment, now);
+        assert!(matches!(cache.get("abc", now), Known::Nothing));
+    }
+
+    #[test]
+    fn a_missing_name_is_known_for_a_while_or_until_it_is_given_away() {
+        let cache = Cache::new(1 << 20);
+        let now = Timestamp(5);
+        cache.put("abc", None, cache.moment(), now);
+        assert!(matches!(cache.get("abc", now), Known::Missing));
+        assert!(matches!(cache.get("abc", now + MISSING_FOR), Known::Nothing));
+        cache.appeared(["abc"].into_iter());
+        assert!(matches!(cache.get("abc", now), Known::Nothing));
+    }
+
+    #[test]
+    fn memory_stays_within_what_was_set() {
+        let cache = Cache::new(64 << 10);
+        let now = Timestamp(5);
+        for number in 0..10_000 {
+            let slug = format!("slug{number}");
+            cache.put(&slug, Some(&entry(&slug, now)), cache.moment(), now);
+        }
+        let (links, bytes) = cache.size();
+        assert!(bytes <= 64 << 10 && links > 50, "{links} links in {bytes} bytes");
+    }
+
+    #[test]
+    fn an_old_entry_is_refreshed_by_one_of_those_who_ask() {
+        let now = Timestamp(5);
+        let entry = entry("abc", now);
+        assert!(!entry.wants_refresh(now + FRESH_FOR));
+        assert!(entry.wants_refresh(now + FRESH_FOR + 1));
+        assert!(!entry.wants_refresh(now + FRESH_FOR + 1));
+        entry.refresh_failed();
+        assert!(entry.wants_refresh(now + FRESH_FOR + 1));
+    }
+
+    #[test]
+    fn names_have_their_domain() {
+        assert_eq!(name("", "abc"), "abc");
+        assert_eq!(parts(&name("s.example", "abc")), ("s.example", "abc"));
+        assert_eq!(parts("abc"), ("", "abc"));
+    }
+}

@@ -1,0 +1,387 @@
+//! Short links: their actors, and the one handle through which everything else uses them.
+//!
+//! ```text
+//! links
+//! ├── shortener «0…3»   each writes and looks up a part of the links, many at a time
+//! ├── click keeper      clicks → a buffer on disk
+//! ├── click roller      the buffer → counts in the database
+//! └── watcher           what other nodes have changed → forgotten here
+//! ```
+//! A redirect is answered from memory without any of them; what is not in memory is asked for by the
+//! name's shortener, together with everything that others ask for meanwhile. A write is one of many in
+//! a transaction that is on the medium before anybody is answered.
+
+pub mod cache;
+pub mod clicks;
+mod keeper;
+mod policy;
+mod roller;
+mod second;
+mod shortener;
+mod start;
+mod watcher;
+mod writes;
+
+pub use clicks::{Live, RawClick};
+pub use policy::{DomainSettings, Policy, Settings};
+pub use start::start;
+pub use writes::{Edited, Made, NewLink};
+
+use super::supervision::{Handle, Unreachable};
+use super::trading::market_data::wall_clock;
+use crate::domain::ids::AccountId;
+use crate::domain::link::target::Hosts;
+use crate::domain::link::{LinkError, LinkId, slug};
+use crate::domain::time::Timestamp;
+use crate::persistence::db::{Connection, Database};
+use crate::persistence::links::rows::{self, Stored};
+use arc_swap::ArcSwap;
+use cache::{Cache, Entry, Known};
+use clicks::Counter;
+use quick_cache::sync::Cache as Quick;
+use shortener::{Find, Job, Shortener, Work};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::{broadcast, oneshot};
+
+/// How long a caller waits.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the number of somebody's links is believed, µs.
+const COUNTED_FOR: i64 = 30 * crate::domain::time::SECOND;
+/// Random slugs that are tried before one is made longer.
+const TRIES: usize = 4;
+
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum LinksError {
+    /// A rule says no; nothing has changed.
+    #[error(transparent)]
+    Invalid(#[from] LinkError),
+    /// There is no such link, or it is somebody else's.
+    #[error("there is no such link")]
+    Unknown,
+    /// Somebody has this slug already.
+    #[error("this slug is taken")]
+    SlugTaken,
+    /// Somebody else was faster.
+    #[error("the link was changed meanwhile; read it again")]
+    Changed,
+    /// The owner has as many links as one may have.
+    #[error("you have too many links")]
+    TooMany,
+    /// The database is out of reach.
+    #[error("links are out of reach at the moment, please retry")]
+    Away,
+    /// Too much is on its way already.
+    #[error("too many requests are waiting, please retry")]
+    Overloaded,
+}
+
+impl LinksError {
+    /// The stable code that clients may rely on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            LinksError::Invalid(error) => error.code(),
+            LinksError::Unknown => "link_unknown",
+            LinksError::SlugTaken => "slug_taken",
+            LinksError::Changed => "link_changed",
+            LinksError::TooMany => "too_many_links",
+            LinksError::Away => "links_unavailable",
+            LinksError::Overloaded => "overloaded",
+        }
+    }
+}
+
+impl From<Unreachable> for LinksError {
+    fn from(_: Unreachable) -> LinksError {
+        LinksError::Overloaded
+    }
+}
+
+/// Counters of the path of redirects.
+#[derive(Debug, Default)]
+pub struct Meter {
+    /// Redirects.
+    pub redirects: AtomicU64,
+    /// Visits that were answered with a page.
+    pub pages: AtomicU64,
+    /// Visits whose link was in memory.
+    pub hits: AtomicU64,
+    /// Visits whose link had to be looked up.
+    pub misses: AtomicU64,
+}
+
+struct Inner {
+    shorteners: Vec<Handle<Shortener>>,
+    cache: Arc<Cache>,
+    counter: Arc<Counter>,
+    database: Database,
+    policy: Arc<ArcSwap<Policy>>,
+    settings: Settings,
+    live: broadcast::Sender<Arc<Live>>,
+    last_id: AtomicI64,
+    counts: Quick<AccountId, (i64, Timestamp)>,
+    meter: Meter,
+}
+
+/// Short links. Clones are the same ones.
+#[derive(Clone)]
+pub struct Links(Arc<Inner>);
+
+impl Links {
+    /// What memory knows of a name on the venue's own address, or of `slug@domain`.
+    pub fn known(&self, name: &str, now: Timestamp) -> Known {
+        let known = self.0.cache.get(name, now);
+        if let Known::Link(entry) = &known
+            && entry.wants_refresh(now)
+            && self.shortener_of(name).try_send(Find { name: name.into(), reply: None }).is_err()
+        {
+            entry.refresh_failed();
+        }
+        known
+    }
+
+    /// The link of a name: from memory, else looked up with what others ask for.
+    ///
+    /// # Errors
+    /// [`LinksError::Away`], [`LinksError::Overloaded`].
+    pub async fn find(&self, name: &str) -> Result<Option<Arc<Entry>>, LinksError> {
+        match self.known(name, wall_clock()) {
+            Known::Link(entry) => {
+                self.0.meter.hits.fetch_add(1, Ordering::Relaxed);
+                return Ok(Some(entry));
+            }
+            Known::Missing => return Ok(None),
+            Known::Nothing => self.0.meter.misses.fetch_add(1, Ordering::Relaxed),
+        };
+        let (reply, answer) = oneshot::channel();
+        self.shortener_of(name).try_send(Find { name: name.into(), reply: Some(reply) })?;
+        match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) | Err(_) => Err(LinksError::Away),
+        }
+    }
+
+    /// Spends a click of a limited link; false when none is left, or it is not active any more. It is
+    /// on the medium when this answers, so no crash gives it back.
+    ///
+    /// # Errors
+    /// [`LinksError::Away`], [`LinksError::Overloaded`]; a click may be spent then all the same.
+    pub async fn take(&self, id: LinkId) -> Result<bool, LinksError> {
+        self.work(id, |reply| Job::Take { id, reply }).await
+    }
+
+    /// What memory has of a name is known to be old.
+    pub fn outdated(&self, name: &str) {
+        self.0.cache.forget(name);
+    }
+
+    /// Makes links, all in one transaction; one outcome for each. Random slugs are chosen anew while
+    /// they are taken.
+    ///
+    /// # Errors
+    /// [`LinksError::TooMany`], [`LinksError::Away`], [`LinksError::Overloaded`]: nothing was made.
+    pub async fn create(&self, mut new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
+        if let Some(owner) = new.iter().find_map(|new| new.link.owner) {
+            self.check_count(owner, new.len()).await?;
+        }
+        let mut outcomes: Vec<Option<Result<Made, LinksError>>> = vec![None; new.len()];
+        let mut left: Vec<usize> = (0..new.len()).collect();
+        for attempt in 0..TRIES * 3 {
+            let batch: Vec<NewLink> = left.iter().filter_map(|index| new.get(*index).cloned()).collect();
+            let Some(first) = batch.first().map(|new| new.link.id) else { break };
+            let made = self.work(first, |reply| Job::Create { new: batch, reply }).await?;
+            let mut again = Vec::new();
+            for (index, outcome) in left.into_iter().zip(made) {
+                match (outcome, new.get_mut(index)) {
+                    (Ok(Made::Collided), Some(retry)) if !retry.chosen => {
+                        let length = self.slug_length(&retry.link.domain) + attempt / TRIES;
+                        retry.link.slug = self.random_slug(length);
+                        again.push(index);
+                    }
+                    (Ok(Made::Collided), _) => set(&mut outcomes, index, Err(LinksError::SlugTaken)),
+                    (outcome, _) => set(&mut outcomes, index, outcome),
+                }
+            }
+            left = again;
+        }
+        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(LinksError::Overloaded))).collect())
+    }
+
+    async fn check_count(&self, owner: AccountId, more: usize) -> Result<(), LinksError> {
+        let most = self.0.settings.max_per_user;
+        let now = wall_clock();
+        let known = self.0.counts.get(&owner).filter(|(_, at)| now - *at < COUNTED_FOR);
+        let count = match known {
+            Some((count, _)) => count,
+            None => self.read(move |conn| rows::count_of(conn, owner)).await?,
+        };
+        let more = i64::try_from(more).unwrap_or(i64::MAX);
+        let at = known.map_or(now, |(_, at)| at);
+        if count.saturating_add(more) > most {
+            self.0.counts.insert(owner, (count, at));
+            return Err(LinksError::TooMany);
+        }
+        self.0.counts.insert(owner, (count + more, at));
+        Ok(())
+    }
+
+    /// Changes a link by what `edit` makes of it, on the version that the editor has seen, if one is
+    /// named. It is durable, and forgotten here, when this answers.
+    ///
+    /// # Errors
+    /// Those of `edit`; [`LinksError::Unknown`], [`LinksError::Changed`], and failures.
+    pub async fn edit(
+        &self,
+        id: LinkId,
+        version: Option<i64>,
+        edit: impl Fn(&Stored) -> Result<Edited, LinksError> + Send + 'static,
+    ) -> Result<Stored, LinksError> {
+        self.work(id, |reply| Job::Edit { id, version, edit: Box::new(edit), reply }).await?
+    }
+
+    async fn work<T>(&self, id: LinkId, job: impl FnOnce(writes::Reply<T>) -> Job) -> Result<T, LinksError> {
+        let (reply, answer) = oneshot::channel();
+        // All that is about one link goes to one of them, so that clicks spent at once share a statement.
+        let index = (id.0.unsigned_abs() as usize) % self.0.shorteners.len().max(1);
+        let shortener = self.0.shorteners.get(index).ok_or(LinksError::Overloaded)?;
+        shortener.try_send(Work(job(reply)))?;
+        match tokio::time::timeout(PATIENCE * 2, answer).await {
+            Ok(Ok(outcome)) => outcome,
+            // It died before it answered, or the database takes too long: it may have happened.
+            Ok(Err(_)) | Err(_) => Err(LinksError::Away),
+        }
+    }
+
+    fn shortener_of(&self, name: &str) -> &Handle<Shortener> {
+        let hash = name.bytes().fold(0usize, |hash, byte| hash.wrapping_mul(31).wrapping_add(usize::from(byte)));
+        let all = &self.0.shorteners;
+        // There is always at least one.
+        &all[hash % all.len()]
+    }
+
+    /// Runs a query where it may block.
+    ///
+    /// # Errors
+    /// [`LinksError::Away`].
+    pub async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> Result<T, LinksError> {
+        self.run(move |database| database.read(query)).await
+    }
+
+    /// Runs a statement where it may block; it is durable when this answers.
+    ///
+    /// # Errors
+    /// [`LinksError::Away`].
+    pub async fn write<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
+    ) -> Result<T, LinksError> {
+        self.run(move |database| database.write_durably(query)).await
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Database) -> Result<T, crate::persistence::db::DbError> + Send + 'static,
+    ) -> Result<T, LinksError> {
+        let database = self.0.database.clone();
+        let answer = tokio::task::spawn_blocking(move || work(&database)).await;
+        answer.map_err(|_| LinksError::Away)?.map_err(|error| {
+            tracing::warn!(%error, "a query of links failed");
+            LinksError::Away
+        })
+    }
+
+    /// Counts a click; never waits.
+    pub fn count(&self, click: RawClick) {
+        self.0.counter.add(click);
+    }
+
+    /// A number for a new link: time in the upper bits, then the node, then a counter. Other nodes never
+    /// give the same one.
+    pub fn next_id(&self) -> LinkId {
+        let now = wall_clock().0 / 1_000;
+        let base = ((now - 1_700_000_000_000) << 22) | (i64::from(self.0.settings.node & 0x3ff) << 12);
+        let id = |last: i64| if base > last { base } else { last + 1 };
+        let step = |last| Some(id(last));
+        let last = self.0.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or(0);
+        LinkId(id(last))
+    }
+
+    /// A random slug that insults nobody.
+    pub fn random_slug(&self, length: usize) -> String {
+        let length = length.clamp(4, slug::LONGEST);
+        loop {
+            let bytes: [u8; 4 * slug::LONGEST] = rand::random();
+            if let Some(slug) = slug::random(length, &bytes) {
+                return slug;
+            }
+        }
+    }
+
+    /// How long random slugs of a domain are.
+    pub fn slug_length(&self, domain: &str) -> usize {
+        let own = self.0.policy.load().domains.get(domain).and_then(|settings| settings.slug_length);
+        own.map_or(self.0.settings.slug_length, usize::from)
+    }
+
+    /// What targets are judged by; `asked` is the host that the request was sent to.
+    pub fn hosts(&self, asked: Option<&str>) -> Hosts {
+        let policy = self.0.policy.load();
+        let mut own = self.0.settings.own_hosts();
+        own.extend(asked.and_then(crate::domain::link::target::host));
+        Hosts { own, blocked: policy.blocked.clone() }
+    }
+
+    /// Blocked hosts and domains as they are now.
+    pub fn policy(&self) -> Arc<Policy> {
+        self.0.policy.load_full()
+    }
+
+    /// Reads blocked hosts and domains anew, after they were changed, and forgets what rested on the old ones.
+    ///
+    /// # Errors
+    /// [`LinksError::Away`].
+    pub async fn reload_policy(&self) -> Result<(), LinksError> {
+        let settings = self.0.settings.clone();
+        let policy = self.read(move |conn| Policy::load(conn, &settings)).await?;
+        self.0.policy.store(Arc::new(policy));
+        self.0.cache.clear();
+        Ok(())
+    }
+
+    /// How links are set up.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Clicks as they happen, on this node.
+    pub fn live(&self) -> broadcast::Receiver<Arc<Live>> {
+        self.0.live.subscribe()
+    }
+
+    /// Counters.
+    pub fn meter(&self) -> &Meter {
+        &self.0.meter
+    }
+
+    /// Clicks that could not be counted, since so many were on their way.
+    pub fn clicks_dropped(&self) -> u64 {
+        self.0.counter.dropped()
+    }
+
+    /// Links and bytes in memory.
+    pub fn cached(&self) -> (usize, u64) {
+        self.0.cache.size()
+    }
+}
+
+fn set<T>(all: &mut [Option<T>], index: usize, value: T) {
+    if let Some(place) = all.get_mut(index) {
+        *place = Some(value);
+    }
+}

@@ -1,0 +1,276 @@
+//! One part of all links: writes and look-ups, each many at a time.
+//!
+//! Invariants: one transaction and one query are under way at most; whoever asks is answered exactly
+//! once, a writer only after the transaction is on the medium and the cache has forgotten what was
+//! there; what waits is bounded.
+
+use super::LinksError;
+use super::cache::{self, Cache, Entry, Hot};
+use super::policy::Policy;
+use super::second::Second;
+pub use super::writes::Job;
+use super::writes::{self, Made, Outcome};
+use crate::actors::trading::market_data::wall_clock;
+use crate::domain::link::State;
+use crate::persistence::db::Database;
+use crate::persistence::links::rows;
+use actix::prelude::*;
+use arc_swap::ArcSwap;
+use std::collections::HashMap;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Jobs of one transaction.
+const JOBS_AT_ONCE: usize = 1_024;
+/// Jobs that may wait.
+const MAX_JOBS: usize = 16_384;
+/// Names of one query.
+const NAMES_AT_ONCE: usize = 500;
+/// Names that may wait.
+const MAX_NAMES: usize = 16_384;
+
+/// Asks for something to be written.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Work(pub Job);
+
+type Found = Result<Option<Arc<Entry>>, LinksError>;
+
+/// Asks for the link of a name.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Find {
+    /// As the cache has it.
+    pub name: Box<str>,
+    /// Who wants to know; nobody when an old entry is to be refreshed.
+    pub reply: Option<oneshot::Sender<Found>>,
+}
+
+/// What the actor is built from.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where links are.
+    pub database: Database,
+    /// What redirects know.
+    pub cache: Arc<Cache>,
+    /// What nodes share.
+    pub second: Second,
+    /// What is laid down.
+    pub policy: Arc<ArcSwap<Policy>>,
+}
+
+/// The actor. See the module's documentation.
+pub struct Shortener {
+    parts: Parts,
+    jobs: Vec<Job>,
+    writing: bool,
+    /// Looked up by name only. Names come from visitors, so its hash is keyed.
+    names: HashMap<Box<str>, Vec<oneshot::Sender<Found>>>,
+    looking: bool,
+}
+
+impl Shortener {
+    /// A shortener.
+    pub fn new(parts: Parts) -> Shortener {
+        Shortener { parts, jobs: Vec::new(), writing: false, names: HashMap::new(), looking: false }
+    }
+
+    fn write(&mut self, ctx: &mut Context<Self>) {
+        if self.writing || self.jobs.is_empty() {
+            return;
+        }
+        self.writing = true;
+        let jobs: Vec<Job> = self.jobs.drain(..self.jobs.len().min(JOBS_AT_ONCE)).collect();
+        let parts = self.parts.clone();
+        let work = async move {
+            let database = parts.database.clone();
+            let done = tokio::task::spawn_blocking(move || {
+                let outcomes = database.write_durably(|conn| writes::perform(conn, &jobs));
+                (jobs, outcomes)
+            });
+            let Ok((jobs, outcomes)) = done.await else { return };
+            match outcomes {
+                Ok(outcomes) => {
+                    // First forgotten, then answered: whoever reads after the answer finds the change.
+                    for changed in forget(&parts.cache, &outcomes) {
+                        parts.second.forget(&changed).await;
+                    }
+                    jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| answer(job, outcome));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "links could not be written");
+                    jobs.into_iter().for_each(refuse);
+                }
+            }
+        };
+        ctx.spawn(work.into_actor(self).map(|(), shortener, ctx| {
+            shortener.writing = false;
+            shortener.write(ctx);
+        }));
+    }
+
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        if self.looking || self.names.is_empty() {
+            return;
+        }
+        self.looking = true;
+        let mut asked: HashMap<Box<str>, Vec<oneshot::Sender<Found>>> = if self.names.len() <= NAMES_AT_ONCE {
+            std::mem::take(&mut self.names)
+        } else {
+            let some: Vec<Box<str>> = self.names.keys().take(NAMES_AT_ONCE).cloned().collect();
+            some.into_iter().filter_map(|name| self.names.remove_entry(&name)).collect()
+        };
+        let parts = self.parts.clone();
+        let work = async move {
+            let moment = parts.cache.moment();
+            let names: Vec<Box<str>> = asked.keys().cloned().collect();
+            let found = look_up(&parts, names).await;
+            let now = wall_clock();
+            match found {
+                Ok(mut links) => {
+                    for (name, replies) in asked {
+                        let entry = links.remove(&name);
+                        parts.cache.put(&name, entry.as_ref(), moment, now);
+                        for reply in replies {
+                            // A visitor that went away does not want the answer.
+                            let _ = reply.send(Ok(entry.clone()));
+                        }
+                    }
+                }
+                Err(away) => {
+                    for (name, replies) in asked.drain() {
+                        if let cache::Known::Link(old) = parts.cache.get(&name, now) {
+                            old.refresh_failed();
+                        }
+                        for reply in replies {
+                            let _ = reply.send(Err(away.clone()));
+                        }
+                    }
+                }
+            }
+        };
+        ctx.spawn(work.into_actor(self).map(|(), shortener, ctx| {
+            shortener.looking = false;
+            shortener.look(ctx);
+        }));
+    }
+}
+
+/// Looks names up where nodes share what they have read, and the rest in the database.
+async fn look_up(parts: &Parts, names: Vec<Box<str>>) -> Result<HashMap<Box<str>, Arc<Entry>>, LinksError> {
+    let (mut links, mut left) = (Vec::new(), Vec::new());
+    let shared = futures_util::future::join_all(names.iter().map(|name| parts.second.get(name))).await;
+    for (name, link) in names.into_iter().zip(shared) {
+        match link {
+            Some(link) => links.push(link),
+            None => left.push(name),
+        }
+    }
+    if !left.is_empty() {
+        let database = parts.database.clone();
+        let query = move || {
+            let names: Vec<(&str, &str)> = left.iter().map(|name| cache::parts(name)).collect();
+            database.read(|conn| rows::by_names(conn, &names))
+        };
+        let read = tokio::task::spawn_blocking(query).await.map_err(|_| LinksError::Away)?;
+        let read = read.map_err(|error| {
+            tracing::debug!(%error, "links could not be looked up");
+            LinksError::Away
+        })?;
+        futures_util::future::join_all(read.iter().map(|stored| parts.second.put(&stored.link))).await;
+        links.extend(read.into_iter().map(|stored| stored.link));
+    }
+    let (now, policy) = (wall_clock(), parts.policy.load());
+    let entry = |mut link: crate::domain::link::Link| {
+        // A host that was blocked after the link was made counts as if a moderator had blocked the link.
+        if link.state == State::Active && link.leads_to(&policy.blocked) {
+            link.state = State::Blocked;
+        }
+        let name: Box<str> = cache::name(&link.domain, &link.slug).into();
+        (name, Arc::new(Entry::new(Hot::new(link), now)))
+    };
+    Ok(links.into_iter().map(entry).collect())
+}
+
+/// Makes the cache forget what was changed; gives the names of links that were there before.
+fn forget(cache: &Cache, outcomes: &[Outcome]) -> Vec<String> {
+    let mut changed = Vec::new();
+    for outcome in outcomes {
+        match outcome {
+            Outcome::Created(made) => {
+                let names: Vec<String> = made
+                    .iter()
+                    .filter_map(|made| match made {
+                        Ok(Made::Created(link)) => Some(cache::name(&link.domain, &link.slug).into_owned()),
+                        Ok(Made::Unchanged(_) | Made::Collided) | Err(_) => None,
+                    })
+                    .collect();
+                cache.appeared(names.iter().map(String::as_str));
+            }
+            Outcome::Edited(edited) => {
+                if let Ok(stored) = edited.as_ref() {
+                    let name = cache::name(&stored.link.domain, &stored.link.slug).into_owned();
+                    cache.forget(&name);
+                    changed.push(name);
+                }
+            }
+            // How many are left is for the database to know; a link without any is looked at there.
+            Outcome::Taken(_) => {}
+        }
+    }
+    changed
+}
+
+// A caller that hung up does not want the answer; that is its right.
+fn answer(job: Job, outcome: Outcome) {
+    match (job, outcome) {
+        (Job::Create { reply, .. }, Outcome::Created(made)) => drop(reply.send(Ok(made))),
+        (Job::Edit { reply, .. }, Outcome::Edited(edited)) => drop(reply.send(Ok(*edited))),
+        (Job::Take { reply, .. }, Outcome::Taken(taken)) => drop(reply.send(Ok(taken))),
+        // Outcomes stand in the order of their jobs.
+        (job, _) => refuse(job),
+    }
+}
+
+fn refuse(job: Job) {
+    turn_down(job, LinksError::Away);
+}
+
+fn turn_down(job: Job, why: LinksError) {
+    match job {
+        Job::Create { reply, .. } => drop(reply.send(Err(why))),
+        Job::Edit { reply, .. } => drop(reply.send(Err(why))),
+        Job::Take { reply, .. } => drop(reply.send(Err(why))),
+    }
+}
+
+impl Actor for Shortener {
+    type Context = Context<Self>;
+}
+
+impl Handler<Work> for Shortener {
+    type Result = ();
+
+    fn handle(&mut self, Work(job): Work, ctx: &mut Self::Context) {
+        if self.jobs.len() >= MAX_JOBS {
+            return turn_down(job, LinksError::Overloaded);
+        }
+        self.jobs.push(job);
+        self.write(ctx);
+    }
+}
+
+impl Handler<Find> for Shortener {
+    type Result = ();
+
+    fn handle(&mut self, Find { name, reply }: Find, ctx: &mut Self::Context) {
+        if self.names.len() >= MAX_NAMES {
+            if let Some(reply) = reply {
+                let _ = reply.send(Err(LinksError::Overloaded));
+            }
+            return;
+        }
+        self.names.entry(name).or_default().extend(reply);
+        self.look(ctx);
+    }
+}
