@@ -6,6 +6,7 @@ use crate::actors::chat;
 use crate::actors::cluster::Cluster;
 use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::{LogMeter, ReportLine};
+use crate::actors::links;
 use crate::actors::supervision::{ChildSpec, StartError};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
@@ -142,9 +143,15 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let allow_drills = settings.supervision.allow_drills;
     let demo_funds = settings.demo || settings.demo_funds;
     let custody = custody::start(&settings.custody, &trading, &database)?;
+    let links = {
+        let public_url = settings.accounts.accounts_public_url.as_deref();
+        let settings = settings.links.settings(settings.cluster.number(), public_url);
+        links::start(&root, &database, redis.clone(), settings, &data).await?
+    };
     let state = AppState {
         trading,
         chat,
+        links,
         switches: Default::default(),
         custody,
         accounts,

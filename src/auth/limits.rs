@@ -32,11 +32,24 @@ pub enum Class {
     SignIn,
     /// Connections to feeds, by address.
     Feed,
+    /// New links, by user.
+    Links,
+    /// New links without an account, by address.
+    LinksAnonymous,
 }
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 6] = [Class::Public, Class::Private, Class::Fills, Class::Key, Class::SignIn, Class::Feed];
+    pub const ALL: [Class; 8] = [
+        Class::Public,
+        Class::Private,
+        Class::Fills,
+        Class::Key,
+        Class::SignIn,
+        Class::Feed,
+        Class::Links,
+        Class::LinksAnonymous,
+    ];
 
     /// The name in settings.
     pub fn name(self) -> &'static str {
@@ -47,6 +60,8 @@ impl Class {
             Class::Key => "key",
             Class::SignIn => "sign_in",
             Class::Feed => "feed",
+            Class::Links => "links",
+            Class::LinksAnonymous => "links_anonymous",
         }
     }
 
@@ -58,13 +73,15 @@ impl Class {
             Class::Fills => (10, 20),
             Class::SignIn => (2, 20),
             Class::Feed => (8, 20),
+            Class::Links => (5, 30),
+            Class::LinksAnonymous => (1, 3),
         };
         Limit { per_second, burst }
     }
 
     /// Whether it is counted by address, not by user.
     pub fn is_public(self) -> bool {
-        matches!(self, Class::Public | Class::SignIn | Class::Feed)
+        matches!(self, Class::Public | Class::SignIn | Class::Feed | Class::LinksAnonymous)
     }
 }
 

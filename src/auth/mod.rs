@@ -28,6 +28,7 @@ mod service;
 mod sessions;
 mod settings;
 mod shared;
+mod shared_passwords;
 pub mod signature;
 mod tokens;
 mod totp;

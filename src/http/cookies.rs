@@ -83,6 +83,11 @@ pub fn refresh_token(request: &HttpRequest) -> Option<String> {
     request.cookie(REFRESH).map(|cookie| cookie.value().to_owned())
 }
 
+/// Whether a request has a session's cookie at all.
+pub fn present(request: &HttpRequest) -> bool {
+    request.cookie(TOKEN).is_some()
+}
+
 /// Who the cookies of a request say that it is.
 ///
 /// # Errors

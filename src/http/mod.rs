@@ -7,6 +7,7 @@ pub mod chat;
 pub mod cookies;
 pub mod error;
 pub mod ids;
+pub mod links;
 pub mod openapi;
 pub mod ops;
 pub mod permissions;
@@ -19,6 +20,7 @@ pub mod ws;
 
 use crate::actors::chat::Chat;
 use crate::actors::cluster::peers::Peers;
+use crate::actors::links::Links;
 use crate::actors::supervision::Tree;
 use crate::actors::trading::{Market, Trading};
 use crate::auth::Accounts;
@@ -36,6 +38,8 @@ pub struct AppState {
     pub trading: Trading,
     /// Chat.
     pub chat: Chat,
+    /// Short links.
+    pub links: Links,
     /// Users and sessions.
     pub accounts: Accounts,
     /// History.
@@ -226,6 +230,7 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/openapi.json", web::get().to(openapi::document))
         .route("/feed", web::get().to(ws::socket::connect))
         .configure(chat_routes)
+        .configure(link_routes)
         .default_service(web::to(unknown));
 }
 
@@ -272,6 +277,38 @@ fn chat_routes(cfg: &mut web::ServiceConfig) {
         .route("/admin/chat/reports", web::get().to(rest::reports));
 }
 
+/// Every route of links but those that follow them.
+fn link_routes(cfg: &mut web::ServiceConfig) {
+    use links::{admin, bulk, export, live, rest, stats};
+    cfg.route("/links", web::post().to(rest::create))
+        .route("/links", web::get().to(rest::list))
+        .route("/links/bulk", web::post().to(bulk::create))
+        .route("/links/import", web::post().to(bulk::import))
+        .route("/links/export", web::get().to(export::export))
+        .route("/links/tags", web::get().to(rest::tags))
+        .route("/links/domains", web::get().to(rest::domains))
+        .route("/links/stats", web::get().to(stats::of_user))
+        .route("/links/live", web::get().to(live::all))
+        .route("/links/reports", web::post().to(admin::report))
+        .route("/links/{id}", web::get().to(rest::get))
+        .route("/links/{id}", web::patch().to(rest::change))
+        .route("/links/{id}", web::delete().to(rest::delete))
+        .route("/links/{id}/qr", web::get().to(rest::qr_code))
+        .route("/links/{id}/history", web::get().to(rest::history))
+        .route("/links/{id}/stats", web::get().to(stats::of_link))
+        .route("/links/{id}/clicks", web::get().to(stats::clicks))
+        .route("/links/{id}/live", web::get().to(live::one))
+        .route("/admin/links", web::get().to(admin::list))
+        .route("/admin/links/{id}/block", web::post().to(admin::block))
+        .route("/admin/links/{id}/unblock", web::post().to(admin::unblock))
+        .route("/admin/links/reports", web::get().to(admin::reports))
+        .route("/admin/links/reports/{id}/resolve", web::post().to(admin::resolve))
+        .route("/admin/links/hosts", web::get().to(admin::hosts))
+        .route("/admin/links/hosts/{host}", web::put().to(admin::block_host))
+        .route("/admin/links/hosts/{host}", web::delete().to(admin::unblock_host))
+        .route("/admin/links/domains/{host}", web::put().to(admin::set_domain));
+}
+
 /// The routes of everything, and what stands around them.
 pub fn configure(cfg: &mut web::ServiceConfig) {
     let bad_query = |_, _: &_| ApiError::bad_request("invalid_query", "the query cannot be read").into();
@@ -286,6 +323,14 @@ pub fn configure(cfg: &mut web::ServiceConfig) {
         .route("/docs", web::get().to(openapi::page))
         .route("/docs/page.js", web::get().to(openapi::script))
         .route("/docs/page.css", web::get().to(openapi::style))
+        // Last, since a single segment is a slug on short domains.
+        .route("/s/{slug}", web::get().to(links::visit::follow))
+        .route("/s/{slug}", web::head().to(links::visit::follow))
+        .route("/s/{slug}", web::post().to(links::visit::submit))
+        .route("/", web::get().guard(links::visit::on_short_domain).to(links::visit::root))
+        .route("/{slug}", web::get().guard(links::visit::on_short_domain).to(links::visit::follow))
+        .route("/{slug}", web::head().guard(links::visit::on_short_domain).to(links::visit::follow))
+        .route("/{slug}", web::post().guard(links::visit::on_short_domain).to(links::visit::submit))
         .configure(assets::configure);
 }
 

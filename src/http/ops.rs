@@ -50,6 +50,13 @@ pub struct Metrics {
     compared: IntGauge,
     different: IntGauge,
     redis: IntGauge,
+    link_redirects: IntGauge,
+    link_pages: IntGauge,
+    link_hits: IntGauge,
+    link_misses: IntGauge,
+    link_clicks_dropped: IntGauge,
+    links_cached: IntGauge,
+    links_cached_bytes: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -96,6 +103,13 @@ impl Metrics {
             compared: gauge("agora_state_hashes_compared_total", "state hashes compared with those of other nodes")?,
             different: gauge("agora_state_hashes_different_total", "state hashes that differed: a bug or damage")?,
             redis: gauge("agora_redis_up", "whether Redis answers; 0 also where there is none")?,
+            link_redirects: gauge("agora_link_redirects_total", "visits of links that were led on")?,
+            link_pages: gauge("agora_link_pages_total", "visits of links that were answered with a page")?,
+            link_hits: gauge("agora_link_cache_hits_total", "visits whose link was in memory")?,
+            link_misses: gauge("agora_link_cache_misses_total", "visits whose link had to be looked up")?,
+            link_clicks_dropped: gauge("agora_link_clicks_dropped_total", "clicks that could not be counted")?,
+            links_cached: gauge("agora_links_cached", "links in memory")?,
+            links_cached_bytes: gauge("agora_links_cached_bytes", "bytes of links in memory")?,
             promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
             comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
             divergences: gauge("agora_twin_divergences_total", "times that primary and twin differed")?,
@@ -141,6 +155,15 @@ impl Metrics {
             self.different.set(number(picture.hashes_different));
         }
         self.redis.set(i64::from(state.redis.as_ref().is_some_and(|redis| redis.is_up())));
+        let meter = state.links.meter();
+        self.link_redirects.set(load(&meter.redirects));
+        self.link_pages.set(load(&meter.pages));
+        self.link_hits.set(load(&meter.hits));
+        self.link_misses.set(load(&meter.misses));
+        self.link_clicks_dropped.set(number(state.links.clicks_dropped()));
+        let (links, bytes) = state.links.cached();
+        self.links_cached.set(number(links as u64));
+        self.links_cached_bytes.set(number(bytes));
         let twins = state.trading.twins();
         self.promotions.set(load(&twins.promotions));
         self.comparisons.set(load(&twins.comparisons));

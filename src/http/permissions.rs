@@ -13,6 +13,9 @@ use std::sync::OnceLock;
 pub enum Access {
     /// Nothing: credentials are not looked at, whatever they hold.
     Public,
+    /// Nothing; but whoever shows credentials must show valid ones, and a key must have this scope. Handlers
+    /// decide what goes without any.
+    Maybe(Scope),
     /// Any valid session or API key.
     Caller,
     /// A session, or an API key with this scope. Handlers show only what is the caller's own.
@@ -31,7 +34,7 @@ impl Access {
     pub fn check(self, caller: &Caller) -> Result<(), AuthError> {
         match self {
             Access::Public | Access::Caller => Ok(()),
-            Access::Own(scope) => caller.may(scope),
+            Access::Own(scope) | Access::Maybe(scope) => caller.may(scope),
             Access::Session => caller.session().map(drop),
             Access::Role(role) => caller.session().and_then(|_| caller.require(role)),
         }
@@ -39,7 +42,7 @@ impl Access {
 
     /// Whether API keys are of use here.
     pub fn takes_keys(self) -> bool {
-        matches!(self, Access::Caller | Access::Own(_))
+        matches!(self, Access::Caller | Access::Own(_) | Access::Maybe(_))
     }
 }
 
@@ -59,13 +62,17 @@ impl Rule {
     pub fn class(&self) -> Option<Class> {
         match self.pattern {
             "/health/live" | "/health/ready" | "/metrics" => None,
+            // Following links is what they are for; guessing their passwords is not.
+            "/s/{slug}" | "/{slug}" if self.method == "POST" => Some(Class::SignIn),
+            "/s/{slug}" | "/{slug}" | "/" => None,
+            "/links/live" | "/links/{id}/live" => Some(Class::Feed),
             "/feed" => Some(Class::Feed),
             "/fills" => Some(Class::Fills),
             "/auth/sign-up" | "/auth/sign-in" | "/auth/refresh" | "/auth/password/forgot" | "/auth/password/reset" => {
                 Some(Class::SignIn)
             }
             pattern if pattern.starts_with("/auth/oidc/") || pattern == "/auth/second-factor" => Some(Class::SignIn),
-            _ if self.access == Access::Public => Some(Class::Public),
+            _ if matches!(self.access, Access::Public | Access::Maybe(_)) => Some(Class::Public),
             _ => Some(Class::Private),
         }
     }
@@ -80,6 +87,7 @@ const SESSION: Access = Access::Session;
 const VIEW: Access = Access::Own(Scope::View);
 const TRADE: Access = Access::Own(Scope::Trade);
 const TRANSFER: Access = Access::Own(Scope::Transfer);
+const LINKS: Access = Access::Own(Scope::Links);
 const SUPPORT: Access = Access::Role(Role::Support);
 const MODERATOR: Access = Access::Role(Role::Moderator);
 const ADMIN: Access = Access::Role(Role::Admin);
@@ -236,6 +244,41 @@ pub const TABLE: &[Rule] = &[
     rule("GET", "/chat/images/{id}", SESSION),
     rule("POST", "/chat/rooms/{id}/reports/{number}/resolve", SESSION),
     rule("GET", "/admin/chat/reports", MODERATOR),
+    rule("POST", "/links", Access::Maybe(Scope::Links)),
+    rule("GET", "/links", LINKS),
+    rule("POST", "/links/bulk", LINKS),
+    rule("POST", "/links/import", LINKS),
+    rule("GET", "/links/export", LINKS),
+    rule("GET", "/links/tags", LINKS),
+    rule("GET", "/links/domains", PUBLIC),
+    rule("GET", "/links/stats", LINKS),
+    rule("GET", "/links/live", LINKS),
+    rule("POST", "/links/reports", Access::Maybe(Scope::Links)),
+    rule("GET", "/links/{id}", LINKS),
+    rule("PATCH", "/links/{id}", LINKS),
+    rule("DELETE", "/links/{id}", LINKS),
+    rule("GET", "/links/{id}/qr", LINKS),
+    rule("GET", "/links/{id}/history", LINKS),
+    rule("GET", "/links/{id}/stats", LINKS),
+    rule("GET", "/links/{id}/clicks", LINKS),
+    rule("GET", "/links/{id}/live", LINKS),
+    rule("GET", "/admin/links", MODERATOR),
+    rule("POST", "/admin/links/{id}/block", MODERATOR),
+    rule("POST", "/admin/links/{id}/unblock", MODERATOR),
+    rule("GET", "/admin/links/reports", MODERATOR),
+    rule("POST", "/admin/links/reports/{id}/resolve", MODERATOR),
+    rule("GET", "/admin/links/hosts", MODERATOR),
+    rule("PUT", "/admin/links/hosts/{host}", MODERATOR),
+    rule("DELETE", "/admin/links/hosts/{host}", MODERATOR),
+    rule("PUT", "/admin/links/domains/{host}", ADMIN),
+    rule("GET", "/s/{slug}", PUBLIC),
+    rule("HEAD", "/s/{slug}", PUBLIC),
+    rule("POST", "/s/{slug}", PUBLIC),
+    // On short domains only.
+    rule("GET", "/", PUBLIC),
+    rule("GET", "/{slug}", PUBLIC),
+    rule("HEAD", "/{slug}", PUBLIC),
+    rule("POST", "/{slug}", PUBLIC),
     rule("GET", "/health/live", PUBLIC),
     rule("GET", "/health/ready", PUBLIC),
     rule("GET", "/metrics", PUBLIC),

@@ -4,9 +4,10 @@
 //! `/v1` prefix, for clients that cannot take a path in their base URL. Both share workers and routes: there, the path
 //! is completed before it is routed.
 
+use super::links::visit;
 use super::{AppState, configure, ops, session};
 use crate::config::ServeConfig;
-use actix_web::body::MessageBody;
+use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, Url};
 use actix_web::http::Uri;
 use actix_web::http::header::UPGRADE;
@@ -106,7 +107,10 @@ async fn arrive(
     api: Option<SocketAddr>,
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
+    if let Some(answer) = request.app_data::<web::Data<AppState>>().and_then(|state| visit::at_once(&request, state)) {
+        return Ok(request.into_response(answer).map_into_right_body());
+    }
     let on_api = api.is_some_and(|address| request.app_config().local_addr() == address);
     if let Some(path) = routed_path(request.path(), on_api, request.headers().contains_key(UPGRADE)) {
         let uri = request.uri().clone();
@@ -116,7 +120,7 @@ async fn arrive(
             request.head_mut().uri = uri;
         }
     }
-    next.call(request).await
+    Ok(next.call(request).await?.map_into_left_body())
 }
 
 /// The path under which a request is looked for, if it is another one than was sent.

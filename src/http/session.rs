@@ -28,6 +28,19 @@ const PASSPHRASE: &str = "cb-access-passphrase";
 #[derive(Clone, Debug)]
 pub struct CurrentUser(pub Caller);
 
+/// The caller of a request, where one is welcome without being known.
+#[derive(Clone, Debug)]
+pub struct MaybeUser(pub Option<Caller>);
+
+impl FromRequest for MaybeUser {
+    type Error = ApiError;
+    type Future = Ready<Result<MaybeUser, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Ok(MaybeUser(request.extensions().get::<Caller>().copied())))
+    }
+}
+
 impl FromRequest for CurrentUser {
     type Error = ApiError;
     type Future = Ready<Result<CurrentUser, ApiError>>;
@@ -137,6 +150,9 @@ async fn admit(
     if rule.access == Access::Public {
         return Ok(None);
     }
+    if matches!(rule.access, Access::Maybe(_)) && is_anonymous(request.request()) {
+        return Ok(None);
+    }
     let caller = match identify(request, rule, &app, address).await {
         Ok(caller) => caller,
         Err(error) => {
@@ -150,6 +166,12 @@ async fn admit(
     }
     rule.access.check(&caller).map_err(ApiError::from)?;
     Ok(Some(caller))
+}
+
+/// Whether a request shows no credentials of any kind.
+fn is_anonymous(request: &HttpRequest) -> bool {
+    let headers = request.headers();
+    !headers.contains_key(AUTHORIZATION) && !headers.contains_key(KEY) && !cookies::present(request)
 }
 
 async fn identify(

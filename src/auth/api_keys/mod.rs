@@ -91,11 +91,13 @@ pub enum Scope {
     Trade,
     /// Moves money in and out.
     Transfer,
+    /// Makes, reads and changes short links.
+    Links,
 }
 
 impl Scope {
     /// All of them.
-    pub const ALL: [Scope; 3] = [Scope::View, Scope::Trade, Scope::Transfer];
+    pub const ALL: [Scope; 4] = [Scope::View, Scope::Trade, Scope::Transfer, Scope::Links];
 
     /// The name on the wire and in the database.
     pub fn name(self) -> &'static str {
@@ -103,6 +105,7 @@ impl Scope {
             Scope::View => "view",
             Scope::Trade => "trade",
             Scope::Transfer => "transfer",
+            Scope::Links => "links",
         }
     }
 
@@ -116,6 +119,7 @@ impl Scope {
             Scope::View => 1,
             Scope::Trade => 2,
             Scope::Transfer => 4,
+            Scope::Links => 8,
         }
     }
 }
@@ -126,7 +130,7 @@ pub struct Scopes(u8);
 
 impl Scopes {
     /// All scopes: what a signed-in user has.
-    pub const ALL: Scopes = Scopes(7);
+    pub const ALL: Scopes = Scopes(15);
 
     /// Whether this scope is among them.
     pub fn contains(self, scope: Scope) -> bool {

@@ -4,6 +4,7 @@
 //! it, with the credentials that it takes and the errors that follow from that. What a route is for, what it reads and
 //! what it answers stands in `operations`, the shapes in `schemas`.
 
+mod link_operations;
 mod operations;
 mod schemas;
 
@@ -78,11 +79,16 @@ pub fn build() -> Value {
 
 /// Health, metrics and pages are for operators and people.
 fn is_of_the_api(rule: &Rule) -> bool {
-    !["/health", "/metrics", "/docs"].iter().any(|outside| rule.pattern.starts_with(outside))
+    !["/health", "/metrics", "/docs", "/s/", "/{slug}"].iter().any(|outside| rule.pattern.starts_with(outside))
+        && rule.pattern != "/"
+}
+
+fn described() -> impl Iterator<Item = &'static Operation> {
+    OPERATIONS.iter().chain(link_operations::OPERATIONS)
 }
 
 fn operation(rule: &Rule) -> Value {
-    let known = OPERATIONS.iter().find(|one| one.method == rule.method && one.pattern == rule.pattern);
+    let known = described().find(|one| one.method == rule.method && one.pattern == rule.pattern);
     let fallback = Operation { method: rule.method, pattern: rule.pattern, ..Operation::UNKNOWN };
     let one = known.unwrap_or(&fallback);
     let mut parameters: Vec<Value> = rule
@@ -128,6 +134,7 @@ fn reference(name: &str) -> Value {
 fn security(access: Access) -> Value {
     match access {
         Access::Public => json!([]),
+        Access::Maybe(_) => json!([{}, {"session": []}, {"key": []}]),
         Access::Caller | Access::Own(_) => json!([{"session": []}, {"key": []}]),
         Access::Session | Access::Role(_) => json!([{"session": []}]),
     }
@@ -188,7 +195,7 @@ mod tests {
     fn every_operation_is_one_of_a_route_and_names_shapes_that_exist() {
         let document = build();
         let schemas = document["components"]["schemas"].as_object().unwrap();
-        for one in OPERATIONS {
+        for one in described() {
             let known = TABLE.iter().any(|rule| rule.method == one.method && rule.pattern == one.pattern);
             assert!(known, "{} {} is no route", one.method, one.pattern);
             for name in [one.body, one.answer] {
@@ -214,10 +221,20 @@ mod tests {
 
     #[test]
     fn trading_routes_are_all_described() {
-        let ours =
-            ["/orders", "/products", "/currencies", "/accounts", "/fills", "/transfers", "/withdrawals", "/deposits"];
+        let ours = [
+            "/orders",
+            "/products",
+            "/currencies",
+            "/accounts",
+            "/fills",
+            "/transfers",
+            "/withdrawals",
+            "/deposits",
+            "/links",
+            "/admin/links",
+        ];
         for rule in TABLE.iter().filter(|rule| ours.iter().any(|ours| rule.pattern.starts_with(ours))) {
-            let described = OPERATIONS.iter().any(|one| one.method == rule.method && one.pattern == rule.pattern);
+            let described = described().any(|one| one.method == rule.method && one.pattern == rule.pattern);
             assert!(described, "{} {}", rule.method, rule.pattern);
         }
     }

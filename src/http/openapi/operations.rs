@@ -31,11 +31,11 @@ impl Operation {
     };
 }
 
-const fn get(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
+pub(super) const fn get(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
     Operation { method: "GET", pattern, summary, answer, also: &[], ..Operation::UNKNOWN }
 }
 
-const fn list(
+pub(super) const fn list(
     pattern: &'static str,
     summary: &'static str,
     answer: &'static str,
@@ -44,7 +44,7 @@ const fn list(
     Operation { query, ..get(pattern, summary, answer) }
 }
 
-const fn post(
+pub(super) const fn post(
     pattern: &'static str,
     summary: &'static str,
     body: &'static str,
@@ -54,16 +54,16 @@ const fn post(
     Operation { method: "POST", body, example, ..get(pattern, summary, answer) }
 }
 
-const fn delete(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
+pub(super) const fn delete(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
     Operation { method: "DELETE", ..get(pattern, summary, answer) }
 }
 
-const TEXT: &str = r#"{"type": "string"}"#;
-const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
+pub(super) const TEXT: &str = r#"{"type": "string"}"#;
+pub(super) const TIME: &str = r#"{"type": "string", "format": "date-time"}"#;
 const PRODUCT: &str = r#"{"type": "string", "examples": ["BTC-USDT"]}"#;
-const LIMIT: (&str, &str, &str) =
+pub(super) const LIMIT: (&str, &str, &str) =
     ("limit", r#"{"type": "integer", "minimum": 1, "default": 100}"#, "Items at most; above 1000 is 1000.");
-const AFTER: (&str, &str, &str) = ("after", TEXT, "Only items older than this cursor.");
+pub(super) const AFTER: (&str, &str, &str) = ("after", TEXT, "Only items older than this cursor.");
 const BEFORE: (&str, &str, &str) = ("before", TEXT, "Only items newer than this cursor.");
 const PRODUCT_ID: (&str, &str, &str) = ("product_id", PRODUCT, "Only this market.");
 const START_DATE: (&str, &str, &str) = ("start_date", TIME, "Only from this moment on.");

@@ -26,6 +26,7 @@ fn field(kind: &str) -> Value {
         "bool" => plain("boolean"),
         "object" => plain("object"),
         "array" => json!({"type": "array"}),
+        "strings" => json!({"type": "array", "items": {"type": "string"}}),
         words if words.contains('|') => json!({"type": "string", "enum": words.split('|').collect::<Vec<_>>()}),
         reference => json!({"$ref": format!("#/components/schemas/{reference}")}),
     }
@@ -354,7 +355,8 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
         ("Credentials", &["*email text", "*password text"]),
     ];
     if let Value::Object(all) = &mut schemas {
-        all.extend(tables.iter().map(|(name, fields)| ((*name).to_owned(), object(fields))));
+        let tables = tables.iter().chain(super::link_operations::SCHEMAS);
+        all.extend(tables.map(|(name, fields)| ((*name).to_owned(), object(fields))));
     }
     schemas
 }

@@ -1,0 +1,370 @@
+//! Many links at once: a list as JSON, or a whole collection from a file.
+//!
+//! Every row has its own outcome, and rows that are there already change nothing: an import that broke
+//! off is simply run again.
+
+use super::rest::{Answer, Data, count};
+use super::wire::{self, Base, Body, body};
+use crate::actors::links::{LinksError, Made, NewLink};
+use crate::actors::trading::market_data::wall_clock;
+use crate::auth::Caller;
+use crate::domain::link::edit::Patch;
+use crate::domain::link::target::Hosts;
+use crate::domain::link::{ClickLimit, State};
+use crate::domain::time::Timestamp;
+use crate::http::AppState;
+use crate::http::error::ApiError;
+use crate::http::session::CurrentUser;
+use crate::http::wire::parse_time;
+use actix_web::http::StatusCode;
+use actix_web::http::header::CONTENT_TYPE;
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::StreamExt;
+use serde::Serialize;
+use serde_json::Value;
+
+/// Links of one list.
+const MOST: usize = 500;
+/// Passwords in clear of one request: each costs a slow hash.
+const PASSWORDS: usize = 50;
+/// Links of one transaction.
+const AT_ONCE: usize = 2_000;
+
+/// The columns of a file. Those after `created_at` are told, not taken.
+pub(super) const COLUMNS: [&str; 19] = [
+    "slug",
+    "domain",
+    "target",
+    "title",
+    "notes",
+    "tags",
+    "code",
+    "starts_at",
+    "expires_at",
+    "max_clicks",
+    "clicks_left",
+    "password_hash",
+    "rules",
+    "forward_query",
+    "state",
+    "created_at",
+    "id",
+    "short_url",
+    "clicks",
+];
+
+/// A row of a file.
+#[derive(Debug, Default)]
+struct Row {
+    body: Body,
+    password_hash: Option<String>,
+    clicks_left: Option<u32>,
+    state: Option<State>,
+    created_at: Option<Timestamp>,
+    /// As it stands in the file: a time that is over is taken, which a new link's may not be.
+    times: [Option<Timestamp>; 2],
+}
+
+/// What became of a row.
+#[derive(Serialize)]
+struct Outcome {
+    row: usize,
+    status: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    short_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    rows: usize,
+    created: usize,
+    unchanged: usize,
+    failed: usize,
+    results: Vec<Outcome>,
+}
+
+fn failed(row: usize, code: &'static str, message: String) -> Outcome {
+    Outcome { row, status: "failed", id: None, short_url: None, code: Some(code), message: Some(message) }
+}
+
+/// Makes what could be read; the outcomes are in the order of the rows.
+async fn make_all(state: &AppState, base: &Base, rows: Vec<Result<NewLink, (&'static str, String)>>) -> Report {
+    let mut results: Vec<Outcome> = Vec::with_capacity(rows.len());
+    let mut waiting: Vec<(usize, NewLink)> = Vec::new();
+    let count = rows.len();
+    let mut rows = rows.into_iter().enumerate().peekable();
+    while let Some((index, row)) = rows.next() {
+        match row {
+            Ok(new) => waiting.push((index + 1, new)),
+            Err((code, message)) => results.push(failed(index + 1, code, message)),
+        }
+        if waiting.len() < AT_ONCE && rows.peek().is_some() {
+            continue;
+        }
+        let (numbers, new): (Vec<usize>, Vec<NewLink>) = std::mem::take(&mut waiting).into_iter().unzip();
+        if new.is_empty() {
+            continue;
+        }
+        let made = match state.links.create(new).await {
+            Ok(made) => made,
+            Err(error) => numbers.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for (row, made) in numbers.into_iter().zip(made) {
+            let (status, link) = match &made {
+                Ok(Made::Created(link)) => ("created", link.as_ref()),
+                Ok(Made::Unchanged(stored)) => ("unchanged", &stored.link),
+                Ok(Made::Collided) => {
+                    results.push(failed(row, LinksError::SlugTaken.code(), LinksError::SlugTaken.to_string()));
+                    continue;
+                }
+                Err(error) => {
+                    results.push(failed(row, error.code(), error.to_string()));
+                    continue;
+                }
+            };
+            let short_url = Some(base.short_url(&link.domain, &link.slug));
+            let id = Some(link.id.0.to_string());
+            results.push(Outcome { row, status, id, short_url, code: None, message: None });
+        }
+    }
+    results.sort_by_key(|outcome| outcome.row);
+    let of = |status: &str| results.iter().filter(|outcome| outcome.status == status).count();
+    let (created, unchanged) = (of("created"), of("unchanged"));
+    Report { rows: count, created, unchanged, failed: count - created - unchanged, results }
+}
+
+fn refusal(error: &ApiError) -> (&'static str, String) {
+    (error.code(), error.to_string())
+}
+
+/// `POST /links/bulk`: a list of links as `POST /links` takes them.
+pub async fn create(state: Data, request: HttpRequest, user: CurrentUser, bytes: web::Bytes) -> Answer {
+    let values: Vec<Value> = body(&bytes)?;
+    if values.is_empty() || values.len() > MOST {
+        return Err(ApiError::bad_request("invalid_body", format!("the body is a list of 1 to {MOST} links")));
+    }
+    count(&state, &request, Some(&user.0)).await?;
+    let hosts = state.links.hosts(wire::sent_host(&request).map(wire::bare_host).as_deref());
+    let mut passwords = 0;
+    let mut rows = Vec::with_capacity(values.len());
+    for value in values {
+        rows.push(one(&state, &user.0, value, &hosts, &mut passwords).await.map_err(|error| refusal(&error)));
+    }
+    let report = make_all(&state, &Base::of(&request, &state), rows).await;
+    Ok(HttpResponse::Ok().json(report))
+}
+
+async fn one(
+    state: &AppState,
+    caller: &Caller,
+    value: Value,
+    hosts: &Hosts,
+    passwords: &mut usize,
+) -> Result<NewLink, ApiError> {
+    let mut body: Body = serde_json::from_value(value)
+        .map_err(|error| ApiError::bad_request("invalid_body", format!("the link cannot be read: {error}")))?;
+    if body.password.as_ref().is_some_and(Option::is_some) {
+        *passwords += 1;
+        if *passwords > PASSWORDS {
+            let message = format!("at most {PASSWORDS} links of a list have a password");
+            return Err(ApiError::bad_request("too_many_passwords", message));
+        }
+    }
+    let patch = body.patch(state).await?;
+    wire::make(&state.links, &body, patch, Some(caller.user), hosts, wall_clock())
+}
+
+/// `POST /links/import`: CSV with a line of column names, or a JSON list with the same names.
+pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, mut payload: web::Payload) -> Answer {
+    count(&state, &request, Some(&user.0)).await?;
+    let most = state.links.settings().import_bytes;
+    let too_large = || {
+        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("an import has at most {most} bytes"))
+    };
+    let mut bytes = web::BytesMut::new();
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the body broke off"))?;
+        if bytes.len() + chunk.len() > most {
+            return Err(too_large());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let (json, links, owner) = (kind.contains("json"), state.links.clone(), user.0.user);
+    let hosts = state.links.hosts(wire::sent_host(&request).map(wire::bare_host).as_deref());
+    // A hundred thousand addresses to read: not on a thread that serves requests.
+    let read = web::block(move || {
+        let rows = if json { read_json(&bytes)? } else { read_csv(&bytes)? };
+        if rows.len() > links.settings().import_rows {
+            let message = format!("an import has at most {} rows", links.settings().import_rows);
+            return Err(ApiError::bad_request("too_many_rows", message));
+        }
+        let now = wall_clock();
+        let make = |row: Result<Row, ApiError>| row.and_then(|row| restore(&links, row, owner, &hosts, now));
+        Ok(rows.into_iter().map(|row| make(row).map_err(|error| refusal(&error))).collect::<Vec<_>>())
+    });
+    let rows = read.await.map_err(|_| ApiError::from(LinksError::Overloaded))??;
+    let report = make_all(&state, &Base::of(&request, &state), rows).await;
+    Ok(HttpResponse::Ok().json(report))
+}
+
+/// A link of a row, with what an export says beyond a new link.
+fn restore(
+    links: &crate::actors::links::Links,
+    mut row: Row,
+    owner: crate::domain::ids::AccountId,
+    hosts: &Hosts,
+    now: Timestamp,
+) -> Result<NewLink, ApiError> {
+    let patch: Patch = row.body.plain_patch()?;
+    // A row without a slug stands for any link to its target.
+    row.body.reuse = Some(row.body.reuse.unwrap_or(true));
+    let mut new = wire::make(links, &row.body, patch, Some(owner), hosts, now)?;
+    let link = &mut new.link;
+    if let Some(hash) = row.password_hash {
+        if !hash.starts_with("$argon2id$") || hash.len() > 200 {
+            let message = "password_hash must be one that an export has told";
+            return Err(ApiError::bad_request("invalid_password", message));
+        }
+        link.password_hash = Some(hash);
+    }
+    if let (Some(left), Some(clicks)) = (row.clicks_left, link.clicks) {
+        link.clicks = Some(ClickLimit { left: left.min(clicks.most), ..clicks });
+    }
+    let [starts_at, expires_at] = row.times;
+    link.starts_at = starts_at;
+    link.expires_at = expires_at;
+    match row.state {
+        Some(State::Deleted) => return Err(ApiError::bad_request("invalid_state", "a deleted link is not imported")),
+        Some(state) => link.state = state,
+        None => {}
+    }
+    link.created_at = row.created_at.unwrap_or(now).min(now);
+    Ok(new)
+}
+
+fn read_csv(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
+    // Spreadsheets put a mark before the first column's name.
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
+    let invalid = |error: csv::Error| ApiError::bad_request("invalid_csv", format!("the CSV cannot be read: {error}"));
+    let names: Vec<String> = reader.headers().map_err(invalid)?.iter().map(str::to_ascii_lowercase).collect();
+    if let Some(unknown) = names.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
+        let message = format!("there is no column {unknown:.60}; the columns are {}", COLUMNS.join(", "));
+        return Err(ApiError::bad_request("unknown_column", message));
+    }
+    if !names.iter().any(|name| name == "target") {
+        return Err(ApiError::bad_request("invalid_csv", "the first line must name the columns, target among them"));
+    }
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        rows.push(match record {
+            Ok(record) => row(names.iter().map(String::as_str).zip(record.iter())),
+            Err(error) => Err(invalid(error)),
+        });
+    }
+    Ok(rows)
+}
+
+fn read_json(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
+    let values: Vec<serde_json::Map<String, Value>> = body(bytes)?;
+    let text = |value: &Value| match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    };
+    let read = |fields: serde_json::Map<String, Value>| {
+        if let Some(unknown) = fields.keys().find(|name| !COLUMNS.contains(&name.as_str())) {
+            return Err(ApiError::bad_request("unknown_column", format!("there is no field {unknown:.60}")));
+        }
+        let texts: Vec<(String, String)> = fields.iter().map(|(name, value)| (name.clone(), text(value))).collect();
+        row(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+    };
+    Ok(values.into_iter().map(read).collect())
+}
+
+fn row<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Row, ApiError> {
+    let invalid = |name: &str| ApiError::bad_request("invalid_row", format!("{name} cannot be read"));
+    let mut row = Row::default();
+    for (name, text) in fields.filter(|(_, text)| !text.is_empty()) {
+        if text.contains('\0') {
+            return Err(invalid(name));
+        }
+        let number = || text.parse::<u32>().map_err(|_| invalid(name));
+        match name {
+            "slug" => row.body.slug = Some(text.into()),
+            "domain" => row.body.domain = Some(text.into()),
+            "target" => row.body.target = Some(text.into()),
+            "title" => row.body.title = Some(text.into()),
+            "notes" => row.body.notes = Some(text.into()),
+            "tags" => {
+                let tags = text.split([',', ';']).map(str::trim).filter(|tag| !tag.is_empty());
+                row.body.tags = Some(tags.map(str::to_owned).collect());
+            }
+            "code" => row.body.code = Some(text.parse().map_err(|_| invalid(name))?),
+            "starts_at" => row.times[0] = Some(parse_time(text, name)?),
+            "expires_at" => row.times[1] = Some(parse_time(text, name)?),
+            "max_clicks" => row.body.max_clicks = Some(Some(number()?)),
+            "clicks_left" => row.clicks_left = Some(number()?),
+            "password_hash" => row.password_hash = Some(text.into()),
+            "rules" => row.body.rules = Some(serde_json::from_str(text).map_err(|_| invalid(name))?),
+            "forward_query" => {
+                row.body.forward_query = Some(match text {
+                    "true" | "1" | "yes" => true,
+                    "false" | "0" | "no" => false,
+                    _ => return Err(invalid(name)),
+                });
+            }
+            "state" => row.state = Some(State::from_name(text).ok_or_else(|| invalid(name))?),
+            "created_at" => row.created_at = Some(parse_time(text, name)?),
+            // The rest of an export is told, not taken.
+            _ => {}
+        }
+    }
+    if let [Some(start), Some(end)] = row.times
+        && end <= start
+    {
+        return Err(crate::domain::link::LinkError::Times.into());
+    }
+    Ok(row)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_row_by_row() {
+        let file = "\u{feff}Slug,target,tags,max_clicks,rules\r\nabc,https://a.example/,\"x, y\",5,\r\n,https://b.example/,,many,\r\n";
+        let rows = read_csv(file.as_bytes()).unwrap();
+        let first = rows[0].as_ref().unwrap();
+        assert_eq!(first.body.slug.as_deref(), Some("abc"));
+        assert_eq!(first.body.tags.as_deref().unwrap(), ["x", "y"]);
+        assert_eq!(first.body.max_clicks, Some(Some(5)));
+        assert_eq!(rows[1].as_ref().unwrap_err().code(), "invalid_row");
+        assert_eq!(read_csv(b"target,color\n").unwrap_err().code(), "unknown_column");
+        assert_eq!(read_csv(b"slug\nabc\n").unwrap_err().code(), "invalid_csv");
+        let ragged = read_csv(b"slug,target\nabc\nx,https://a.example/\n").unwrap();
+        assert!(ragged[0].is_err() && ragged[1].is_ok(), "one bad line costs that line");
+    }
+
+    #[test]
+    fn a_list_says_the_same_as_a_file() {
+        let list =
+            br#"[{"slug": "abc", "target": "https://a.example/", "tags": ["x", "y"], "max_clicks": 5, "title": null}]"#;
+        let row = read_json(list).unwrap().remove(0).unwrap();
+        assert_eq!(row.body.tags.as_deref().unwrap(), ["x", "y"]);
+        assert_eq!((row.body.max_clicks, row.body.title), (Some(Some(5)), None));
+        assert!(read_json(br#"[{"color": 1}]"#).unwrap()[0].is_err());
+    }
+}

@@ -1,0 +1,252 @@
+//! What each route of links is for.
+
+use super::operations::{AFTER, LIMIT, Operation, TEXT, TIME, delete, get, list, post};
+
+const SORT: &str = r#"{"type": "string", "enum": ["created_at", "updated_at", "clicks", "slug", "title"]}"#;
+const GRAIN: &str = r#"{"type": "string", "enum": ["minute", "hour", "day"]}"#;
+const LIST: &[(&str, &str, &str)] = &[
+    LIMIT,
+    AFTER,
+    ("q", TEXT, "Part of slug, target, title, notes or tags."),
+    ("tag", TEXT, "Only with this tag."),
+    ("state", r#"{"type": "string", "enum": ["active", "disabled", "blocked"]}"#, "Only in this state."),
+    ("domain", TEXT, "Only on this domain."),
+    ("slug", TEXT, "Only this slug."),
+    ("sort", SORT, "What they are sorted by; newest first otherwise."),
+    ("order", r#"{"type": "string", "enum": ["asc", "desc"]}"#, "Which way."),
+];
+const RANGE: &[(&str, &str, &str)] = &[
+    ("from", TIME, "From this moment on; 30 days before the end otherwise."),
+    ("to", TIME, "Before this moment; now otherwise."),
+    ("grain", GRAIN, "How fine; what suits the range otherwise."),
+];
+const NEW: &str = r#"{"target": "https://example.org/a/long/address", "slug": "my-link", "tags": ["news"]}"#;
+
+const fn put(
+    pattern: &'static str,
+    summary: &'static str,
+    body: &'static str,
+    example: &'static str,
+    answer: &'static str,
+) -> Operation {
+    Operation { method: "PUT", ..post(pattern, summary, body, example, answer) }
+}
+
+/// Every route of links that is described.
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        also: &["201"],
+        ..post("/links", "Make a short link; 200 when an own one was reused", "NewLink", NEW, "Link")
+    },
+    list("/links", "The caller's links", "Link[]", LIST),
+    post(
+        "/links/bulk",
+        "Make up to 500 links; one outcome for each",
+        "NewLink[]",
+        r#"[{"target": "https://example.org/"}]"#,
+        "LinkReport",
+    ),
+    post(
+        "/links/import",
+        "Import links from CSV or a JSON list; one outcome for each row",
+        "Object[]",
+        r#"[{"slug": "my-link", "target": "https://example.org/"}]"#,
+        "LinkReport",
+    ),
+    list(
+        "/links/export",
+        "All of the caller's links as a file that an import takes",
+        "",
+        &[("format", r#"{"type": "string", "enum": ["csv", "json"]}"#, "CSV otherwise.")],
+    ),
+    get("/links/tags", "The caller's tags", "LinkTag[]"),
+    get("/links/domains", "Domains on which links can be made", "LinkDomain[]"),
+    list("/links/stats", "Clicks of all the caller's links", "LinksStats", RANGE),
+    get("/links/live", "Clicks of all the caller's links over a WebSocket, as they happen", ""),
+    post(
+        "/links/reports",
+        "Report a link, by its slug or its whole address",
+        "NewLinkReport",
+        r#"{"link": "my-link", "reason": "phishing", "comment": "It asks for my password."}"#,
+        "Empty",
+    ),
+    get("/links/{id}", "One link", "Link"),
+    Operation {
+        method: "PATCH",
+        ..post("/links/{id}", "Change what is given", "LinkChange", r#"{"target": "https://example.net/"}"#, "Link")
+    },
+    delete("/links/{id}", "Delete a link; its address answers 410 from then on", "LinkState"),
+    list(
+        "/links/{id}/qr",
+        "The short address as a picture for cameras",
+        "",
+        &[
+            ("format", r#"{"type": "string", "enum": ["svg", "png"]}"#, "SVG otherwise."),
+            ("size", r#"{"type": "integer", "minimum": 64, "maximum": 2048}"#, "Pixels of a side."),
+            ("margin", r#"{"type": "integer", "minimum": 0, "maximum": 16}"#, "Empty modules around it."),
+            ("level", r#"{"type": "string", "enum": ["L", "M", "Q", "H"]}"#, "How much of it may be covered."),
+            ("dark", TEXT, "A color such as 1a2b3c."),
+            ("light", TEXT, "A color such as ffffff."),
+            ("download", TEXT, "Anything: as a file to be kept."),
+        ],
+    ),
+    list("/links/{id}/history", "What became of a link, newest first", "LinkEvent[]", &[LIMIT, AFTER]),
+    list("/links/{id}/stats", "Clicks of a link over time and by everything that is known", "LinkStats", RANGE),
+    list("/links/{id}/clicks", "Single clicks, newest first, as far as they are kept", "LinkClick[]", &[LIMIT, AFTER]),
+    get("/links/{id}/live", "Clicks of one link over a WebSocket, as they happen", ""),
+    list("/admin/links", "Everybody's links", "Object[]", LIST),
+    post("/admin/links/{id}/block", "Block a link", "Note", r#"{"note": "phishing"}"#, "Object"),
+    post("/admin/links/{id}/unblock", "Let a link lead on again", "Note", r#"{"note": "a mistake"}"#, "Object"),
+    list(
+        "/admin/links/reports",
+        "Reports that wait, newest first",
+        "Object[]",
+        &[LIMIT, AFTER, ("all", TEXT, "Anything: those that were dealt with too.")],
+    ),
+    post(
+        "/admin/links/reports/{id}/resolve",
+        "Block the link or dismiss the report",
+        "ResolveReport",
+        r#"{"action": "block"}"#,
+        "Object",
+    ),
+    get("/admin/links/hosts", "Hosts that no link may lead to", "Object[]"),
+    put("/admin/links/hosts/{host}", "Block a host and the names below it", "Note", r#"{"note": "malware"}"#, "Object"),
+    delete("/admin/links/hosts/{host}", "Let links lead to a host again", "Object"),
+    put(
+        "/admin/links/domains/{host}",
+        "Settings of a short domain",
+        "LinkDomainSettings",
+        r#"{"root": "https://example.org/"}"#,
+        "Object",
+    ),
+];
+
+/// The shapes of links.
+pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
+    (
+        "NewLink",
+        &[
+            "*target text",
+            "slug text",
+            "domain text",
+            "title text",
+            "notes text",
+            "tags strings",
+            "code int",
+            "starts_at time",
+            "expires_at time",
+            "max_clicks int?",
+            "password text?",
+            "rules array",
+            "forward_query bool",
+            "enabled bool",
+            "reuse bool",
+        ],
+    ),
+    (
+        "LinkChange",
+        &[
+            "target text",
+            "title text",
+            "notes text",
+            "tags strings",
+            "code int",
+            "starts_at time?",
+            "expires_at time?",
+            "max_clicks int?",
+            "password text?",
+            "rules array",
+            "forward_query bool",
+            "enabled bool",
+            "version int",
+        ],
+    ),
+    (
+        "Link",
+        &[
+            "*id text",
+            "*short_url text",
+            "*domain text",
+            "*slug text",
+            "*target text",
+            "*title text",
+            "*notes text",
+            "*tags strings",
+            "*code int",
+            "*starts_at time?",
+            "*expires_at time?",
+            "*max_clicks int?",
+            "*clicks_left int?",
+            "*has_password bool",
+            "*rules array",
+            "*forward_query bool",
+            "*state active|disabled|blocked|deleted",
+            "*version int",
+            "*clicks int",
+            "*bot_clicks int",
+            "*last_click_at time?",
+            "*created_at time",
+            "*updated_at time",
+        ],
+    ),
+    ("LinkState", &["*id text", "*state text"]),
+    ("LinkReport", &["*rows int", "*created int", "*unchanged int", "*failed int", "*results array"]),
+    ("LinkTag", &["*tag text", "*links int"]),
+    ("LinkDomain", &["*domain text", "*slug_length int", "*code int", "*anonymous bool"]),
+    ("LinkDomainSettings", &["root text", "missing text", "code int", "slug_length int"]),
+    (
+        "LinksStats",
+        &[
+            "*from time",
+            "*to time",
+            "*grain minute|hour|day",
+            "*links int",
+            "*clicks int",
+            "*bot_clicks int",
+            "*series array",
+            "*top array",
+        ],
+    ),
+    (
+        "LinkStats",
+        &[
+            "*from time",
+            "*to time",
+            "*grain minute|hour|day",
+            "*clicks int",
+            "*bot_clicks int",
+            "*all_clicks int",
+            "*last_click_at time?",
+            "*series array",
+            "*visitors array",
+            "*referrers array",
+            "*devices array",
+            "*systems array",
+            "*browsers array",
+            "*languages array",
+            "*countries array",
+            "*bots array",
+            "*targets array",
+        ],
+    ),
+    (
+        "LinkClick",
+        &[
+            "*link text",
+            "*at time",
+            "*referrer text?",
+            "*device text",
+            "*os text",
+            "*browser text",
+            "*language text?",
+            "*country text?",
+            "*bot text?",
+            "*target text?",
+        ],
+    ),
+    ("LinkEvent", &["*at time", "*what text", "*by text?", "*details object"]),
+    ("NewLinkReport", &["*link text", "domain text", "*reason phishing|malware|spam|illegal|other", "comment text"]),
+    ("Note", &["note text"]),
+    ("ResolveReport", &["*action block|dismiss", "note text"]),
+];
