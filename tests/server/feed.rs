@@ -15,11 +15,18 @@ pub struct Feed {
 
 impl Feed {
     pub fn connect(address: SocketAddr) -> Feed {
+        Feed::connect_to(address, "/v1/feed", "")
+    }
+
+    /// Another socket, with further header lines.
+    pub fn connect_to(address: SocketAddr, path: &str, headers: &str) -> Feed {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         let mut stream = BufReader::new(stream);
-        let request = "GET /v1/feed HTTP/1.1\r\nHost: agora\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-            Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: agora\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
+        );
         stream.get_mut().write_all(request.as_bytes()).unwrap();
         let mut line = String::new();
         stream.read_line(&mut line).unwrap();

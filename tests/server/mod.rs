@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `agora` with these arguments; it is not started yet.
 pub fn agora(arguments: &[&str], data: &Path) -> Command {
@@ -61,7 +61,7 @@ impl Server {
     }
 
     pub fn client(&self, token: &str) -> Client {
-        Client { address: self.address, token: token.into(), connection: None }
+        Client { address: self.address, token: token.into(), connection: None, used: Instant::now() }
     }
 }
 
@@ -78,6 +78,7 @@ pub struct Client {
     pub address: SocketAddr,
     pub token: String,
     connection: Option<BufReader<TcpStream>>,
+    used: Instant,
 }
 
 /// What was answered.
@@ -103,7 +104,7 @@ impl Answer {
 impl Client {
     /// A user of the server at this address.
     pub fn at(address: SocketAddr, token: &str) -> Client {
-        Client { address, token: token.into(), connection: None }
+        Client { address, token: token.into(), connection: None, used: Instant::now() }
     }
 
     /// Makes a new user and is their client from here on.
@@ -158,25 +159,70 @@ impl Client {
         answer
     }
 
-    /// Sends these bytes and reads one answer.
-    ///
-    /// # Errors
-    /// When the connection ends before a whole answer came.
-    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<Answer> {
+    fn connect(&mut self) -> io::Result<()> {
+        // The server closes a connection that was idle for five seconds, perhaps while the next request is on its way.
+        if self.used.elapsed() > Duration::from_secs(4) {
+            self.connection = None;
+        }
+        self.used = Instant::now();
         if self.connection.is_none() {
             let stream = TcpStream::connect(self.address)?;
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(Duration::from_secs(30)))?;
             self.connection = Some(BufReader::new(stream));
         }
+        Ok(())
+    }
+
+    /// On this connection, for an answer that takes long.
+    ///
+    /// # Errors
+    /// When there is no connection to be had.
+    pub fn wait_up_to(&mut self, time: Duration) -> io::Result<()> {
+        self.connect()?;
+        self.connection.as_ref().map_or(Ok(()), |connection| connection.get_ref().set_read_timeout(Some(time)))
+    }
+
+    /// Sends these bytes and reads one answer.
+    ///
+    /// # Errors
+    /// When the connection ends before a whole answer came.
+    pub fn send_raw(&mut self, bytes: &[u8]) -> io::Result<Answer> {
+        self.connect()?;
         let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         // A server may answer and close before it has read everything; the answer counts.
         let sent = connection.get_mut().write_all(bytes);
-        let answer = read_answer(connection);
+        let answer = read_answer(connection, bytes.starts_with(b"HEAD "));
+        self.used = Instant::now();
         if answer.is_err() {
             sent?;
         }
         answer
+    }
+
+    /// The whole body of an answer that comes in parts.
+    ///
+    /// # Errors
+    /// When the connection ends before the last part.
+    pub fn download(&mut self, path: &str) -> io::Result<Vec<u8>> {
+        let answer = self.send("GET", path, b"")?;
+        assert_eq!(answer.status, 200, "{path}: {}", answer.json());
+        if answer.header("transfer-encoding") != Some("chunked") {
+            return Ok(answer.body);
+        }
+        let connection = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let mut body = Vec::new();
+        loop {
+            let mut line = String::new();
+            connection.read_line(&mut line)?;
+            let length = usize::from_str_radix(line.trim(), 16).map_err(io::Error::other)?;
+            let mut part = vec![0; length + 2];
+            connection.read_exact(&mut part)?;
+            if length == 0 {
+                return Ok(body);
+            }
+            body.extend_from_slice(&part[..length]);
+        }
     }
 
     /// The JSON of a request that must succeed.
@@ -187,7 +233,7 @@ impl Client {
     }
 }
 
-fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
+fn read_answer(connection: &mut BufReader<TcpStream>, head_only: bool) -> io::Result<Answer> {
     let mut line = || -> io::Result<String> {
         let mut text = String::new();
         match connection.read_line(&mut text)? {
@@ -204,7 +250,8 @@ fn read_answer(connection: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         headers.push((name.to_lowercase(), value.trim().to_string()));
     }
     let length = headers.iter().find(|(name, _)| name == "content-length").and_then(|(_, value)| value.parse().ok());
-    let mut body = vec![0; length.unwrap_or(0)];
+    // The answer to a HEAD request tells the length of what it leaves out.
+    let mut body = vec![0; if head_only { 0 } else { length.unwrap_or(0) }];
     connection.read_exact(&mut body)?;
     Ok(Answer { status, headers, body })
 }

@@ -1,0 +1,149 @@
+//! Import and export.
+
+use super::{call, follow, make, on_each_store};
+use crate::server::{Client, Server};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+use std::time::Duration;
+
+fn import(client: &mut Client, kind: &str, content: &[u8]) -> Value {
+    let head = format!(
+        "POST /v1/links/import HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {}\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n\r\n",
+        client.token,
+        content.len()
+    );
+    client.wait_up_to(Duration::from_secs(300)).unwrap();
+    let answer = client.send_raw(&[head.as_bytes(), content].concat()).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    answer.json()
+}
+
+fn counts(report: &Value) -> [i64; 3] {
+    ["created", "unchanged", "failed"].map(|name| report[name].as_i64().unwrap())
+}
+
+#[test]
+fn a_hundred_thousand_rows_are_imported_and_once_more_change_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut file = String::from("slug,target,tags\n");
+    for number in 0..99_996 {
+        let slug = if number % 2 == 0 { format!("row-{number}") } else { String::new() };
+        writeln!(file, "{slug},https://example.org/{number},\"even, {}\"", number % 7).unwrap();
+    }
+    file += "row-0,https://example.org/0,\"0,even\"\nrow-0,https://elsewhere.example/,\nab,https://example.org/,\n,http://localhost/,\n";
+    let report = import(&mut ada, "text/csv", file.as_bytes());
+    assert_eq!(counts(&report), [99_996, 1, 3]);
+    let results = report["results"].as_array().unwrap();
+    assert_eq!(results.len(), 100_000);
+    assert_eq!(results[0]["short_url"], "http://agora/s/row-0");
+    let codes: Vec<_> = results[99_997..].iter().map(|row| row["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["slug_taken", "invalid_slug", "target_not_public"]);
+    assert_eq!(results[99_997]["row"], 99_998);
+    assert_eq!(follow(&mut ada, "row-99994").header("location"), Some("https://example.org/99994"));
+    let again = import(&mut ada, "text/csv", file.as_bytes());
+    assert_eq!(counts(&again), [0, 99_997, 3]);
+    assert_eq!(again["results"][1]["id"], results[1]["id"], "the same link, though its slug is random");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    let stolen = import(&mut bob, "text/csv", b"slug,target\nrow-0,https://example.org/0\n");
+    assert_eq!(counts(&stolen), [0, 0, 1], "somebody else's name is taken, whatever it leads to");
+    let too_many = "target\n".to_owned() + &"https://example.org/\n".repeat(100_001);
+    let head = format!(
+        "POST /v1/links/import HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n{too_many}",
+        bob.token,
+        too_many.len()
+    );
+    assert_eq!(bob.send_raw(head.as_bytes()).unwrap().json()["code"], "too_many_rows");
+}
+
+/// Everything that an export tells but what a new venue gives anew.
+fn lasting(json: &[u8]) -> Vec<Value> {
+    let mut links: Vec<Value> = serde_json::from_slice(json).unwrap();
+    for link in &mut links {
+        for name in ["id", "short_url", "clicks"] {
+            link.as_object_mut().unwrap().remove(name);
+        }
+    }
+    links
+}
+
+#[test]
+fn an_export_is_imported_to_the_same_set() {
+    on_each_store(|server, _| moved(server));
+}
+
+fn moved(server: &Server) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut ada = Client::sign_up(server, "ada@example.org");
+    let rules = json!([{"when": {"device": ["mobile"], "from": "2026-01-01T00:00:00Z"}, "ways": [{"to": "https://m.example/", "weight": 3}]}]);
+    make(
+        &mut ada,
+        &json!({"target": "https://example.org/", "slug": "plain", "title": "with, \"quotes\"\nand lines", "notes": "=1+1"}),
+    );
+    make(
+        &mut ada,
+        &json!({"target": "https://example.org/", "slug": "rich", "tags": ["b", "a"], "code": 308, "rules": rules, "forward_query": true,
+        "starts_at": "2026-01-01T00:00:00Z", "expires_at": "2999-01-01T00:00:00Z"}),
+    );
+    make(&mut ada, &json!({"target": "https://example.org/", "slug": "used", "max_clicks": 5, "password": "secret"}));
+    make(&mut ada, &json!({"target": "https://example.org/", "slug": "limited", "max_clicks": 3}));
+    assert_eq!(follow(&mut ada, "limited").status, 302);
+    let off = make(&mut ada, &json!({"target": "https://example.org/", "slug": "off"}));
+    call(&mut ada, "PATCH", &format!("/links/{}", off["id"].as_str().unwrap()), &json!({"enabled": false}));
+    let gone = make(&mut ada, &json!({"target": "https://example.org/", "slug": "gone"}));
+    call(&mut ada, "DELETE", &format!("/links/{}", gone["id"].as_str().unwrap()), &Value::Null);
+    // More than one part of the stream.
+    let many: String = (0..2_500).map(|n| format!("https://example.org/many/{n}\n")).collect();
+    import(&mut ada, "text/csv", ("target\n".to_owned() + &many).as_bytes());
+    let json = ada.download("/links/export?format=json").unwrap();
+    let csv = ada.download("/links/export").unwrap();
+    let links = lasting(&json);
+    assert_eq!(links.len(), 2_505);
+    let other = Server::start(folder.path());
+    for (name, kind, content) in [("bob", "text/csv", &csv), ("carol", "application/json", &json)] {
+        let mut reader = Client::sign_up(&other, &format!("{name}@example.org"));
+        let prefixed = if name == "bob" { content.clone() } else { renamed(content) };
+        let report = import(&mut reader, kind, &prefixed);
+        assert_eq!(counts(&report), [2_505, 0, 0], "{name}");
+        assert_eq!(counts(&import(&mut reader, kind, &prefixed)), [0, 2_505, 0], "{name}");
+        let mut back = lasting(&reader.download("/links/export?format=json").unwrap());
+        if name == "carol" {
+            back.iter_mut().for_each(|link| {
+                let slug = link["slug"].as_str().unwrap().trim_start_matches("c-").to_owned();
+                link["slug"] = slug.into();
+            });
+        }
+        assert_eq!(back, links, "{name}");
+    }
+}
+
+/// The same links under other names.
+fn renamed(json: &[u8]) -> Vec<u8> {
+    let mut links: Vec<Value> = serde_json::from_slice(json).unwrap();
+    for link in &mut links {
+        link["slug"] = format!("c-{}", link["slug"].as_str().unwrap()).into();
+    }
+    serde_json::to_vec(&links).unwrap()
+}
+
+#[test]
+fn one_bad_link_of_a_list_costs_that_link() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let list = json!([
+        {"target": "https://example.org/1", "slug": "one"},
+        {"target": "ftp://example.org/"},
+        {"color": "red"},
+        {"target": "https://example.org/2", "slug": "one"},
+        {"target": "https://example.org/3", "password": "secret"},
+    ]);
+    let (status, report) = call(&mut ada, "POST", "/links/bulk", &list);
+    assert_eq!((status, counts(&report)), (200, [2, 0, 3]), "{report}");
+    let codes: Vec<_> =
+        report["results"].as_array().unwrap().iter().map(|row| row["code"].as_str().unwrap_or("")).collect();
+    assert_eq!(codes, ["", "target_scheme", "invalid_body", "slug_taken", ""]);
+    assert_eq!(call(&mut ada, "POST", "/links/bulk", &json!([])).0, 400);
+    assert_eq!(call(&mut ada, "POST", "/links/bulk", &json!({})).0, 400);
+}

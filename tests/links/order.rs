@@ -1,0 +1,118 @@
+//! Those who keep order: reports, review, blocked hosts; and what an API key may do.
+
+use super::{call, follow, make, visit};
+use crate::server::{Client, Server};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
+use sha2::Sha256;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+#[test]
+fn a_report_leads_to_a_review_and_a_block() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start(folder.path());
+    let mut admin = Client::admin(&server);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let link = make(&mut ada, &json!({"target": "https://phish.example/", "slug": "phish", "notes": "my own"}));
+    let path = format!("/links/{}", link["id"].as_str().unwrap());
+    let report = json!({"link": "http://agora/s/phish+", "reason": "phishing", "comment": "asks for my password"});
+    assert_eq!(call(&mut server.client(""), "POST", "/links/reports", &report).0, 200, "anybody may");
+    assert_eq!(call(&mut ada, "POST", "/links/reports", &json!({"link": "phish", "reason": "color"})).0, 400);
+    assert_eq!(call(&mut ada, "POST", "/links/reports", &json!({"link": "nothing", "reason": "spam"})).0, 404);
+    // The form of the preview page does the same.
+    let body = "reason=spam&comment=%3Cb%3E";
+    let headers = format!(
+        "Accept: text/html\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n",
+        body.len()
+    );
+    let text = format!("POST /s/phish+ HTTP/1.1\r\nHost: agora\r\n{headers}\r\n{body}");
+    let page = ada.send_raw(text.as_bytes()).unwrap();
+    assert!(page.status == 200 && String::from_utf8(page.body).unwrap().contains("Thank you"));
+
+    assert_eq!(call(&mut ada, "GET", "/admin/links/reports", &Value::Null).0, 403);
+    let reports = admin.get("/admin/links/reports");
+    let seen: Vec<_> = reports.as_array().unwrap().iter().map(|report| report["reason"].as_str().unwrap()).collect();
+    assert_eq!(seen, ["spam", "phishing"]);
+    assert_eq!(reports[1]["comment"], "asks for my password");
+    assert!(reports[1]["link"].get("notes").is_none(), "notes are the owner's alone");
+    let resolve = format!("/admin/links/reports/{}/resolve", reports[0]["id"].as_str().unwrap());
+    let (status, done) = call(&mut admin, "POST", &resolve, &json!({"action": "block", "note": "it is"}));
+    assert_eq!((status, &done["resolved"]), (200, &json!(2)), "{done}");
+    assert_eq!(follow(&mut ada, "phish").json()["code"], "link_blocked");
+    assert_eq!(admin.get("/admin/links/reports"), json!([]));
+    assert_eq!(admin.get("/admin/links/reports?all=1")[0]["resolved"]["action"], "blocked");
+    // Its owner sees it, and cannot undo it.
+    assert_eq!(ada.get(&path)["state"], "blocked");
+    assert_eq!(call(&mut ada, "PATCH", &path, &json!({"enabled": true})).1["state"], "blocked");
+    assert_eq!(follow(&mut ada, "phish").status, 403);
+    let history = ada.get(&format!("{path}/history"));
+    assert_eq!((&history[0]["what"], &history[0]["by"]), (&json!("blocked"), &Value::Null));
+    let admin_path = format!("/admin{path}/unblock");
+    assert_eq!(call(&mut admin, "POST", &admin_path, &Value::Null).1["state"], "active");
+    assert_eq!(follow(&mut ada, "phish").status, 302);
+    let found = admin.get("/admin/links?q=phish");
+    assert_eq!(found[0]["owner"], ada.get("/auth/me")["id"]);
+    let audit = admin.get("/admin/audit");
+    assert!(audit.to_string().contains("link_blocked") && audit.to_string().contains("link_unblocked"));
+}
+
+#[test]
+fn a_blocked_host_takes_its_links_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start(folder.path());
+    let mut admin = Client::admin(&server);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    make(&mut ada, &json!({"target": "https://www.bad.example/x", "slug": "before"}));
+    make(&mut ada, &json!({"target": "https://good.example/x", "slug": "good"}));
+    for slug in ["before", "good"] {
+        assert_eq!(follow(&mut ada, slug).status, 302);
+    }
+    let (status, answer) = call(&mut admin, "PUT", "/admin/links/hosts/Bad.example", &json!({"note": "malware"}));
+    assert_eq!((status, &answer["host"]), (200, &json!("bad.example")), "{answer}");
+    assert_eq!(follow(&mut ada, "before").json()["code"], "link_blocked");
+    assert_eq!(follow(&mut ada, "good").status, 302);
+    let body = json!({"target": "https://bad.example/"});
+    assert_eq!(call(&mut ada, "POST", "/links", &body).1["code"], "target_blocked");
+    assert_eq!(admin.get("/admin/links/hosts")[0]["note"], "malware");
+    assert_eq!(call(&mut ada, "GET", "/admin/links/hosts", &Value::Null).0, 403);
+    assert_eq!(call(&mut admin, "DELETE", "/admin/links/hosts/bad.example", &Value::Null).0, 200);
+    assert_eq!(call(&mut admin, "DELETE", "/admin/links/hosts/bad.example", &Value::Null).0, 404);
+    assert_eq!(follow(&mut ada, "before").status, 302);
+}
+
+#[test]
+fn an_api_key_needs_the_scope_of_links() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut signed = |permission: &str, method: &str, path: &str, body: &str| {
+        let key = json!({"passphrase": "open sesame", "permissions": [permission]});
+        let key = call(&mut ada, "POST", "/auth/keys", &key).1;
+        let secret = STANDARD.decode(key["secret"].as_str().unwrap()).unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let at = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+        let mut mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap();
+        mac.update(format!("{at}{method}/v1{path}{body}").as_bytes());
+        let sign = STANDARD.encode(mac.finalize().into_bytes());
+        let headers = format!(
+            "CB-ACCESS-KEY: {}\r\nCB-ACCESS-SIGN: {sign}\r\nCB-ACCESS-TIMESTAMP: {at}\r\nCB-ACCESS-PASSPHRASE: open sesame\r\nContent-Length: {}\r\n",
+            key["key"].as_str().unwrap(),
+            body.len()
+        );
+        let text = format!("{method} /v1{path} HTTP/1.1\r\nHost: agora\r\n{headers}\r\n{body}");
+        server.client("").send_raw(text.as_bytes()).unwrap()
+    };
+    let body = json!({"target": "https://example.org/", "slug": "by-key"}).to_string();
+    assert_eq!(signed("trade", "POST", "/links", &body).status, 403);
+    assert_eq!(signed("view", "GET", "/links", "").status, 403);
+    let made = signed("links", "POST", "/links", &body);
+    assert_eq!(made.status, 201, "{}", made.json());
+    assert_eq!(signed("links", "GET", "/links", "").json()[0]["slug"], "by-key");
+    assert_eq!(signed("links", "GET", "/accounts", "").status, 403, "and for nothing else");
+    assert_eq!(ada.get("/links")[0]["slug"], "by-key");
+    assert_eq!(visit(&mut server.client(""), "GET", "/s/by-key", "").status, 302);
+}
