@@ -114,6 +114,18 @@ enum BenchCommand {
         #[arg(long)]
         listen: std::net::SocketAddr,
     },
+    /// Short links against a bare redirecting server.
+    Links(bench::links::Options),
+    /// The bare server of `bench links`.
+    #[command(hide = true)]
+    Redirector {
+        /// Where it listens.
+        #[arg(long)]
+        listen: std::net::SocketAddr,
+        /// Threads that serve HTTP.
+        #[arg(long)]
+        workers: usize,
+    },
     /// Orders over the WebSocket, in batches.
     Ws(bench::ws::Options),
     /// The bare JSON server of `bench rest`.
@@ -187,6 +199,10 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
         }
         BenchCommand::Rest(options) => println!("{}", bench::rest::run(&options)?),
         BenchCommand::SignIn(options) => println!("{}", bench::rest::flood::run(&options)?),
+        BenchCommand::Links(options) => println!("{}", bench::links::run(&options)?),
+        BenchCommand::Redirector { listen, workers } => {
+            actix_web::rt::System::new().block_on(bench::links::serve_redirector(listen, workers))?;
+        }
         BenchCommand::Ws(options) => println!("{}", bench::ws::run(&options)?),
         BenchCommand::Echo { listen, workers } => {
             actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers))?;

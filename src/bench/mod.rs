@@ -3,6 +3,7 @@
 
 pub mod chat;
 pub mod core;
+pub mod links;
 pub mod log;
 pub mod promotion;
 pub mod recovery;
