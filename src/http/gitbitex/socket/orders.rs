@@ -190,7 +190,9 @@ mod tests {
             feed_before: first - 1,
             entries: (1..=events.len() as u32).map(|end| EntryEnd { ticket: Ticket(0), end }).collect(),
             events: events.to_vec(),
+            parts: Vec::new(),
             ended: Vec::new(),
+            rules_changed: false,
             marker: false,
         }
     }
