@@ -75,6 +75,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     }
     let (read, kept) = (reader.clone(), snapshots.clone());
     let meter = Arc::new(LogMeter::default());
+    // A node that reads nothing new is not behind.
+    meter.position.store(engine.end().0, Ordering::Relaxed);
     let cluster = Cluster::new(settings, &role, &meter, &engine)?;
     let peers = cluster.as_ref().map(Cluster::peers);
     let parts = projector::Parts {

@@ -227,7 +227,7 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
 
 fn telemetry(json: bool) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("AGORA_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,actix_server=warn,lapin=off"));
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // A second call finds the first one's subscriber in place, which is as good.
     let _ = if json { builder.json().try_init() } else { builder.try_init() };

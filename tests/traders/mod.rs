@@ -92,6 +92,7 @@ pub fn trade(mut client: Client, mut rng: Rng, market: &str, pause: Duration, en
 
 /// Places orders and sends each again, to the next node, until its outcome is known: the client that the promises are
 /// made for. Whatever answers it gets, they name the same order.
+#[allow(dead_code, reason = "only clusters have several nodes")]
 pub fn insist(
     at: &[SocketAddr],
     token: &str,
