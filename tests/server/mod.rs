@@ -7,7 +7,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// `agora` with these arguments; it is not started yet.
 pub fn agora(arguments: &[&str], data: &Path) -> Command {
@@ -61,7 +61,7 @@ impl Server {
     }
 
     pub fn client(&self, token: &str) -> Client {
-        Client { address: self.address, token: token.into(), connection: None }
+        Client { address: self.address, token: token.into(), connection: None, used: Instant::now() }
     }
 }
 
@@ -78,6 +78,7 @@ pub struct Client {
     pub address: SocketAddr,
     pub token: String,
     connection: Option<BufReader<TcpStream>>,
+    used: Instant,
 }
 
 /// What was answered.
@@ -103,7 +104,7 @@ impl Answer {
 impl Client {
     /// A user of the server at this address.
     pub fn at(address: SocketAddr, token: &str) -> Client {
-        Client { address, token: token.into(), connection: None }
+        Client { address, token: token.into(), connection: None, used: Instant::now() }
     }
 
     /// Makes a new user and is their client from here on.
@@ -159,6 +160,11 @@ impl Client {
     }
 
     fn connect(&mut self) -> io::Result<()> {
+        // The server closes a connection that was idle for five seconds, perhaps while the next request is on its way.
+        if self.used.elapsed() > Duration::from_secs(4) {
+            self.connection = None;
+        }
+        self.used = Instant::now();
         if self.connection.is_none() {
             let stream = TcpStream::connect(self.address)?;
             stream.set_nodelay(true)?;
@@ -187,6 +193,7 @@ impl Client {
         // A server may answer and close before it has read everything; the answer counts.
         let sent = connection.get_mut().write_all(bytes);
         let answer = read_answer(connection, bytes.starts_with(b"HEAD "));
+        self.used = Instant::now();
         if answer.is_err() {
             sent?;
         }
