@@ -218,17 +218,17 @@ fn an_order_that_shrinks_keeps_its_place_and_any_other_change_loses_it() {
 
     let (status, changed) = patch(&mut client, &first, &json!({"size": "0.004000"}));
     assert_eq!((status, changed["size"].as_str()), (200, Some("0.004")), "{changed}");
-    assert_eq!(queue(&mut client, "bids", "1000.00"), [first.clone(), second.clone()], "smaller: it stays");
+    assert_eq!(queue(&mut client, "bids", "1000"), [first.clone(), second.clone()], "smaller: it stays");
     let (status, changed) = patch(&mut client, &first, &json!({"size": "0.020000"}));
     assert_eq!((status, changed["size"].as_str()), (200, Some("0.02")), "{changed}");
-    assert_eq!(queue(&mut client, "bids", "1000.00"), [second.clone(), first.clone()], "larger: to the end");
+    assert_eq!(queue(&mut client, "bids", "1000"), [second.clone(), first.clone()], "larger: to the end");
 
     // Over the socket, by the client's own id or by ours.
     let mut desk = Desk::open(&server, &client);
     let moved = desk.ask(json!({"type": "amend", "request_id": 1, "order_id": second, "price": "1001.00"}));
     assert_eq!((moved["type"].as_str(), moved["result"]["order_id"].as_str()), (Some("amended"), Some(&*second)));
-    assert_eq!(queue(&mut client, "bids", "1001.00"), std::slice::from_ref(&second));
-    assert_eq!(order(&mut client, &second)["price"], "1001.00");
+    assert_eq!(queue(&mut client, "bids", "1001"), std::slice::from_ref(&second));
+    assert_eq!(order(&mut client, &second)["price"], "1001");
 
     // What is reserved follows: 0.02 at 1000 and 0.01 at 1001, with the fee that may be due.
     let accounts = client.get("/accounts");
