@@ -128,8 +128,8 @@ fn a_new_node_needs_neither_the_streams_beginning_nor_a_snapshot() {
     assert_eq!(verify().0, true, "{}", verify().1);
     for (damage, repair, named) in [
         (
-            "UPDATE chat_messages SET text = 'forged' WHERE sequence = 3",
-            "UPDATE chat_messages SET text = 'message 2' WHERE sequence = 3",
+            "UPDATE chat_messages SET body = 'forged' WHERE sequence = 3",
+            "UPDATE chat_messages SET body = 'message 2' WHERE sequence = 3",
             "message 3 of chat room",
         ),
         (
