@@ -84,7 +84,8 @@ pub fn in_dialect<B: MessageBody>(
     let answer = match error.as_error::<ApiError>() {
         Some(error) => answer(error, pattern),
         None => {
-            let status = error.as_response_error().status_code();
+            // Of the answer as it is: not every error has the status that it is answered with.
+            let status = response.status();
             let text = if status.is_server_error() {
                 "Something went wrong on our side."
             } else {
