@@ -157,6 +157,10 @@ fn try_everything(kind: &str, standing: &str, actor: &mut User, owner: &mut User
             // They have nothing of their own here, and taking away what others said is another action.
             continue;
         }
+        if matches!(action, 'j' | 'i') && matches!(standing, "member" | "moderator" | "owner") {
+            // A repeat is harmless.
+            continue;
+        }
         // Whoever is to suffer it is a member without a mute or a role, and has said something that was reported.
         let _ = owner.call("DELETE", &format!("{at}/bans/{}", victim.id), Value::Null);
         let _ = victim.call("POST", &join, Value::Null);
