@@ -81,7 +81,7 @@ fn two_nodes_a_broker_that_restarts_and_a_crash_lose_and_double_nothing() {
         let clients = begin(&users, 4, &bases, &rooms);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let disturbed = tokio::task::spawn_blocking(move || {
-            all.broker.kill();
+            all.broker.stop();
             all.broker.restart();
             let active = all.active();
             std::thread::sleep(Duration::from_millis(500));
