@@ -125,7 +125,8 @@ fn a_new_node_needs_neither_the_streams_beginning_nor_a_snapshot() {
         let output = agora(&["verify", "--config", file.to_str().unwrap()], folder).output().unwrap();
         (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
     };
-    assert_eq!(verify().0, true, "{}", verify().1);
+    let (agrees, said) = verify();
+    assert!(agrees, "{said}");
     for (damage, repair, named) in [
         (
             "UPDATE chat_messages SET body = 'forged' WHERE sequence = 3",
