@@ -302,7 +302,8 @@ pub async fn change_market(
     rules.apply(&mut config, &market.quote)?;
     state.trading.steer(&market, Control::Reconfigure(Box::new(config.clone()))).await?;
     let changed = shown(|| state.trading.market(&id).filter(|market| market.config == config).cloned()).await?;
-    record(&state, &request, &admin.0, "market_changed", None, json!({"product_id": *id, "rules": fixed})).await;
+    let detail = json!({"product_id": *id, "before": view(&market), "after": view(&changed)});
+    record(&state, &request, &admin.0, "market_changed", None, detail).await;
     Ok(HttpResponse::Ok().json(view(&changed)))
 }
 
