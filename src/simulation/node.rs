@@ -299,7 +299,7 @@ async fn live(
     }
     let outgoing = told.clone();
     actix_rt::spawn(async move {
-        while let Some(Call { command, reply }) = calls.recv().await {
+        while let Some(Call { command, reply, .. }) = calls.recv().await {
             outgoing.lock().calls.push((command, reply));
         }
     });
