@@ -3,7 +3,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
-#[allow(dead_code, reason = "no test uses all of it")]
 mod nodes;
 #[path = "model/rng.rs"]
 #[allow(dead_code, reason = "no test uses all of it")]

@@ -113,5 +113,5 @@ fn a_feed_that_hides_a_hole_is_found() {
 
 #[test]
 fn recovering_too_little_is_found() {
-    is_found(Mistake::RecoversTooLittle, 60);
+    is_found(Mistake::RecoversTooLittle, 200);
 }

@@ -194,13 +194,15 @@ fn drawn(candles: &[Candle], from: Timestamp) -> String {
     let (width, height) = LINE;
     let lowest = candles.iter().map(|candle| candle.close.0).min().unwrap_or(0);
     let highest = candles.iter().map(|candle| candle.close.0).max().unwrap_or(0);
-    let range = i128::from(highest - lowest).max(1);
+    let range = i128::from(highest - lowest);
     let mut points = String::new();
     for candle in candles.iter().rev() {
         let x = i128::from((candle.start - from).clamp(0, DAY)) * width / i128::from(DAY);
         // A day of one price is a line in the middle.
-        let above = if highest == lowest { range / 2 } else { i128::from(candle.close.0 - lowest) };
-        let y = height - 1 - above * (height - 2) / range;
+        let y = match highest == lowest {
+            true => height / 2,
+            false => height - 1 - i128::from(candle.close.0 - lowest) * (height - 2) / range,
+        };
         // Writing to a text never fails.
         let _ = write!(points, "{x},{y} ");
     }
