@@ -201,8 +201,15 @@ fn queue(client: &mut Client, side: &str, price: &str) -> Vec<String> {
     rows.iter().filter(|row| row[0] == price).map(|row| row[2].as_str().unwrap().to_owned()).collect()
 }
 
+/// Places an order. An old client id is looked up in the database, which may be behind for a moment: that is answered
+/// with 503, and asked again.
 fn place(client: &mut Client, body: Value) -> String {
-    let answer = client.send("POST", "/orders", body.to_string().as_bytes()).unwrap();
+    let mut answer = client.send("POST", "/orders", body.to_string().as_bytes()).unwrap();
+    let patience = Instant::now() + Duration::from_secs(20);
+    while answer.status == 503 && answer.json()["code"] == "history_behind" && Instant::now() < patience {
+        std::thread::sleep(Duration::from_millis(50));
+        answer = client.send("POST", "/orders", body.to_string().as_bytes()).unwrap();
+    }
     assert_eq!(answer.status, 200, "{}", answer.json());
     answer.json()["id"].as_str().unwrap().to_owned()
 }
