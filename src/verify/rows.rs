@@ -128,7 +128,7 @@ pub(super) struct Tally {
 
 impl Observer for Tally {
     fn market(&mut self, outcomes: &MarketOutcomes, _: &Market) {
-        let fills = outcomes.events.iter().filter(|event| matches!(event, Event::Filled(_))).count() as u64;
+        let fills = outcomes.events.iter().filter(|event| event.fill().is_some()).count() as u64;
         if fills > 0 {
             *self.fills.entry(outcomes.market).or_default() += fills;
         }
