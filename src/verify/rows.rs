@@ -1,6 +1,5 @@
 //! What the database says of trading at one moment, and whether a replay says the same.
 
-use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, CurrencyId, MarketId};
 use crate::domain::money::Amount;
 use crate::domain::order::OrderRecord;
