@@ -293,7 +293,7 @@ fn chat_routes(cfg: &mut web::ServiceConfig) {
 
 /// Every route of the GitBitEx dialect, for its front end; with their whole paths, since some are those of native ones.
 fn gitbitex_routes(cfg: &mut web::ServiceConfig) {
-    use gitbitex::{accounts, apps, files, orders, products, socket, users};
+    use gitbitex::{accounts, apps, files, orders, origins, products, socket, users};
     cfg.route("/api/orders", web::post().to(orders::place))
         .route("/api/orders", web::get().to(orders::list))
         .route("/api/orders", web::delete().to(orders::cancel_all))
@@ -328,7 +328,8 @@ fn gitbitex_routes(cfg: &mut web::ServiceConfig) {
         .route("/api/apps", web::post().to(apps::create))
         .route("/api/apps/{id}", web::delete().to(apps::remove))
         .route("/api/health", web::get().to(products::health))
-        .route("/ws", web::get().to(socket::connect));
+        .route("/ws", web::get().to(socket::connect))
+        .service(web::scope("/api").default_service(web::to(origins::unknown)));
 }
 
 /// Every route of links but those that follow them.
