@@ -456,6 +456,7 @@ impl Accounts {
         if !could_be_a_password(&password) {
             return Err(AuthError::WrongCredentials);
         }
+        self.0.passwords.check_room()?;
         let email = email.clone();
         let found = self.read(move |conn| users::by_email(conn, email.as_str())).await?;
         let (user, hash) = found.map(|found| (found.user, found.password_hash)).unzip();
