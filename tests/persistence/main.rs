@@ -52,12 +52,12 @@ fn whoever_writes_without_a_pause_leaves_others_their_turn() {
     let folder = tempfile::tempdir().unwrap();
     let database = Database::open(&folder.path().join("agora.db")).unwrap();
     let over = AtomicBool::new(false);
+    // A part of an import.
+    let long = |_: &mut Connection| {
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(())
+    };
     let made = std::thread::scope(|scope| {
-        // An import: one transaction after the other.
-        let long = |_: &mut Connection| {
-            std::thread::sleep(Duration::from_millis(20));
-            Ok(())
-        };
         scope.spawn(|| while !over.load(Ordering::Relaxed) && database.write(long).is_ok() {});
         let make = |number: i64| {
             let email = format!("user-{number}@example.org");
