@@ -8,6 +8,7 @@ import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/trade.css";
 import "./styles/ticket.css";
+import "./styles/admin.css";
 import "./styles/sheet.css";
 
 startMarket();
