@@ -9,6 +9,7 @@ import "./styles/shell.css";
 import "./styles/trade.css";
 import "./styles/ticket.css";
 import "./styles/sheet.css";
+import "./styles/markets.css";
 
 startMarket();
 startAccount();
