@@ -143,7 +143,7 @@ function MarketTable({ markets, chosen }: { markets: MarketRules[]; chosen: stri
           {markets.map((one) => {
             const ticker = tickerOf(one.id).value;
             return (
-              <tr key={one.id} data-market={one.id} aria-selected={one.id === chosen}>
+              <tr key={one.id} data-market={one.id} aria-current={one.id === chosen ? "true" : undefined}>
                 <td>
                   <button
                     type="button"
