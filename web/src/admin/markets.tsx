@@ -2,8 +2,8 @@ import { useSignal } from "@preact/signals";
 import { type AuditRow, admin } from "../api/admin";
 import { adminMarkets, type MarketRules } from "../api/admin-markets";
 import type { Product } from "../api/types";
-import { Decimal, placesOf } from "../money/decimal";
-import { compact, counted, grouped } from "../money/format";
+import { placesOf } from "../money/decimal";
+import { counted, grouped } from "../money/format";
 import { percentOf } from "../money/percent";
 import { useDeed, useLoaded } from "../state/asking";
 import { products, tickerOf, venueStopped } from "../state/market";
@@ -15,6 +15,7 @@ import { NewCurrencyForm, NewMarketForm } from "./listing";
 import { MarketDetail } from "./market";
 import { State, StoppedBy } from "./market-parts";
 import { stopOf } from "./market-state";
+import { sizesOf } from "./rules";
 
 /** Currencies and markets: what is listed, by which rules, and what goes on there. */
 export function Markets() {
@@ -166,9 +167,7 @@ function MarketTable({ markets, chosen }: { markets: MarketRules[]; chosen: stri
                   {percentOf(one.maker_fee_rate)} / {percentOf(one.taker_fee_rate)} %
                 </td>
                 <td class="num" data-name="Order size">
-                  {grouped(one.min_size)} –{" "}
-                  {compact(Decimal.from(one.max_size)).replace(/\.00(?=[KMB]?$)/, "")}{" "}
-                  <small>{one.base_currency}</small>
+                  {sizesOf(one)} <small>{one.base_currency}</small>
                 </td>
                 <td class="num" data-name="Price band">
                   {one.price_band ? `± ${percentOf(one.price_band)} %` : "–"}

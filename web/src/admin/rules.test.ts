@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import type { MarketRules } from "../api/admin-markets";
-import { changesOf, GROUPS, textOf } from "./rules";
+import { changesOf, GROUPS, sizesOf, textOf } from "./rules";
 
 const rules: MarketRules = {
   id: "BTC-USDT",
@@ -51,4 +51,10 @@ test("an empty field takes away what can be taken away, and says nothing otherwi
   expect(changesOf({ halt: "", min_size: "" }, rules)).toEqual({ halt: "0" });
   expect(changesOf({ halt: "", price_band: " ", maker_fee_rate: "" }, null)).toEqual({});
   expect(changesOf({ halt: "5", min_size: "0.01" }, null)).toEqual({ halt: "0.05", min_size: "0.01" });
+});
+
+test("sizes from the least to the most, if there is one", () => {
+  expect(sizesOf(rules)).toBe("0.0001 – 10K");
+  expect(sizesOf({ ...rules, max_size: "12.5" })).toBe("0.0001 – 12.50");
+  expect(sizesOf({ ...rules, base_increment: "0.01", max_size: "2814749767106.55" })).toBe("0.0001 and more");
 });

@@ -1,5 +1,7 @@
 /** The rules of a market as texts in a form, and back as what changes. */
 import type { MarketRules, RuleChanges } from "../api/admin-markets";
+import { Decimal } from "../money/decimal";
+import { compact, grouped } from "../money/format";
 import { percentOf, shareOf } from "../money/percent";
 
 /** How a rule is written: a share of one as percent, milliseconds as seconds, an amount of a currency, a count. */
@@ -79,4 +81,14 @@ export function changesOf(texts: Texts, rules: MarketRules | null): RuleChanges 
     else changes[field.name] = text;
   }
   return changes;
+}
+
+/** More size steps than this are a market's way to say that an order may have any size. */
+const ANY_SIZE = Decimal.of(2n ** 47n, 0);
+
+/** From which size to which an order may be. */
+export function sizesOf({ min_size, max_size, base_increment }: MarketRules): string {
+  const most = Decimal.from(max_size);
+  if (most.cmp(ANY_SIZE.mul(Decimal.from(base_increment))) > 0) return `${grouped(min_size)} and more`;
+  return `${grouped(min_size)} – ${compact(most).replace(/\.00(?=[KMB]?$)/, "")}`;
 }

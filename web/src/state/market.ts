@@ -8,7 +8,7 @@ import { ApiError, api } from "../api/http";
 import type { FeedMessage, Product, Trade } from "../api/types";
 import { Book } from "../feed/book";
 import { FeedConnection } from "../feed/connection";
-import { placesOf } from "../money/decimal";
+import { Decimal, placesOf } from "../money/decimal";
 import { marketInPath, path } from "./route";
 import { token, verifySession } from "./session";
 import { load, save } from "./storage";
@@ -197,7 +197,8 @@ async function loadStats(id: string): Promise<void> {
   try {
     const stats = await api.stats(id);
     // A ticker of the feed is newer than this answer.
-    if (tickerOf(id).peek() === null && stats.last) tickerOf(id).value = { ...stats };
+    const traded = Decimal.from(stats.last).isPositive();
+    if (tickerOf(id).peek() === null && traded) tickerOf(id).value = { ...stats };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
   }
