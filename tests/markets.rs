@@ -166,7 +166,7 @@ fn a_market_that_is_listed_late_takes_orders_however_long_the_log_is() {
     let orders: Vec<Value> = (0..100).map(|_| order(PRODUCT, "buy", "200.00", "0.01")).collect();
     for _ in 0..40 {
         done(&mut one, "POST", "/orders/batch", &json!({"orders": orders}));
-        done(&mut one, "DELETE", &format!("/orders?product_id={PRODUCT}"), &Value::Null);
+        done(&mut one, "DELETE", "/orders", &json!({"product_id": PRODUCT}));
     }
     done(&mut admin, "POST", "/admin/currencies", &json!({"id": "LATE", "name": "A late coin", "decimals": 8}));
     let market = json!({
