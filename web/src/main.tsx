@@ -10,6 +10,7 @@ import "./styles/trade.css";
 import "./styles/ticket.css";
 import "./styles/admin.css";
 import "./styles/sheet.css";
+import "./styles/markets.css";
 
 startMarket();
 startAccount();
