@@ -96,6 +96,7 @@ struct Inner {
     guard: Guard<Email>,
     network_guard: Guard<IpNet>,
     mail_guard: Guard<Email>,
+    sender_guard: Guard<AccountId>,
     code_guard: Guard<Email>,
     runtime: Runtime,
     buckets: Buckets,
@@ -129,7 +130,7 @@ impl Accounts {
         let tokens = Tokens::new(key, REMEMBERED_TOKENS);
         let now = clock();
         tokens.revoke(database.read(|conn| sessions::revoked(conn, Timestamp::ZERO, now + -REMEMBER_ENDED, now))?);
-        let runtime = Runtime::new();
+        let runtime = Runtime::new(settings.runtime);
         if let Some(fresh) = database.read(|conn| runtime.fresh(conn))? {
             runtime.take(fresh);
         }
@@ -139,6 +140,7 @@ impl Accounts {
             guard: Guard::new(Pace::ACCOUNT),
             network_guard: Guard::new(Pace::NETWORK),
             mail_guard: Guard::new(Pace::MAIL),
+            sender_guard: Guard::new(Pace::MAIL),
             code_guard: Guard::new(Pace::CODE),
             runtime,
             buckets: Buckets::new(),
@@ -412,6 +414,7 @@ impl Accounts {
         if !could_be_a_password(&password) {
             return Err(AuthError::WrongCredentials);
         }
+        self.0.passwords.check_room()?;
         let email = email.clone();
         let found = self.read(move |conn| users::by_email(conn, email.as_str())).await?;
         let (user, hash) = found.map(|found| (found.user, found.password_hash)).unzip();
@@ -494,6 +497,10 @@ impl Accounts {
 
     pub(super) fn mail_guard(&self) -> &Guard<Email> {
         &self.0.mail_guard
+    }
+
+    pub(super) fn sender_guard(&self) -> &Guard<AccountId> {
+        &self.0.sender_guard
     }
 
     pub(super) fn code_guard(&self) -> &Guard<Email> {

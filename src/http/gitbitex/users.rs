@@ -10,6 +10,7 @@ use crate::http::exchange::newcomers::{complete, welcome};
 use crate::http::exchange::passwords;
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::v1::auth::device;
+use crate::persistence::users::User;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,11 +41,12 @@ fn of_one_token(request: &HttpRequest, state: &AppState) -> Device {
 /// `POST /users`: sign-up. Nobody is signed in by it.
 pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password, .. } = read(&body, "email and password")?;
-    let made = state.accounts.sign_up(&email, password, state.demo_funds, &of_one_token(&request, &state)).await?;
+    let made =
+        state.accounts.sign_up(&email, password, state.gives_demo_funds(), &of_one_token(&request, &state)).await?;
     // The front end signs in next; a session that nobody has the token of is of no use.
     state.accounts.sign_out(made.session).await?;
     welcome(&state, made.user.id).await?;
-    Ok(HttpResponse::Ok().json(views::user(&made.user)))
+    Ok(HttpResponse::Ok().json(views::user(&made.user, false)))
 }
 
 async fn enter(state: &AppState, request: &HttpRequest, body: &[u8]) -> Result<SignedIn, ApiError> {
@@ -88,16 +90,19 @@ pub async fn sign_out(state: web::Data<AppState>, request: HttpRequest) -> Answe
 
 /// `GET /users/self`.
 pub async fn me(state: web::Data<AppState>, user: CurrentUser) -> Answer {
-    let user = state.accounts.user(user.0.user).await?;
-    Ok(HttpResponse::Ok().json(views::user(&user)))
+    show(&state, &state.accounts.user(user.0.user).await?).await
+}
+
+async fn show(state: &AppState, user: &User) -> Answer {
+    let has_second_factor = state.accounts.has_totp(user.id).await?;
+    Ok(HttpResponse::Ok().json(views::user(user, has_second_factor)))
 }
 
 /// Changes what is given and keeps the rest.
 async fn change(state: &AppState, user: &CurrentUser, name: Option<String>, photo: Option<String>) -> Answer {
     let old = state.accounts.user(user.0.user).await?;
     let (name, photo) = (name.unwrap_or(old.name), photo.unwrap_or(old.photo));
-    let user = state.accounts.set_profile(user.0.user, &name, &photo).await?;
-    Ok(HttpResponse::Ok().json(views::user(&user)))
+    show(state, &state.accounts.set_profile(user.0.user, &name, &photo).await?).await
 }
 
 /// The body of `PUT /users/self`. The second factor has ways of its own.

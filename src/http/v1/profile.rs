@@ -84,6 +84,42 @@ pub async fn change_password(
     Ok(HttpResponse::Ok().json(json!({"ended_sessions": ended})))
 }
 
+/// The body of `POST /auth/email`.
+#[derive(Deserialize)]
+struct NewAddress {
+    email: String,
+    /// Needed by whoever has an address that mail reaches.
+    #[serde(default)]
+    password: Option<Secret>,
+}
+
+/// `POST /auth/email`: mails a code to another address. The answer is the same for every address.
+pub async fn begin_address(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
+    let NewAddress { email, password } = read(&body, "email, and password where there is one")?;
+    state.accounts.begin_address(user.0.user, &email, password).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// The body of `POST /auth/email/confirm`.
+#[derive(Deserialize)]
+struct Confirmed {
+    email: String,
+    code: String,
+}
+
+/// `POST /auth/email/confirm`: the address counts from now on.
+pub async fn confirm_address(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    body: web::Bytes,
+) -> Answer {
+    let Confirmed { email, code } = read(&body, "email and code")?;
+    let from = client_address(&request, &state);
+    let user = state.accounts.confirm_address(user.0.user, &email, &code, from).await?;
+    Ok(HttpResponse::Ok().json(user_view(&user)))
+}
+
 /// The body of `POST /auth/password/forgot`.
 #[derive(Deserialize)]
 struct Forgot {

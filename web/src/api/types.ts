@@ -99,6 +99,8 @@ export type Role = "user" | "support" | "moderator" | "admin";
 export interface User {
   id: string;
   email: string;
+  /** False for those whose sign-in provider told no address: no mail reaches `email` then. */
+  has_email?: boolean;
   role?: Role;
   name?: string;
   photo?: string;
