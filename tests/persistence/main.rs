@@ -58,7 +58,11 @@ fn whoever_writes_without_a_pause_leaves_others_their_turn() {
         Ok(())
     };
     let made = std::thread::scope(|scope| {
-        scope.spawn(|| while !over.load(Ordering::Relaxed) && database.write(long).is_ok() {});
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                database.write(long).unwrap();
+            }
+        });
         let make = |number: i64| {
             let email = format!("user-{number}@example.org");
             database.write_durably(|c| users::create(c, &new(&email), Timestamp(number)))
