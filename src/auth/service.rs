@@ -1,5 +1,7 @@
 //! [`Accounts`]: what the rest of the program asks about people.
 
+mod tend;
+
 use super::api_keys::{Keys, Scopes};
 use super::audit::note;
 use super::credentials::{Email, check_new_password, could_be_a_password};
@@ -18,7 +20,6 @@ use super::vault::Vault;
 use super::workers::{WorkError, Workers};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
-use crate::persistence::api_keys;
 use crate::persistence::audit::Entry;
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::sessions::{self, Session, SessionId};
@@ -29,7 +30,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -363,49 +364,6 @@ impl Accounts {
     /// The public key for whoever checks our tokens: a JWKS document in JSON.
     pub fn jwks(&self) -> &str {
         self.0.tokens.jwks()
-    }
-
-    /// To be called every few seconds: learns of revocations by other processes on the same
-    /// database, stores when sessions were last used, and forgets what is over.
-    ///
-    /// # Errors
-    /// A failure; nothing is lost and the next call tries again.
-    pub async fn tend(&self) -> Result<(), AuthError> {
-        let now = self.now();
-        self.follow_runtime().await?;
-        let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)) + -CLOCK_TOLERANCE;
-        self.0.tokens.forget_expired(now);
-        self.0.keys.forget(now);
-        // Times of use are good to know and no more: what cannot be stored is let go.
-        let key_uses = self.0.keys.take_used();
-        let uses = Arc::new(self.0.tokens.take_used());
-        let stored = Arc::clone(&uses);
-        let outcome = self
-            .blocking(move |database| {
-                // Times of use may be lost in a crash, so this write need not wait for the medium.
-                database.write(|conn| {
-                    sessions::used(conn, &stored)?;
-                    api_keys::used(conn, &key_uses)?;
-                    sessions::remove_expired(conn, now + -KEEP_EXPIRED)?;
-                    Ok((
-                        sessions::revoked(conn, since, now + -REMEMBER_ENDED, now)?,
-                        api_keys::revoked_since(conn, since)?,
-                    ))
-                })
-            })
-            .await;
-        match outcome {
-            Ok((revoked, keys)) => {
-                self.forget_sessions(revoked, now);
-                self.0.keys.ended(&self.0.vault, keys, now);
-                self.0.tended_at.store(now.0, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                self.0.tokens.put_back_used(uses.to_vec());
-                Err(error)
-            }
-        }
     }
 
     pub(super) fn vault(&self) -> &Vault {

@@ -251,7 +251,11 @@ pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
         .snapshot()
         .into_iter()
         // A market that is halted alone leaves the rest as good as before.
-        .filter(|node| !matches!(node.state, State::Running | State::Faulted))
+        .filter(|node| match node.state {
+            State::Running => false,
+            State::Faulted => !node.name.starts_with("order book"),
+            _ => true,
+        })
         .map(|node| node.path)
         .collect();
     let degraded = state.metrics.log.degraded.load(Ordering::Relaxed);

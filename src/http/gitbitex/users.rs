@@ -7,9 +7,9 @@ use crate::domain::time::DAY;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::exchange::newcomers::{complete, welcome};
+use crate::http::exchange::passwords;
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::v1::auth::device;
-use crate::persistence::audit::Entry;
 use crate::persistence::users::User;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -170,8 +170,7 @@ pub async fn change_password(
     body: web::Bytes,
 ) -> Answer {
     let ChangePassword { old_password, new_password } = read(&body, "oldPassword and newPassword")?;
-    let ended = state.accounts.change_password(user.0.user, user.0.session()?, old_password, new_password).await?;
-    record(&state, &request, &user.0, "password_changed", None, json!({"ended_sessions": ended})).await;
+    passwords::change(&state, &request, &user, old_password, new_password).await?;
     Ok(nothing())
 }
 
@@ -201,9 +200,6 @@ struct Reset {
 /// `POST /users/password/reset`: another password by a mailed code; all sessions end.
 pub async fn reset_password(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Reset { email, verify_code, new_password } = read(&body, "email, verifyCode and newPassword")?;
-    let (user, ended) = state.accounts.reset_password(&email, &verify_code, new_password).await?;
-    let (address, detail) = (client_address(&request, &state), json!({"ended_sessions": ended}));
-    let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
-    state.accounts.record(entry).await;
+    passwords::reset(&state, &request, &email, &verify_code, new_password).await?;
     Ok(nothing())
 }

@@ -4,9 +4,9 @@ use super::auth::{Answer, read, user_view};
 use crate::auth::Secret;
 use crate::http::AppState;
 use crate::http::error::ApiError;
+use crate::http::exchange::passwords;
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::wire::time;
-use crate::persistence::audit::Entry;
 use crate::persistence::sessions::SessionId;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -80,8 +80,7 @@ pub async fn change_password(
     body: web::Bytes,
 ) -> Answer {
     let ChangePassword { old_password, new_password } = read(&body, "old_password and new_password")?;
-    let ended = state.accounts.change_password(user.0.user, user.0.session()?, old_password, new_password).await?;
-    record(&state, &request, &user.0, "password_changed", None, json!({"ended_sessions": ended})).await;
+    let ended = passwords::change(&state, &request, &user, old_password, new_password).await?;
     Ok(HttpResponse::Ok().json(json!({"ended_sessions": ended})))
 }
 
@@ -145,9 +144,6 @@ struct Reset {
 /// `POST /auth/password/reset`: another password by a mailed code; all sessions end.
 pub async fn reset_password(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Reset { email, code, new_password } = read(&body, "email, code and new_password")?;
-    let (user, ended) = state.accounts.reset_password(&email, &code, new_password).await?;
-    let (address, detail) = (client_address(&request, &state), json!({"ended_sessions": ended}));
-    let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
-    state.accounts.record(entry).await;
+    passwords::reset(&state, &request, &email, &code, new_password).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

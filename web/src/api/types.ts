@@ -16,6 +16,18 @@ export interface Product {
   limit_only?: boolean;
   cancel_only?: boolean;
   trading_disabled?: boolean;
+  phase?: "trading" | "auction" | "stopped";
+  /** Why the phase is what it is: `volatility_halt`, `auction_asked`, `kill_switch`. */
+  phase_reason?: string;
+  /** The call auction that goes on. */
+  auction?: Auction;
+}
+
+export interface Auction {
+  ends_at: string;
+  /** The price at which it would trade now, if anything could, and how much. */
+  indicative_price: string | null;
+  indicative_size: string;
 }
 
 export interface Stats {
@@ -133,5 +145,6 @@ export type FeedMessage =
     }
   | { type: "heartbeat"; product_id: string; last_trade_id: number }
   | { type: "received" | "open" | "change" | "done" | "activate"; product_id: string; user_id?: string }
+  | { type: "status"; products: (Product & { venue_stopped: boolean })[] }
   | { type: "subscriptions" }
   | { type: "error"; message: string; reason: string };
