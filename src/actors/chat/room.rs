@@ -142,7 +142,7 @@ pub struct RoomActor {
 impl RoomActor {
     /// A room that reads itself when it starts.
     pub fn new(id: RoomId, parts: Parts, lifeline: Lifeline) -> RoomActor {
-        let pace = Pace::new(parts.limits.room_messages_per_10s);
+        let pace = Pace::new(parts.limits.room_pace());
         RoomActor {
             parts,
             lifeline,
@@ -261,6 +261,7 @@ impl RoomActor {
             Ok(None) => {}
         }
         let writes = matches!(entry.command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. });
+        self.pace.follow(self.parts.limits.room_pace());
         if writes
             && by != AccountId::HOUSE
             && let Err(retry_after_s) = self.pace.take(now)

@@ -210,6 +210,7 @@ impl Session {
 
     /// Publishes and reads until the connection ends or the engine is dropped.
     async fn exchange(&mut self, link: &mut Link) -> End {
+        // Holds no more than the outbox: proposals that were taken and not reported, which the event log bounds.
         let (outgoing, to_publish) = mpsc::unbounded_channel();
         let (trouble, mut troubled) = mpsc::channel(1);
         let publisher = publish(link.publisher.clone(), self.shared.options.queue.clone(), to_publish);
