@@ -46,7 +46,6 @@ enum Command {
         command: BenchCommand,
     },
     /// Runs whole nodes under a seed, with everything going wrong, and checks what must hold.
-    #[cfg(feature = "simulation")]
     Simulate(crate::simulation::SimulateOptions),
     /// Chats in the terminal.
     Chat(crate::chat_client::terminal::ChatOptions),
@@ -186,7 +185,6 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             promote(&email, role, &data, &database)
         }
         Command::Bench { command } => measure(command),
-        #[cfg(feature = "simulation")]
         Command::Simulate(options) => crate::simulation::simulate(&options),
         Command::Chat(options) => actix_web::rt::System::new().block_on(crate::chat_client::terminal::run(&options)),
         Command::Bot { command } => {

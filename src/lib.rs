@@ -18,6 +18,5 @@ pub mod domain;
 pub mod http;
 pub mod notify;
 pub mod persistence;
-#[cfg(feature = "simulation")]
 pub mod simulation;
 pub mod verify;

@@ -18,7 +18,8 @@ use nodes::{
     wait_for_rows,
 };
 use rng::Rng;
-use serde_json::Value;
+use serde_json::{Value, json};
+use server::{Client, agora};
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -211,6 +212,61 @@ fn run(rounds: u64) {
     events.check(promised.collect());
     // The log at the broker, replayed from its first batch, agrees with snapshots and database.
     println!("{}", cluster.verify());
+}
+
+/// Markets that are listed while both nodes run, and traded at once, open on both; the one that survives goes on with them.
+#[test]
+fn a_market_that_is_listed_opens_on_both_nodes() {
+    const MARKETS: usize = 5;
+    let mut cluster = Cluster::start();
+    let active = cluster.active();
+    let data = cluster.folders[active].path();
+    let mut create = agora(&["admin", "create", "admin@example.org", "--database", &cluster.database.url()], data);
+    assert!(create.env("AGORA_ADMIN_PASSWORD", "correct horse battery").output().unwrap().status.success());
+    let mut admin = Client::admin(cluster.node(active));
+    let mut user = Client::sign_up(cluster.node(active), "user@example.org");
+    let post = |client: &mut Client, path: &str, body: &Value| {
+        let answer = client.send("POST", path, body.to_string().as_bytes()).unwrap();
+        (answer.status, answer.json())
+    };
+    let bid = |number: usize, price: &str| json!({"product_id": format!("C{number}-USDT"), "side": "buy", "price": price, "size": "1"});
+    for number in 0..MARKETS {
+        let id = format!("C{number}");
+        let currency = json!({"id": id, "name": "A coin", "decimals": 8});
+        assert_eq!(post(&mut admin, "/admin/currencies", &currency).0, 200);
+        let market = json!({
+            "base_currency": id, "quote_currency": "USDT", "base_increment": "0.001", "quote_increment": "0.01",
+        });
+        let (status, answer) = post(&mut admin, "/admin/markets", &market);
+        assert_eq!(status, 200, "{answer}");
+        // The other node may still be opening it.
+        for price in ["10.00", "11.00", "12.00"] {
+            let (status, answer) = post(&mut user, "/orders", &bid(number, price));
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+    let standby = 1 - active;
+    let mut there = cluster.node(standby).client(&user.token);
+    let hold = |client: &mut Client| {
+        let accounts = client.get("/accounts");
+        accounts.as_array().unwrap().iter().find(|account| account["currency"] == "USDT").unwrap()["hold"].clone()
+    };
+    let expected = hold(&mut user);
+    wait_for("the same hold at both nodes", || (hold(&mut there) == expected).then_some(()));
+    cluster.agree();
+    cluster.kill(active);
+    assert_eq!(cluster.active(), standby);
+    for number in 0..MARKETS {
+        wait_for("an order at the node that is left", || {
+            let answer = there.send("POST", "/orders", bid(number, "13.00").to_string().as_bytes()).ok()?;
+            (answer.status == 200).then_some(())
+        });
+    }
+    cluster.start_node(active);
+    wait_for("the other node again", || (ready(cluster.node(active))["role"] == "standby").then_some(()));
+    cluster.agree();
+    wait_for_rows(cluster.node(standby));
+    cluster.verify();
 }
 
 /// A queue of another service that is bound to everything.

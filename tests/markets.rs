@@ -155,6 +155,147 @@ fn a_market_is_listed_and_changed_while_the_venue_runs() {
     verify(data.path());
 }
 
+/// Asks until the answer is as wanted.
+fn until(client: &mut Client, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let answer = client.get(path);
+        if wanted(&answer) {
+            return answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{path}: {answer}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The field of one currency's account.
+fn balance(client: &mut Client, currency: &str, field: &str) -> String {
+    let accounts = client.get("/accounts");
+    let account = accounts.as_array().unwrap().iter().find(|account| account["currency"] == currency).unwrap();
+    account[field].as_str().unwrap().trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[test]
+fn what_is_listed_has_its_room_and_its_network_without_a_restart() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    // The limit is there before the currency.
+    let more = ["--custody-block-time-ms", "50", "--custody-approval-above", "SOL=1.5"];
+    {
+        let server = Server::start_with(data.path(), &more);
+        let mut admin = Client::admin(&server);
+        let mut user = Client::sign_up(&server, "new@example.org");
+        done(&mut admin, "POST", "/admin/currencies", &json!({"id": "SOL", "name": "Solana", "decimals": 9}));
+        let market = json!({
+            "base_currency": "SOL", "quote_currency": "USDT", "base_increment": "0.001", "quote_increment": "0.01",
+        });
+        done(&mut admin, "POST", "/admin/markets", &market);
+
+        // Its room, with a word of the venue, where people can talk.
+        let rooms = until(&mut user, "/chat/rooms/public?q=SOL-USDT", |rooms| rooms[0]["name"] == "SOL-USDT");
+        let room = format!("/chat/rooms/{}", rooms[0]["id"].as_str().unwrap());
+        done(&mut user, "POST", &format!("{room}/join"), &Value::Null);
+        let said = until(&mut user, &format!("{room}/messages"), |said| said["messages"][0]["system"] == true);
+        assert_eq!(said["messages"][0]["text"], "SOL-USDT is listed.", "{said}");
+        let (status, answer) = send(&mut user, "POST", &format!("{room}/messages"), &json!({"text": "at last"}));
+        assert_eq!(status, 201, "{answer}");
+        // The venue also tells there of what becomes of the market.
+        done(&mut admin, "PATCH", "/admin/markets/SOL-USDT", &json!({"state": "post_only"}));
+        let told = "SOL-USDT takes only orders that add to the book.";
+        until(&mut user, &format!("{room}/messages"), |said| {
+            said["messages"].as_array().unwrap().iter().any(|message| message["text"] == told)
+        });
+        done(&mut admin, "PATCH", "/admin/markets/SOL-USDT", &json!({"state": "online"}));
+
+        // Its network: money comes, is traded, and leaves, above the limit with an administrator's word.
+        let networks = user.get("/currencies/SOL")["supported_networks"].clone();
+        assert_eq!(networks[0]["id"], "ethereum", "{networks}");
+        let wallets = user.get("/coinbase-accounts");
+        let wallet = wallets.as_array().unwrap().iter().find(|wallet| wallet["currency"] == "SOL").unwrap();
+        let path = format!("/coinbase-accounts/{}/addresses", wallet["id"].as_str().unwrap());
+        let address = done(&mut user, "POST", &path, &json!({}))["address"].as_str().unwrap().to_owned();
+        let arrives = json!({"address": address, "currency": "SOL", "amount": "10"});
+        done(&mut user, "POST", "/deposits/simulated", &arrives);
+        until(&mut user, "/accounts", |accounts| {
+            let sol = accounts.as_array().unwrap().iter().find(|account| account["currency"] == "SOL");
+            sol.is_some_and(|sol| sol["available"].as_str().unwrap().starts_with("10"))
+        });
+        let mut buyer = Client::sign_up(&server, "buyer@example.org");
+        place(&mut user, &order("SOL-USDT", "sell", "150.00", "2"));
+        place(&mut buyer, &order("SOL-USDT", "buy", "150.00", "2"));
+        assert_eq!(
+            (balance(&mut user, "SOL", "available"), balance(&mut buyer, "SOL", "available")),
+            ("8".into(), "2".into())
+        );
+        let leaves = |amount: &str| json!({"amount": amount, "currency": "SOL", "crypto_address": address});
+        done(&mut user, "POST", "/withdrawals/crypto", &leaves("1.5"));
+        let waits = done(&mut user, "POST", "/withdrawals/crypto", &leaves("1.500000001"))["id"].clone();
+        // The small one goes, the large one stays.
+        let listed = until(&mut admin, "/admin/withdrawals", |rows| rows.as_array().unwrap().len() == 1);
+        assert_eq!((&listed[0]["id"], &listed[0]["needs_approval"]), (&waits, &json!(true)), "{listed}");
+        drop((admin, user, buyer));
+        stop(server);
+    }
+    verify(data.path());
+}
+
+/// Openings are cut off half-way: the event log takes everything that trades down with it when it panics. Each market
+/// must open all the same, and disturb none that is open.
+#[test]
+fn markets_open_although_what_they_are_built_on_panics() {
+    const MARKETS: u64 = 12;
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let lenient = ["--allow-drills", "--supervision-restarts", "1000", "--supervision-within-s", "1"];
+    {
+        let server = Server::start_with(data.path(), &lenient);
+        let mut admin = Client::admin(&server);
+        let mut user = Client::sign_up(&server, "user@example.org");
+        for number in 0..MARKETS {
+            let currency = json!({"id": format!("C{number}"), "name": "A coin", "decimals": 8});
+            done(&mut admin, "POST", "/admin/currencies", &currency);
+        }
+        for number in 0..MARKETS {
+            let base = format!("C{number}");
+            let market = json!({
+                "base_currency": base, "quote_currency": "USDT", "base_increment": "0.001", "quote_increment": "0.01",
+            });
+            std::thread::scope(|scope| {
+                let (mut lister, market) = (server.client(&admin.token), &market);
+                scope.spawn(move || {
+                    let start = Instant::now();
+                    // Not now, or nobody knows: it is asked for again until it is there.
+                    while !matches!(send(&mut lister, "POST", "/admin/markets", market).0, 200 | 409) {
+                        assert!(start.elapsed() < Duration::from_secs(60), "{market} is not listed");
+                        std::thread::sleep(Duration::from_millis(50));
+                    }
+                });
+                // At another moment of the opening each time, by luck.
+                for _ in 0..3 {
+                    std::thread::sleep(Duration::from_millis(1 + 3 * number));
+                    let log = "/admin/tree/agora/trading/event%20log/crash";
+                    let (status, answer) = send(&mut server.client(&admin.token), "POST", log, &json!({}));
+                    assert!(matches!(status, 202 | 404), "{status} {answer}");
+                }
+            });
+            let symbol = format!("{base}-USDT");
+            let bid = order(&symbol, "buy", "10.00", "1").to_string();
+            let start = Instant::now();
+            while user.send("POST", "/orders", bid.as_bytes()).unwrap().status != 200 {
+                assert!(start.elapsed() < Duration::from_secs(60), "{symbol} does not open");
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        let listed = user.get("/products");
+        let ids: Vec<_> = listed.as_array().unwrap().iter().map(|product| product["id"].as_str().unwrap()).collect();
+        let late: Vec<_> = (0..MARKETS).map(|number| format!("C{number}-USDT")).collect();
+        assert_eq!(ids[3..], late, "in the order of their listing");
+        drop((admin, user));
+        stop(server);
+    }
+    verify(data.path());
+}
+
 #[test]
 fn a_market_that_is_listed_late_takes_orders_however_long_the_log_is() {
     let data = tempfile::tempdir().unwrap();

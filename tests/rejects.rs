@@ -4,11 +4,14 @@
 
 mod support;
 
+use agora::domain::admission::{Admission, Known, Refusal, Request};
 use agora::domain::book::Book;
-use agora::domain::entry::MarketEntry;
+use agora::domain::client_ids::ClientIds;
+use agora::domain::entry::{LedgerEntry, MarketEntry, Movement};
 use agora::domain::event::Event;
-use agora::domain::ids::Ticket;
-use agora::domain::market::{MarketConfig, MarketState};
+use agora::domain::ids::{AccountId, ClientOrderId, CurrencyId, Epoch, MarketId, OrderId, StreamId, Ticket};
+use agora::domain::ledger::Ledger;
+use agora::domain::market::{Currency, MarketConfig, MarketState};
 use agora::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
 use agora::domain::order::{Kind, NewOrder, Reject, Side, Stop, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
@@ -194,4 +197,60 @@ fn a_phase_has_its_place_among_the_reasons() {
     ] {
         assert_eq!(reason_in(&auction, config(), order), Some(Reject::AuctionOnly), "{order:?}");
     }
+}
+
+/// The ledger is asked once the market's rules have nothing against an order. What it has to say has the order of `Reject`
+/// too; only a client id that is taken goes before everything, so that a repeat gets its first order whatever has changed.
+#[test]
+fn of_the_ledgers_reasons_the_earlier_is_given() {
+    const BTC: CurrencyId = CurrencyId(0);
+    let (ada, nobody, ticket) = (AccountId::FIRST_USER, AccountId(AccountId::FIRST_USER.0 + 7), Ticket(1));
+    let (taken, first) = (ClientOrderId(5), OrderId { number: 9, slot: 3 });
+    let mut client_ids = ClientIds::default();
+    for account in [ada, nobody] {
+        client_ids.remember(account, taken, MarketId(0), first);
+    }
+    let btc = Currency { id: BTC, code: "BTC".into(), name: "Bitcoin".into(), decimals: 8, fiat: false };
+    let movement = Movement { ticket, account: ada, currency: BTC, amount: Amount(100), transfer: 1 };
+    let mut cases = 0;
+    for case in 0..32u32 {
+        let [stopped, frozen, unknown, poor, repeated] = [0, 1, 2, 3, 4].map(|bit| case >> bit & 1 == 1);
+        let mut ledger = Ledger::new();
+        for entry in [
+            LedgerEntry::ListCurrency(Box::new(btc.clone())),
+            LedgerEntry::OpenAccount { ticket, account: ada },
+            LedgerEntry::Deposit(movement),
+            LedgerEntry::SetFrozen { ticket, account: ada, frozen },
+            LedgerEntry::SetStopped { ticket, stopped },
+        ] {
+            ledger.apply(&entry, &mut Vec::new());
+        }
+        let request = Request {
+            stream: StreamId::Market(MarketId(0)),
+            ticket,
+            epoch: Epoch { counter: 1, node: 1 },
+            account: if unknown { nobody } else { ada },
+            currency: BTC,
+            amount: Amount(if poor { 101 } else { 100 }),
+            client_id: Some(if repeated { taken } else { ClientOrderId(6) }),
+            vouched: None,
+        };
+        let reasons = [
+            (stopped, Reject::KillSwitch),
+            (frozen && !unknown, Reject::AccountFrozen),
+            (unknown, Reject::UnknownAccount),
+            (poor || unknown, Reject::InsufficientFunds),
+        ];
+        let reason = reasons.into_iter().filter(|(holds, _)| *holds).map(|(_, reason)| reason).min();
+        let expected = match reason {
+            _ if repeated => Err(Refusal::Repeat(Known::Order(MarketId(0), first))),
+            Some(reason) => Err(Refusal::Reject(reason)),
+            None => Ok(()),
+        };
+        let mut admission = Admission::default();
+        assert_eq!(admission.admit(&ledger, &client_ids, request), expected, "{reasons:?}, repeated {repeated}");
+        assert_eq!(admission.pending(), usize::from(expected.is_ok()), "only what is admitted is held");
+        cases += usize::from(expected.is_ok());
+    }
+    assert_eq!(cases, 1, "only the order that nothing is wrong with is admitted");
 }

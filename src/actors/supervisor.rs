@@ -101,14 +101,19 @@ impl Supervisor {
         let Some(kept) = settled else { return Err(Failure::NameTaken(name)) };
         let handle = kept.handle();
         *place.lock() = Some(handle.clone());
-        let node = kept.node().path.clone();
+        let node = kept.node().clone();
         kept.node().supervised_by(self.overseer.clone());
         let (ready, is_ready) = oneshot::channel();
         if self.overseer.offer(Adopt { child: Box::new(kept), ready }).is_err() {
-            self.tree.remove(&node);
+            self.tree.remove_same(&node);
             return Err(Failure::SupervisorGone);
         }
-        is_ready.await.unwrap_or(Err(Failure::SupervisorGone)).map(|()| handle)
+        let started = is_ready.await.unwrap_or(Err(Failure::SupervisorGone));
+        if started == Err(Failure::SupervisorGone) {
+            // A supervisor that is stopping takes nobody in; who comes again must find the name free.
+            self.tree.remove_same(&node);
+        }
+        started.map(|()| handle)
     }
 
     /// Stops one child for good, as planned. It can be revived.

@@ -8,7 +8,8 @@ pub struct CustodyConfig {
     /// Milliseconds between two blocks of the simulated network.
     #[arg(long, env = "AGORA_CUSTODY_BLOCK_TIME_MS", default_value_t = 1_000, value_name = "MS")]
     pub custody_block_time_ms: u64,
-    /// Withdrawals above these amounts wait for an administrator: CODE=AMOUNT, with commas between.
+    /// Withdrawals above these amounts wait for an administrator: CODE=AMOUNT, with commas between. A currency may be
+    /// listed later.
     #[arg(
         long,
         env = "AGORA_CUSTODY_APPROVAL_ABOVE",

@@ -1,6 +1,6 @@
 //! The desk between the ledger and the custodian. See the module above for its one rule.
 
-use super::{Custodian, Network, Progress, Shipment};
+use super::{Custodian, Limit, Network, Progress, Shipment};
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::{Refused, Trading, Unavailable, ledger::LedgerCommand};
 use crate::domain::entry::{Movement, Settlement, TransferId};
@@ -88,7 +88,7 @@ struct Inner {
     database: Database,
     custodian: Box<dyn Custodian>,
     /// Above these amounts, by currency, an administrator has to approve.
-    limits: BTreeMap<String, Amount>,
+    limits: BTreeMap<String, Limit>,
 }
 
 impl Desk {
@@ -97,7 +97,7 @@ impl Desk {
         trading: Trading,
         database: Database,
         custodian: Box<dyn Custodian>,
-        limits: BTreeMap<String, Amount>,
+        limits: BTreeMap<String, Limit>,
     ) -> Desk {
         let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits }) };
         let busy = desk.clone();
@@ -132,7 +132,7 @@ impl Desk {
 
     /// Whether a withdrawal of this amount has to be approved.
     pub fn needs_approval(&self, currency: &Currency, amount: Amount) -> bool {
-        self.inner.limits.get(&currency.code).is_some_and(|limit| amount > *limit)
+        self.inner.limits.get(&currency.code).is_some_and(|limit| limit.is_exceeded_by(amount, currency))
     }
 
     async fn read<T: Send + 'static>(

@@ -16,7 +16,7 @@ use crate::actors::trading::Trading;
 use crate::config::CustodyConfig;
 use crate::domain::entry::TransferId;
 use crate::domain::ids::{AccountId, CurrencyId};
-use crate::domain::market::Currency;
+use crate::domain::market::{Currency, MAX_DECIMALS};
 use crate::domain::money::{Amount, parse_decimal};
 use crate::persistence::db::Database;
 use anyhow::{Context, anyhow};
@@ -31,13 +31,41 @@ pub fn start(settings: &CustodyConfig, trading: &Trading, database: &Database) -
     let mut limits = BTreeMap::new();
     for text in settings.custody_approval_above.iter().filter(|text| !text.is_empty()) {
         let (code, amount) = text.split_once('=').with_context(|| format!("{text} is not CODE=AMOUNT"))?;
-        // A limit for a currency that is not listed limits nothing.
-        let Some(currency) = trading.currency(code) else { continue };
-        let units = parse_decimal(amount, currency.decimals).map_err(|_| anyhow!("{amount} is no amount of {code}"))?;
-        limits.insert(code.to_owned(), Amount(units));
+        let named = Currency { id: CurrencyId(0), code: code.into(), name: code.into(), decimals: 0, fiat: false };
+        named.validate()?;
+        let limit = Limit::parse(amount).with_context(|| format!("{amount} is no amount of {code}"))?;
+        limits.insert(code.to_owned(), limit);
     }
     let custodian = Simulated::new(Duration::from_millis(settings.custody_block_time_ms));
     Ok(Desk::start(trading.clone(), database.clone(), Box::new(custodian), limits))
+}
+
+/// An amount in whole units, of a currency that may be listed later: its decimals are not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// In the finest atoms that a currency can have.
+    finest: i128,
+}
+
+impl Limit {
+    /// Reads a positive decimal number or 0, with at most 18 decimals.
+    ///
+    /// # Errors
+    /// When the text is none.
+    pub fn parse(text: &str) -> anyhow::Result<Limit> {
+        let finest = parse_decimal(text, MAX_DECIMALS)?;
+        if finest < 0 {
+            return Err(anyhow!("it is below zero"));
+        }
+        Ok(Limit { finest })
+    }
+
+    /// Whether an amount of this currency is above the limit.
+    pub fn is_exceeded_by(self, amount: Amount, currency: &Currency) -> bool {
+        let factor = 10i128.pow(u32::from(MAX_DECIMALS.saturating_sub(currency.decimals)));
+        // What does not fit is more than any limit.
+        amount.0.checked_mul(factor).is_none_or(|finest| finest > self.finest)
+    }
 }
 
 /// A network on which a currency moves.
@@ -116,4 +144,38 @@ pub trait Custodian: Send + Sync {
 
     /// Pretends that somebody outside sends money to an address; false when this custodian cannot pretend.
     fn pretend(&self, address: &str, currency: CurrencyId, amount: Amount) -> bool;
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
+    use super::*;
+    use crate::domain::money::MAX_AMOUNT;
+
+    #[test]
+    fn a_limit_counts_whole_units_of_any_currency() {
+        let currency =
+            |decimals| Currency { id: CurrencyId(0), code: "X".into(), name: "X".into(), decimals, fiat: false };
+        // The limit, the decimals of the currency, an amount in its atoms, and whether that is above.
+        let cases = [
+            ("1", 8, 100_000_000, false),
+            ("1", 8, 100_000_001, true),
+            ("0.5", 0, 0, false),
+            ("0.5", 0, 1, true),
+            ("50000", 2, 5_000_000, false),
+            ("50000", 2, 5_000_001, true),
+            ("0.000000000000000001", 18, 1, false),
+            ("0.000000000000000001", 18, 2, true),
+            ("0", 8, 1, true),
+            ("1000000", 0, MAX_AMOUNT.0, true),
+        ];
+        for (limit, decimals, amount, above) in cases {
+            let exceeded = Limit::parse(limit).unwrap().is_exceeded_by(Amount(amount), &currency(decimals));
+            assert_eq!(exceeded, above, "{amount} atoms of 10^-{decimals} against {limit}");
+        }
+        for text in ["", "-1", "much", "0.0000000000000000001", "1e99"] {
+            assert!(Limit::parse(text).is_err(), "{text:?} is a limit");
+        }
+    }
 }

@@ -152,6 +152,9 @@ pub enum ConfigError {
     BadLimit(std::borrow::Cow<'static, str>),
 }
 
+/// The most decimals that an atom may have.
+pub const MAX_DECIMALS: u8 = 18;
+
 /// The highest fee a market may have: 10 %.
 pub const MAX_FEE: Ppm = Ppm(100_000);
 
@@ -166,7 +169,7 @@ impl Currency {
         if !fits || self.name.is_empty() || self.name.len() > 64 {
             return Err(ConfigError::BadCode(self.code.clone()));
         }
-        if self.decimals > 18 {
+        if self.decimals > MAX_DECIMALS {
             return Err(ConfigError::TooManyDecimals(self.decimals));
         }
         Ok(())

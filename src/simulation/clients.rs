@@ -12,7 +12,8 @@ use crate::domain::admission::Known;
 use crate::domain::entry::{Atomic, Movement};
 use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
-use crate::domain::money::{Amount, Ppm, Price, Size};
+use crate::domain::market::{MarketConfig, MarketState, Safety, Step};
+use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
 use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::faulty::SplitMix;
@@ -160,7 +161,8 @@ pub(super) fn answered(
 /// When it is.
 pub(super) fn must_not_be_there(oracle: &Oracle, wish: &Wish) -> Result<(), String> {
     let facts = oracle.facts();
-    let is_there = match wish.ask {
+    let is_there = match &wish.ask {
+        Ask::Ledger(LedgerCommand::ListMarket(config)) => oracle.lists(&config.symbol),
         Ask::Ledger(_) => facts.transfers.contains_key(&wish.name),
         _ => wish.client_ids().iter().any(|id| facts.orders.contains_key(&(wish.account, *id))),
     };
@@ -236,6 +238,10 @@ fn fulfilled(oracle: &Oracle, wish: &Wish, said: &Said) -> Result<(), String> {
             let open = oracle.venue().ledger.ledger.is_open(*account);
             if open { Ok(()) } else { Err(format!("account {} is open, says the answer; it is not", account.0)) }
         }
+        (Ask::Ledger(LedgerCommand::ListMarket(config)), Said::Ledger(_)) => {
+            let (symbol, there) = (&config.symbol, oracle.lists(&config.symbol));
+            if there { Ok(()) } else { Err(format!("{symbol} is listed, says the answer; it is not in the log")) }
+        }
         (Ask::Ledger(_), Said::Ledger(LedgerOutcome::Moved(..) | LedgerOutcome::Ignored(Ignored::Repeat))) => {
             let there = oracle.facts().transfers.contains_key(&name);
             if there { Ok(()) } else { Err(format!("transfer {name} was acknowledged and is not in the log")) }
@@ -272,6 +278,33 @@ pub(super) fn first_wishes(names: &mut u128) -> Vec<Wish> {
         }
     }
     wishes
+}
+
+/// The market that is listed while the venue runs.
+pub(super) const LATE: &str = "BTC-ETH";
+
+/// The wish of whoever runs the venue: another market.
+pub(super) fn listing(names: &mut u128) -> Wish {
+    let config = MarketConfig {
+        id: MarketId(0),
+        symbol: LATE.into(),
+        base: CurrencyId(0),
+        quote: CurrencyId(1),
+        tick: Step { units: 1, decimals: 2 },
+        lot: Step { units: 1, decimals: 3 },
+        maker_fee: Ppm(1_000),
+        taker_fee: Ppm(2_000),
+        min_size: Size(1),
+        max_size: Size::MAX,
+        min_funds: Amount::ZERO,
+        max_funds: MAX_AMOUNT,
+        band: Ppm(0),
+        reference_price: Price(0),
+        max_open_orders: 10_000,
+        state: MarketState::Online,
+        safety: Safety::default(),
+    };
+    wish(names, AccountId::HOUSE, |_| Ask::Ledger(LedgerCommand::ListMarket(Box::new(config))))
 }
 
 /// Which way money goes.
@@ -361,7 +394,8 @@ fn scale_of(market: MarketId) -> (u64, u64) {
     match market.0 {
         0 => (2_000_000, 20_000),
         1 => (150_000, 2_000),
-        _ => (5_000, 200),
+        2 => (5_000, 200),
+        _ => (2_000, 5),
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Counts {
     pub snapshots: u64,
     /// Events that readers of the feeds have heard of.
     pub events: u64,
+    /// Markets that were listed while everything ran.
+    pub listings: u64,
 }
 
 impl Counts {
@@ -127,6 +129,7 @@ impl Counts {
         self.comparisons += other.comparisons;
         self.snapshots += other.snapshots;
         self.events += other.events;
+        self.listings += other.listings;
     }
 }
 
@@ -138,8 +141,9 @@ impl fmt::Display for Counts {
         let Counts { crashes, panics, freezes, partitions, take_overs, promotions, .. } = self;
         writeln!(f, "{crashes} crashes, {panics} panics, {freezes} freezes, {partitions} partitions")?;
         writeln!(f, "{take_overs} take-overs, {promotions} promotions of twins")?;
-        let Counts { comparisons, snapshots, events, .. } = self;
-        write!(f, "{comparisons} hashes compared, {snapshots} snapshots, {events} events heard")
+        let Counts { comparisons, snapshots, events, listings, .. } = self;
+        writeln!(f, "{comparisons} hashes compared, {snapshots} snapshots, {events} events heard")?;
+        write!(f, "{listings} markets listed on the way")
     }
 }
 

@@ -34,6 +34,16 @@ pub(super) enum Weighed {
     Ledger(<LedgerState as Standby>::Mark, StateHash),
 }
 
+impl Weighed {
+    /// Of which market; the ledger is of none.
+    pub(super) fn market(&self) -> Option<MarketId> {
+        match self {
+            Weighed::Book(market, ..) => Some(*market),
+            Weighed::Ledger(..) => None,
+        }
+    }
+}
+
 /// An order that is in the log, with what was asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Accepted {
@@ -236,6 +246,11 @@ impl Oracle {
 
     pub(super) fn is_done(&self, market: MarketId, id: OrderId) -> bool {
         self.facts.done.contains(&(market, id))
+    }
+
+    /// Whether there is a market of this symbol.
+    pub(super) fn lists(&self, symbol: &str) -> bool {
+        self.venue.markets.iter().any(|market| market.replica.book.config().symbol == symbol)
     }
 
     pub(super) fn venue(&self) -> &Venue {

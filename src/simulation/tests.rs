@@ -27,8 +27,9 @@ fn many(part: u64) {
     }
     println!("{counts}");
     // A simulator in which nothing goes wrong finds nothing.
-    let Counts { acknowledged, unknown, crashes, panics, freezes, partitions, take_overs, promotions, .. } = counts;
-    for count in [acknowledged, unknown, crashes, panics, freezes, partitions, take_overs, promotions] {
+    let Counts { acknowledged, unknown, crashes, panics, freezes, .. } = counts;
+    let Counts { partitions, take_overs, promotions, listings, .. } = counts;
+    for count in [acknowledged, unknown, crashes, panics, freezes, partitions, take_overs, promotions, listings] {
         assert!(count > 20, "{counts}");
     }
     assert!(counts.comparisons > 1_000 && counts.snapshots > 20 && counts.events > 1_000, "{counts}");
@@ -54,7 +55,8 @@ fn nothing_is_found_4() {
     many(3);
 }
 
-/// A mistake must be found within some seeds, and not by seeds in which it is not made.
+/// A mistake must be found within some seeds, and not by seeds in which it is not made. Which seed finds it changes with
+/// the simulator alone; the bounds are about twice what it took when they were set.
 fn is_found(mistake: Mistake, within: u64) {
     sabotage::make(Some(mistake));
     let found = (0..within).find_map(|seed| run(Setup::of(seed)).err());
@@ -68,50 +70,50 @@ fn is_found(mistake: Mistake, within: u64) {
 
 #[test]
 fn acknowledging_what_was_not_read_back_is_found() {
-    is_found(Mistake::TakesProposedForCommitted, 30);
+    is_found(Mistake::TakesProposedForCommitted, 5);
 }
 
 #[test]
 fn applying_repeats_is_found() {
-    is_found(Mistake::AppliesRepeats, 30);
+    is_found(Mistake::AppliesRepeats, 5);
 }
 
 #[test]
 fn ignoring_the_fence_is_found() {
-    is_found(Mistake::IgnoresTheFence, 60);
+    is_found(Mistake::IgnoresTheFence, 20);
 }
 
 #[test]
 fn forgetting_pending_holds_is_found() {
-    is_found(Mistake::ForgetsPendingHolds, 60);
+    is_found(Mistake::ForgetsPendingHolds, 5);
 }
 
 #[test]
 fn forgetting_client_ids_is_found() {
-    is_found(Mistake::ForgetsClientIds, 30);
+    is_found(Mistake::ForgetsClientIds, 5);
 }
 
 #[test]
 fn proposing_again_what_was_refused_is_found() {
-    is_found(Mistake::ProposesRefusedAgain, 60);
+    is_found(Mistake::ProposesRefusedAgain, 20);
 }
 
 #[test]
 fn keeping_void_holds_is_found() {
-    is_found(Mistake::KeepsVoidHolds, 60);
+    is_found(Mistake::KeepsVoidHolds, 20);
 }
 
 #[test]
 fn a_twin_that_skips_entries_is_found() {
-    is_found(Mistake::TwinSkipsEntries, 30);
+    is_found(Mistake::TwinSkipsEntries, 5);
 }
 
 #[test]
 fn a_feed_that_hides_a_hole_is_found() {
-    is_found(Mistake::FeedHidesAHole, 60);
+    is_found(Mistake::FeedHidesAHole, 20);
 }
 
 #[test]
 fn recovering_too_little_is_found() {
-    is_found(Mistake::RecoversTooLittle, 200);
+    is_found(Mistake::RecoversTooLittle, 90);
 }

@@ -127,6 +127,10 @@ pub(super) struct World {
     counts: Counts,
     slots: Vec<Slot>,
     wishes: Vec<Wish>,
+    /// In this step another market is wished for.
+    lists_at: Option<u32>,
+    /// In this step the log listed it.
+    listed_at: Option<u32>,
     names: u128,
     answers: Answers,
     returns: Arc<Mutex<Vec<Return>>>,
@@ -162,6 +166,7 @@ impl World {
         let folder = Folder(folder);
         let mut random = SplitMix(setup.seed);
         let mixture = Mixture::draw(&mut random);
+        let lists_at = (random.below(2) == 0).then(|| 100 + random.below(u64::from(setup.steps.max(300)) / 2) as u32);
         let medium = Medium::new(random.draw(), Faults::default(), 64);
         let mut slots = Vec::new();
         for node in 0..setup.nodes {
@@ -193,6 +198,8 @@ impl World {
             counts: Counts::default(),
             slots,
             wishes: clients::first_wishes(&mut names),
+            lists_at,
+            listed_at: None,
             names,
             answers: Answers::default(),
             returns: Arc::default(),
@@ -382,6 +389,11 @@ impl World {
 
     /// A user asks for something new, or again for what was not done.
     fn a_user(&mut self) {
+        if self.lists_at.take_if(|step| *step <= self.step).is_some() {
+            self.wishes.push(clients::listing(&mut self.names));
+            self.trace.tell(format!("{}: another market is wished for", self.names));
+            return self.ask(self.wishes.len() - 1);
+        }
         let open: Vec<usize> = (0..self.wishes.len()).filter(|wish| self.may_ask(*wish)).collect();
         let pending = self.wishes.iter().filter(|wish| !wish.over).count();
         let begun = self.wishes.iter().take((USERS * 4) as usize).all(|wish| wish.over);
@@ -389,7 +401,7 @@ impl World {
             let account = clients::account(self.random.below(u64::from(USERS)) as u32);
             let live = self.live_orders(account);
             let now = Timestamp(BEGINNING.saturating_add_unsigned(self.now_us));
-            let markets = 3;
+            let markets = self.oracle.venue().markets.len() as u16;
             let wish = clients::next_wish(&mut self.names, &mut self.random, now, markets, &live, account);
             self.trace.tell(format!("{}: account {} wishes {:?}", wish.name, account.0, wish.ask));
             self.wishes.push(wish);

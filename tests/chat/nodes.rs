@@ -1,7 +1,7 @@
 //! Chat on two nodes with one broker and one database.
 
 use crate::delivery::{begin, check, free_address, rooms_with};
-use crate::people::{User, Waits, block_on, next_of, sees};
+use crate::people::{User, Waits, block_on, comes, sees};
 use crate::server::Server;
 use crate::servers::{Postgres, RabbitMq};
 use serde_json::{Value, json};
@@ -148,7 +148,7 @@ fn people_on_different_nodes_see_and_hear_each_other() {
             b.send_again().await;
         };
         assert_eq!((&ack["client_id"], &ack["sequence"]), (&json!(sent), &json!(1)));
-        let heard = next_of(&mut a, "message").await;
+        let heard = comes(&mut a, "message").await;
         assert_eq!(heard["message"]["text"], "hello from over there");
         let mut marked = Waits::new("the read marker");
         loop {
@@ -158,7 +158,7 @@ fn people_on_different_nodes_see_and_hear_each_other() {
                 break;
             }
         }
-        assert_eq!(next_of(&mut b, "read").await["user"], json!(ada.id));
+        assert_eq!(comes(&mut b, "read").await["user"], json!(ada.id));
         // What a rule or a filter says is said by the other node too.
         assert_eq!(bob.finally_refused(&format!("/rooms/{direct}/messages"), " "), "empty");
         assert_eq!(ada.finally_refused(&format!("/rooms/{room}/messages"), "x"), "not_allowed");

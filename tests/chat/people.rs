@@ -137,6 +137,16 @@ impl Waits {
     }
 }
 
+/// The next event of a kind, which must come.
+pub async fn comes(client: &mut ChatClient, kind: &str) -> Value {
+    let mut waits = Waits::new(kind);
+    loop {
+        if let Some(event) = waits.hears(client, |event| event["type"] == kind).await {
+            return event;
+        }
+    }
+}
+
 /// Waits until a friend sees somebody like this; returns what it is told. The devices say now and then whether they are
 /// away: one whose connection broke is there again with another.
 pub async fn sees(

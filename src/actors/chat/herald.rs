@@ -2,7 +2,7 @@
 //! changes of which orders are taken, and of big trades.
 //!
 //! All nodes say the same. Every message has a client id made from what it tells of, so that a restart or a second node
-//! repeats nothing.
+//! repeats nothing. Markets that are listed while the venue runs are welcomed like those that were there before.
 
 use super::{Chat, Refused};
 use crate::actors::trading::market_data::{Subscribe, Update, Updated};
@@ -22,9 +22,9 @@ use tokio::sync::watch;
 
 /// How long to wait before something that did not work is tried again.
 const AGAIN: Duration = Duration::from_millis(250);
-/// How often it is tried.
+/// How often it is tried to say something. Without a room nothing can be said, so making one is tried for ever.
 const ATTEMPTS: u32 = 240;
-/// How often it is looked whether a fault has stopped a market.
+/// How often it is looked whether a market is new, or was stopped by a fault.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// Messages under way at once; beyond, the venue keeps silent.
 const AT_ONCE: usize = 256;
@@ -45,6 +45,8 @@ pub struct Parts {
 /// The actor. See the module's documentation.
 pub struct Herald {
     parts: Parts,
+    /// How many markets have been welcomed.
+    welcomed: usize,
     /// Messages under way.
     saying: usize,
     /// Why each market is halted, as was said last.
@@ -68,8 +70,20 @@ pub struct Announce {
 impl Herald {
     /// A herald that makes the rooms when it starts.
     pub fn new(parts: Parts) -> Herald {
-        let states = parts.trading.markets().iter().map(|market| (market.id, market.config.state)).collect();
-        Herald { parts, saying: 0, faults: HashMap::new(), states }
+        Herald { parts, welcomed: 0, saying: 0, faults: HashMap::new(), states: HashMap::new() }
+    }
+
+    /// Listens to the markets that are new, and makes their rooms; what is returned ends when the rooms are there.
+    fn welcome(&mut self, ctx: &mut Context<Self>) -> Option<impl Future<Output = ()> + use<>> {
+        let trading = self.parts.trading.clone();
+        let new = trading.markets().get(self.welcomed..).filter(|new| !new.is_empty())?;
+        self.welcomed += new.len();
+        for market in new {
+            self.states.insert(market.id, market.config.state);
+            self.subscribe(market, ctx);
+        }
+        let rooms = join_all(new.iter().map(|market| make_room(&self.parts.chat, market)).collect::<Vec<_>>());
+        Some(async move { drop(rooms.await) })
     }
 
     fn subscribe(&self, market: &Arc<Market>, ctx: &mut Context<Self>) {
@@ -89,7 +103,7 @@ impl Herald {
         self.saying += 1;
         let (chat, message) = (self.parts.chat.clone(), message(market, key, text));
         let work = async move { insist(&chat, RoomId::market(market), message).await };
-        ctx.spawn(work.into_actor(self).map(|(), herald, _| herald.saying -= 1));
+        ctx.spawn(work.into_actor(self).map(|_, herald, _| herald.saying -= 1));
     }
 
     /// Tells of markets that one of their entries has stopped, and that go on again.
@@ -166,7 +180,7 @@ fn make_room(chat: &Chat, market: &Market) -> impl Future<Output = ()> + use<> {
         description: String::new(),
     };
     async move {
-        insist(&chat, RoomId::market(id), create).await;
+        while !insist(&chat, RoomId::market(id), create.clone()).await {}
         // Also in a room that was there: whoever made it may have gone before it could say so.
         insist(&chat, RoomId::market(id), message(id, "listing", format!("{symbol} is listed."))).await;
     }
@@ -177,36 +191,40 @@ fn message(market: MarketId, key: &str, text: String) -> Command {
     Command::Send { client_id: Some(id(market, key)), text, reply_to: None, mentions: vec![], attachments: vec![] }
 }
 
-/// Does something as the venue, again and again while chat or the log are away.
-async fn insist(chat: &Chat, room: RoomId, command: Command) {
+/// Does something as the venue, again and again while chat or the log are away; false when they are away for too long.
+async fn insist(chat: &Chat, room: RoomId, command: Command) -> bool {
     for _ in 0..ATTEMPTS {
         match chat.execute(AccountId::HOUSE, false, room, command.clone()).await {
-            Ok(_) | Err(Refused::Reject(ChatReject::RoomExists)) => return,
+            Ok(_) | Err(Refused::Reject(ChatReject::RoomExists)) => return true,
             Err(why) if why.is_temporary() => tokio::time::sleep(AGAIN).await,
             Err(why) => {
                 tracing::warn!(%room, %why, "the venue could not say something");
-                return;
+                return true;
             }
         }
     }
-    tracing::warn!(%room, "the venue gave up saying something");
+    tracing::warn!(%room, "chat does not take what the venue has to say");
+    false
 }
 
 impl Actor for Herald {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        let rooms = self.parts.trading.markets().iter().map(|market| make_room(&self.parts.chat, market));
-        let (rooms, made) = (join_all(rooms.collect::<Vec<_>>()), self.parts.rooms_made.clone());
+        let (rooms, made) = (self.welcome(ctx), self.parts.rooms_made.clone());
         let work = async move {
-            rooms.await;
+            if let Some(rooms) = rooms {
+                rooms.await;
+            }
             made.send_replace(true);
         };
         ctx.spawn(work.into_actor(self));
-        for market in self.parts.trading.markets() {
-            self.subscribe(market, ctx);
-        }
-        ctx.run_interval(LOOK_EVERY, |herald, ctx| herald.look_for_faults(ctx));
+        ctx.run_interval(LOOK_EVERY, |herald, ctx| {
+            if let Some(rooms) = herald.welcome(ctx) {
+                ctx.spawn(rooms.into_actor(herald));
+            }
+            herald.look_for_faults(ctx);
+        });
     }
 }
 

@@ -32,6 +32,8 @@ pub(crate) struct Entry {
     pub(crate) want: Want,
     pub(crate) is: Is,
     pub(crate) incarnation: u64,
+    /// Whether any incarnation was ready.
+    pub(crate) was_ready: bool,
     pub(crate) begun_at: Instant,
     /// It crashed, and the wait before its next start is not over.
     pub(crate) waiting: bool,
@@ -52,6 +54,7 @@ impl Entry {
             want: Want::Up,
             is: Is::Down,
             incarnation: 0,
+            was_ready: false,
             begun_at: Instant::now(),
             waiting: false,
             crashes: VecDeque::new(),

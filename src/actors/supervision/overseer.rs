@@ -221,7 +221,8 @@ impl Overseer {
             let verdict = format!("{} crashed {crashes} times within {within:?}, last: {reason}", entry.name());
             return match entry.child.rules().exhausted {
                 Exhausted::Fault => self.fault(at, &verdict),
-                Exhausted::Escalate => {
+                Exhausted::FaultAtFirst if !entry.was_ready => self.fault(at, &verdict),
+                Exhausted::Escalate | Exhausted::FaultAtFirst => {
                     tracing::error!(path, reason, crashes, "an actor crashed too often, its supervisor gives up");
                     entry.child.node().crashed(reason, State::Restarting);
                     self.fail(verdict);
@@ -376,6 +377,7 @@ impl Handler<Notice> for Overseer {
             Report::Gone(ending) => self.gone(at, ending, ctx),
             Report::Ready if entry.is == Is::Starting => {
                 entry.is = Is::Up;
+                entry.was_ready = true;
                 entry.beat = None;
                 entry.child.node().set(State::Running);
                 answer(&mut entry.ready, &Ok(()));

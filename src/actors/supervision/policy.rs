@@ -59,6 +59,9 @@ pub enum Exhausted {
     Escalate,
     /// The child stays down as faulted until somebody revives it; its siblings go on.
     Fault,
+    /// The child faults alone as long as it has never been ready, so that who could not be begun disturbs nobody; later
+    /// it escalates.
+    FaultAtFirst,
 }
 
 /// How a hang is noticed: the child has to take a heartbeat, as it takes messages.

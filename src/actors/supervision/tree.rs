@@ -208,6 +208,11 @@ impl Tree {
         let below = format!("{path}/");
         self.shared.nodes.lock().retain(|node| node.path != path && !node.path.starts_with(&below));
     }
+
+    /// Forgets this place, and not one that has its path by now.
+    pub(crate) fn remove_same(&self, same: &Arc<Node>) {
+        self.shared.nodes.lock().retain(|node| !Arc::ptr_eq(node, same));
+    }
 }
 
 /// One place, as its supervisor writes it.

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// What becomes of an actor that is polled.
-#[cfg_attr(not(feature = "simulation"), allow(dead_code))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
     /// It goes on.
@@ -27,7 +26,6 @@ thread_local! {
     static DIRECTOR: RefCell<Option<Director>> = const { RefCell::new(None) };
 }
 
-#[cfg_attr(not(feature = "simulation"), allow(dead_code))]
 /// Puts a director in charge of this thread, or none; gives back the one before.
 pub(crate) fn direct(director: Option<Director>) -> Option<Director> {
     DIRECTED.fetch_or(director.is_some(), Ordering::Relaxed);

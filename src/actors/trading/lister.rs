@@ -1,27 +1,57 @@
 //! Brings markets to life: those that are listed when the program starts, and those that are listed while it runs.
+//!
+//! Invariants: markets are listed in the order of their ids, each once all its actors are ready; what an attempt left
+//! that failed half-way is taken away before the next; until it was ready for the first time, no actor of a new market
+//! disturbs the others.
 
 use super::Market;
 use super::ledger::{Attach, GetListed, LedgerActor};
 use super::listing::{Listing, PhaseBoard};
 use super::market_data::{self, MarketDataActor};
-use super::order_book::{self, OrderBook};
+use super::order_book::{self, Attached, OrderBook};
 use super::recovery::Recovery;
 use super::start::{Threads, Twins, lag_of};
 use super::twin::Fault;
 use crate::actors::account::AccountActor;
 use crate::actors::directory::Directory;
 use crate::actors::event_log::{Clock, EventLog, LogMeter};
-use crate::actors::supervision::{ChildSpec, Failure, Handle, StartError, Watch};
+use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Handle, StartError, Unreachable, Watch};
 use crate::actors::supervisor::Supervisor;
 use crate::domain::ids::{AccountId, CurrencyId, MarketId, StreamId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
-use actix::ArbiterHandle;
+use actix::{Actor, ArbiterHandle, Context, Handler, Message};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// How soon an actor that was restarted, or is too full, is asked again.
+const ASK_AGAIN: Duration = Duration::from_millis(10);
 /// How long the ledger is left alone when it does not answer, or a market cannot start.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
+
+/// The names of a market's actors; that of its book is its twin's too.
+fn data_name(symbol: &str) -> String {
+    format!("market data {symbol}")
+}
+
+fn book_name(symbol: &str) -> String {
+    format!("order book {symbol}")
+}
+
+/// Sends until the actor has dealt with it; false when it is stopped for good.
+async fn insist<A, M>(actor: &Handle<A>, message: M) -> bool
+where
+    A: Actor<Context = Context<A>> + Handler<M>,
+    M: Message<Result = ()> + Clone + Send + 'static,
+{
+    loop {
+        match actor.send(message.clone()).await {
+            Ok(()) => return true,
+            Err(Unreachable::Closed) => return false,
+            Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+        }
+    }
+}
 
 /// What markets are built from.
 pub(super) struct Lister {
@@ -51,7 +81,8 @@ impl Lister {
         let (Some(base), Some(quote)): (Option<Currency>, Option<Currency>) =
             (currency(config.base), currency(config.quote))
         else {
-            return Ok(());
+            let reason = "a currency of it is not listed".to_owned();
+            return Err(Failure::Down { name: config.symbol, reason });
         };
         let symbol = config.symbol.clone();
         let phase = Arc::<PhaseBoard>::default();
@@ -59,13 +90,13 @@ impl Lister {
             let desk = Arc::<market_data::Desk>::default();
             let (recovery, accounts) = (self.recovery.clone(), self.accounts.clone());
             let parts = market_data::Parts { market: id, recovery, accounts, desk, phase: phase.clone() };
-            let spec = ChildSpec::new(format!("market data {symbol}"), self.data_arbiter.clone(), move |lifeline| {
+            let spec = ChildSpec::new(data_name(&symbol), self.data_arbiter.clone(), move |lifeline| {
                 Ok(MarketDataActor::new(parts.clone(), lifeline))
             });
-            let spec = spec.mailbox(16_384).keep_queue().watch(self.watch);
+            let spec = spec.mailbox(16_384).keep_queue().watch(self.watch).when_exhausted(Exhausted::FaultAtFirst);
             self.venue.start(self.threads.place(spec)).await?
         };
-        let berth = self.twins.berth(&format!("order book {symbol}")).await?;
+        let berth = self.twins.berth(&book_name(&symbol)).await?;
         let book = {
             let lag = lag_of(StreamId::Market(id), self.meter.clone(), berth.clone());
             let parts = order_book::Parts {
@@ -81,12 +112,13 @@ impl Lister {
             };
             let this = Arc::new(Mutex::new(None));
             let name = this.clone();
-            let spec = ChildSpec::new(format!("order book {symbol}"), self.trading_arbiter.clone(), move |lifeline| {
+            let spec = ChildSpec::new(book_name(&symbol), self.trading_arbiter.clone(), move |lifeline| {
                 let fault = |fault: Fault| StartError::Faulted(fault.reason);
                 parts.berth.judge(parts.recovery.fault(id)).map_err(fault)?;
                 Ok(OrderBook::new(parts.clone(), name.clone(), lifeline))
             });
             let spec = spec.mailbox(65_536).keep_queue().watch(self.watch).lag(lag);
+            let spec = spec.when_exhausted(Exhausted::FaultAtFirst);
             let book = match (self.venue.start_as(self.threads.place(spec), &this).await, berth.fault()) {
                 (Ok(book), _) => book,
                 // A market that cannot go on is halted alone.
@@ -96,10 +128,28 @@ impl Lister {
             berth.served_by(book.port());
             book
         };
-        // A ledger that is too full to hear of the book hears of it when it begins anew.
-        let _ = self.ledger.try_send(Attach(id, book.clone()));
+        if !insist(&self.ledger, Attach(id, book.clone())).await {
+            return Err(Failure::SupervisorGone);
+        }
+        // A market that is halted hears nothing; it begins an epoch when it is started again.
+        insist(&book, Attached).await;
         self.listing.add_market(Market { id, config, scale, base, quote, book, data, berth, phase });
         Ok(())
+    }
+
+    /// Takes away what an attempt to open the market has left.
+    ///
+    /// # Errors
+    /// [`Failure`] when a supervisor is being restarted.
+    async fn clear(&self, symbol: &str) -> Result<(), Failure> {
+        let (book, data) = (book_name(symbol), data_name(symbol));
+        let gone = |removed| match removed {
+            Ok(()) | Err(Failure::Unknown(_)) => Ok(()),
+            Err(failure) => Err(failure),
+        };
+        gone(self.venue.remove(&book).await)?;
+        gone(self.twins.remove(&book).await)?;
+        gone(self.venue.remove(&data).await)
     }
 
     /// Lists what the ledger has and this node has not, whenever there may be something.
@@ -121,6 +171,7 @@ impl Lister {
         let known = self.listing.now().markets.len();
         for (config, scale) in listed.markets.into_iter().skip(known) {
             tracing::info!(market = config.symbol, "a market is opened");
+            self.clear(&config.symbol).await.map_err(|failure| failure.to_string())?;
             self.open(config.id, config, scale).await.map_err(|failure| failure.to_string())?;
         }
         Ok(())

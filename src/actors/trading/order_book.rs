@@ -251,6 +251,16 @@ impl Handler<Refence> for OrderBook {
     }
 }
 
+impl Handler<Attached> for OrderBook {
+    type Result = ();
+
+    fn handle(&mut self, _: Attached, ctx: &mut Self::Context) {
+        if self.epoch == Epoch::default() {
+            self.begin(ctx);
+        }
+    }
+}
+
 impl Handler<Enlist> for OrderBook {
     type Result = ();
 

@@ -259,7 +259,9 @@ impl Recovery {
         Ok((venue.ledger, position))
     }
 
-    /// A book: the state up to what was told, if anything was, and the batches after it.
+    /// A book: the state up to what was told, and the batches after it. The first time it is the book at the log's end;
+    /// of a market that was listed since the program started it is the empty one, since nobody here has been told
+    /// anything of what other nodes may have brought into its stream by now.
     pub(super) async fn market(
         self: Arc<Self>,
         market: MarketId,
@@ -277,7 +279,7 @@ impl Recovery {
             return Ok(RecoveredBook { state, position, rest: Vec::new() });
         }
         let part = move |recovery: &Recovery| {
-            let until = told.map_or(Until::End, Until::Batch);
+            let until = told.map_or(Until::Entry(market, Sequence::default()), Until::Batch);
             let (state, position) = match recovery.book(market, until) {
                 // What is left of the log begins later: those who were not told of everything must notice it.
                 Err(RecoveryError::Log(LogError::Pruned { .. })) => recovery.book(market, Until::End)?,

@@ -114,6 +114,11 @@ impl Twins {
         berth.pair_with(self.branch.start(self.threads.place(spec)).await?);
         Ok(berth)
     }
+
+    /// Takes away the twin of a place that could not be opened.
+    pub async fn remove(&self, name: &str) -> Result<(), Failure> {
+        self.branch.remove(name).await
+    }
 }
 
 /// Starts the trading actors below `root` and waits until each has recovered.

@@ -12,7 +12,7 @@ use crate::actors::trading::order_book::{Control, IsOpen};
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::ids::{AccountId, CurrencyId, MarketId};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
-use crate::domain::market::{ConfigError, Currency, MarketConfig, MarketState, Safety, Step};
+use crate::domain::market::{ConfigError, Currency, MAX_DECIMALS, MarketConfig, MarketState, Safety, Step};
 use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size, parse_decimal};
 use crate::domain::time::SECOND;
 use crate::http::error::ApiError;
@@ -91,7 +91,7 @@ pub async fn add_currency(
 fn step(raw: &RawValue, field: &'static str) -> Result<Step, ApiError> {
     let text = wire::decimal_text(raw, field)?;
     let decimals = text.split_once('.').map_or("", |(_, fraction)| fraction.trim_end_matches('0')).len();
-    let decimals = u8::try_from(decimals).ok().filter(|decimals| *decimals <= 18);
+    let decimals = u8::try_from(decimals).ok().filter(|decimals| *decimals <= MAX_DECIMALS);
     let decimals = decimals.ok_or_else(|| invalid(format!("{field} has too many decimals")))?;
     let units = parse_decimal(&text, decimals).ok().and_then(|units| u64::try_from(units).ok());
     let units =

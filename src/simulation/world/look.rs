@@ -6,7 +6,8 @@ use super::super::oracle::Weighed;
 use super::World;
 use crate::actors::trading::twin::Weigh;
 use crate::actors::trading::{Refused, Unavailable};
-use crate::domain::ids::{AccountId, ClientOrderId};
+use crate::domain::ids::{AccountId, ClientOrderId, MarketId};
+use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 
 impl World {
@@ -125,14 +126,16 @@ impl World {
         });
     }
 
-    /// Compares what was weighed; tells how many of them were at the log's end.
-    pub(super) fn compare(&mut self) -> Result<usize, String> {
+    /// Compares what was weighed; tells who of them was at the log's end.
+    pub(super) fn compare(&mut self) -> Result<BTreeSet<(usize, Option<MarketId>)>, String> {
         let weighed = std::mem::take(&mut *self.weighed.lock());
-        let mut newest = 0;
+        let mut newest = BTreeSet::new();
         for (node, weighed) in weighed {
             let compared = self.oracle.compare(&weighed).map_err(|what| format!("node {node}: {what}"))?;
             self.counts.comparisons += u64::from(compared);
-            newest += usize::from(self.oracle.is_newest(&weighed));
+            if self.oracle.is_newest(&weighed) {
+                newest.insert((node, weighed.market()));
+            }
         }
         Ok(newest)
     }

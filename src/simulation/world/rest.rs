@@ -3,7 +3,7 @@
 use super::super::clients::{self, Direction, USERS};
 use super::{Mixture, World};
 use crate::actors::trading::recovery::catch_up;
-use crate::domain::ids::CurrencyId;
+use crate::domain::ids::{CurrencyId, MarketId};
 use crate::domain::order::Reject;
 use crate::domain::venue::{Silent, Venue};
 use crate::persistence::log::Position;
@@ -27,6 +27,7 @@ impl World {
                 process.calm();
             }
         }
+        let mut behind = None;
         for round in 0..PATIENCE {
             self.step += 1;
             self.recover()?;
@@ -51,18 +52,22 @@ impl World {
             let quiet = self.wishes.iter().all(|wish| wish.over && !wish.is_being_asked())
                 && self.network.letters.is_empty()
                 && self.network.returns.is_empty();
-            if quiet && round % 4 == 3 && self.all_at_the_end()? {
-                return Ok(());
+            if quiet && round % 4 == 3 {
+                behind = self.who_is_behind()?;
+                if behind.is_none() {
+                    return Ok(());
+                }
             }
         }
         let open = self.wishes.iter().find(|wish| !wish.over || wish.is_being_asked());
         Err(match open {
             Some(wish) => format!("at {when}: {} is never answered, {:?}", wish.name, wish.ask),
-            None => format!("at {when}: the nodes do not come to the same place"),
+            None => format!("at {when}: {} does not come to the log's end", behind.unwrap_or_default()),
         })
     }
 
-    fn all_at_the_end(&mut self) -> Result<bool, String> {
+    /// Somebody whose state is not that of the log's end.
+    fn who_is_behind(&mut self) -> Result<Option<String>, String> {
         for node in 0..self.slots.len() {
             self.weigh(node);
             if let Some(process) = self.running(node) {
@@ -71,7 +76,15 @@ impl World {
         }
         let markets = self.oracle.venue().markets.len();
         self.oracle.read()?;
-        Ok(self.compare()? == self.slots.len() * (markets + 1))
+        let newest = self.compare()?;
+        let actors = [None].into_iter().chain((0..markets as u16).map(|market| Some(MarketId(market))));
+        let behind = (0..self.slots.len())
+            .flat_map(|node| actors.clone().map(move |market| (node, market)))
+            .find(|actor| !newest.contains(actor));
+        Ok(behind.map(|(node, market)| match market {
+            Some(market) => format!("the book of market {} on node {node}", market.0),
+            None => format!("the ledger on node {node}"),
+        }))
     }
 
     /// Whatever is available can be had: no hold was left behind by what never came.

@@ -1,6 +1,6 @@
 //! What goes wrong, and how it comes to its end.
 
-use super::super::clients::Attempt;
+use super::super::clients::{Attempt, LATE};
 use super::super::feeds::Reader;
 use super::super::node::{Process, Start};
 use super::World;
@@ -11,6 +11,12 @@ use crate::persistence::log::Position;
 use actix::Actor;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+
+/// Where the actors that trade are.
+const VENUE: &str = "agora/trading/venue";
+
+/// For so many steps after its listing a market is new.
+const NEW: u32 = 60;
 
 impl World {
     fn strikes(&mut self, chance: u64) -> bool {
@@ -35,6 +41,7 @@ impl World {
         if self.strikes(self.mixture.panics) {
             self.drill(node);
         }
+        self.trouble_a_new_market(node);
         if several && self.strikes(self.mixture.freezes) {
             self.freeze(node);
         }
@@ -63,9 +70,29 @@ impl World {
         Ok(())
     }
 
+    /// While a market is opened on the nodes, panics are more likely than otherwise: of its own actors, and of the log,
+    /// which takes everything that trades down with it.
+    fn trouble_a_new_market(&mut self, node: usize) {
+        if self.listed_at.is_none() && self.oracle.lists(LATE) {
+            self.listed_at = Some(self.step);
+            self.counts.listings += 1;
+        }
+        let is_new = self.listed_at.is_some_and(|listed| self.step < listed + NEW);
+        if self.mixture.panics == 0 || !is_new || self.random.below(10) > 0 {
+            return;
+        }
+        let path = match self.random.below(3) {
+            0 => format!("{VENUE}/market data {LATE}"),
+            1 => format!("{VENUE}/order book {LATE}"),
+            _ => "agora/trading/event log".to_owned(),
+        };
+        self.make_panic(node, &path);
+    }
+
     fn drill(&mut self, node: usize) {
-        let venue = "agora/trading/venue";
-        let market = ["BTC-USDT", "ETH-USDT", "ETH-BTC"][self.random.below(3) as usize];
+        let markets = &self.oracle.venue().markets;
+        let market = &markets[self.random.below(markets.len() as u64) as usize];
+        let (venue, market) = (VENUE, market.replica.book.config().symbol.clone());
         let path = match self.random.below(10) {
             0..3 => format!("{venue}/ledger"),
             3..6 => format!("{venue}/order book {market}"),
@@ -73,8 +100,12 @@ impl World {
             8 => format!("agora/trading/twins/order book {market}"),
             _ => "agora/trading/event log".to_owned(),
         };
+        self.make_panic(node, &path);
+    }
+
+    fn make_panic(&mut self, node: usize, path: &str) {
         let drill = if self.random.below(2) == 0 { Drill::Panic } else { Drill::PanicAtWork };
-        if self.running(node).is_some_and(|process| process.drill(&path, drill)) {
+        if self.running(node).is_some_and(|process| process.drill(path, drill)) {
             self.counts.panics += 1;
             self.trace.tell(format!("node {node}: {path} will panic, {drill:?}"));
         }
@@ -230,8 +261,13 @@ impl World {
                         None => tokio::time::sleep(Duration::from_millis(5)).await,
                     }
                 };
-                for market in trading.markets() {
-                    Reader::new(market.clone(), heard.clone()).start();
+                let mut known = 0;
+                loop {
+                    for market in trading.markets().iter().skip(known) {
+                        Reader::new(market.clone(), heard.clone()).start();
+                        known += 1;
+                    }
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             });
         });

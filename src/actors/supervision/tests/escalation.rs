@@ -157,3 +157,70 @@ async fn a_stopped_arbiter_is_a_crash_of_what_was_on_it() {
     assert_eq!(view.last_crash.unwrap().reason, "its arbiter has stopped");
     soon(root.shutdown()).await;
 }
+
+#[actix_rt::test]
+async fn who_was_never_ready_faults_alone_and_escalates_later() {
+    let (diary, arbiter, broken) = (Diary::default(), Arbiter::new(), Gate::new(AtomicUsize::new(1)));
+    let root = root(lenient().budget(1, PATIENCE));
+    let healthy = soon(root.start(probe("healthy", &arbiter.handle(), &diary))).await.unwrap();
+    let late = || {
+        let (diary, broken) = (diary.clone(), broken.clone());
+        let spec = ChildSpec::new("late", arbiter.handle(), move |lifeline| match broken.load(Ordering::Acquire) {
+            0 => Ok(Probe { total: 0, lifeline, diary: diary.clone(), panic_in_started: false }),
+            _ => Err(StartError::failed("what it needs is not there")),
+        });
+        spec.when_exhausted(Exhausted::FaultAtFirst)
+    };
+    let refused = soon(root.start(late())).await.map(drop);
+    assert!(matches!(&refused, Err(Failure::Down { reason, .. }) if reason.contains("is not there")), "{refused:?}");
+    assert_eq!(root.tree().node("root/late").unwrap().state, State::Faulted);
+    assert_eq!(add(&healthy, 1).await, 1);
+
+    // Taken away, it can be begun anew under its name; from then on its crashes are its supervisor's too.
+    assert_eq!(soon(root.start(late())).await.map(drop), Err(Failure::NameTaken("late".to_owned())));
+    soon(root.remove("late")).await.unwrap();
+    broken.store(0, Ordering::Release);
+    let late = soon(root.start(late())).await.unwrap();
+    assert_eq!(add(&healthy, 1).await, 2, "nobody else noticed");
+    for crash in 1..=2 {
+        soon(async {
+            while late.send(Do::Panic).await != Err(Unreachable::Lost) {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+        until(|| root.tree().node("root/late").unwrap().crashes == crash).await;
+    }
+    let reason = soon(root.escalated()).await;
+    assert!(reason.contains("late crashed 2 times"), "{reason}");
+}
+
+#[actix_rt::test]
+async fn a_name_is_free_again_when_its_supervisor_took_nobody_in() {
+    let (diary, arbiter, other) = (Diary::default(), Arbiter::new(), Arbiter::new());
+    let root = root(lenient().rest_for_one());
+    let first = soon(root.start(probe("first", &arbiter.handle(), &diary))).await.unwrap();
+    let branch = soon(root.branch("branch", lenient())).await.unwrap();
+    let slow = soon(branch.start(probe("slow", &other.handle(), &diary).graceful())).await.unwrap();
+    // The branch is restarted with what it depends on, and has to wait for its child meanwhile.
+    let gate = Gate::default();
+    slow.try_send(Block(gate.clone())).unwrap();
+    assert_eq!(soon(first.send(Do::Panic)).await, Err(Unreachable::Lost));
+    state_of(&root, "root/branch/slow", State::Stopping).await;
+    let refused = soon(branch.start(probe("late", &arbiter.handle(), &diary))).await.map(drop);
+    assert_eq!(refused, Err(Failure::SupervisorGone));
+    assert!(root.tree().node("root/branch/late").is_none(), "nobody of that name was taken in");
+    gate.store(1, Ordering::Release);
+    let late = soon(async {
+        loop {
+            match branch.start(probe("late", &arbiter.handle(), &diary)).await {
+                Ok(late) => return late,
+                Err(Failure::SupervisorGone) => tokio::time::sleep(Duration::from_millis(1)).await,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(add(&late, 1).await, 1);
+    soon(root.shutdown()).await;
+}

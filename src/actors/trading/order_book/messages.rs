@@ -229,6 +229,12 @@ pub struct CancelAll {
 #[rtype(result = "()")]
 pub struct Refence;
 
+/// The ledger knows the book by now, and will ask it for new epochs. Should this node have taken over a moment before,
+/// nobody has asked it yet: whoever has no epoch begins one, as far as the node may.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors::trading) struct Attached;
+
 /// Asks for an order that lives, or ended a short while ago.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Option<OrderRecord>")]

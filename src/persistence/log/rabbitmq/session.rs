@@ -262,6 +262,11 @@ impl Session {
         if let Some(known) = self.known.take_if(|known| offset + 1 >= known.position.0) {
             recognize(&known, offset, &delivery)?;
         }
+        *ungranted += 1;
+        if *ungranted >= GRANT_EVERY {
+            link::acknowledge(&delivery).await?;
+            *ungranted = 0;
+        }
         if offset < next {
             return Ok(());
         }
@@ -277,11 +282,6 @@ impl Session {
             self.shared.tail.lock().skip();
         }
         *first = false;
-        *ungranted += 1;
-        if *ungranted >= GRANT_EVERY {
-            link::acknowledge(&delivery).await?;
-            *ungranted = 0;
-        }
         if !link::is_batch(&delivery) {
             self.shared.tail.lock().skip();
             return Ok(());
