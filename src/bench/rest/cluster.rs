@@ -163,11 +163,13 @@ async fn fail_overs(options: &Options, database: &str, folder: &Path) -> anyhow:
     Ok(gaps)
 }
 
-/// Sends orders, one after the other, until one is acknowledged; when that was. They rest and are so small that one
-/// user can pay for all of them.
+/// Sends orders, one after the other, until one is acknowledged; when that was. None of them rests, since a user may have
+/// only so many open.
 async fn acknowledged(connection: &mut Connection, token: &str) -> anyhow::Result<Instant> {
-    let order = json!({"side": "buy", "product_id": "BTC-USDT", "price": "100.00", "size": "0.010000"}).to_string();
-    let order = request("POST", "/v1/orders", Some(token), &order);
+    let order = json!({
+        "side": "buy", "product_id": "BTC-USDT", "price": "100.00", "size": "0.010000", "time_in_force": "IOC",
+    });
+    let order = request("POST", "/v1/orders", Some(token), &order.to_string());
     let begun = Instant::now();
     loop {
         let (status, answer) = connection.exchange(&order).await?;
