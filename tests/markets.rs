@@ -180,11 +180,13 @@ fn what_is_listed_has_its_room_and_its_network_without_a_restart() {
     let data = tempfile::tempdir().unwrap();
     Client::create_admin(data.path());
     // The limit is there before the currency.
-    let more = ["--custody-block-time-ms", "50", "--custody-approval-above", "SOL=1.5"];
+    let more = ["--custody-block-time-ms", "50", "--custody-approval-above", "SOL=3"];
     {
         let server = Server::start_with(data.path(), &more);
         let mut admin = Client::admin(&server);
+        // Play money is for those who come later.
         let mut user = Client::sign_up(&server, "new@example.org");
+        let mut buyer = Client::sign_up(&server, "buyer@example.org");
         done(&mut admin, "POST", "/admin/currencies", &json!({"id": "SOL", "name": "Solana", "decimals": 9}));
         let market = json!({
             "base_currency": "SOL", "quote_currency": "USDT", "base_increment": "0.001", "quote_increment": "0.01",
@@ -220,7 +222,6 @@ fn what_is_listed_has_its_room_and_its_network_without_a_restart() {
             let sol = accounts.as_array().unwrap().iter().find(|account| account["currency"] == "SOL");
             sol.is_some_and(|sol| sol["available"].as_str().unwrap().starts_with("10"))
         });
-        let mut buyer = Client::sign_up(&server, "buyer@example.org");
         place(&mut user, &order("SOL-USDT", "sell", "150.00", "2"));
         place(&mut buyer, &order("SOL-USDT", "buy", "150.00", "2"));
         assert_eq!(
@@ -228,8 +229,8 @@ fn what_is_listed_has_its_room_and_its_network_without_a_restart() {
             ("8".into(), "2".into())
         );
         let leaves = |amount: &str| json!({"amount": amount, "currency": "SOL", "crypto_address": address});
-        done(&mut user, "POST", "/withdrawals/crypto", &leaves("1.5"));
-        let waits = done(&mut user, "POST", "/withdrawals/crypto", &leaves("1.500000001"))["id"].clone();
+        done(&mut user, "POST", "/withdrawals/crypto", &leaves("3"));
+        let waits = done(&mut user, "POST", "/withdrawals/crypto", &leaves("3.000000001"))["id"].clone();
         // The small one goes, the large one stays.
         let listed = until(&mut admin, "/admin/withdrawals", |rows| rows.as_array().unwrap().len() == 1);
         assert_eq!((&listed[0]["id"], &listed[0]["needs_approval"]), (&waits, &json!(true)), "{listed}");

@@ -4,7 +4,7 @@
 use super::batch::Batch;
 use super::book::Book;
 use super::ids::{CurrencyId, MarketId, Sequence, StreamId};
-use super::ledger::{Ledger, LedgerOutcome};
+use super::ledger::{Ledger, LedgerOutcome, Withdrawal};
 use super::market::Phase;
 use super::market_data::MarketData;
 use super::money::Amount;
@@ -159,7 +159,7 @@ impl Venue {
     }
 
     /// The first rule of the ledger that does not hold, if any: sums that are not zero, holds that
-    /// differ from those of the live orders. Linear in accounts and orders: for audits.
+    /// differ from those of the live orders and of the withdrawals that have not left. Linear in accounts and orders: for audits.
     pub fn audit(&self) -> Result<(), String> {
         if let Some((market, entry)) = self.fault() {
             return Err(format!("entry {} of market {} cannot be applied", entry.0, market.0));
@@ -180,20 +180,23 @@ impl Venue {
             }
             self.audit_market(market)?;
         }
+        for Withdrawal { movement, .. } in ledger.withdrawals() {
+            *holds.entry((movement.account, movement.currency)).or_default() += movement.amount;
+        }
         for (account, balances) in ledger.balances() {
             for (index, balance) in balances.iter().enumerate() {
                 let expected = holds.remove(&(account, CurrencyId(index as u16))).unwrap_or_default();
                 if balance.hold != expected {
                     let (has, needs) = (balance.hold.0, expected.0);
                     return Err(format!(
-                        "account {} holds {has} atoms of currency {index}, its orders need {needs}",
+                        "account {} holds {has} atoms of currency {index}, its orders and withdrawals need {needs}",
                         account.0
                     ));
                 }
             }
         }
         match holds.iter().find(|(_, amount)| !amount.is_zero()) {
-            Some(((account, _), _)) => Err(format!("account {} has orders without a hold", account.0)),
+            Some(((account, _), _)) => Err(format!("account {} has orders or withdrawals without a hold", account.0)),
             None => Ok(()),
         }
     }
