@@ -1,6 +1,6 @@
 //! What each route of links is for.
 
-use super::operations::{AFTER, LIMIT, Operation, TEXT, TIME, delete, get, list, post};
+use super::operations::{AFTER, LIMIT, Operation, TEXT, TIME, delete, get, list, post, put, socket};
 
 const SORT: &str = r#"{"type": "string", "enum": ["created_at", "updated_at", "clicks", "slug", "title"]}"#;
 const GRAIN: &str = r#"{"type": "string", "enum": ["minute", "hour", "day"]}"#;
@@ -22,20 +22,10 @@ const RANGE: &[(&str, &str, &str)] = &[
 ];
 const NEW: &str = r#"{"target": "https://example.org/a/long/address", "slug": "my-link", "tags": ["news"]}"#;
 
-const fn put(
-    pattern: &'static str,
-    summary: &'static str,
-    body: &'static str,
-    example: &'static str,
-    answer: &'static str,
-) -> Operation {
-    Operation { method: "PUT", ..post(pattern, summary, body, example, answer) }
-}
-
 /// Every route of links that is described.
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
-        also: &["201"],
+        statuses: &["200", "201"],
         ..post("/links", "Make a short link; 200 when an own one was reused", "NewLink", NEW, "Link")
     },
     list("/links", "The caller's links", "Link[]", LIST),
@@ -46,23 +36,29 @@ pub(super) const OPERATIONS: &[Operation] = &[
         r#"[{"target": "https://example.org/"}]"#,
         "LinkReport",
     ),
-    post(
-        "/links/import",
-        "Import links from CSV or a JSON list; one outcome for each row",
-        "Object[]",
-        r#"[{"slug": "my-link", "target": "https://example.org/"}]"#,
-        "LinkReport",
-    ),
-    list(
-        "/links/export",
-        "All of the caller's links as a file that an import takes",
-        "",
-        &[("format", r#"{"type": "string", "enum": ["csv", "json"]}"#, "CSV otherwise.")],
-    ),
+    Operation {
+        takes: &["text/csv"],
+        ..post(
+            "/links/import",
+            "Import links from CSV or a JSON list; one outcome for each row",
+            "LinkRow[]",
+            r#"[{"slug": "my-link", "target": "https://example.org/"}]"#,
+            "LinkReport",
+        )
+    },
+    Operation {
+        gives: &["text/csv"],
+        ..list(
+            "/links/export",
+            "All of the caller's links as a file that an import takes",
+            "LinkRow[]",
+            &[("format", r#"{"type": "string", "enum": ["csv", "json"]}"#, "CSV otherwise.")],
+        )
+    },
     get("/links/tags", "The caller's tags", "LinkTag[]"),
     get("/links/domains", "Domains on which links can be made", "LinkDomain[]"),
     list("/links/stats", "Clicks of all the caller's links", "LinksStats", RANGE),
-    get("/links/live", "Clicks of all the caller's links over a WebSocket, as they happen", ""),
+    socket("/links/live", "Clicks of all the caller's links over a WebSocket, as they happen"),
     post(
         "/links/reports",
         "Report a link, by its slug or its whole address",
@@ -76,31 +72,34 @@ pub(super) const OPERATIONS: &[Operation] = &[
         ..post("/links/{id}", "Change what is given", "LinkChange", r#"{"target": "https://example.net/"}"#, "Link")
     },
     delete("/links/{id}", "Delete a link; its address answers 410 from then on", "LinkState"),
-    list(
-        "/links/{id}/qr",
-        "The short address as a picture for cameras",
-        "",
-        &[
-            ("format", r#"{"type": "string", "enum": ["svg", "png"]}"#, "SVG otherwise."),
-            ("size", r#"{"type": "integer", "minimum": 64, "maximum": 2048}"#, "Pixels of a side."),
-            ("margin", r#"{"type": "integer", "minimum": 0, "maximum": 16}"#, "Empty modules around it."),
-            ("level", r#"{"type": "string", "enum": ["L", "M", "Q", "H"]}"#, "How much of it may be covered."),
-            ("dark", TEXT, "A color such as 1a2b3c."),
-            ("light", TEXT, "A color such as ffffff."),
-            ("download", TEXT, "Anything: as a file to be kept."),
-        ],
-    ),
+    Operation {
+        gives: &["image/svg+xml", "image/png"],
+        ..list(
+            "/links/{id}/qr",
+            "The short address as a picture for cameras",
+            "",
+            &[
+                ("format", r#"{"type": "string", "enum": ["svg", "png"]}"#, "SVG otherwise."),
+                ("size", r#"{"type": "integer", "minimum": 64, "maximum": 2048}"#, "Pixels of a side."),
+                ("margin", r#"{"type": "integer", "minimum": 0, "maximum": 16}"#, "Empty modules around it."),
+                ("level", r#"{"type": "string", "enum": ["L", "M", "Q", "H"]}"#, "How much of it may be covered."),
+                ("dark", TEXT, "A color such as 1a2b3c."),
+                ("light", TEXT, "A color such as ffffff."),
+                ("download", TEXT, "Anything: as a file to be kept."),
+            ],
+        )
+    },
     list("/links/{id}/history", "What became of a link, newest first", "LinkEvent[]", &[LIMIT, AFTER]),
     list("/links/{id}/stats", "Clicks of a link over time and by everything that is known", "LinkStats", RANGE),
     list("/links/{id}/clicks", "Single clicks, newest first, as far as they are kept", "LinkClick[]", &[LIMIT, AFTER]),
-    get("/links/{id}/live", "Clicks of one link over a WebSocket, as they happen", ""),
-    list("/admin/links", "Everybody's links", "Object[]", LIST),
-    post("/admin/links/{id}/block", "Block a link", "Note", r#"{"note": "phishing"}"#, "Object"),
-    post("/admin/links/{id}/unblock", "Let a link lead on again", "Note", r#"{"note": "a mistake"}"#, "Object"),
+    socket("/links/{id}/live", "Clicks of one link over a WebSocket, as they happen"),
+    list("/admin/links", "Everybody's links", "ModeratedLink[]", LIST),
+    post("/admin/links/{id}/block", "Block a link", "Note", r#"{"note": "phishing"}"#, "ModeratedLink"),
+    post("/admin/links/{id}/unblock", "Let a link lead on again", "Note", r#"{"note": "a mistake"}"#, "ModeratedLink"),
     list(
         "/admin/links/reports",
         "Reports that wait, newest first",
-        "Object[]",
+        "FiledLinkReport[]",
         &[LIMIT, AFTER, ("all", TEXT, "Anything: those that were dealt with too.")],
     ),
     post(
@@ -108,22 +107,28 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Block the link or dismiss the report",
         "ResolveReport",
         r#"{"action": "block"}"#,
-        "Object",
+        "ResolvedLinkReports",
     ),
-    get("/admin/links/hosts", "Hosts that no link may lead to", "Object[]"),
-    put("/admin/links/hosts/{host}", "Block a host and the names below it", "Note", r#"{"note": "malware"}"#, "Object"),
-    delete("/admin/links/hosts/{host}", "Let links lead to a host again", "Object"),
+    get("/admin/links/hosts", "Hosts that no link may lead to", "BlockedHost[]"),
+    put(
+        "/admin/links/hosts/{host}",
+        "Block a host and the names below it",
+        "Note",
+        r#"{"note": "malware"}"#,
+        "BlockedHost",
+    ),
+    delete("/admin/links/hosts/{host}", "Let links lead to a host again", "HostName"),
     put(
         "/admin/links/domains/{host}",
         "Settings of a short domain",
         "LinkDomainSettings",
         r#"{"root": "https://example.org/"}"#,
-        "Object",
+        "LinkDomainSet",
     ),
 ];
 
 /// The shapes of links.
-pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
+pub(super) const SCHEMAS: super::schemas::Table = &[
     (
         "NewLink",
         &[
@@ -138,7 +143,7 @@ pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
             "expires_at time",
             "max_clicks int?",
             "password text?",
-            "rules array",
+            "rules LinkRule[]",
             "forward_query bool",
             "enabled bool",
             "reuse bool",
@@ -156,7 +161,7 @@ pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
             "expires_at time?",
             "max_clicks int?",
             "password text?",
-            "rules array",
+            "rules LinkRule[]",
             "forward_query bool",
             "enabled bool",
             "version int",
@@ -179,7 +184,7 @@ pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
             "*max_clicks int?",
             "*clicks_left int?",
             "*has_password bool",
-            "*rules array",
+            "*rules LinkRule[]",
             "*forward_query bool",
             "*state active|disabled|blocked|deleted",
             "*version int",
@@ -190,8 +195,100 @@ pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
             "*updated_at time",
         ],
     ),
+    (
+        "ModeratedLink",
+        &[
+            "*id text",
+            "*short_url text",
+            "*domain text",
+            "*slug text",
+            "*target text",
+            "*title text",
+            "*tags strings",
+            "*code int",
+            "*starts_at time?",
+            "*expires_at time?",
+            "*max_clicks int?",
+            "*clicks_left int?",
+            "*has_password bool",
+            "*rules LinkRule[]",
+            "*forward_query bool",
+            "*state active|disabled|blocked|deleted",
+            "*version int",
+            "*clicks int",
+            "*bot_clicks int",
+            "*last_click_at time?",
+            "*created_at time",
+            "*updated_at time",
+            "*owner uuid?",
+        ],
+    ),
+    // A file holds text, so its numbers and times are text too, and its tags stand in one with commas between them.
+    (
+        "LinkRow",
+        &[
+            "slug text",
+            "domain text",
+            "target text",
+            "title text",
+            "notes text",
+            "tags text",
+            "code text",
+            "starts_at text",
+            "expires_at text",
+            "max_clicks text",
+            "clicks_left text",
+            "password_hash text",
+            "rules LinkRule[]",
+            "forward_query text",
+            "state active|disabled|blocked",
+            "created_at text",
+            "id text",
+            "short_url text",
+            "clicks text",
+        ],
+    ),
+    ("LinkRule", &["when LinkCondition", "*ways LinkWay[]"]),
+    (
+        "LinkCondition",
+        &[
+            "device strings",
+            "os strings",
+            "language strings",
+            "country strings",
+            "query text{}",
+            "from time",
+            "until time",
+        ],
+    ),
+    ("LinkWay", &["*to text", "*weight int"]),
+    (
+        "LinkOutcome",
+        &["*row int", "*status created|unchanged|failed", "id text", "short_url text", "code text", "message text"],
+    ),
+    ("ClickBucket", &["*at time", "*clicks int", "*bot_clicks int"]),
+    ("TopLink", &["*link Link", "*clicks int"]),
+    ("DayVisitors", &["*at time", "*visitors int"]),
+    ("ClicksBy", &["*value text", "*clicks int"]),
+    (
+        "FiledLinkReport",
+        &[
+            "*id text",
+            "*reason phishing|malware|spam|illegal|other",
+            "*comment text",
+            "*reporter uuid?",
+            "*at time",
+            "*link ModeratedLink",
+            "*resolved LinkReportEnd?",
+        ],
+    ),
+    ("LinkReportEnd", &["*at time", "*by uuid", "*action blocked|dismissed", "*note text"]),
+    ("ResolvedLinkReports", &["*action blocked|dismissed", "*resolved int"]),
+    ("BlockedHost", &["*host text", "*at time", "*by uuid?", "*note text"]),
+    ("HostName", &["*host text"]),
+    ("LinkDomainSet", &["*domain text", "*settings LinkDomainSettings"]),
     ("LinkState", &["*id text", "*state text"]),
-    ("LinkReport", &["*rows int", "*created int", "*unchanged int", "*failed int", "*results array"]),
+    ("LinkReport", &["*rows int", "*created int", "*unchanged int", "*failed int", "*results LinkOutcome[]"]),
     ("LinkTag", &["*tag text", "*links int"]),
     ("LinkDomain", &["*domain text", "*slug_length int", "*code int", "*anonymous bool"]),
     ("LinkDomainSettings", &["root text", "missing text", "code int", "slug_length int"]),
@@ -204,8 +301,8 @@ pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
             "*links int",
             "*clicks int",
             "*bot_clicks int",
-            "*series array",
-            "*top array",
+            "*series ClickBucket[]",
+            "*top TopLink[]",
         ],
     ),
     (
@@ -218,16 +315,16 @@ pub(super) const SCHEMAS: &[(&str, &[&str])] = &[
             "*bot_clicks int",
             "*all_clicks int",
             "*last_click_at time?",
-            "*series array",
-            "*visitors array",
-            "*referrers array",
-            "*devices array",
-            "*systems array",
-            "*browsers array",
-            "*languages array",
-            "*countries array",
-            "*bots array",
-            "*targets array",
+            "*series ClickBucket[]",
+            "*visitors DayVisitors[]",
+            "*referrers ClicksBy[]",
+            "*devices ClicksBy[]",
+            "*systems ClicksBy[]",
+            "*browsers ClicksBy[]",
+            "*languages ClicksBy[]",
+            "*countries ClicksBy[]",
+            "*bots ClicksBy[]",
+            "*targets ClicksBy[]",
         ],
     ),
     (

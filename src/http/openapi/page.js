@@ -15,8 +15,12 @@ const resolve = (api, schema) => {
 
 const shown = (api, schema) => {
   const found = resolve(api, schema);
+  if (found.anyOf) return found.anyOf.map((one) => shown(api, one)).join(" or ");
   if (found.enum) return found.enum.join(" | ");
   if (found.type === "array") return `array of ${shown(api, found.items ?? {})}`;
+  if (found.additionalProperties?.type || found.additionalProperties?.$ref) {
+    return `object of ${shown(api, found.additionalProperties)}`;
+  }
   return found.name || found.format || [found.type].flat().filter(Boolean).join(" or ") || "any";
 };
 
@@ -114,12 +118,15 @@ const inside = (api, method, path, operation) => {
   if (operation.parameters?.length) body.append(...part("Parameters", parameters(api, operation.parameters)));
   const media = operation.requestBody?.content["application/json"];
   if (media) body.append(...part("Body", fields(api, media.schema, "required")));
-  const success = operation.responses["200"]?.content?.["application/json"];
-  if (success) body.append(...part("Answer", fields(api, success.schema, "always")));
+  const success = Object.entries(operation.responses).find(([status, one]) => status < 300 && one.content)?.[1].content;
+  for (const [kind, one] of Object.entries(success ?? {})) {
+    const isJson = kind === "application/json";
+    body.append(...part("Answer", isJson ? fields(api, one.schema, "always") : make("p", kind)));
+  }
   const statuses = make("table");
   for (const [status, one] of Object.entries(operation.responses)) row(statuses, [status, one.description]);
   body.append(...part("Statuses", statuses));
-  if (path !== "/feed") body.append(...part("Try it", attempt(method, path, operation)));
+  if (!operation.responses["101"]) body.append(...part("Try it", attempt(method, path, operation)));
   return body;
 };
 

@@ -15,10 +15,14 @@ pub(super) struct Operation {
     pub body: &'static str,
     /// A body, as JSON.
     pub example: &'static str,
-    /// The schema of the answer.
+    /// Media types of a body that is no JSON, or need not be.
+    pub takes: &'static [&'static str],
+    /// The schema of the answer; none when empty.
     pub answer: &'static str,
-    /// Further statuses of success.
-    pub also: &'static [&'static str],
+    /// Media types of an answer that is no JSON, or need not be.
+    pub gives: &'static [&'static str],
+    /// The statuses of success. Those that begin with 2 have the answer.
+    pub statuses: &'static [&'static str],
 }
 
 impl Operation {
@@ -30,13 +34,15 @@ impl Operation {
         query: &[],
         body: "",
         example: "",
+        takes: &[],
         answer: "",
-        also: &["201", "202", "204"],
+        gives: &[],
+        statuses: &["200"],
     };
 }
 
 pub(super) const fn get(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
-    Operation { method: "GET", pattern, summary, answer, also: &[], ..Operation::UNKNOWN }
+    Operation { method: "GET", pattern, summary, answer, ..Operation::UNKNOWN }
 }
 
 pub(super) const fn list(
@@ -56,6 +62,21 @@ pub(super) const fn post(
     answer: &'static str,
 ) -> Operation {
     Operation { method: "POST", body, example, ..get(pattern, summary, answer) }
+}
+
+pub(super) const fn put(
+    pattern: &'static str,
+    summary: &'static str,
+    body: &'static str,
+    example: &'static str,
+    answer: &'static str,
+) -> Operation {
+    Operation { method: "PUT", ..post(pattern, summary, body, example, answer) }
+}
+
+/// What becomes a WebSocket.
+pub(super) const fn socket(pattern: &'static str, summary: &'static str) -> Operation {
+    Operation { statuses: &["101"], ..get(pattern, summary, "") }
 }
 
 pub(super) const fn delete(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
@@ -83,7 +104,7 @@ const CREDENTIALS: &str = r#"{"email": "ada@example.org", "password": "a good lo
 /// The routes of trading, and of the money that it needs.
 pub(super) const OPERATIONS: &[Operation] = &[
     get("/time", "The server's time", "Time"),
-    get("/openapi.json", "This document", ""),
+    get("/openapi.json", "This document", "Document"),
     get("/currencies", "All currencies", "Currency[]"),
     get("/currencies/{id}", "One currency", "Currency"),
     get("/products", "All markets", "Product[]"),
@@ -182,14 +203,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
         r#"{"id": "SOL", "name": "Solana", "decimals": 8}"#,
         "Currency",
     ),
-    get("/admin/markets", "All markets with all their rules", "Product[]"),
+    get("/admin/markets", "All markets with all their rules", "MarketRules[]"),
     post(
         "/admin/markets",
         "Open a market on every node",
         "NewMarket",
         r#"{"base_currency": "SOL", "quote_currency": "USDT", "base_increment": "0.001", "quote_increment": "0.01",
             "halt": "0.1"}"#,
-        "Product",
+        "MarketRules",
     ),
     Operation {
         method: "PATCH",
@@ -198,7 +219,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "Change rules of a market: fees, limits, band, halt, state",
             "MarketChange",
             r#"{"state": "cancel_only", "taker_fee_rate": "0.003"}"#,
-            "Product",
+            "MarketRules",
         )
     },
     post(
@@ -275,7 +296,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("/profiles/{id}", "It", "Profile"),
     get("/users/self/verify", "Who the caller is", "Identified"),
     get("/users/self/trailing-volume", "Volumes of the last 30 days", "TrailingVolume[]"),
-    get("/users/{id}/exchange-limits", "What may be withdrawn", "Object"),
+    get("/users/{id}/exchange-limits", "What may be withdrawn", "ExchangeLimits"),
     get("/coinbase-accounts", "Wallets outside of the venue", "Wallet[]"),
     post(
         "/coinbase-accounts/{id}/addresses",
@@ -284,7 +305,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         r#"{"network": "bitcoin"}"#,
         "Address",
     ),
-    get("/payment-methods", "None", "Object[]"),
+    get("/payment-methods", "None", "NoPaymentMethods"),
     post(
         "/withdrawals/crypto",
         "Withdraw to an address; large amounts wait for an administrator",
@@ -331,10 +352,10 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Play money that arrives at an address like from outside",
         "SimulatedDeposit",
         r#"{"currency": "BTC", "amount": "1", "address": "simbtc1q00000000000000000000"}"#,
-        "Object",
+        "SimulatedPayment",
     ),
-    get("/admin/withdrawals", "Withdrawals that are not over", "Withdrawal[]"),
+    get("/admin/withdrawals", "Withdrawals that are not over", "PendingWithdrawal[]"),
     post("/admin/withdrawals/{id}/approve", "Let a withdrawal go", "", "", "Empty"),
     post("/admin/withdrawals/{id}/reject", "Give a withdrawal's money back", "", "", "Empty"),
-    get("/feed", "The WebSocket feed", ""),
+    socket("/feed", "The WebSocket feed"),
 ];
