@@ -45,6 +45,28 @@ const fields = (api, schema, word) => {
   return table;
 };
 
+// The named shapes with fields that a schema is made of, each once.
+const within = (api, schema, found = new Map()) => {
+  const { anyOf, properties, items, additionalProperties } = resolve(api, schema);
+  for (const one of [...(anyOf ?? []), ...Object.values(properties ?? {}), items, additionalProperties]) {
+    if (!one || typeof one !== "object") continue;
+    const part = resolve(api, one);
+    if (found.has(part.name)) continue;
+    if (part.name && part.properties) found.set(part.name, one);
+    within(api, one, found);
+  }
+  return found;
+};
+
+// A schema's fields, and below them those of the shapes that it is made of.
+const shape = (api, schema, word) => {
+  const top = schema.type === "array" ? schema.items : schema;
+  const parts = within(api, top);
+  parts.delete(resolve(api, top).name);
+  const tables = [...parts].flatMap(([name, one]) => [make("h4", name), fields(api, one, word)]);
+  return [fields(api, schema, word), ...tables];
+};
+
 const parameters = (api, list) => {
   const table = make("table");
   for (const one of list) row(table, [one.name, shown(api, one.schema), one.description ?? `in the ${one.in}`]);
@@ -111,17 +133,17 @@ const title = (name) => name[0].toUpperCase() + name.slice(1);
 
 const anchor = (name) => `section-${name.replaceAll(" ", "-")}`;
 
-const part = (title, content) => [make("h3", title), content];
+const part = (title, ...content) => [make("h3", title), ...content];
 
 const inside = (api, method, path, operation) => {
   const body = make("div", undefined, { class: "body" });
   if (operation.parameters?.length) body.append(...part("Parameters", parameters(api, operation.parameters)));
   const media = operation.requestBody?.content["application/json"];
-  if (media) body.append(...part("Body", fields(api, media.schema, "required")));
+  if (media) body.append(...part("Body", ...shape(api, media.schema, "required")));
   const success = Object.entries(operation.responses).find(([status, one]) => status < 300 && one.content)?.[1].content;
   for (const [kind, one] of Object.entries(success ?? {})) {
     const isJson = kind === "application/json";
-    body.append(...part("Answer", isJson ? fields(api, one.schema, "always") : make("p", kind)));
+    body.append(...part("Answer", ...(isJson ? shape(api, one.schema, "always") : [make("p", kind)])));
   }
   const statuses = make("table");
   for (const [status, one] of Object.entries(operation.responses)) row(statuses, [status, one.description]);
