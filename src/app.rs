@@ -12,7 +12,7 @@ use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::{Recovery, catch_up, newest};
 use crate::actors::trading::{self, Foundation, Threads, market_data::wall_clock};
-use crate::auth::Accounts;
+use crate::auth::{Accounts, Defaults, key};
 use crate::bridge;
 use crate::config::ServeConfig;
 use crate::custody;
@@ -138,10 +138,12 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     }
     http::chat::images::tidy(chat.clone());
 
+    let runtime = runtime_defaults(settings);
     let accounts = {
         let (data, database) = (data.clone(), database.clone());
         let mut settings = settings.accounts.settings(settings.demo || settings.demo_funds)?;
         settings.redis = redis.clone();
+        settings.runtime = runtime;
         let start = move || Accounts::start(&data, database, settings, Arc::new(wall_clock));
         tokio::task::spawn_blocking(start).await??
     };
@@ -152,13 +154,13 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let edge = edge(redis.as_ref(), peers.as_ref(), &meter);
     let metrics = Arc::new(ops::Metrics::new(meter, written)?);
     let allow_drills = settings.supervision.allow_drills;
-    let demo_funds = settings.demo || settings.demo_funds;
     let custody = custody::start(&settings.custody, &trading, &database)?;
     let links = {
         let public_url = settings.accounts.accounts_public_url.as_deref();
         let settings = settings.links.settings(settings.cluster.number(), public_url);
         links::start(&root, &database, redis.clone(), settings, &data).await?
     };
+    hear_settings(&accounts, &links, &chat);
     let state = AppState {
         trading,
         chat,
@@ -168,7 +170,6 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         custody,
         accounts,
         database,
-        demo_funds,
         tree: root.tree().clone(),
         metrics,
         allow_drills,
@@ -187,6 +188,31 @@ fn edge(redis: Option<&Redis>, peers: Option<&Peers>, meter: &Arc<LogMeter>) -> 
     let (peers, meter) = (peers.cloned(), meter.clone());
     let behind = move || peers.as_ref().is_some_and(|peers| peers.lag(meter.position.load(Ordering::Relaxed)) > 0);
     Edge::new(redis.cloned().map(Latest::new), Arc::new(behind))
+}
+
+/// What the settings at run time begin with: what the command line says.
+fn runtime_defaults(settings: &ServeConfig) -> Defaults {
+    Defaults {
+        demo_funds: settings.demo || settings.demo_funds,
+        links_anonymous: settings.links.links_anonymous,
+        links_max_per_user: settings.links.links_max_per_user,
+        links_import_rows: settings.links.links_import_rows,
+        chat_user_rate: settings.chat.chat_user_rate,
+        chat_room_rate: settings.chat.chat_room_rate,
+    }
+}
+
+/// Tells links and chat what administrators allow, now and whenever it has changed.
+fn hear_settings(accounts: &Accounts, links: &links::Links, chat: &chat::Chat) {
+    let (links, chat) = (links.clone(), chat.clone());
+    accounts.hear_settings(move |now| {
+        links.allow(links::Allowances {
+            max_per_user: i64::from(now.number(key::LINKS_MAX_PER_USER)),
+            anonymous: now.flag(key::LINKS_ANONYMOUS),
+            import_rows: now.number(key::LINKS_IMPORT_ROWS) as usize,
+        });
+        chat.limits().set_paces(now.number(key::CHAT_USER_RATE), now.number(key::CHAT_ROOM_RATE));
+    });
 }
 
 /// The present rules of a market, with its factors for exact amounts.

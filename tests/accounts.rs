@@ -16,6 +16,8 @@ mod keys;
 mod limits;
 #[path = "accounts/notifications.rs"]
 mod notifications;
+#[path = "accounts/others.rs"]
+mod others;
 #[path = "accounts/provider.rs"]
 mod provider;
 #[path = "accounts/roles.rs"]

@@ -14,7 +14,7 @@ mod traders;
 
 use agora::persistence::log::rabbitmq::{Options, RabbitMq as Engine};
 use agora::persistence::log::{LogEngine, LogError, Position};
-use nodes::{Cluster, add, begin_trading, ready, users, wait_for, wait_for_rows};
+use nodes::{Cluster, add, begin_trading, figure, ready, users, wait_for, wait_for_rows};
 use serde_json::json;
 use server::{Client, agora};
 use servers::RabbitMq;
@@ -42,6 +42,25 @@ fn fill(client: &mut Client, times: usize) {
         assert_eq!(answer.status, 200, "{}", answer.json());
         assert_eq!(client.send("DELETE", "/orders?product_id=ETH-USDT", b"").unwrap().status, 200);
     }
+}
+
+/// A node whose snapshot contains everything reads no batch that would tell it who leads.
+#[test]
+fn a_node_that_finds_nothing_new_hands_commands_to_the_active_one() {
+    let mut cluster = Cluster::alone(vec![RabbitMq::start()], &["--checkpoint-every-s", "1"]);
+    cluster.active();
+    wait_for("a snapshot of everything", || {
+        let newest = cluster.database.execute("postgres", "SELECT max(position) FROM snapshots");
+        (newest.trim().parse::<u64>().ok()? >= figure(cluster.node(0), "agora_log_position ")?).then_some(())
+    });
+    let second = cluster.add_node();
+    let sign_up = json!({"email": "ada@example.org", "password": "correct horse battery"}).to_string();
+    let answer = wait_for("a sign-up at the second node", || {
+        let answer = cluster.node(second).client("").send("POST", "/auth/sign-up", sign_up.as_bytes()).ok()?;
+        (answer.status != 503).then_some(answer)
+    });
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    assert_eq!(ready(cluster.node(second))["role"], "standby", "it took over instead");
 }
 
 #[test]

@@ -174,6 +174,71 @@ fn any_broker_of_three_may_be_lost() {
     println!("{}", cluster.verify());
 }
 
+/// A broker comes back without the newest of what it had stored, then without anything: no node goes on from a hole or
+/// begins the log anew, however often it is started. With what was stored, everything is there again.
+#[test]
+fn nobody_goes_on_without_what_the_broker_had_stored() {
+    let mut cluster = Cluster::over(vec![RabbitMq::start()], &[]);
+    cluster.active();
+    let tokens = users(&cluster, USERS);
+    let mut placed: Vec<Vec<Placed>> = (0..USERS).map(|_| Vec::new()).collect();
+    let trade = |cluster: &Cluster, seed: u64, placed: &mut Vec<Vec<Placed>>| {
+        let trading = begin_trading(&tokens, seed, &cluster.addresses());
+        let (_, more) = nodes::first_acknowledgement(cluster.node(0).address, &tokens[0], seed + 1_000);
+        placed[0].extend(more);
+        nodes::add(placed, trading.end());
+    };
+    trade(&cluster, 21, &mut placed);
+    cluster.brokers[0].stop();
+    let older = cluster.brokers[0].copy_of_what_is_stored();
+    cluster.brokers[0].restart();
+    trade(&cluster, 22, &mut placed);
+    cluster.agree();
+    for node in [0, 1] {
+        wait_for_rows(cluster.node(node));
+    }
+    cluster.brokers[0].stop();
+    let whole = cluster.brokers[0].copy_of_what_is_stored();
+
+    for (stored, reason) in [(Some(&older), "the log ends before"), (None, "is not there any more")] {
+        cluster.brokers[0].restore(stored);
+        cluster.brokers[0].restart();
+        for index in 0..2 {
+            if let Some(node) = cluster.nodes[index].take() {
+                // It still knows what was acknowledged, and takes nothing on top of it.
+                let mut client = node.client(&tokens[0]);
+                nodes::wait_for("the end of the log", || {
+                    let tree = client.send_raw(b"GET /health/ready HTTP/1.1\r\nHost: agora\r\n\r\n").ok()?;
+                    (tree.status == 503 && tree.json()["down"].to_string().contains("event log")).then_some(())
+                });
+                assert_eq!(client.send("GET", "/accounts", b"").unwrap().status, 200);
+                assert_eq!(client.send("DELETE", "/orders", b"").unwrap().status, 503);
+            }
+            let (number, brokers, database) = ((index + 1).to_string(), cluster.brokers(), cluster.database.url());
+            let cluster_of = ["--rabbitmq", &brokers, "--database", &database, "--node", &number];
+            let arguments = [["serve", "--listen", "127.0.0.1:0"].as_slice(), &cluster_of].concat();
+            for _ in 0..2 {
+                let again = agora(&arguments, cluster.folders[index].path()).output().unwrap();
+                let said = String::from_utf8_lossy(&again.stderr).into_owned();
+                assert!(!again.status.success() && said.contains(reason), "{}: {said}", again.status);
+            }
+        }
+        cluster.brokers[0].stop();
+    }
+
+    cluster.brokers[0].restore(Some(&whole));
+    cluster.brokers[0].restart();
+    // At once: for a moment the broker says that it does not find the queue, which it is still bringing up.
+    cluster.start_node(0);
+    cluster.start_node(1);
+    trade(&cluster, 23, &mut placed);
+    cluster.agree();
+    for (user, (token, placed)) in tokens.iter().zip(&mut placed).enumerate() {
+        check_orders(&mut cluster.node(user % 2).client(token), placed);
+    }
+    println!("{}", cluster.verify());
+}
+
 /// A server whose data folder is a file system of its own, of so many megabytes, that nobody else sees.
 fn on_a_small_disk(folder: &Path, megabytes: u32, more: &[&str]) -> Server {
     let inner = agora(&[&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], more].concat(), folder);

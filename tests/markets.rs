@@ -298,6 +298,48 @@ fn markets_open_although_what_they_are_built_on_panics() {
 }
 
 #[test]
+fn a_market_that_is_listed_late_takes_orders_however_long_the_log_is() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let server = Server::start(data.path());
+    let mut admin = Client::admin(&server);
+    let mut one = Client::sign_up(&server, "one@example.org");
+    // The new book reads all this while its first batch is written.
+    let orders: Vec<Value> = (0..100).map(|_| order(PRODUCT, "buy", "200.00", "0.01")).collect();
+    for _ in 0..40 {
+        done(&mut one, "POST", "/orders/batch", &json!({"orders": orders}));
+        done(&mut one, "DELETE", "/orders", &json!({"product_id": PRODUCT}));
+    }
+    done(&mut admin, "POST", "/admin/currencies", &json!({"id": "LATE", "name": "A late coin", "decimals": 8}));
+    let market = json!({
+        "base_currency": "LATE", "quote_currency": "USDT", "base_increment": "0.01", "quote_increment": "0.01",
+    });
+    done(&mut admin, "POST", "/admin/markets", &market);
+    place(&mut one, &order("LATE-USDT", "buy", "10.00", "1"));
+    done(&mut admin, "PATCH", "/admin/markets/LATE-USDT", &json!({"state": "post_only"}));
+}
+
+#[test]
+fn freezing_cancels_orders_even_where_nobody_may() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let server = Server::start(data.path());
+    let mut admin = Client::admin(&server);
+    let mut one = Client::sign_up(&server, "one@example.org");
+    let halted = place(&mut one, &order(PRODUCT, "buy", "1000.00", "0.01"));
+    let open = place(&mut one, &order("ETH-USDT", "buy", "100.00", "0.1"));
+    done(&mut admin, "PATCH", &format!("/admin/markets/{PRODUCT}"), &json!({"state": "halted"}));
+    let (status, answer) = send(&mut one, "DELETE", &format!("/orders/{halted}"), &Value::Null);
+    assert_eq!((status, &answer["code"]), (400, &json!("market_halted")));
+    let me = one.get("/auth/me")["id"].as_str().unwrap().to_owned();
+    let freeze = format!("/admin/users/{me}/freeze");
+    assert_eq!(done(&mut admin, "POST", &freeze, &json!({"cancel_orders": true}))["canceled_orders"], 2);
+    for order in [halted, open] {
+        assert_eq!(one.get(&format!("/orders/{order}"))["status"], "done");
+    }
+}
+
+#[test]
 fn kill_switches_cancel_what_is_open_and_take_nothing_new() {
     let data = tempfile::tempdir().unwrap();
     Client::create_admin(data.path());

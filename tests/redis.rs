@@ -7,14 +7,11 @@ mod server;
 mod servers;
 
 use agora::auth::{Accounts, AuthError, Device, NewKey, Scope, Secret, Settings};
-use agora::domain::ids::AccountId;
 use agora::domain::time::{SECOND, Timestamp};
 use agora::http::error::ApiError;
 use agora::http::v1::edge::{Edge, Shown};
 use agora::persistence::db::Database;
-use agora::persistence::redis::{
-    Away, Ended, Latest, Left, Options, Presence, Rate, Redis, Revocations, SecondLevel, Seen,
-};
+use agora::persistence::redis::{Away, Ended, Latest, Left, Options, Rate, Redis, Revocations, SecondLevel};
 use agora::persistence::sessions::SessionId;
 use base64::Engine;
 use serde_json::{Value, json};
@@ -49,7 +46,6 @@ fn nodes_share_what_redis_holds_and_do_without_it() {
         let (here, there) = (node(&server).await, node(&server).await);
         limits_count_for_all(&here, &there).await;
         revocations_are_heard(&here, &there).await;
-        presence_is_of_all_nodes(&here, &there).await;
         caches_forget_together(&here, &there).await;
         only_newer_pictures_count(&here, &there).await;
 
@@ -117,44 +113,6 @@ async fn revocations_are_heard(here: &Redis, there: &Redis) {
         }
     };
     assert_eq!(heard, ended);
-}
-
-async fn presence_is_of_all_nodes(here: &Redis, there: &Redis) {
-    let keep = Duration::from_secs(3600);
-    let (here, there) = (Presence::new(here.clone(), 1, keep), Presence::new(there.clone(), 2, keep));
-    let (ada, bob, eve) = (AccountId(2), AccountId(3), AccountId(4));
-    let mut changes = there.changes();
-    // Until the listener is there, nothing is heard.
-    let heard = loop {
-        here.say(ada, Some(Seen::Idle)).await.unwrap();
-        if let Ok(Some(heard)) = tokio::time::timeout(Duration::from_millis(200), changes.next()).await {
-            break heard;
-        }
-        here.say(ada, None).await.unwrap();
-    };
-    assert_eq!(heard.0, ada);
-    here.say(eve, Some(Seen::Idle)).await.unwrap();
-    there.say(eve, Some(Seen::Online)).await.unwrap();
-    there.say(eve, Some(Seen::Online)).await.unwrap();
-    assert_eq!(there.of(&[ada, bob, eve]).await.unwrap(), [Some(Seen::Idle), None, Some(Seen::Online)]);
-    assert_eq!(there.of(&[]).await.unwrap(), []);
-    // The most lively of the nodes counts, and what does not change anything is not told.
-    there.say(eve, None).await.unwrap();
-    here.say(eve, None).await.unwrap();
-    let mut told = Vec::new();
-    while told.last() != Some(&None) {
-        let (who, seen) = changes.next().await.unwrap();
-        if who == eve {
-            told.push(seen);
-        }
-    }
-    assert_eq!(told, [Some(Seen::Idle), Some(Seen::Online), Some(Seen::Idle), None]);
-    // A node that is lost says nothing any more.
-    let brief = Presence::new(here.redis().clone(), 3, Duration::from_millis(400));
-    brief.say(bob, Some(Seen::Online)).await.unwrap();
-    while there.of(&[bob]).await.unwrap() != [None] {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }
 
 async fn caches_forget_together(here: &Redis, there: &Redis) {

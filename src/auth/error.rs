@@ -150,8 +150,11 @@ pub enum AuthError {
     Interrupted,
 }
 
-/// Whole seconds after which an overloaded or unavailable service is worth another try.
+/// Whole seconds after which an unavailable service is worth another try.
 const RETRY_SOON_S: u32 = 2;
+/// Whole seconds after which those who were turned away together come back, each after another number of them, so that
+/// they do not come back together.
+const RETRY_SPREAD_S: u32 = 8;
 
 impl AuthError {
     /// The HTTP status that fits.
@@ -261,6 +264,7 @@ impl AuthError {
         match self {
             AuthError::TooManyAttempts { retry_after_s } => Some(*retry_after_s),
             AuthError::MailNotConfigured => None,
+            AuthError::Overloaded => Some(rand::random_range(1..=RETRY_SPREAD_S)),
             _ if self.status() == 503 => Some(RETRY_SOON_S),
             _ => None,
         }

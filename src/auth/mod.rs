@@ -11,6 +11,7 @@
 //! - An unknown e-mail and a wrong password get the same answer for the same work.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod address;
 mod api_keys;
 mod audit;
 mod credentials;
@@ -38,6 +39,7 @@ mod workers;
 #[cfg(test)]
 mod tests;
 
+pub use address::has_address;
 pub use api_keys::{ApiKey, IssuedKey, KeyId, NewKey, Scope, Scopes, SignedRequest, parse_network};
 pub use credentials::{Email, Weakness};
 pub use error::{AuthError, KeyFlaw};
@@ -45,7 +47,7 @@ pub use keys::{KeyError, SigningKey};
 pub use limits::{Class, Limit, Verdict, network_of};
 pub use notifications::Webhook;
 pub use oidc::{Arrival, Departure, Provider, ProvidersError, load as load_providers};
-pub use runtime::{Setting, Snapshot, Spec, specs};
+pub use runtime::{Defaults, Setting, Snapshot, Spec, key};
 pub use secret::Secret;
 pub use service::{Accounts, Clock, SignedIn, StartError};
 pub use settings::{Device, Plan, Settings};

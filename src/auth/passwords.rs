@@ -57,6 +57,14 @@ impl Passwords {
         })
     }
 
+    /// Refuses at once what the queue would refuse: a flood should not even cost look-ups.
+    ///
+    /// # Errors
+    /// [`AuthError::Overloaded`].
+    pub(super) fn check_room(&self) -> Result<(), AuthError> {
+        if self.workers.is_full() { Err(AuthError::Overloaded) } else { Ok(()) }
+    }
+
     /// Whether the password fits the stored hash. Without a hash (nobody has that e-mail) the
     /// answer is no, after the same work.
     ///

@@ -18,13 +18,13 @@ use crate::persistence::users;
 use std::net::IpAddr;
 
 /// How long a mailed code counts, µs.
-const CODE_LIFETIME: i64 = 30 * MINUTE;
+pub(super) const CODE_LIFETIME: i64 = 30 * MINUTE;
 /// Wrong tries after which a code counts no more.
 const MOST_TRIES: i32 = 5;
 /// Digits of a code. Five tries in a thousand million, and a new code at most once a minute.
 const DIGITS: usize = 9;
 /// What a code is for.
-const RESET: &str = "reset";
+pub(super) const RESET: &str = "reset";
 
 impl Accounts {
     /// Changes the password of somebody who knows the old one, and ends the other sessions.
@@ -113,7 +113,7 @@ impl Accounts {
         let user = self.read(move |conn| users::by_email(conn, wanted.as_str())).await?.map(|found| found.user);
         let id = user.map_or(AccountId(0), |user| user.id);
         let digest = self.code_digest(id, code.trim());
-        let right = self.write(move |conn| take_code(conn, id, &digest, now)).await?;
+        let right = self.write(move |conn| take_code(conn, id, RESET, &digest, now)).await?;
         self.tell_guess(Target::Code(email.to_string()), right);
         if !right {
             return Err(AuthError::WrongCode);
@@ -128,25 +128,26 @@ impl Accounts {
 }
 
 /// Whether the code is right; a right one is used up, a wrong one counted.
-fn take_code(
+pub(super) fn take_code(
     conn: &mut crate::persistence::db::Connection,
     user: AccountId,
+    purpose: &str,
     digest: &[u8],
     now: Timestamp,
 ) -> diesel::QueryResult<bool> {
-    let Some(stored) = store::get(conn, user, RESET)? else { return Ok(false) };
+    let Some(stored) = store::get(conn, user, purpose)? else { return Ok(false) };
     if stored.attempts >= MOST_TRIES || now >= stored.expires_at {
         return Ok(false);
     }
     if !same(&stored.code, digest) {
-        store::missed(conn, user, RESET)?;
+        store::missed(conn, user, purpose)?;
         return Ok(false);
     }
-    store::remove(conn, user, RESET).map(|()| true)
+    store::remove(conn, user, purpose).map(|()| true)
 }
 
 /// Decimal digits, each as likely as the other.
-fn random_code() -> Option<String> {
+pub(super) fn random_code() -> Option<String> {
     let number = u64::from_le_bytes(random()?);
     // 2^64 is so much more than 10^9 that the bias is below one in 10^10.
     let code = number % 10_u64.pow(DIGITS as u32);

@@ -11,6 +11,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::runtime_config::{self as store, Version};
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,6 +35,10 @@ pub struct Spec {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Flag,
+    /// A flag that only says no to what the server was started with.
+    Off,
+    /// A whole number within these bounds.
+    Number(u64, u64),
     /// At most so many characters.
     Text(usize),
     Limit,
@@ -43,8 +48,17 @@ impl Spec {
     /// Says what is wrong with a value.
     fn check(&self, value: &Value) -> Result<(), String> {
         match (self.kind, value) {
-            (Kind::Flag, Value::Bool(_)) => Ok(()),
-            (Kind::Flag, _) => Err("must be true or false".into()),
+            (Kind::Off, Value::Bool(true)) if self.default == json!(false) => {
+                Err("can only be switched off: the server was not started with it".into())
+            }
+            (Kind::Flag | Kind::Off, Value::Bool(_)) => Ok(()),
+            (Kind::Flag | Kind::Off, _) => Err("must be true or false".into()),
+            (Kind::Number(least, most), Value::Number(number))
+                if number.as_u64().is_some_and(|number| (least..=most).contains(&number)) =>
+            {
+                Ok(())
+            }
+            (Kind::Number(least, most), _) => Err(format!("must be a whole number from {least} to {most}")),
             (Kind::Text(most), Value::String(text)) if text.chars().count() <= most => Ok(()),
             (Kind::Text(most), _) => Err(format!("must be a text of at most {most} characters")),
             (Kind::Limit, _) => match serde_json::from_value::<Limit>(value.clone()) {
@@ -58,21 +72,92 @@ impl Spec {
     }
 }
 
+/// The names of the settings that other parts of the program ask for.
+pub mod key {
+    /// Whether new users may sign up.
+    pub const SIGN_UP: &str = "accounts.sign_up";
+    /// Whether play money is given away, on a server that does.
+    pub const DEMO_FUNDS: &str = "accounts.demo_funds";
+    /// Whether withdrawals are taken.
+    pub const WITHDRAWALS: &str = "custody.withdrawals";
+    /// Whether links may be made without an account.
+    pub const LINKS_ANONYMOUS: &str = "links.anonymous";
+    /// Links of one user.
+    pub const LINKS_MAX_PER_USER: &str = "links.max_per_user";
+    /// Rows of one import of links.
+    pub const LINKS_IMPORT_ROWS: &str = "links.import_rows";
+    /// Messages of one user in ten seconds.
+    pub const CHAT_USER_RATE: &str = "chat.user_rate";
+    /// Messages in one room in ten seconds.
+    pub const CHAT_ROOM_RATE: &str = "chat.room_rate";
+    /// A line for everybody.
+    pub const NOTICE: &str = "notice";
+}
+
+/// What counts while nobody has set anything, where that is for the command line to say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Defaults {
+    /// Whether the server gives play money away.
+    pub demo_funds: bool,
+    /// Whether links may be made without an account.
+    pub links_anonymous: bool,
+    /// Links of one user.
+    pub links_max_per_user: u32,
+    /// Rows of one import of links.
+    pub links_import_rows: u32,
+    /// Messages of one user in ten seconds; 0 is no limit.
+    pub chat_user_rate: u32,
+    /// Messages in one room in ten seconds; 0 is no limit.
+    pub chat_room_rate: u32,
+}
+
+/// More rows than this are no import but a migration, which has no business in a web server.
+const MOST_ROWS: u64 = 1_000_000;
+
 /// All settings, by name.
-pub fn specs() -> Vec<Spec> {
+fn specs(defaults: &Defaults) -> Vec<Spec> {
+    let spec = |key: &str, kind, default, about| Spec { key: key.to_owned(), about, default, kind };
+    let rate = Kind::Number(0, 100_000);
     let mut specs = vec![
-        Spec {
-            key: "accounts.sign_up".into(),
-            about: "whether new users may sign up",
-            default: json!(true),
-            kind: Kind::Flag,
-        },
-        Spec {
-            key: "notice".into(),
-            about: "a line that the web app shows to everybody",
-            default: json!(""),
-            kind: Kind::Text(500),
-        },
+        spec(key::SIGN_UP, Kind::Flag, json!(true), "whether new users may sign up"),
+        spec(
+            key::DEMO_FUNDS,
+            Kind::Off,
+            json!(defaults.demo_funds),
+            "whether play money is given away; only on a server that was started with it",
+        ),
+        spec(key::WITHDRAWALS, Kind::Flag, json!(true), "whether withdrawals are taken"),
+        spec(
+            key::LINKS_ANONYMOUS,
+            Kind::Flag,
+            json!(defaults.links_anonymous),
+            "whether links may be made without an account",
+        ),
+        spec(
+            key::LINKS_MAX_PER_USER,
+            Kind::Number(0, u64::from(u32::MAX)),
+            json!(defaults.links_max_per_user),
+            "links that one user may have",
+        ),
+        spec(
+            key::LINKS_IMPORT_ROWS,
+            Kind::Number(1, MOST_ROWS),
+            json!(defaults.links_import_rows),
+            "rows of one import of links",
+        ),
+        spec(
+            key::CHAT_USER_RATE,
+            rate,
+            json!(defaults.chat_user_rate),
+            "messages, edits and reactions of one user in ten seconds, over all rooms; 0 is no limit",
+        ),
+        spec(
+            key::CHAT_ROOM_RATE,
+            rate,
+            json!(defaults.chat_room_rate),
+            "messages, edits and reactions in one room in ten seconds; 0 is no limit",
+        ),
+        spec(key::NOTICE, Kind::Text(500), json!(""), "a line that the web app shows to everybody"),
     ];
     specs.extend(Class::ALL.map(|class| Spec {
         key: format!("limits.{}", class.name()),
@@ -106,13 +191,19 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    fn new(versions: Vec<Version>) -> Snapshot {
-        let unset = |spec: Spec| (spec.key, Setting { version: 0, value: spec.default, set_at: None, set_by: None });
-        let mut settings: BTreeMap<String, Setting> = specs().into_iter().map(unset).collect();
+    fn new(defaults: &Defaults, versions: Vec<Version>) -> Snapshot {
+        let specs: BTreeMap<String, Spec> = specs(defaults).into_iter().map(|spec| (spec.key.clone(), spec)).collect();
+        let unset = |spec: &Spec| Setting { version: 0, value: spec.default.clone(), set_at: None, set_by: None };
+        let mut settings: BTreeMap<String, Setting> =
+            specs.iter().map(|(key, spec)| (key.clone(), unset(spec))).collect();
         for version in versions {
             // A setting that this program does not know was left by another version of it.
-            let Some(setting) = settings.get_mut(&version.key) else { continue };
+            let (Some(setting), Some(spec)) = (settings.get_mut(&version.key), specs.get(&version.key)) else {
+                continue;
+            };
             let Ok(value) = serde_json::from_str(&version.value) else { continue };
+            // What was set once may not be allowed by what the server was started with now.
+            let value = if spec.check(&value).is_ok() { value } else { spec.default.clone() };
             let set_by = version.set_by.and_then(|id| u32::try_from(id).ok()).map(AccountId);
             *setting = Setting { version: version.version, value, set_at: Some(Timestamp(version.set_at)), set_by };
         }
@@ -121,7 +212,7 @@ impl Snapshot {
             set.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_else(|| class.default_limit())
         };
         let limits = Class::ALL.map(limit);
-        let sign_up = settings.get("accounts.sign_up").and_then(|s| s.value.as_bool()).unwrap_or(true);
+        let sign_up = settings.get(key::SIGN_UP).and_then(|s| s.value.as_bool()).unwrap_or(true);
         Snapshot { limits, sign_up, settings }
     }
 
@@ -140,18 +231,39 @@ impl Snapshot {
     pub fn sign_up(&self) -> bool {
         self.sign_up
     }
+
+    /// A flag of [`key`].
+    pub fn flag(&self, key: &str) -> bool {
+        self.settings.get(key).and_then(|setting| setting.value.as_bool()).unwrap_or_default()
+    }
+
+    /// A number of [`key`].
+    pub fn number(&self, key: &str) -> u32 {
+        let number = self.settings.get(key).and_then(|setting| setting.value.as_u64());
+        number.and_then(|number| u32::try_from(number).ok()).unwrap_or_default()
+    }
 }
+
+/// Hears of the settings whenever they have changed.
+type Listener = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
 /// The settings in memory.
 pub(super) struct Runtime {
+    defaults: Defaults,
     now: ArcSwap<Snapshot>,
     /// How many versions the snapshot was made of.
     count: AtomicI64,
+    listeners: Mutex<Vec<Listener>>,
 }
 
 impl Runtime {
-    pub(super) fn new() -> Runtime {
-        Runtime { now: ArcSwap::from_pointee(Snapshot::new(Vec::new())), count: AtomicI64::new(0) }
+    pub(super) fn new(defaults: Defaults) -> Runtime {
+        Runtime {
+            defaults,
+            now: ArcSwap::from_pointee(Snapshot::new(&defaults, Vec::new())),
+            count: AtomicI64::new(0),
+            listeners: Mutex::new(Vec::new()),
+        }
     }
 
     pub(super) fn snapshot(&self) -> Arc<Snapshot> {
@@ -179,8 +291,11 @@ impl Runtime {
     }
 
     pub(super) fn take(&self, (count, versions): (i64, Vec<Version>)) {
-        self.now.store(Arc::new(Snapshot::new(versions)));
+        let listeners = self.listeners.lock();
+        let now = Arc::new(Snapshot::new(&self.defaults, versions));
+        self.now.store(now.clone());
         self.count.store(count, Ordering::Relaxed);
+        listeners.iter().for_each(|listener| listener(&now));
     }
 }
 
@@ -188,6 +303,20 @@ impl Accounts {
     /// All settings as they count now.
     pub fn runtime(&self) -> Arc<Snapshot> {
         self.runtime_settings().snapshot()
+    }
+
+    /// What there is to be set, by name.
+    pub fn runtime_specs(&self) -> Vec<Spec> {
+        specs(&self.runtime_settings().defaults)
+    }
+
+    /// Lets somebody know of the settings, now and whenever they have changed, here or on another node. It must not
+    /// block.
+    pub fn hear_settings(&self, listener: impl Fn(&Snapshot) + Send + Sync + 'static) {
+        let runtime = self.runtime_settings();
+        let mut listeners = runtime.listeners.lock();
+        listener(&runtime.snapshot());
+        listeners.push(Box::new(listener));
     }
 
     /// Sets a value; `seen` is the version that it is to follow, or `None` to follow whatever there is.
@@ -203,7 +332,7 @@ impl Accounts {
         seen: Option<i64>,
         by: AccountId,
     ) -> Result<Result<(Setting, Setting), String>, AuthError> {
-        let spec = specs().into_iter().find(|spec| spec.key == key).ok_or(AuthError::NoSuchSetting)?;
+        let spec = self.runtime_specs().into_iter().find(|spec| spec.key == key).ok_or(AuthError::NoSuchSetting)?;
         let text = value.to_string();
         if let Err(wrong) = spec.check(&value) {
             return Ok(Err(wrong));
@@ -236,7 +365,7 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::NoSuchSetting`], or a failure.
     pub async fn setting_history(&self, key: &str, limit: i64) -> Result<Vec<Version>, AuthError> {
-        if !specs().iter().any(|spec| spec.key == key) {
+        if !self.runtime_specs().iter().any(|spec| spec.key == key) {
             return Err(AuthError::NoSuchSetting);
         }
         let key = key.to_owned();
@@ -258,17 +387,63 @@ impl Accounts {
 mod tests {
     use super::*;
 
+    fn defaults() -> Defaults {
+        Defaults { links_max_per_user: 1_000, links_import_rows: 100, ..Defaults::default() }
+    }
+
+    fn spec(defaults: &Defaults, key: &str) -> Spec {
+        specs(defaults).into_iter().find(|spec| spec.key == key).unwrap()
+    }
+
     #[test]
     fn every_default_passes_its_check_and_nonsense_does_not() {
-        for spec in specs() {
+        for spec in specs(&defaults()) {
             assert_eq!(spec.check(&spec.default), Ok(()), "{}", spec.key);
-            for nonsense in [json!(null), json!(7), json!({"burst": 0, "per_second": 1}), json!([])] {
+            for nonsense in [json!(null), json!(-7), json!(0.5), json!({"burst": 0, "per_second": 1}), json!([])] {
                 assert!(spec.check(&nonsense).is_err(), "{} {nonsense}", spec.key);
             }
         }
-        let limit = specs().into_iter().find(|spec| spec.key == "limits.public").unwrap();
+        let limit = spec(&defaults(), "limits.public");
         assert!(limit.check(&json!({"per_second": 0, "burst": 1})).is_ok());
         assert!(limit.check(&json!({"per_second": 1, "burst": 1_000_001})).is_err());
         assert!(limit.check(&json!({"per_second": 1, "burst": 1, "more": 1})).is_err());
+        let rows = spec(&defaults(), key::LINKS_IMPORT_ROWS);
+        let good = |value: Value| rows.check(&value).is_ok();
+        assert_eq!([0, 1, 1_000_000, 1_000_001].map(|rows| good(json!(rows))), [false, true, true, false]);
+    }
+
+    #[test]
+    fn play_money_is_for_servers_that_were_started_with_it() {
+        let version = |value: &str| Version {
+            key: key::DEMO_FUNDS.into(),
+            version: 1,
+            value: value.into(),
+            set_at: 1,
+            set_by: None,
+        };
+        let real = defaults();
+        let demo = Defaults { demo_funds: true, ..real };
+        assert!(spec(&real, key::DEMO_FUNDS).check(&json!(true)).is_err());
+        assert!(spec(&real, key::DEMO_FUNDS).check(&json!(false)).is_ok());
+        assert!(spec(&demo, key::DEMO_FUNDS).check(&json!(true)).is_ok());
+        let given = |defaults, value| Snapshot::new(defaults, vec![version(value)]).flag(key::DEMO_FUNDS);
+        assert!(given(&demo, "true") && !given(&demo, "false"));
+        // Set while it was a demo, which it is no more.
+        assert!(!given(&real, "true"));
+    }
+
+    #[test]
+    fn whoever_listens_hears_what_there_is_and_what_changes() {
+        let runtime = Runtime::new(defaults());
+        let heard = Arc::new(Mutex::new(Vec::new()));
+        let kept = heard.clone();
+        runtime
+            .listeners
+            .lock()
+            .push(Box::new(move |now: &Snapshot| kept.lock().push(now.number(key::CHAT_USER_RATE))));
+        let version =
+            Version { key: key::CHAT_USER_RATE.into(), version: 1, value: "7".into(), set_at: 1, set_by: None };
+        runtime.take((1, vec![version]));
+        assert_eq!(*heard.lock(), [7]);
     }
 }

@@ -1,5 +1,7 @@
 //! [`Accounts`]: what the rest of the program asks about people.
 
+mod tend;
+
 use super::api_keys::{Keys, Scopes};
 use super::audit::note;
 use super::credentials::{Email, check_new_password, could_be_a_password};
@@ -18,7 +20,6 @@ use super::vault::Vault;
 use super::workers::{WorkError, Workers};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
-use crate::persistence::api_keys;
 use crate::persistence::audit::Entry;
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::sessions::{self, Session, SessionId};
@@ -29,7 +30,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::AtomicI64;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -95,6 +96,7 @@ struct Inner {
     guard: Guard<Email>,
     network_guard: Guard<IpNet>,
     mail_guard: Guard<Email>,
+    sender_guard: Guard<AccountId>,
     code_guard: Guard<Email>,
     runtime: Runtime,
     buckets: Buckets,
@@ -128,7 +130,7 @@ impl Accounts {
         let tokens = Tokens::new(key, REMEMBERED_TOKENS);
         let now = clock();
         tokens.revoke(database.read(|conn| sessions::revoked(conn, Timestamp::ZERO, now + -REMEMBER_ENDED, now))?);
-        let runtime = Runtime::new();
+        let runtime = Runtime::new(settings.runtime);
         if let Some(fresh) = database.read(|conn| runtime.fresh(conn))? {
             runtime.take(fresh);
         }
@@ -138,6 +140,7 @@ impl Accounts {
             guard: Guard::new(Pace::ACCOUNT),
             network_guard: Guard::new(Pace::NETWORK),
             mail_guard: Guard::new(Pace::MAIL),
+            sender_guard: Guard::new(Pace::MAIL),
             code_guard: Guard::new(Pace::CODE),
             runtime,
             buckets: Buckets::new(),
@@ -363,49 +366,6 @@ impl Accounts {
         self.0.tokens.jwks()
     }
 
-    /// To be called every few seconds: learns of revocations by other processes on the same
-    /// database, stores when sessions were last used, and forgets what is over.
-    ///
-    /// # Errors
-    /// A failure; nothing is lost and the next call tries again.
-    pub async fn tend(&self) -> Result<(), AuthError> {
-        let now = self.now();
-        self.follow_runtime().await?;
-        let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)) + -CLOCK_TOLERANCE;
-        self.0.tokens.forget_expired(now);
-        self.0.keys.forget(now);
-        // Times of use are good to know and no more: what cannot be stored is let go.
-        let key_uses = self.0.keys.take_used();
-        let uses = Arc::new(self.0.tokens.take_used());
-        let stored = Arc::clone(&uses);
-        let outcome = self
-            .blocking(move |database| {
-                // Times of use may be lost in a crash, so this write need not wait for the medium.
-                database.write(|conn| {
-                    sessions::used(conn, &stored)?;
-                    api_keys::used(conn, &key_uses)?;
-                    sessions::remove_expired(conn, now + -KEEP_EXPIRED)?;
-                    Ok((
-                        sessions::revoked(conn, since, now + -REMEMBER_ENDED, now)?,
-                        api_keys::revoked_since(conn, since)?,
-                    ))
-                })
-            })
-            .await;
-        match outcome {
-            Ok((revoked, keys)) => {
-                self.forget_sessions(revoked, now);
-                self.0.keys.ended(&self.0.vault, keys, now);
-                self.0.tended_at.store(now.0, Ordering::Relaxed);
-                Ok(())
-            }
-            Err(error) => {
-                self.0.tokens.put_back_used(uses.to_vec());
-                Err(error)
-            }
-        }
-    }
-
     pub(super) fn vault(&self) -> &Vault {
         &self.0.vault
     }
@@ -454,6 +414,7 @@ impl Accounts {
         if !could_be_a_password(&password) {
             return Err(AuthError::WrongCredentials);
         }
+        self.0.passwords.check_room()?;
         let email = email.clone();
         let found = self.read(move |conn| users::by_email(conn, email.as_str())).await?;
         let (user, hash) = found.map(|found| (found.user, found.password_hash)).unzip();
@@ -536,6 +497,10 @@ impl Accounts {
 
     pub(super) fn mail_guard(&self) -> &Guard<Email> {
         &self.0.mail_guard
+    }
+
+    pub(super) fn sender_guard(&self) -> &Guard<AccountId> {
+        &self.0.sender_guard
     }
 
     pub(super) fn code_guard(&self) -> &Guard<Email> {

@@ -1,6 +1,7 @@
 //! What can be chosen about accounts, and about one session.
 
 use super::oidc::Provider;
+use super::runtime::Defaults;
 use super::secret::Secret;
 use crate::domain::time::{DAY, MINUTE};
 use crate::notify::mail::Mailer;
@@ -45,10 +46,10 @@ pub struct Settings {
     pub providers: Arc<Vec<Provider>>,
     /// The address under which people reach this server, such as `https://agora.example`.
     pub public_url: Option<String>,
-    /// Whether users that sign up through providers play with money that is given away.
-    pub demo: bool,
     /// What nodes share, if they do.
     pub redis: Option<Redis>,
+    /// What the settings at run time begin with.
+    pub runtime: Defaults,
 }
 
 impl Default for Settings {
@@ -67,8 +68,8 @@ impl Default for Settings {
             private_webhooks: false,
             providers: Arc::default(),
             public_url: None,
-            demo: false,
             redis: None,
+            runtime: Defaults::default(),
         }
     }
 }

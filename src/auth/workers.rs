@@ -66,6 +66,11 @@ impl Workers {
         Ok(Workers { queue: sender })
     }
 
+    /// Whether a job would be refused at this moment, so that nothing need be done for it.
+    pub(super) fn is_full(&self) -> bool {
+        self.queue.is_full()
+    }
+
     /// Runs `job` on one of the threads and waits for its answer.
     ///
     /// # Errors
@@ -129,6 +134,7 @@ mod tests {
         let mut waiting = Box::pin(workers.run(move || counted.fetch_add(1, Ordering::SeqCst)));
         assert!(futures_util::poll!(&mut waiting).is_pending());
         assert_eq!(workers.run(|| ()).await, Err(WorkError::Full));
+        assert!(workers.is_full());
         drop(waiting);
         drop(release);
         assert_eq!(occupied.await, Ok(()));

@@ -174,7 +174,8 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let data = folder.to_str().context("the folder's name is not UTF-8")?;
     let cache = options.cache_mb.to_string();
     let venue = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--workers", &workers, "--links-cache-mb", &cache];
-    let venue = Server::start(&venue)?;
+    // The first user, who imports, is the one whose links are stored.
+    let venue = Server::start(&[&venue[..], &["--links-max-per-user", "4294967295"]].concat())?;
     until_ready(bare.address).await?;
     until_ready(venue.address).await?;
     let imported_per_second = import(venue.address, options.import).await?;

@@ -28,10 +28,13 @@ use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
 use messages::{Collector, Message};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// Batches that are published before the watermark moves.
-const BATCHES_AT_ONCE: usize = 200;
+/// Batches that are published in one go. There are some ten messages for each, and orders wait for the broker meanwhile.
+const BATCHES_AT_ONCE: usize = 20;
+
+/// Batches that are published before the watermark moves, unless there are no more.
+const NOTED_EVERY: u64 = 200;
 
 /// How often is looked for more.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -108,25 +111,41 @@ async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(),
         let parts = parts.clone();
         blocking(move || load(&parts)).await?
     };
+    let mut noted = state.1;
     while parts.trading.role().is_active() {
-        if parts.log.position.load(Ordering::Relaxed) <= state.1.0 {
+        let newest = parts.log.position.load(Ordering::Relaxed);
+        if newest <= state.1.0 || state.1.0 - noted.0 >= NOTED_EVERY {
+            note(parts, noted, state.1).await?;
+            noted = state.1;
+        }
+        if newest <= state.1.0 {
             tokio::time::sleep(LOOK_EVERY).await;
             continue;
         }
-        let from = state.1;
+        let begun = Instant::now();
         let work = parts.clone();
         let (next, messages) = blocking(move || advance(&work, state)).await?;
         send(&channel, exchange, &messages).await.map_err(words)?;
         state = next;
-        if state.1 > from {
-            let (database, to) = (parts.database.clone(), state.1);
-            let moved = blocking(move || watermark::advance(&database, from, to).map_err(|error| error.to_string()));
-            if !moved.await? {
-                return Err("another node has published too; beginning anew".into());
-            }
+        // Orders come first: while there are new ones, this takes half of the time at most, and catches up afterwards.
+        if parts.log.position.load(Ordering::Relaxed) > newest {
+            tokio::time::sleep(begun.elapsed().min(LOOK_EVERY)).await;
         }
     }
     Ok(())
+}
+
+/// Moves the watermark.
+async fn note(parts: &Parts, from: Position, to: Position) -> Result<(), String> {
+    if to <= from {
+        return Ok(());
+    }
+    let database = parts.database.clone();
+    let moved = blocking(move || watermark::advance(&database, from, to).map_err(|error| error.to_string()));
+    match moved.await? {
+        true => Ok(()),
+        false => Err("another node has published too; beginning anew".into()),
+    }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + Send + 'static) -> Result<T, String> {

@@ -115,7 +115,6 @@ impl AccountsConfig {
             line: self.line(),
             private_webhooks: self.accounts_private_webhooks,
             public_url: self.accounts_public_url.clone(),
-            demo,
             secrets_key: self.accounts_secrets_key.clone(),
             signing_key: self.accounts_signing_key.clone(),
             limits_exempt: self.accounts_unlimited.clone(),

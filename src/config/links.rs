@@ -10,13 +10,13 @@ pub struct LinksConfig {
     /// A short domain whose paths are links: HOST, with commas between several. Its requests must reach this server.
     #[arg(long, env = "AGORA_LINKS_DOMAINS", value_delimiter = ',', value_name = "HOST", value_parser = own_host)]
     pub links_domains: Vec<String>,
-    /// Let links be made without an account, within the limit `limit.links_anonymous` of requests.
+    /// Let links be made without an account, within the limit `limits.links_anonymous` of requests.
     #[arg(long, env = "AGORA_LINKS_ANONYMOUS")]
     pub links_anonymous: bool,
     /// Hosts that no link may lead to, nor to a name below them; moderators may block more.
     #[arg(long, env = "AGORA_LINKS_BLOCKED", value_delimiter = ',', value_name = "HOST", value_parser = own_host)]
     pub links_blocked: Vec<String>,
-    /// Words that no chosen slug may contain, beside those that are refused anyway.
+    /// Words that no slug may contain, beside those that are refused anyway.
     #[arg(long, env = "AGORA_LINKS_WORDS", value_delimiter = ',', value_name = "WORD")]
     pub links_words: Vec<String>,
     /// Characters of random slugs.
@@ -31,7 +31,7 @@ pub struct LinksConfig {
     pub links_max_per_user: u32,
     /// Rows of one import.
     #[arg(long, env = "AGORA_LINKS_IMPORT_ROWS", default_value_t = 100_000, value_name = "NUMBER")]
-    pub links_import_rows: usize,
+    pub links_import_rows: u32,
     /// Megabytes of one import.
     #[arg(long, env = "AGORA_LINKS_IMPORT_MB", default_value_t = 64, value_name = "MB")]
     pub links_import_mb: usize,
@@ -63,9 +63,6 @@ impl LinksConfig {
             words: self.links_words.iter().map(|word| word.trim().to_lowercase()).collect(),
             slug_length: usize::from(self.links_slug_length),
             cache_bytes: self.links_cache_mb.max(1) << 20,
-            max_per_user: i64::from(self.links_max_per_user),
-            anonymous: self.links_anonymous,
-            import_rows: self.links_import_rows,
             import_bytes: self.links_import_mb << 20,
             raw_days: self.links_raw_days,
             buffer_bytes: self.links_clicks_mb << 20,

@@ -44,7 +44,7 @@ async fn serve(request: HttpRequest) -> HttpResponse {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         let mut response = HttpResponse::MethodNotAllowed();
         response.insert_header((header::ALLOW, "GET, HEAD"));
-        return response.json(serde_json::json!({ "message": "Method not allowed" }));
+        return response.json(serde_json::json!({ "message": "Method not allowed", "code": "method_not_allowed" }));
     }
     // The compressed files are variants of the others, not files of their own.
     let is_variant = path.ends_with(".br") || path.ends_with(".gz");
@@ -166,7 +166,7 @@ fn secure(response: &mut actix_web::HttpResponseBuilder) {
 fn not_found() -> HttpResponse {
     let mut response = HttpResponse::NotFound();
     secure(&mut response);
-    response.json(serde_json::json!({ "message": "NotFound" }))
+    response.json(serde_json::json!({ "message": "NotFound", "code": "not_found" }))
 }
 
 #[cfg(test)]
@@ -211,7 +211,8 @@ mod tests {
             let response = call(page(path)).await;
             assert_eq!(response.status(), StatusCode::NOT_FOUND, "{path}");
             let body = to_bytes(response.into_body()).await.unwrap();
-            assert_eq!(body, r#"{"message":"NotFound"}"#);
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+            assert_eq!(body, serde_json::json!({"message": "NotFound", "code": "not_found"}));
         }
         assert_eq!(call(page("/v1/time")).await.status(), StatusCode::OK);
     }

@@ -26,7 +26,7 @@ use crate::actors::cluster::peers::Peers;
 use crate::actors::links::Links;
 use crate::actors::supervision::Tree;
 use crate::actors::trading::{Market, Trading};
-use crate::auth::Accounts;
+use crate::auth::{Accounts, key};
 use crate::persistence::db::{Connection, Database};
 use crate::persistence::redis::Redis;
 use actix_web::http::{Method, header};
@@ -51,8 +51,6 @@ pub struct AppState {
     pub switches: ws::entry::Switches,
     /// The feed's connections by address.
     pub seats: ws::seats::Seats,
-    /// Whether new users get play money.
-    pub demo_funds: bool,
     /// The supervision tree.
     pub tree: Tree,
     /// Figures for Prometheus.
@@ -72,6 +70,23 @@ pub struct AppState {
 }
 
 impl AppState {
+    /// Whether play money is given away now.
+    pub fn gives_demo_funds(&self) -> bool {
+        self.accounts.runtime().flag(key::DEMO_FUNDS)
+    }
+
+    /// Refuses withdrawals while an administrator has closed them. What was asked for before goes on.
+    ///
+    /// # Errors
+    /// 403 `withdrawals_closed`.
+    pub fn takes_withdrawals(&self) -> Result<(), ApiError> {
+        if self.accounts.runtime().flag(key::WITHDRAWALS) {
+            return Ok(());
+        }
+        let message = "Withdrawals are closed at the moment.";
+        Err(ApiError::new(actix_web::http::StatusCode::FORBIDDEN, "withdrawals_closed", message))
+    }
+
     /// What neither memory nor the database has may exist all the same, while the database is behind what the memory of
     /// this market has dropped.
     ///
@@ -173,6 +188,8 @@ fn v1_routes(cfg: &mut web::ServiceConfig) {
         .route("/auth/totp", web::delete().to(totp::remove))
         .route("/auth/totp/confirm", web::post().to(totp::confirm))
         .route("/auth/password", web::post().to(profile::change_password))
+        .route("/auth/email", web::post().to(profile::begin_address))
+        .route("/auth/email/confirm", web::post().to(profile::confirm_address))
         .route("/auth/password/forgot", web::post().to(profile::forgot_password))
         .route("/auth/password/reset", web::post().to(profile::reset_password))
         .route("/auth/jwks.json", web::get().to(auth::jwks))
@@ -293,7 +310,7 @@ fn chat_routes(cfg: &mut web::ServiceConfig) {
 
 /// Every route of the GitBitEx dialect, for its front end; with their whole paths, since some are those of native ones.
 fn gitbitex_routes(cfg: &mut web::ServiceConfig) {
-    use gitbitex::{accounts, apps, files, orders, products, socket, users};
+    use gitbitex::{accounts, apps, files, orders, origins, products, socket, users};
     cfg.route("/api/orders", web::post().to(orders::place))
         .route("/api/orders", web::get().to(orders::list))
         .route("/api/orders", web::delete().to(orders::cancel_all))
@@ -328,7 +345,8 @@ fn gitbitex_routes(cfg: &mut web::ServiceConfig) {
         .route("/api/apps", web::post().to(apps::create))
         .route("/api/apps/{id}", web::delete().to(apps::remove))
         .route("/api/health", web::get().to(products::health))
-        .route("/ws", web::get().to(socket::connect));
+        .route("/ws", web::get().to(socket::connect))
+        .service(web::scope("/api").default_service(web::to(origins::unknown)));
 }
 
 /// Every route of links but those that follow them.

@@ -2,6 +2,7 @@
 
 use super::AppState;
 use super::error::ApiError;
+use super::gitbitex::origins;
 use super::request_id;
 use super::session::Route;
 use crate::actors::event_log::LogMeter;
@@ -198,9 +199,13 @@ pub async fn observe(
     let called = next.call(request);
     let called = if span.is_none() { called.await? } else { called.instrument(span).await? };
     let mut response = in_json(called);
+    let reader = origins::reader(response.request());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
-    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    match reader {
+        Some(origin) => origins::allow(origin, headers),
+        None => drop(headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"))),
+    }
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     if let Some(metrics) = metrics {
         // The pattern, not the path: a label for each order would never end.
@@ -246,7 +251,11 @@ pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
         .snapshot()
         .into_iter()
         // A market that is halted alone leaves the rest as good as before.
-        .filter(|node| !matches!(node.state, State::Running | State::Faulted))
+        .filter(|node| match node.state {
+            State::Running => false,
+            State::Faulted => !node.name.starts_with("order book"),
+            _ => true,
+        })
         .map(|node| node.path)
         .collect();
     let degraded = state.metrics.log.degraded.load(Ordering::Relaxed);

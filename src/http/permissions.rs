@@ -70,7 +70,9 @@ impl Rule {
             "/auth/sign-up" | "/auth/sign-in" | "/auth/refresh" | "/auth/password/forgot" | "/auth/password/reset" => {
                 Some(Class::SignIn)
             }
-            "/api/users"
+            "/auth/email"
+            | "/auth/email/confirm"
+            | "/api/users"
             | "/api/users/token"
             | "/api/users/password/reset"
             | "/api/verifyCodes/restPassword"
@@ -147,6 +149,8 @@ pub const TABLE: &[Rule] = &[
     rule("DELETE", "/auth/totp", SESSION),
     rule("POST", "/auth/totp/confirm", SESSION),
     rule("POST", "/auth/password", SESSION),
+    rule("POST", "/auth/email", SESSION),
+    rule("POST", "/auth/email/confirm", SESSION),
     rule("POST", "/auth/password/forgot", PUBLIC),
     rule("POST", "/auth/password/reset", PUBLIC),
     rule("GET", "/auth/jwks.json", PUBLIC),

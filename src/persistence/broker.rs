@@ -96,6 +96,13 @@ async fn connect_to(mut uri: AMQPUri, heartbeat_s: u16, purpose: &str) -> Result
     patiently("connecting", Connection::connect_uri(uri, properties)).await
 }
 
+/// Whether the broker knows no queue of that name. It gives the same code for one that it is about to bring up, as it
+/// does for a moment after each of its starts; only its words tell the two apart.
+pub fn is_no_queue(error: &lapin::Error) -> bool {
+    let ErrorKind::ProtocolError(said) = error.kind() else { return false };
+    said.get_id() == 404 && said.get_message().as_str().contains("no queue")
+}
+
 /// The code of an AMQP refusal: 404 for what is not there, 405 for what another connection has locked.
 pub fn refusal(error: &lapin::Error) -> Option<u16> {
     match error.kind() {

@@ -22,7 +22,7 @@ use connection::{Durability, Opener};
 use diesel::prelude::*;
 use diesel::r2d2::{Pool, PooledConnection};
 use diesel::result::{DatabaseErrorKind, Error};
-use parking_lot::Mutex;
+use parking_lot::{FairMutex, FairMutexGuard, Mutex};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +67,10 @@ impl From<Error> for DbError {
 pub struct Database {
     pool: Pool<Opener>,
     shared: bool,
+    /// SQLite has one writer, and whoever waits for it in the database looks only now and then: of two that write
+    /// without a pause one could starve the other. Here they take turns.
+    turn: Option<Arc<FairMutex<()>>>,
+    patience: Duration,
     /// When a call last waited in vain.
     gave_up: Arc<Mutex<Option<Instant>>>,
 }
@@ -94,7 +98,16 @@ impl Database {
             .build(Opener(options.clone()))
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
         let shared = matches!(options.target, Target::Postgres(_));
-        Ok(Database { pool, shared, gave_up: Arc::default() })
+        let turn = (!shared).then(Arc::default);
+        Ok(Database { pool, shared, turn, patience: options.patience, gave_up: Arc::default() })
+    }
+
+    /// Waits until nobody else of this process writes. Taken before a connection, so that those who wait leave the
+    /// connections to readers.
+    fn turn(&self) -> Result<Option<FairMutexGuard<'_, ()>>, DbError> {
+        let Some(turn) = &self.turn else { return Ok(None) };
+        let taken = turn.try_lock_for(self.patience);
+        taken.map(Some).ok_or_else(|| DbError::Unavailable("others write to the database for too long".into()))
     }
 
     fn connection(&self) -> Result<PooledConnection<Opener>, DbError> {
@@ -129,6 +142,7 @@ impl Database {
     /// # Errors
     /// [`DbError`]; nothing was written then, unless the connection broke while it was committed.
     pub fn write<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
+        let _turn = self.turn()?;
         Ok(self.connection()?.write(Durability::Relaxed, query)?)
     }
 
@@ -137,6 +151,7 @@ impl Database {
     /// # Errors
     /// [`DbError`]; nothing was written then, unless the connection broke while it was committed.
     pub fn write_durably<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
+        let _turn = self.turn()?;
         Ok(self.connection()?.write(Durability::Full, query)?)
     }
 }

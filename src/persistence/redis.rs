@@ -13,7 +13,6 @@ mod claims;
 mod guesses;
 mod latest;
 mod link;
-mod presence;
 mod rate_limits;
 mod revocations;
 
@@ -21,6 +20,5 @@ pub use caches::{Forgotten, SecondLevel};
 pub use guesses::Guesses;
 pub use latest::{Latest, Left};
 pub use link::{Away, Heard, Options, Redis, RedisError};
-pub use presence::{Presence, PresenceChanges, Seen};
 pub use rate_limits::{Counted, Rate};
 pub use revocations::{Ended, Revocations};

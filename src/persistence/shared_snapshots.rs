@@ -29,16 +29,6 @@ pub fn put(database: &Database, position: Position, file: &[u8]) -> Result<(), D
     })
 }
 
-/// Where the newest snapshot at or before `limit` stands.
-///
-/// # Errors
-/// [`DbError`].
-pub fn newest(database: &Database, limit: Position) -> Result<Option<Position>, DbError> {
-    let below = snapshots::table.filter(snapshots::position.le(stored(limit.0)));
-    let newest = database.read(|c| below.select(diesel::dsl::max(snapshots::position)).first::<Option<i64>>(c))?;
-    Ok(newest.map(|position| Position(position as u64)))
-}
-
 /// Where there are snapshots, oldest first.
 ///
 /// # Errors

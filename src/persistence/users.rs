@@ -240,6 +240,14 @@ pub fn set_password(conn: &mut Connection, id: AccountId, password_hash: &str) -
         .map(drop)
 }
 
+/// Gives a user another address (trimmed and lower-cased).
+///
+/// # Errors
+/// A unique violation when it is taken; whatever the database reports.
+pub fn set_email(conn: &mut Connection, id: AccountId, email: &str) -> QueryResult<()> {
+    diesel::update(users::table.find(i64::from(id.0))).set(users::email.eq(email)).execute(conn).map(drop)
+}
+
 /// Changes a user's role; false when there is no such user.
 ///
 /// # Errors

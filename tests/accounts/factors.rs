@@ -3,6 +3,7 @@
 use crate::provider::{Provider, new_key};
 use crate::server::{Answer, Client, Server};
 use crate::sessions::post;
+use crate::smtp::MailServer;
 use aws_lc_rs::hmac;
 use jsonwebtoken::{Algorithm, Header};
 use serde_json::{Value, json};
@@ -115,11 +116,16 @@ struct Scene {
 
 impl Scene {
     fn new() -> Scene {
+        Scene::with(&[])
+    }
+
+    fn with(more: &[&str]) -> Scene {
         let folder = tempfile::tempdir().unwrap();
         let provider = Provider::start();
         let file = folder.path().join("providers.toml");
         std::fs::write(&file, provider.settings()).unwrap();
-        let server = Server::start_with(folder.path(), &["--accounts-providers", file.to_str().unwrap()]);
+        let providers = ["--accounts-providers", file.to_str().unwrap()];
+        let server = Server::start_with(folder.path(), &[&providers, more].concat());
         Scene { _folder: folder, provider, server }
     }
 
@@ -199,6 +205,100 @@ fn people_sign_in_through_a_provider_and_link_it() {
     let token = scene.provider.sign(&scene.provider.claims("ada", "any"));
     let session = post(&mut scene.server.client(""), "/auth/oidc/local/token", &json!({"id_token": token}));
     assert_eq!(session.json()["user"]["id"], me["id"]);
+}
+
+#[test]
+fn a_user_whose_provider_gave_no_address_gets_one_and_with_it_a_password() {
+    let mails = MailServer::start();
+    let scene = Scene::with(&["--accounts-smtp-url", &mails.url()]);
+    let mut line = scene.browser();
+    assert_eq!(line.sign_in(&scene.provider, "line", "U123", |_| ()).status, 302);
+    let me = line.send("GET", "/auth/me", "").json();
+    assert_eq!(me["has_email"], false);
+    let csrf = line.cookies.iter().find(|(name, _)| name == "agora_csrf").unwrap().1.clone();
+    let header = format!("X-CSRF-Token: {csrf}\r\n");
+    let mut lin = {
+        let body = r#"{"cookies":false}"#;
+        let refresh = &line.cookies.iter().find(|(name, _)| name == "agora_refresh").unwrap().1;
+        let head = format!("POST /v1/auth/refresh HTTP/1.1\r\nHost: agora\r\nCookie: agora_refresh={refresh}\r\n");
+        let text = format!("{head}Content-Length: {}\r\n\r\n{body}", body.len());
+        let answer = scene.server.client("").send_raw(text.as_bytes()).unwrap().json();
+        scene.server.client(answer["access_token"].as_str().unwrap())
+    };
+    let code = |answer: &Answer| (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned());
+    let digits = |mail: &str| -> String {
+        mail.split("Your code: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect()
+    };
+    let wish = |email: &str| json!({"email": email});
+    let confirm = |client: &mut Client, email: &str, code: &str| {
+        post(client, "/auth/email/confirm", &json!({"email": email, "code": code}))
+    };
+
+    assert_eq!(code(&post(&mut lin, "/auth/email", &wish("nonsense"))), (400, "invalid_email".into()));
+    assert_eq!(code(&post(&mut lin, "/auth/email", &wish("x@users.invalid"))), (400, "invalid_email".into()));
+    assert_eq!(post(&mut lin, "/auth/email", &wish("lin@example.org")).status, 200);
+    assert_eq!(code(&post(&mut lin, "/auth/email", &wish("lin@example.net"))), (429, "too_many_attempts".into()));
+    let mail = mails.next();
+    assert!(mail.contains("To: lin@example.org"), "{mail}");
+    let mailed = digits(&mail);
+    // The code counts for this user and this address alone.
+    let mut bob = Client::sign_up(&scene.server, "bob@example.org");
+    assert_eq!(code(&confirm(&mut bob, "lin@example.org", &mailed)), (400, "wrong_code".into()));
+    assert_eq!(code(&confirm(&mut lin, "eve@example.org", &mailed)), (400, "wrong_code".into()));
+    assert_eq!(code(&confirm(&mut lin, "lin@example.org", "000")), (400, "wrong_code".into()));
+    let changed = confirm(&mut lin, " Lin@Example.org ", &mailed);
+    assert_eq!((changed.status, &changed.json()["email"]), (200, &json!("lin@example.org")), "{}", changed.json());
+    assert_eq!((&changed.json()["has_email"], &changed.json()["id"]), (&json!(true), &me["id"]));
+    assert_eq!(code(&confirm(&mut lin, "lin@example.org", &mailed)), (400, "wrong_code".into()), "once");
+
+    // With the address a password, and with both the provider can be left.
+    let forgot = post(&mut scene.server.client(""), "/auth/password/forgot", &wish("lin@example.org"));
+    assert_eq!(forgot.status, 200, "{}", forgot.json());
+    let reset = json!({"email": "lin@example.org", "code": digits(&mails.next()), "new_password": PASSWORD});
+    assert_eq!(post(&mut scene.server.client(""), "/auth/password/reset", &reset).status, 200);
+    let entered =
+        post(&mut scene.server.client(""), "/auth/sign-in", &json!({"email": "lin@example.org", "password": PASSWORD}));
+    assert_eq!(entered.json()["user"]["id"], me["id"]);
+    lin.token = entered.json()["access_token"].as_str().unwrap().to_owned();
+    assert_eq!(lin.send("DELETE", "/auth/identities/line", b"").unwrap().status, 200);
+    assert_eq!(line.send("GET", "/auth/me", &header).status, 401, "the reset has ended what there was");
+    let noted = lin.get("/auth/me");
+    assert_eq!((&noted["email"], &noted["has_email"]), (&json!("lin@example.org"), &json!(true)));
+}
+
+#[test]
+fn an_address_is_changed_by_its_owner_alone_and_tells_nothing_about_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let mails = MailServer::start();
+    let server = Server::start_with(folder.path(), &["--accounts-smtp-url", &mails.url()]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut eve = Client::sign_up(&server, "eve@example.org");
+    let want = |client: &mut Client, email: &str, password: Value| {
+        let answer = post(client, "/auth/email", &json!({"email": email, "password": password}));
+        (answer.status, answer.json())
+    };
+    // An open session is not enough.
+    for wrong in [Value::Null, json!("wrong password")] {
+        let (status, answer) = want(&mut ada, "ada@example.net", wrong);
+        assert_eq!((status, &answer["code"]), (401, &json!("wrong_credentials")));
+    }
+    assert_eq!(want(&mut ada, "ada@example.org", json!(PASSWORD)).1["code"], "email_taken", "her own");
+    // Somebody else's address gets the same answer as one that is free; its owner alone hears of it.
+    let taken = want(&mut eve, "ada@example.org", json!(PASSWORD));
+    assert_eq!(taken, (200, json!({})));
+    let told = mails.next();
+    assert!(told.contains("To: ada@example.org") && !told.contains("Your code"), "{told}");
+    assert_eq!(want(&mut ada, "ada@example.net", json!(PASSWORD)), taken);
+    let mail = mails.next();
+    let code: String = mail.split("Your code: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let confirmed = post(&mut ada, "/auth/email/confirm", &json!({"email": "ada@example.net", "code": code}));
+    assert_eq!(confirmed.json()["email"], "ada@example.net");
+    let old = mails.next();
+    assert!(old.contains("To: ada@example.org") && old.contains("another e-mail address"), "{old}");
+    let sign_in = |email: &str| {
+        post(&mut server.client(""), "/auth/sign-in", &json!({"email": email, "password": PASSWORD})).status
+    };
+    assert_eq!((sign_in("ada@example.net"), sign_in("ada@example.org")), (200, 401));
 }
 
 #[test]

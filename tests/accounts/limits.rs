@@ -2,7 +2,7 @@
 
 use crate::keys::{Key, make_key};
 use crate::roles::{make_admin, sign_in};
-use crate::server::{Client, Server};
+use crate::server::{Client, Server, agora};
 use crate::sessions::post;
 use serde_json::json;
 
@@ -173,6 +173,106 @@ fn settings_are_checked_compared_and_remembered() {
     let body = json!({"email": "ada@example.org", "password": "correct horse battery"});
     let refused = post(&mut server.client(""), "/auth/sign-up", &body);
     assert_eq!((refused.status, &refused.json()["code"]), (403, &json!("sign_up_closed")));
+}
+
+#[test]
+fn what_administrators_allow_counts_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    make_admin(folder.path());
+    let server = Server::start(folder.path());
+    let mut admin = sign_in(&server, "root@example.org");
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut set = |key: &str, value: serde_json::Value| {
+        let answer = put(&mut admin, key, json!({"value": value}));
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let ask = |client: &mut Client, path: &str, body: &serde_json::Value| {
+        let answer = post(client, path, body);
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let done = || (200, String::new());
+
+    // Play money is no longer given away, and is again.
+    let deposit = json!({"currency": "BTC", "amount": "1"});
+    assert_eq!(ask(&mut ada, "/deposits/demo", &deposit).0, 200);
+    assert_eq!(set("accounts.demo_funds", json!(false)), done());
+    assert_eq!(ask(&mut ada, "/deposits/demo", &deposit), (403, "no_demo_funds".into()));
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    assert!(bob.get("/accounts").as_array().unwrap().iter().all(|account| account["balance"] == "0"));
+    assert_eq!(set("accounts.demo_funds", json!(true)), done());
+    assert_eq!(ask(&mut ada, "/deposits/demo", &deposit).0, 200);
+
+    // Withdrawals are closed, in every dialect; what is called back is not.
+    let wallet = ada.get("/coinbase-accounts")[0].clone();
+    let address = format!("/coinbase-accounts/{}/addresses", wallet["id"].as_str().unwrap());
+    let address = post(&mut ada, &address, &json!({})).json()["address"].clone();
+    let withdrawal = json!({"amount": "0.1", "currency": wallet["currency"], "crypto_address": address});
+    assert_eq!(set("custody.withdrawals", json!(false)), done());
+    assert_eq!(ask(&mut ada, "/withdrawals/crypto", &withdrawal), (403, "withdrawals_closed".into()));
+    let other = json!({"amount": "0.1", "cryptoAddress": address}).to_string();
+    let head = format!(
+        "POST /api/wallets/{}/withdrawal HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {}\r\nContent-Length: {}\r\n\r\n",
+        wallet["currency"].as_str().unwrap(),
+        ada.token,
+        other.len()
+    );
+    assert_eq!(server.client("").send_raw((head + &other).as_bytes()).unwrap().status, 403);
+    assert_eq!(set("custody.withdrawals", json!(true)), done());
+    assert_eq!(ask(&mut ada, "/withdrawals/crypto", &withdrawal).0, 200);
+
+    // Links without an account; how many somebody has; how many come at once.
+    let link = |number: usize| json!({"target": format!("https://example.org/{number}")});
+    assert_eq!(ask(&mut server.client(""), "/links", &link(0)).0, 401);
+    assert_eq!(set("links.anonymous", json!(true)), done());
+    assert_eq!(server.client("").get("/links/domains")[0]["anonymous"], true);
+    assert_eq!(ask(&mut server.client(""), "/links", &link(0)).0, 201);
+    assert_eq!(set("links.max_per_user", json!(1)), done());
+    assert_eq!(ask(&mut ada, "/links", &link(1)).0, 201);
+    assert_eq!(ask(&mut ada, "/links", &link(2)).1, "too_many_links");
+    assert_eq!(set("links.max_per_user", json!(100)), done());
+    assert_eq!(set("links.import_rows", json!(1)), done());
+    let rows = json!([link(3), link(4)]).to_string();
+    let head = format!(
+        "POST /v1/links/import HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        ada.token,
+        rows.len()
+    );
+    assert_eq!(server.client("").send_raw((head + &rows).as_bytes()).unwrap().json()["code"], "too_many_rows");
+
+    // How fast somebody may write.
+    let room = post(&mut ada, "/chat/rooms", &json!({"kind": "public", "name": "Hall"})).json();
+    let messages = format!("/chat/rooms/{}/messages", room["id"].as_str().unwrap());
+    for key in ["chat.user_rate", "chat.room_rate"] {
+        assert!(matches!(ask(&mut ada, &messages, &json!({"text": "one"})).0, 200 | 201));
+        assert_eq!(set(key, json!(1)), done());
+        // A machine that is busy may take ten seconds for each; then it takes some more.
+        let refused =
+            (0..50).map(|_| ask(&mut ada, &messages, &json!({"text": "more"}))).find(|(status, _)| *status == 429);
+        assert!(refused.is_some(), "{key} has no effect");
+        assert_eq!(set(key, json!(0)), done());
+    }
+
+    for (key, value) in [
+        ("accounts.demo_funds", json!("yes")),
+        ("links.anonymous", json!(1)),
+        ("links.max_per_user", json!(-1)),
+        ("links.import_rows", json!(0)),
+        ("chat.user_rate", json!(0.5)),
+        ("chat.room_rate", json!(1_000_000)),
+    ] {
+        assert_eq!(set(key, value), (400, "invalid_value".into()), "{key}");
+    }
+}
+
+#[test]
+fn play_money_cannot_be_switched_on_where_a_server_was_started_without_it() {
+    let folder = tempfile::tempdir().unwrap();
+    make_admin(folder.path());
+    let server = Server::run(agora(&["serve", "--listen", "127.0.0.1:0"], folder.path()));
+    let mut admin = sign_in(&server, "root@example.org");
+    let refused = put(&mut admin, "accounts.demo_funds", json!({"value": true}));
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("invalid_value")));
+    assert_eq!(put(&mut admin, "accounts.demo_funds", json!({"value": false})).status, 200);
 }
 
 #[test]

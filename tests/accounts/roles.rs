@@ -127,32 +127,6 @@ fn the_command_line_gives_roles_while_a_server_runs() {
 }
 
 #[test]
-fn nobody_reaches_what_is_another_users() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
-    let mut ada = Client::sign_up(&server, "ada@example.org");
-    let mut bob = Client::sign_up(&server, "bob@example.org");
-    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.5"});
-    let order = post(&mut ada, "/orders", &order).json()["id"].as_str().unwrap().to_owned();
-    let balance = ada.get("/accounts")[0]["id"].as_str().unwrap().to_owned();
-    let key = post(&mut ada, "/auth/keys", &json!({"passphrase": "x", "permissions": ["view"]})).json();
-    let session = ada.get("/auth/sessions")[0]["id"].as_str().unwrap().to_owned();
-    for (method, path) in [
-        ("GET", format!("/orders/{order}")),
-        ("DELETE", format!("/orders/{order}")),
-        ("GET", format!("/accounts/{balance}")),
-        ("DELETE", format!("/auth/keys/{}", key["key"].as_str().unwrap())),
-        ("DELETE", format!("/auth/sessions/{session}")),
-    ] {
-        assert_eq!(bob.send(method, &path, b"").unwrap().status, 404, "{method} {path}");
-        if method == "GET" {
-            assert_eq!(ada.send(method, &path, b"").unwrap().status, 200, "{method} {path}");
-        }
-    }
-    assert_eq!(ada.get("/orders").as_array().unwrap().len(), 1);
-}
-
-#[test]
 fn a_frozen_account_trades_no_more_and_everything_is_remembered() {
     let folder = tempfile::tempdir().unwrap();
     make_admin(folder.path());

@@ -6,6 +6,7 @@ mod delivery;
 mod images;
 mod nodes;
 mod people;
+mod presence;
 mod rights;
 #[path = "../s3/mod.rs"]
 mod s3;

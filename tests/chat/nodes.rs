@@ -1,7 +1,7 @@
 //! Chat on two nodes with one broker and one database.
 
 use crate::delivery::{begin, check, free_address, rooms_with};
-use crate::people::{User, block_on, next_of};
+use crate::people::{User, Waits, block_on, comes, sees};
 use crate::server::Server;
 use crate::servers::{Postgres, RabbitMq};
 use serde_json::{Value, json};
@@ -117,56 +117,62 @@ fn people_on_different_nodes_see_and_hear_each_other() {
     let room = room.as_str().unwrap().to_owned();
     assert_eq!(bob.ok("GET", "/rooms", Value::Null).as_array().unwrap().len(), 2);
     block_on(async {
-        let mut a = ada.socket();
+        let (mut a, mut b, mut phone) = (ada.socket(), bob.socket(), all.at(active, &bob).socket());
         a.connect().await.unwrap();
-        let id = bob.id.clone();
-        let status = async |a: &mut agora::chat_client::ChatClient, expected: &str| loop {
-            let event = next_of(a, "presence").await;
-            let of_bob = event["people"].as_array().unwrap().iter().find(|one| one["user"] == id.as_str());
-            if let Some(found) = of_bob.filter(|one| one["status"] == expected) {
-                return found.clone();
+        let (there, away) = (false, true);
+        sees(&mut a, &bob, "online", &mut [(&mut b, there)]).await;
+        // Two devices on two nodes: away only when both are, gone only when both are.
+        sees(&mut a, &bob, "away", &mut [(&mut b, away), (&mut phone, away)]).await;
+        sees(&mut a, &bob, "online", &mut [(&mut b, away), (&mut phone, there)]).await;
+        phone.cut();
+        sees(&mut a, &bob, "away", &mut [(&mut b, away)]).await;
+        sees(&mut a, &bob, "online", &mut [(&mut b, there)]).await;
+
+        // Words, signs of typing and read markers cross. A sign of typing may get lost, so there are several.
+        let mut typing = Waits::new("a sign of typing");
+        let typist = loop {
+            b.connect().await.unwrap();
+            b.request(json!({"type": "typing", "room": direct})).await;
+            if let Some(event) = typing.hears(&mut a, |event| event["type"] == "typing").await {
+                break event["user"].clone();
             }
         };
-        let (mut b, mut phone) = (bob.socket(), all.at(active, &bob).socket());
-        b.connect().await.unwrap();
-        status(&mut a, "online").await;
-        // Two devices on two nodes: away only when both are, gone only when both are.
-        phone.connect().await.unwrap();
-        phone.request(json!({"type": "away", "away": true})).await;
-        b.request(json!({"type": "away", "away": true})).await;
-        status(&mut a, "away").await;
-        phone.request(json!({"type": "away", "away": false})).await;
-        status(&mut a, "online").await;
-        phone.cut();
-        status(&mut a, "away").await;
-        b.request(json!({"type": "away", "away": false})).await;
-        status(&mut a, "online").await;
-
-        // Words, signs of typing and read markers cross.
-        b.request(json!({"type": "typing", "room": direct})).await;
-        assert_eq!(next_of(&mut a, "typing").await["user"], json!(bob.id));
+        assert_eq!(typist, json!(bob.id));
         let sent = b.send_text(&direct, "hello from over there").await;
-        let ack = next_of(&mut b, "ack").await;
+        let mut acknowledged = Waits::new("the acknowledgement");
+        let ack = loop {
+            b.connect().await.unwrap();
+            if let Some(ack) = acknowledged.hears(&mut b, |event| event["type"] == "ack").await {
+                break ack;
+            }
+            b.send_again().await;
+        };
         assert_eq!((&ack["client_id"], &ack["sequence"]), (&json!(sent), &json!(1)));
-        let heard = next_of(&mut a, "message").await;
+        let heard = comes(&mut a, "message").await;
         assert_eq!(heard["message"]["text"], "hello from over there");
-        a.ask(json!({"type": "read", "room": direct, "message": 1})).await.unwrap();
-        assert_eq!(next_of(&mut b, "read").await["user"], json!(ada.id));
+        let mut marked = Waits::new("the read marker");
+        loop {
+            a.connect().await.unwrap();
+            let id = a.request(json!({"type": "read", "room": direct, "message": 1})).await;
+            if marked.hears(&mut a, |event| event["id"] == id && event["type"] == "ack").await.is_some() {
+                break;
+            }
+        }
+        assert_eq!(comes(&mut b, "read").await["user"], json!(ada.id));
         // What a rule or a filter says is said by the other node too.
-        let empty = json!({"type": "send", "room": direct, "client_id": uuid::Uuid::new_v4(), "text": " "});
-        assert_eq!(b.ask(empty).await.unwrap()["code"], "empty");
-        assert_eq!(ada.refused("POST", &format!("/rooms/{room}/messages"), json!({"text": "x"})).1, "not_allowed");
+        assert_eq!(bob.finally_refused(&format!("/rooms/{direct}/messages"), " "), "empty");
+        assert_eq!(ada.finally_refused(&format!("/rooms/{room}/messages"), "x"), "not_allowed");
 
         // Whoever hides is gone for friends on all nodes, and comes back.
         bob.ok("PUT", "/me", json!({"visible_to": "nobody"}));
-        assert!(status(&mut a, "offline").await["last_seen"].is_null());
+        assert!(sees(&mut a, &bob, "offline", &mut [(&mut b, there)]).await["last_seen"].is_null());
         bob.ok("PUT", "/me", json!({"visible_to": "friends"}));
-        status(&mut a, "online").await;
+        sees(&mut a, &bob, "online", &mut [(&mut b, there)]).await;
         let seen = ada.ok("GET", &format!("/people?users={}", bob.id), Value::Null);
         assert_eq!(seen[0]["status"], "online");
 
         // The people of a node that dies are gone after a while.
         all.nodes[1 - active] = None;
-        status(&mut a, "offline").await;
+        sees(&mut a, &bob, "offline", &mut []).await;
     });
 }

@@ -67,6 +67,19 @@ impl User {
         (status, answer["code"].as_str().unwrap().to_owned())
     }
 
+    /// The code with which a message is refused for good, again and again while nodes start or take over.
+    pub fn finally_refused(&mut self, path: &str, text: &str) -> String {
+        let begun = Instant::now();
+        loop {
+            let (status, code) = self.refused("POST", path, json!({"text": text, "client_id": Uuid::new_v4()}));
+            if status != 503 {
+                return code;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(120), "{path}: {code}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     pub fn room(&mut self, kind: &str, name: &str) -> String {
         let room = self.ok("POST", "/rooms", json!({"kind": kind, "name": name}));
         room["id"].as_str().unwrap().to_owned()
@@ -90,6 +103,72 @@ pub async fn next_of(client: &mut ChatClient, kind: &str) -> Value {
         let event = client.next().await.unwrap();
         if event["type"] == kind {
             return event;
+        }
+    }
+}
+
+/// Waits for something that must come, and says in the end what came instead.
+pub struct Waits {
+    what: String,
+    begun: Instant,
+    passed_over: Vec<Value>,
+}
+
+impl Waits {
+    pub fn new(what: impl Into<String>) -> Waits {
+        Waits { what: what.into(), begun: Instant::now(), passed_over: Vec::new() }
+    }
+
+    /// The first event of the next seconds that is it, if any.
+    pub async fn hears(&mut self, client: &mut ChatClient, is_it: impl Fn(&Value) -> bool) -> Option<Value> {
+        let passed_over = &self.passed_over;
+        assert!(self.begun.elapsed() < Duration::from_secs(120), "{} does not come: {passed_over:?}", self.what);
+        client.connect().await.unwrap();
+        let look = async {
+            loop {
+                let event = client.next().await.unwrap();
+                if is_it(&event) {
+                    return event;
+                }
+                self.passed_over.push(event);
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(2), look).await.ok()
+    }
+}
+
+/// The next event of a kind, which must come.
+pub async fn comes(client: &mut ChatClient, kind: &str) -> Value {
+    let mut waits = Waits::new(kind);
+    loop {
+        if let Some(event) = waits.hears(client, |event| event["type"] == kind).await {
+            return event;
+        }
+    }
+}
+
+/// Waits until a friend sees somebody like this; returns what it is told. The devices say now and then whether they are
+/// away: one whose connection broke is there again with another.
+pub async fn sees(
+    friend: &mut ChatClient,
+    who: &User,
+    expected: &str,
+    devices: &mut [(&mut ChatClient, bool)],
+) -> Value {
+    let mut waits = Waits::new(expected);
+    let of_them = |event: &Value| {
+        let people = event["people"].as_array()?;
+        people.iter().find(|one| one["user"] == who.id.as_str()).filter(|one| one["status"] == expected).cloned()
+    };
+    loop {
+        for (device, away) in devices.iter_mut() {
+            device.connect().await.unwrap();
+            device.request(json!({"type": "away", "away": *away})).await;
+            // What comes meanwhile is read, pings above all.
+            while tokio::time::timeout(Duration::from_millis(10), device.next()).await.is_ok() {}
+        }
+        if let Some(event) = waits.hears(friend, |event| of_them(event).is_some()).await {
+            return of_them(&event).unwrap();
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A browser with the front end in it: cookies, the token in its storage, a socket that follows what it shows.
 
+#![allow(dead_code, reason = "not every test needs everything")]
+
 use crate::feed::Feed;
 use crate::server::{Answer, Client, Server};
 use serde_json::{Value, json};

@@ -1,8 +1,9 @@
 //! Products, trades, candles, books: what a visitor sees.
 
 use crate::browser::{Browser, number};
-use crate::server::Server;
+use crate::server::{Client, Server};
 use serde_json::{Value, json};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 fn trade(ada: &mut Browser, bob: &mut Browser, price: &str, size: &str) {
     ada.limit("sell", price, size);
@@ -154,6 +155,36 @@ fn candles_are_rows_of_six_numbers_newest_first() {
     }
     assert_eq!(ada.get("/api/products/BTC-USDT/candles?granularity=60&limit=1").as_array().unwrap().len(), 1);
     assert_eq!(ada.ask("/api/products/NO-SUCH/candles").status, 404);
+}
+
+#[test]
+fn a_product_that_was_never_traded_has_one_flat_candle_at_its_reference_price() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start(folder.path());
+    let mut ada = Browser::of_new_user(&server, "ada@example.org");
+    let mut bob = Browser::of_new_user(&server, "bob@example.org");
+    let target = |granularity: i64| format!("/api/products/BTC-USDT/candles?granularity={granularity}");
+    // Nobody knows a price: an empty list is the honest answer.
+    assert_eq!(ada.get(&target(60)), json!([]));
+    let change = json!({"reference_price": "101.5"}).to_string();
+    let changed = Client::admin(&server).send("PATCH", "/admin/markets/BTC-USDT", change.as_bytes()).unwrap();
+    assert_eq!(changed.status, 200, "{}", changed.json());
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64;
+    for granularity in [60, 300, 900, 1_800, 3_600, 21_600, 86_400] {
+        let asked = now();
+        let candles = ada.get(&target(granularity));
+        assert_eq!(candles.as_array().unwrap().len(), 1, "{candles}");
+        let start = candles[0][0].as_i64().unwrap();
+        let bucket = |at: i64| at - at % granularity;
+        assert!(bucket(asked) <= start && start <= bucket(now()), "{start} is not the bucket of now");
+        assert_eq!(candles, json!([[start, 101.5, 101.5, 101.5, 101.5, 0]]), "{granularity}");
+    }
+    // Once there is a trade, what happened counts.
+    trade(&mut ada, &mut bob, "102.25", "0.5");
+    let candles = ada.get(&target(60));
+    assert_eq!(candles.as_array().unwrap().len(), 1, "{candles}");
+    assert_eq!((&candles[0][1], &candles[0][4], &candles[0][5]), (&json!(102.25), &json!(102.25), &json!(0.5)));
 }
 
 #[test]

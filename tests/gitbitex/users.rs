@@ -106,6 +106,53 @@ fn changes_by_cookie_must_come_from_an_own_page() {
 }
 
 #[test]
+fn a_browser_may_ask_for_pages_of_named_origins_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--gitbitex-origins", "https://trade.example"]);
+    let ada = Browser::of_new_user(&server, "ada@example.org");
+    let send = |method: &str, target: &str, origin: &str, more: &str| {
+        let head = format!("{method} {target} HTTP/1.1\r\nHost: {}\r\nOrigin: {origin}\r\n{more}\r\n", server.address);
+        server.client("").send_raw(head.as_bytes()).unwrap()
+    };
+    let asked = "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: content-type, hideerror\r\n";
+    let may = |answer: &Answer| {
+        let of = |name: &str| answer.header(&format!("access-control-allow-{name}")).map(str::to_owned);
+        (of("origin"), of("credentials"))
+    };
+    let yes = || (Some("https://trade.example".to_owned()), Some("true".to_owned()));
+    for target in ["/api/orders", "/api/users/accessToken", "/api/orders/00000000-0001-80a1-8000-000000000001"] {
+        let answer = send("OPTIONS", target, "https://trade.example", asked);
+        assert_eq!((answer.status, may(&answer)), (204, yes()), "{target}");
+        assert_eq!(answer.header("access-control-allow-methods"), Some("GET, POST, PUT, DELETE"));
+        assert_eq!(answer.header("access-control-allow-headers"), Some("content-type, hideerror"));
+        assert_eq!(answer.header("vary"), Some("Origin"));
+        let refused = send("OPTIONS", target, "https://evil.example", asked);
+        assert_eq!((refused.status, refused.header("access-control-allow-credentials")), (403, None), "{target}");
+        message(&refused);
+    }
+    // The answer itself, too, is for the page of that origin.
+    let cookie = format!("Cookie: accessToken={}\r\n", ada.storage);
+    let read = send("GET", "/api/users/self", "https://trade.example", &cookie);
+    assert_eq!((read.status, may(&read)), (200, yes()));
+    assert_eq!(may(&send("GET", "/api/users/self", "https://evil.example", &cookie)), (Some("*".into()), None));
+    assert_eq!(may(&send("GET", "/v1/time", "https://trade.example", "")), (Some("*".into()), None));
+}
+
+#[test]
+fn what_is_unknown_is_answered_in_the_dialects_form() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Browser::of_new_user(&server, "ada@example.org");
+    for (method, target) in
+        [("GET", "/api/nothing"), ("POST", "/api/nothing"), ("POST", "/api/products"), ("GET", "/api")]
+    {
+        let answer = ada.send(method, target, b"", "");
+        assert_eq!((answer.status, &answer.json()["code"]), (404, &json!(0)), "{method} {target}");
+        message(&answer);
+    }
+}
+
+#[test]
 fn unauthorized_is_kept_for_no_session_and_a_failed_sign_in() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

@@ -51,6 +51,8 @@ fn breakdowns(server: &Server, folder: &Path) {
         assert_eq!(stats["bots"].as_array().unwrap().len(), 2);
         assert_eq!(stats["visitors"][0]["visitors"], 1, "one person, however often");
     }
+    // Without a beginning, minutes are those of the last day.
+    assert_eq!(ada.get(&format!("{path}/stats?grain=minute"))["clicks"], 3);
     let raw = ada.get(&format!("{path}/clicks"));
     assert_eq!(raw.as_array().unwrap().len(), 5);
     assert!(!raw.to_string().contains("127.0.0.1") && !raw.to_string().contains("private"), "{raw}");

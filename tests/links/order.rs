@@ -57,6 +57,17 @@ fn a_report_leads_to_a_review_and_a_block() {
     assert_eq!(found[0]["owner"], ada.get("/auth/me")["id"]);
     let audit = admin.get("/admin/audit");
     assert!(audit.to_string().contains("link_blocked") && audit.to_string().contains("link_unblocked"));
+
+    // What is dismissed is recorded too, and changes nothing.
+    let again = json!({"link": "phish", "reason": "other"});
+    assert_eq!(call(&mut server.client(""), "POST", "/links/reports", &again).0, 200);
+    let report = admin.get("/admin/links/reports")[0]["id"].as_str().unwrap().to_owned();
+    let dismiss = json!({"action": "dismiss", "note": "no harm"});
+    let (status, done) = call(&mut admin, "POST", &format!("/admin/links/reports/{report}/resolve"), &dismiss);
+    assert_eq!((status, &done["resolved"]), (200, &json!(1)), "{done}");
+    assert_eq!(follow(&mut ada, "phish").status, 302);
+    let audit = admin.get("/admin/audit?action=link_report_dismissed");
+    assert_eq!((audit.as_array().unwrap().len(), &audit[0]["detail"]["note"]), (1, &json!("no harm")));
 }
 
 #[test]

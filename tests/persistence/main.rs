@@ -14,6 +14,7 @@ use agora::persistence::sessions::{self, Session, SessionId};
 use agora::persistence::users::{self, NewUser, Role};
 use diesel::prelude::*;
 use servers::Postgres;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// Runs a test on a new, empty database of each kind.
@@ -44,6 +45,33 @@ fn both_databases_do_the_same() {
     on_each(&server, "chat", chat::random_histories_are_found_as_they_were);
     on_each(&server, "neighbours", chat::people_know_those_they_share_a_room_with);
     nodes_migrate_one_after_the_other(&server);
+}
+
+#[test]
+fn whoever_writes_without_a_pause_leaves_others_their_turn() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("agora.db")).unwrap();
+    let over = AtomicBool::new(false);
+    // A part of an import.
+    let long = |_: &mut Connection| {
+        std::thread::sleep(Duration::from_millis(20));
+        Ok(())
+    };
+    let made = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                database.write(long).unwrap();
+            }
+        });
+        let make = |number: i64| {
+            let email = format!("user-{number}@example.org");
+            database.write_durably(|c| users::create(c, &new(&email), Timestamp(number)))
+        };
+        let made: Result<Vec<_>, DbError> = (0..20).map(make).collect();
+        over.store(true, Ordering::Relaxed);
+        made
+    });
+    assert_eq!(made.unwrap().len(), 20);
 }
 
 pub(crate) fn new(email: &str) -> NewUser<'_> {

@@ -271,12 +271,11 @@ pub fn every_row_is_written_once(database: &Database) {
 }
 
 pub fn the_newest_snapshots_are_kept(database: &Database) {
-    assert_eq!(shared_snapshots::newest(database, Position(100)).unwrap(), None);
+    assert_eq!(shared_snapshots::all(database).unwrap(), []);
     for position in [10, 20, 30, 40, 40] {
         shared_snapshots::put(database, Position(position), &vec![position as u8; 10_000]).unwrap();
     }
-    assert_eq!(shared_snapshots::newest(database, Position(39)).unwrap(), Some(Position(30)));
-    assert_eq!(shared_snapshots::newest(database, Position(19)).unwrap(), None);
+    assert_eq!(shared_snapshots::all(database).unwrap(), [20, 30, 40].map(Position));
     assert_eq!(shared_snapshots::get(database, Position(40)).unwrap(), Some(vec![40; 10_000]));
     assert_eq!(shared_snapshots::get(database, Position(10)).unwrap(), None);
 }

@@ -57,7 +57,23 @@ impl Server {
         };
         // What comes later is read too, or the program would fail to print it.
         std::thread::spawn(move || lines.for_each(drop));
-        Server { process, address }
+        let server = Server { process, address };
+        // A node of a cluster may have to wait for others; whoever starts it knows what for.
+        if !command.get_args().any(|argument| argument == "--rabbitmq") {
+            server.wait_until_ready();
+        }
+        server
+    }
+
+    /// Waits until all markets are recovered; some tests want one that does not get there, so only for a while.
+    fn wait_until_ready(&self) {
+        let request = b"GET /health/ready HTTP/1.1\r\nHost: agora\r\nConnection: close\r\n\r\n";
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(20)
+            && !self.client("").send_raw(request).is_ok_and(|answer| answer.status == 200)
+        {
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     pub fn client(&self, token: &str) -> Client {

@@ -115,6 +115,23 @@ impl RabbitMq {
         }
     }
 
+    /// A copy of what it has stored. It must be stopped.
+    pub fn copy_of_what_is_stored(&self) -> TempDir {
+        assert!(self.process.is_none(), "it runs");
+        let copy = tempfile::tempdir().unwrap();
+        run(Command::new("cp").arg("-a").arg(self.path("mnesia")).arg(copy.path()));
+        copy
+    }
+
+    /// Has it begin with what was copied once, or with nothing, when it is started again. It must be stopped.
+    pub fn restore(&self, copy: Option<&TempDir>) {
+        assert!(self.process.is_none(), "it runs");
+        std::fs::remove_dir_all(self.path("mnesia")).unwrap();
+        if let Some(copy) = copy {
+            run(Command::new("cp").arg("-a").arg(copy.path().join("mnesia")).arg(self.folder.path()));
+        }
+    }
+
     /// Holds it: connections stay open, nothing is answered.
     pub fn freeze(&self) {
         self.process.as_ref().unwrap().signal("STOP");

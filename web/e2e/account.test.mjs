@@ -7,32 +7,31 @@
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { after, before, test } from "node:test";
-import { baseURL, eventually, launch, open } from "./browser.mjs";
+import {
+  baseURL,
+  card,
+  eventually,
+  fillDialog,
+  fits,
+  launch,
+  open,
+  PHONE,
+  signIn,
+  someone,
+  toast,
+} from "./browser.mjs";
 import { startProvider } from "./provider.mjs";
 
 const ADMIN = {
   email: "admin@example.org",
   password: process.env.AGORA_ADMIN_PASSWORD ?? "correct horse battery",
 };
-const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
 let browser;
 before(async () => {
   browser = await launch();
 });
 after(() => browser.close());
-
-const someone = () => ({
-  email: `e2e-${Date.now()}-${Math.floor(Math.random() * 1e6)}@example.org`,
-  password: "correct horse battery",
-});
-
-const fillDialog = async (page, { email, password }) => {
-  const dialog = page.locator("dialog[open]");
-  await dialog.locator('input[name="email"]').fill(email);
-  await dialog.locator('input[name="password"]').fill(password);
-  await dialog.locator('button[type="submit"]').click();
-};
 
 const signUp = async (page, who = someone()) => {
   await page.locator(".auth-buttons .sign-up").click();
@@ -41,19 +40,11 @@ const signUp = async (page, who = someone()) => {
   return who;
 };
 
-const signIn = async (page, who) => {
-  await page.locator(".auth-buttons").getByRole("button", { name: "Sign in" }).click();
-  await fillDialog(page, who);
-};
-
 const signOut = async (page) => {
   await page.locator(".account-button").click();
   await page.getByRole("button", { name: "Sign out", exact: true }).click();
   await page.locator(".auth-buttons").waitFor();
 };
-
-const card = (page, name) => page.locator(`section.card[aria-label="${name}"]`);
-const toast = (page, text) => page.locator(".toast", { hasText: text }).first().waitFor();
 
 /** What an authenticator app shows, some steps of 30 seconds from now. */
 const totp = (secret, steps = 0) => {
@@ -66,12 +57,6 @@ const totp = (secret, steps = 0) => {
   const tag = createHmac("sha1", key).update(counter).digest();
   const number = tag.readUInt32BE(tag[19] & 15) & 0x7fffffff;
   return String(number % 1_000_000).padStart(6, "0");
-};
-
-/** Nothing of the page lies beside the screen. */
-const fits = async (page, what) => {
-  const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
-  assert.ok(wide <= room, `${what} is ${wide} pixels wide on a screen of ${room}`);
 };
 
 test("a name and a picture are set, and shown after a reload", async () => {

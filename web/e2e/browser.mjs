@@ -1,7 +1,11 @@
 // Starts one browser for a test file and watches every page for complaints.
+import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 
 export const baseURL = process.env.AGORA_URL ?? "http://127.0.0.1:8080";
+
+/** What a phone is to a browser. */
+export const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true };
 
 export function launch() {
   return chromium.launch({
@@ -66,3 +70,31 @@ export async function eventually(condition, what) {
   }
   throw new Error(`${what}: did not happen within 15 seconds (last answer: ${JSON.stringify(last)})`);
 }
+
+/** Somebody new. */
+export const someone = () => ({
+  email: `e2e-${Date.now()}-${Math.floor(Math.random() * 1e6)}@example.org`,
+  password: "correct horse battery",
+});
+
+export const fillDialog = async (page, { email, password }) => {
+  const dialog = page.locator("dialog[open]");
+  await dialog.locator('input[name="email"]').fill(email);
+  await dialog.locator('input[name="password"]').fill(password);
+  await dialog.locator('button[type="submit"]').click();
+};
+
+export const signIn = async (page, who) => {
+  await page.locator(".auth-buttons").getByRole("button", { name: "Sign in" }).click();
+  await fillDialog(page, who);
+};
+
+/** A card of settings or administration by its title. */
+export const card = (page, name) => page.locator(`section.card[aria-label="${name}"]`);
+export const toast = (page, text) => page.locator(".toast", { hasText: text }).first().waitFor();
+
+/** Nothing of the page lies beside the screen. */
+export const fits = async (page, what) => {
+  const [wide, room] = await page.evaluate(() => [document.documentElement.scrollWidth, window.innerWidth]);
+  assert.ok(wide <= room, `${what} is ${wide} pixels wide on a screen of ${room}`);
+};

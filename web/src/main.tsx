@@ -8,7 +8,9 @@ import "./styles/base.css";
 import "./styles/shell.css";
 import "./styles/trade.css";
 import "./styles/ticket.css";
+import "./styles/admin.css";
 import "./styles/sheet.css";
+import "./styles/markets.css";
 
 startMarket();
 startAccount();

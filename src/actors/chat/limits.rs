@@ -8,6 +8,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use parking_lot::Mutex;
 use quick_cache::unsync::Cache;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Users whose pace is remembered.
 const REMEMBERED: usize = 50_000;
@@ -37,9 +38,9 @@ pub struct Limits {
     /// The most bytes of a message's text.
     pub message_bytes: usize,
     /// Messages of one user in ten seconds; 0 is no limit.
-    pub user_messages_per_10s: u32,
+    user_messages_per_10s: AtomicU32,
     /// Messages of one room in ten seconds; 0 is no limit.
-    pub room_messages_per_10s: u32,
+    room_messages_per_10s: AtomicU32,
     /// Rooms that one user may own.
     pub rooms_owned: u32,
     /// Rooms that one user may be in.
@@ -59,8 +60,8 @@ impl Limits {
         let words = config.chat_blocked_words.split(',').map(|word| word.trim().to_lowercase());
         Limits {
             message_bytes: config.chat_message_bytes.min(MAX_TEXT),
-            user_messages_per_10s: config.chat_user_rate,
-            room_messages_per_10s: config.chat_room_rate,
+            user_messages_per_10s: AtomicU32::new(config.chat_user_rate),
+            room_messages_per_10s: AtomicU32::new(config.chat_room_rate),
             rooms_owned: config.chat_rooms_owned,
             rooms_joined: config.chat_rooms_joined,
             image_bytes: config.chat_image_bytes,
@@ -68,6 +69,17 @@ impl Limits {
             links: Links::parse(&config.chat_links),
             paces: Mutex::new(Cache::new(REMEMBERED)),
         }
+    }
+
+    /// Messages of one user, and of one room, in ten seconds from now on; 0 is no limit.
+    pub fn set_paces(&self, of_user: u32, of_room: u32) {
+        self.user_messages_per_10s.store(of_user, Ordering::Relaxed);
+        self.room_messages_per_10s.store(of_room, Ordering::Relaxed);
+    }
+
+    /// Messages of one room in ten seconds; 0 is no limit.
+    pub(super) fn room_pace(&self) -> u32 {
+        self.room_messages_per_10s.load(Ordering::Relaxed)
     }
 
     /// Whether a command's text is allowed.
@@ -102,7 +114,9 @@ impl Limits {
     /// [`Refused::TooFast`].
     pub fn take(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
         let mut paces = self.paces.lock();
-        let mut pace = paces.get(&user).copied().unwrap_or(Pace::new(self.user_messages_per_10s));
+        let per_10s = self.user_messages_per_10s.load(Ordering::Relaxed);
+        let mut pace = paces.get(&user).copied().unwrap_or(Pace::new(per_10s));
+        pace.follow(per_10s);
         let taken = pace.take(now);
         paces.insert(user, pace);
         taken.map_err(|retry_after_s| Refused::TooFast { retry_after_s })
@@ -136,8 +150,8 @@ mod tests {
     fn limits(words: &[&str], links: &str) -> Limits {
         Limits {
             message_bytes: 10,
-            user_messages_per_10s: 1,
-            room_messages_per_10s: 0,
+            user_messages_per_10s: AtomicU32::new(1),
+            room_messages_per_10s: AtomicU32::new(0),
             rooms_owned: 1,
             rooms_joined: 1,
             image_bytes: 1,

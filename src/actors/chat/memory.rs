@@ -83,6 +83,13 @@ impl Pace {
         Pace { per_10s, left: i64::from(per_10s) * SECOND, at: Timestamp::ZERO }
     }
 
+    /// Goes by another number from now on, with all of it left; the same one changes nothing.
+    pub fn follow(&mut self, per_10s: u32) {
+        if self.per_10s != per_10s {
+            *self = Pace { at: self.at, ..Pace::new(per_10s) };
+        }
+    }
+
     /// Takes one.
     ///
     /// # Errors
@@ -121,6 +128,10 @@ mod tests {
         assert_eq!(pace.take(start + 2 * SECOND), Err(2));
         // A clock that goes back gives nothing away.
         assert_eq!(pace.take(start), Err(2));
+        pace.follow(5);
+        assert_eq!(pace.take(start + 2 * SECOND), Err(2));
+        pace.follow(1);
+        assert_eq!((pace.take(start + 2 * SECOND), pace.take(start + 2 * SECOND)), (Ok(()), Err(10)));
         assert_eq!(Pace::new(0).take(start), Ok(()));
     }
 }

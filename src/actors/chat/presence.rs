@@ -2,7 +2,11 @@
 //!
 //! Changes are gathered for a moment and told in one message per watcher and one letter to the other nodes, so a storm
 //! of connections costs a bounded amount of work at a time and never slows a message. Nobody is said to be gone before
-//! a short grace, since most who go are back at once.
+//! a short grace, since most who go are back at once; until it is over they are as they were.
+//!
+//! Invariants: what somebody is stays among the changes until it was told, so a watcher may miss what was only for a
+//! moment and always ends with the truth. Who may see somebody is the database's to say: what is heard of it counts at
+//! once and is looked up afterwards, since it may be overtaken or lost.
 
 mod elsewhere;
 
@@ -112,18 +116,24 @@ struct Person {
     visible_to: VisibleTo,
     /// When the last device of all went.
     gone: Option<(Instant, Timestamp)>,
+    /// What they were when it went.
+    left_as: Status,
 }
 
 impl Person {
     fn new(visible_to: VisibleTo) -> Person {
-        Person { devices: HashMap::new(), elsewhere: BTreeMap::new(), visible_to, gone: None }
+        let (devices, elsewhere, left_as) = (HashMap::new(), BTreeMap::new(), Status::Online);
+        Person { devices, elsewhere, visible_to, gone: None, left_as }
     }
 
+    /// What they are; in their grace, what they were.
     fn status(&self) -> Status {
-        match &self.gone {
-            Some((_, at)) => Status::Offline(Some(*at)),
-            None if self.devices.values().chain(self.elsewhere.values()).all(|away| *away) => Status::Away,
-            None => Status::Online,
+        if self.is_nowhere() {
+            self.left_as
+        } else if self.devices.values().chain(self.elsewhere.values()).all(|away| *away) {
+            Status::Away
+        } else {
+            Status::Online
         }
     }
 
@@ -135,6 +145,16 @@ impl Person {
 
     fn is_nowhere(&self) -> bool {
         self.devices.is_empty() && self.elsewhere.is_empty()
+    }
+
+    /// Whether nothing was ever known of them.
+    fn is_fresh(&self) -> bool {
+        self.is_nowhere() && self.gone.is_none()
+    }
+
+    /// The last device of all went, when they were this.
+    fn leave(&mut self, since: Instant, left_as: Status) {
+        (self.gone, self.left_as) = (Some((since, wall_clock())), left_as);
     }
 }
 
@@ -164,6 +184,9 @@ pub struct Presence {
     /// Those that went, to be noted in the database.
     seen: BTreeMap<AccountId, Timestamp>,
     noting: bool,
+    /// Those of whom it has to be looked up who may see them.
+    doubtful: BTreeSet<AccountId>,
+    looking: bool,
     nodes: Nodes,
     /// Those whose devices here the other nodes have to hear of.
     news: BTreeSet<AccountId>,
@@ -186,6 +209,8 @@ impl Presence {
             changed: BTreeSet::new(),
             seen: BTreeMap::new(),
             noting: false,
+            doubtful: BTreeSet::new(),
+            looking: false,
             nodes: Nodes::default(),
             news: BTreeSet::new(),
             letters: (0, None),
@@ -222,13 +247,14 @@ impl Presence {
         }
         let mut now: BTreeSet<AccountId> = self.changed.iter().take(AT_ONCE).copied().collect();
         self.changed.retain(|who| !now.contains(who));
-        // Those in their grace are told when it is over.
-        now.retain(|who| self.people.get(who).is_none_or(|person| person.gone.is_none()));
         let over = self.graces_over();
-        now.extend(&over);
+        now.extend(over.keys());
         let mut told = HashMap::<u64, (Arc<Session>, Vec<(AccountId, Status)>)>::new();
         for who in &now {
-            let Some(status) = self.seen_by_friends(*who) else { continue };
+            let Some(mut status) = self.seen_by_friends(*who) else { continue };
+            if let Some(at) = over.get(who) {
+                status = Status::Offline(Some(*at));
+            }
             for (id, session) in self.watchers.get(who).into_iter().flatten() {
                 let entry = told.entry(*id).or_insert_with(|| (session.clone(), Vec::new()));
                 entry.1.push((*who, status));
@@ -237,26 +263,27 @@ impl Presence {
         for (session, changes) in told.into_values() {
             session.deliver(&Delivered::about_people(Event::Presence(changes)));
         }
-        for who in over {
-            if let Some(Person { gone: Some((_, at)), .. }) = self.people.remove(&who) {
-                self.seen.insert(who, at);
-            }
+        for (who, at) in over {
+            self.people.remove(&who);
+            self.seen.insert(who, at);
         }
         self.write_letters();
         self.note(ctx);
+        self.look_up(ctx);
     }
 
-    /// Those whose grace is over now.
-    fn graces_over(&mut self) -> Vec<AccountId> {
-        let mut over = Vec::new();
+    /// Those whose grace is over now, and when they went.
+    fn graces_over(&mut self) -> BTreeMap<AccountId, Timestamp> {
+        let mut over = BTreeMap::new();
         while over.len() < AT_ONCE
             && let Some((since, who)) = self.leaving.front().copied()
             && since.elapsed() >= GRACE
         {
             self.leaving.pop_front();
             // Whoever came back and went again stands in the queue a second time.
-            if self.people.get(&who).and_then(|person| person.gone).is_some_and(|(gone, _)| gone == since) {
-                over.push(who);
+            let gone = self.people.get(&who).and_then(|person| person.gone);
+            if let Some((_, at)) = gone.filter(|(gone, _)| *gone == since) {
+                over.insert(who, at);
             }
         }
         over
@@ -271,9 +298,9 @@ impl Presence {
             self.news.clear();
             let all = self.people.iter().filter_map(|(who, person)| Some((*who, Some(person.told()?))));
             let all: Vec<_> = all.collect();
-            self.write_letter(true, all.get(..PEOPLE_AT_ONCE.min(all.len())).unwrap_or_default().to_vec());
+            self.write_letter(true, all.get(..PEOPLE_AT_ONCE.min(all.len())).unwrap_or_default().to_vec(), Vec::new());
             for rest in all.chunks(PEOPLE_AT_ONCE).skip(1) {
-                self.write_letter(false, rest.to_vec());
+                self.write_letter(false, rest.to_vec(), Vec::new());
             }
             return;
         }
@@ -287,12 +314,17 @@ impl Presence {
         }
         self.news.retain(|who| !ready.contains(who));
         let told = |who: AccountId| (who, self.people.get(&who).and_then(Person::told));
-        self.write_letter(false, ready.into_iter().map(told).collect());
+        self.write_letter(false, ready.into_iter().map(told).collect(), Vec::new());
     }
 
-    fn write_letter(&mut self, anew: bool, people: Vec<(AccountId, Option<Told>)>) {
+    fn write_letter(
+        &mut self,
+        anew: bool,
+        people: Vec<(AccountId, Option<Told>)>,
+        visible: Vec<(AccountId, VisibleTo)>,
+    ) {
         self.letters = (self.letters.0 + 1, Some(Instant::now()));
-        self.tell(Word::People { number: self.letters.0, anew, people });
+        self.tell(Word::People { number: self.letters.0, anew, people, visible });
     }
 
     fn tell(&self, word: Word) {
@@ -309,24 +341,27 @@ impl Presence {
         match told {
             Some(Told { away, visible_to }) => {
                 let person = self.people.entry(who).or_insert_with(|| Person::new(visible_to));
-                let before = (person.status(), person.is_nowhere());
+                let (fresh, before) = (person.is_fresh(), person.status());
                 person.elsewhere.insert(node, away);
-                (person.visible_to, person.gone) = (visible_to, None);
-                if before != (person.status(), false) {
+                person.gone = None;
+                if fresh || before != person.status() {
                     self.changed.insert(who);
+                }
+                // One of the two has not heard of a change yet.
+                if person.visible_to != visible_to {
+                    self.doubtful.insert(who);
                 }
             }
             None => {
                 let Some(person) = self.people.get_mut(&who) else { return };
                 let before = person.status();
-                person.elsewhere.remove(&node);
-                if person.gone.is_some() {
+                if person.elsewhere.remove(&node).is_none() {
                     return;
                 }
                 if person.is_nowhere() {
                     // That node has waited already.
                     let since = Instant::now().checked_sub(GRACE).unwrap_or_else(Instant::now);
-                    person.gone = Some((since, wall_clock()));
+                    person.leave(since, before);
                     self.leaving.push_front((since, who));
                 } else if person.status() != before {
                     self.changed.insert(who);
@@ -335,18 +370,13 @@ impl Presence {
         }
     }
 
-    fn leave(&mut self, who: AccountId) {
-        let now = Instant::now();
-        if let Some(person) = self.people.get_mut(&who) {
-            person.gone = Some((now, wall_clock()));
-            self.leaving.push_back((now, who));
-        }
-    }
-
     /// Sets who may see somebody. Friends hear at once that whoever hides is gone, and nothing after that.
     fn set_visible(&mut self, who: AccountId, visible_to: VisibleTo) {
         let Some(person) = self.people.get_mut(&who) else { return };
         let before = std::mem::replace(&mut person.visible_to, visible_to);
+        if before != visible_to && !person.devices.is_empty() {
+            self.news.insert(who);
+        }
         let (was, is) = (before.includes(Known::Friend), visible_to.includes(Known::Friend));
         if was && !is {
             let event = Delivered::about_people(Event::Presence(vec![(who, Status::Offline(None))]));
@@ -355,6 +385,14 @@ impl Presence {
             }
         } else if !was && is {
             self.changed.insert(who);
+        }
+    }
+
+    /// Somebody has chosen this just now.
+    fn hear_visible(&mut self, who: AccountId, visible_to: VisibleTo) {
+        if self.people.contains_key(&who) {
+            self.set_visible(who, visible_to);
+            self.doubtful.insert(who);
         }
     }
 
@@ -371,6 +409,29 @@ impl Presence {
             noted.map_err(|error| tracing::warn!(%error, people = seen.len(), "who was last seen when is not noted"))
         });
         ctx.spawn(work.into_actor(self).map(|_, presence, _| presence.noting = false));
+    }
+
+    /// Looks up who may see those of whom that is in doubt, as often as it takes.
+    fn look_up(&mut self, ctx: &mut Context<Self>) {
+        if self.looking || self.doubtful.is_empty() {
+            return;
+        }
+        self.looking = true;
+        let asked: Vec<AccountId> = self.doubtful.iter().take(AT_ONCE).copied().collect();
+        self.doubtful.retain(|who| asked.binary_search(who).is_err());
+        let (database, people) = (self.parts.store.database.clone(), asked.clone());
+        let work = tokio::task::spawn_blocking(move || database.read(|conn| people::get_all(conn, &people)));
+        ctx.spawn(work.into_actor(self).map(move |found, presence, _| {
+            presence.looking = false;
+            let Ok(Ok(found)) = found else { return presence.doubtful.extend(asked) };
+            let found: HashMap<_, _> = found.into_iter().map(|person| (person.account, person.visible_to)).collect();
+            for who in asked {
+                // What is in doubt again was changed meanwhile.
+                if !presence.doubtful.contains(&who) {
+                    presence.set_visible(who, found.get(&who).copied().unwrap_or_default());
+                }
+            }
+        }));
     }
 }
 
@@ -398,15 +459,20 @@ impl Handler<Heard> for Presence {
     fn handle(&mut self, Heard(letter): Heard, _: &mut Self::Context) {
         let Some(Letter { node, life, word }) = letter.filter(|letter| letter.node != self.parts.node) else { return };
         match word {
-            Word::People { number, anew, people } => {
+            Word::People { number, anew, people, visible } => {
+                visible.into_iter().for_each(|(who, visible_to)| self.hear_visible(who, visible_to));
                 let news = self.nodes.read((node, life), number, anew, people, Instant::now());
                 news.people.into_iter().for_each(|(who, told)| self.told_elsewhere(node, who, told));
                 if news.ask {
                     self.tell(Word::Ask(node));
                 }
+                if news.missed {
+                    // Among it may have been who may see whom.
+                    let here = self.people.iter().filter(|(_, person)| !person.devices.is_empty());
+                    self.doubtful.extend(here.map(|(who, _)| *who));
+                }
             }
             Word::Ask(node) => self.tell_all |= node == self.parts.node,
-            Word::Visible(who, visible_to) => self.set_visible(who, visible_to),
             Word::Typing(room, who) => {
                 if self.parts.audience.size(room) <= super::TYPING_AUDIENCE {
                     self.parts.audience.tell(room, &Delivered::of(room, Some(who), Event::Typing(who)), None);
@@ -421,12 +487,14 @@ impl Handler<Arrive> for Presence {
 
     fn handle(&mut self, Arrive { session, visible_to, watch }: Arrive, _: &mut Self::Context) {
         let person = self.people.entry(session.account).or_insert_with(|| Person::new(visible_to));
-        let (told, fresh, status) = (person.told(), person.is_nowhere() && person.gone.is_none(), person.status());
-        (person.visible_to, person.gone) = (visible_to, None);
+        let (told, fresh, before) = (person.told(), person.is_fresh(), person.status());
+        person.gone = None;
         person.devices.insert(session.id, false);
-        if fresh || status == Status::Away {
+        if fresh || before != person.status() {
             self.changed.insert(session.account);
         }
+        // It was read a while ago.
+        self.doubtful.insert(session.account);
         if told != person.told() {
             self.news.insert(session.account);
         }
@@ -451,7 +519,9 @@ impl Handler<Depart> for Presence {
             self.news.insert(who);
         }
         if person.is_nowhere() {
-            self.leave(who);
+            let now = Instant::now();
+            person.leave(now, before);
+            self.leaving.push_back((now, who));
         } else if person.status() != before {
             self.changed.insert(who);
         }
@@ -482,8 +552,9 @@ impl Handler<Watch> for Presence {
     fn handle(&mut self, Watch(session, other, on): Watch, _: &mut Self::Context) {
         if on {
             self.watch(&session, other);
-            // What it is now is told with the next changes.
-            if let Some(status) = self.seen_by_friends(other) {
+            // A change that waits is told to all soon.
+            let waits = self.changed.contains(&other);
+            if let Some(status) = self.seen_by_friends(other).filter(|_| !waits) {
                 session.deliver(&Delivered::about_people(Event::Presence(vec![(other, status)])));
             }
         } else if self.watched.get_mut(&session.id).is_some_and(|watched| watched.remove(&other)) {
@@ -496,8 +567,8 @@ impl Handler<SetVisible> for Presence {
     type Result = ();
 
     fn handle(&mut self, SetVisible(who, visible_to): SetVisible, _: &mut Self::Context) {
-        self.set_visible(who, visible_to);
-        self.tell(Word::Visible(who, visible_to));
+        self.hear_visible(who, visible_to);
+        self.write_letter(false, Vec::new(), vec![(who, visible_to)]);
     }
 }
 
@@ -515,7 +586,7 @@ impl Handler<Ask> for Presence {
     fn handle(&mut self, Ask { people }: Ask, _: &mut Self::Context) -> Self::Result {
         let status = |(who, known): &(AccountId, Known)| {
             let person = self.people.get(who)?;
-            (person.visible_to.includes(*known) && person.gone.is_none()).then(|| (*who, person.status()))
+            person.visible_to.includes(*known).then(|| (*who, person.status()))
         };
         MessageResult(people.iter().filter_map(status).collect())
     }

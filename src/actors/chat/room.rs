@@ -142,7 +142,7 @@ pub struct RoomActor {
 impl RoomActor {
     /// A room that reads itself when it starts.
     pub fn new(id: RoomId, parts: Parts, lifeline: Lifeline) -> RoomActor {
-        let pace = Pace::new(parts.limits.room_messages_per_10s);
+        let pace = Pace::new(parts.limits.room_pace());
         RoomActor {
             parts,
             lifeline,
@@ -261,6 +261,7 @@ impl RoomActor {
             Ok(None) => {}
         }
         let writes = matches!(entry.command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. });
+        self.pace.follow(self.parts.limits.room_pace());
         if writes
             && by != AccountId::HOUSE
             && let Err(retry_after_s) = self.pace.take(now)
@@ -284,6 +285,7 @@ impl RoomActor {
     fn apply(&mut self, mut items: VecDeque<Item>, ctx: &mut Context<Self>) {
         while let Some(item) = items.pop_front() {
             if item.sequence <= self.applied {
+                self.tell_late(&item.entry);
                 continue;
             }
             let subject = item.entry.command.subject().filter(|message| self.room.has(*message));
@@ -410,6 +412,41 @@ impl RoomActor {
             | Effect::Resolved(_)
             | Effect::Repeated(_)
             | Effect::Unchanged => {}
+        }
+    }
+
+    /// Tells of an entry that the room contained already when it was read, as far as what it did is still so: whoever
+    /// listens has not heard of it. That there are new messages was told when the room was read.
+    fn tell_late(&self, entry: &ChatEntry) {
+        let member = |who: &AccountId| self.room.members.get(who);
+        let gone = |who: &AccountId, effect: Effect| member(who).is_none().then_some(effect);
+        let by = entry.by;
+        let effect = match &entry.command {
+            Command::Read(_) => member(&by).map(|member| Effect::Read(by, member.read_to)),
+            Command::Join(_) => member(&by).map(|_| Effect::Joined(by)),
+            Command::Add(who) => member(who).map(|_| Effect::Joined(*who)),
+            Command::SetRole(who, _) => member(who).map(|member| Effect::RoleSet(*who, member.role)),
+            Command::Mute(who, _) => member(who).map(|member| Effect::Muted(*who, member.muted_until)),
+            Command::Leave => gone(&by, Effect::Left(by)),
+            Command::Kick(who) => gone(who, Effect::Kicked(*who)),
+            Command::Ban(who, true) => gone(who, Effect::Banned(*who)),
+            Command::Friend(_) => Some(Effect::Related),
+            Command::Create { .. } | Command::Configure { .. } | Command::Close => Some(Effect::Configured),
+            Command::Edit { message, .. } | Command::Delete(message) | Command::React { message, .. } => {
+                if let Some(message) = self.memory.get(*message) {
+                    self.tell(Some(message.author), Event::Changed(Arc::new(message.clone())));
+                }
+                None
+            }
+            Command::Send { .. }
+            | Command::Ban(_, false)
+            | Command::Invite { .. }
+            | Command::RevokeInvite(_)
+            | Command::Report { .. }
+            | Command::Resolve { .. } => None,
+        };
+        if let Some(effect) = effect {
+            self.publish(entry, &effect, None);
         }
     }
 

@@ -159,8 +159,16 @@ impl ChatShard {
                     self.lost.insert(room);
                 }
             }
-            // Whoever is active from now on reads these entries with the rest. If anybody listens, that is now.
-            None if self.parts.audience.hears(room) => drop(self.parts.rooms.get(&room)),
+            // Whoever is active from now on reads these entries with the rest. If anybody listens, that is now, and they
+            // are handed over all the same, so that they are told.
+            None if self.parts.audience.hears(room) => {
+                if let Ok(handle) = self.parts.rooms.get(&room)
+                    && let Err(why) = handle.try_send(Apply(items))
+                {
+                    tracing::warn!(%room, %why, "a room did not take entries and will be read anew");
+                    self.lost.insert(room);
+                }
+            }
             None => {}
         }
     }

@@ -125,7 +125,7 @@ impl Conversation {
         calls: &mut mpsc::Receiver<Call>,
         hints: &mut mpsc::Receiver<Vec<u8>>,
     ) -> Result<Never, BrokerError> {
-        let (answer, mut answers) = mpsc::unbounded_channel::<(Delivery, Vec<u8>)>();
+        let (answer, mut answers) = mpsc::channel::<(Delivery, Vec<u8>)>(AT_ONCE);
         let mut executing = 0;
         let mut confirms = FuturesUnordered::new();
         let mut tick = tokio::time::interval(STATUS_EVERY);
@@ -170,15 +170,20 @@ impl Conversation {
                 }
                 command = self.commands.next() => {
                     let delivery = delivered(command)?;
-                    let answer = answer.clone();
                     let service = delivery.properties.kind().as_ref().and_then(|kind| Service::from_name(kind.as_str()));
-                    match service.unwrap_or(Service::Trading) {
-                        service if executing >= AT_ONCE => drop(answer.send((delivery, overloaded(service)))),
+                    let service = service.unwrap_or(Service::Trading);
+                    if executing >= AT_ONCE {
+                        self.answer(&delivery, &overloaded(service)).await?;
+                        continue;
+                    }
+                    executing += 1;
+                    let answer = answer.clone();
+                    match service {
                         Service::Trading => {
                             let trading = trading.clone();
                             actix::spawn(async move {
                                 let done = trading.perform_for_another(&delivery.data).await;
-                                let _ = answer.send((delivery, done));
+                                let _ = answer.send((delivery, done)).await;
                             });
                         }
                         Service::Chat => {
@@ -186,19 +191,14 @@ impl Conversation {
                             let done = chat.perform_for_another(&delivery.data);
                             actix::spawn(async move {
                                 let done = done.await;
-                                let _ = answer.send((delivery, done));
+                                let _ = answer.send((delivery, done)).await;
                             });
                         }
                     }
-                    executing += 1;
                 }
                 Some((delivery, done)) = answers.recv() => {
                     executing -= 1;
-                    let (to, id) = (delivery.properties.reply_to(), delivery.properties.correlation_id());
-                    if let (Some(to), Some(id)) = (to, id) {
-                        let properties = BasicProperties::default().with_correlation_id(id.clone());
-                        drop(self.publish("", to.as_str(), false, &done, properties).await?);
-                    }
+                    self.answer(&delivery, &done).await?;
                 }
                 status = self.statuses.next() => {
                     let delivery = delivered(status)?;
@@ -224,6 +224,16 @@ impl Conversation {
                 }
             }
         }
+    }
+
+    /// Sends what came of a command to whoever asked.
+    async fn answer(&self, delivery: &Delivery, done: &[u8]) -> Result<(), BrokerError> {
+        let (to, id) = (delivery.properties.reply_to(), delivery.properties.correlation_id());
+        if let (Some(to), Some(id)) = (to, id) {
+            let properties = BasicProperties::default().with_correlation_id(id.clone());
+            drop(self.publish("", to.as_str(), false, done, properties).await?);
+        }
+        Ok(())
     }
 
     async fn publish(

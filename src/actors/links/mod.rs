@@ -23,7 +23,7 @@ mod watcher;
 mod writes;
 
 pub use clicks::{Live, RawClick};
-pub use policy::{DomainSettings, Policy, Settings};
+pub use policy::{Allowances, DomainSettings, Policy, Settings};
 pub use start::start;
 pub use writes::{Edited, Made, NewLink};
 
@@ -120,6 +120,7 @@ struct Inner {
     database: Database,
     policy: Arc<ArcSwap<Policy>>,
     settings: Settings,
+    allowances: ArcSwap<Allowances>,
     live: broadcast::Sender<Arc<Live>>,
     last_id: AtomicI64,
     counts: Quick<AccountId, (i64, Timestamp)>,
@@ -199,6 +200,9 @@ impl Links {
                     (Ok(Made::Collided), Some(retry)) if !retry.chosen => {
                         let length = self.slug_length(&retry.link.domain) + attempt / TRIES;
                         retry.link.slug = self.random_slug(length);
+                        // It may have been the number that was taken: the clock of this node may have been set back
+                        // before it was started.
+                        retry.link.id = self.next_id();
                         again.push(index);
                     }
                     (Ok(Made::Collided), _) => set(&mut outcomes, index, Err(LinksError::SlugTaken)),
@@ -211,7 +215,7 @@ impl Links {
     }
 
     async fn check_count(&self, owner: AccountId, more: usize) -> Result<(), LinksError> {
-        let most = self.0.settings.max_per_user;
+        let most = self.allowances().max_per_user;
         let now = wall_clock();
         let known = self.0.counts.get(&owner).filter(|(_, at)| now - *at < COUNTED_FOR);
         let count = match known {
@@ -304,23 +308,19 @@ impl Links {
     /// A number for a new link: time in the upper bits, then the node, then a counter. Other nodes never
     /// give the same one.
     pub fn next_id(&self) -> LinkId {
-        let now = wall_clock().0 / 1_000;
-        let base = ((now - 1_700_000_000_000) << 22) | (i64::from(self.0.settings.node & 0x3ff) << 12);
-        let id = |last: i64| if base > last { base } else { last + 1 };
-        let step = |last| Some(id(last));
+        let (now_ms, node) = (wall_clock().0 / 1_000, self.0.settings.node);
+        let step = |last| Some(id_after(last, now_ms, node));
         let last = self.0.last_id.fetch_update(Ordering::Relaxed, Ordering::Relaxed, step).unwrap_or(0);
-        LinkId(id(last))
+        LinkId(id_after(last, now_ms, node))
     }
 
-    /// A random slug that insults nobody.
+    /// A random slug that could be chosen as well.
     pub fn random_slug(&self, length: usize) -> String {
         let length = length.clamp(4, slug::LONGEST);
-        loop {
-            let bytes: [u8; 4 * slug::LONGEST] = rand::random();
-            if let Some(slug) = slug::random(length, &bytes) {
-                return slug;
-            }
-        }
+        let draw = |words: &[String]| slug::random(length, &rand::random::<[u8; 4 * slug::LONGEST]>(), words);
+        // Words of the operator that hardly leave any slug are better broken than waited for.
+        let fitting = (0..1_000).find_map(|_| draw(&self.0.settings.words));
+        fitting.unwrap_or_else(|| std::iter::repeat_with(|| draw(&[])).flatten().next().unwrap_or_default())
     }
 
     /// How long random slugs of a domain are.
@@ -354,6 +354,16 @@ impl Links {
         Ok(())
     }
 
+    /// What is allowed at the moment; nothing before it was said.
+    pub fn allowances(&self) -> Allowances {
+        **self.0.allowances.load()
+    }
+
+    /// Says what is allowed from now on.
+    pub fn allow(&self, allowances: Allowances) {
+        self.0.allowances.store(Arc::new(allowances));
+    }
+
     /// How links are set up.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
@@ -380,8 +390,48 @@ impl Links {
     }
 }
 
+/// Links of one node in a millisecond; more take the numbers of the next ones.
+const IDS_OF_A_MILLISECOND: i64 = 1 << 12;
+/// The time from which numbers count, ms.
+const FIRST_MS: i64 = 1_700_000_000_000;
+
+/// The number that a node gives after this one. It stays among its own numbers also when the clock has been set back
+/// or more links are made than a millisecond has numbers.
+fn id_after(last: i64, now_ms: i64, node: u16) -> i64 {
+    let first_of = |ms: i64| (ms << 22) | (i64::from(node & 0x3ff) << 12);
+    let now = first_of(now_ms - FIRST_MS);
+    if now > last {
+        return now;
+    }
+    let next = last + 1;
+    if next % IDS_OF_A_MILLISECOND == 0 { first_of((last >> 22) + 1) } else { next }
+}
+
 fn set<T>(all: &mut [Option<T>], index: usize, value: T) {
     if let Some(place) = all.get_mut(index) {
         *place = Some(value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn numbers_of_nodes_never_meet() {
+        let node_of = |id: i64| (id >> 12) & 0x3ff;
+        let mut seen = BTreeSet::new();
+        for node in [3, 4] {
+            let mut last = 0;
+            // More than a millisecond has numbers, then a clock that was set back by an hour.
+            for now_ms in std::iter::repeat_n(FIRST_MS + 5_000_000, 10_000).chain(std::iter::repeat_n(FIRST_MS, 10_000))
+            {
+                let id = id_after(last, now_ms, node);
+                assert!(id > last && node_of(id) == i64::from(node), "{id} after {last} of node {node}");
+                assert!(seen.insert(id));
+                last = id;
+            }
+        }
     }
 }

@@ -23,12 +23,6 @@ pub struct Settings {
     pub slug_length: usize,
     /// Bytes of links that are held in memory.
     pub cache_bytes: u64,
-    /// Links that one user may have.
-    pub max_per_user: i64,
-    /// Whether links may be made without an account.
-    pub anonymous: bool,
-    /// Rows of one import.
-    pub import_rows: usize,
     /// Bytes of one import.
     pub import_bytes: usize,
     /// Days that single clicks are kept; 0 keeps none.
@@ -37,6 +31,17 @@ pub struct Settings {
     pub buffer_bytes: u64,
     /// The header in which a trusted proxy tells the visitor's country, in lower case.
     pub country_header: Option<String>,
+}
+
+/// What administrators change while the program runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Allowances {
+    /// Links that one user may have.
+    pub max_per_user: i64,
+    /// Whether links may be made without an account.
+    pub anonymous: bool,
+    /// Rows of one import.
+    pub import_rows: usize,
 }
 
 impl Settings {

@@ -17,6 +17,10 @@ use std::time::{Duration, Instant};
 const ROLL_EVERY: Duration = Duration::from_millis(500);
 /// Clicks of one transaction: others who write wait for it, so it is short.
 const AT_ONCE: usize = 50_000;
+/// The same, where each takes long: a large store changes a page of the disk for nearly each.
+const FEWEST: usize = 1_000;
+/// A transaction that takes longer makes the next one smaller.
+const LONG: Duration = Duration::from_millis(300);
 /// After some work it rests so many times as long, so that a flood of clicks does not take the processor from those
 /// who are led on; the clicks wait on disk.
 const REST: u32 = 9;
@@ -46,13 +50,20 @@ pub struct Roller {
     /// How far the database is, as far as is known.
     mark: Option<u64>,
     pruned_at: Timestamp,
+    /// Clicks of the next transaction, at most.
+    at_once: usize,
     lifeline: Lifeline,
+}
+
+/// How many clicks the next transaction takes, after one of so many took so long: nobody else writes meanwhile.
+fn fitting(at_once: usize, took: Duration) -> usize {
+    if took > LONG { (at_once / 2).max(FEWEST) } else { (at_once * 2).min(AT_ONCE) }
 }
 
 impl Roller {
     /// A roller that goes on where the database stands.
     pub fn new(parts: Parts, lifeline: Lifeline) -> Roller {
-        Roller { parts, mark: None, pruned_at: Timestamp::ZERO, lifeline }
+        Roller { parts, mark: None, pruned_at: Timestamp::ZERO, at_once: FEWEST, lifeline }
     }
 
     fn roll(&mut self, ctx: &mut Context<Self>) {
@@ -93,15 +104,17 @@ impl Roller {
             if last <= mark {
                 break;
             }
-            let batch = clicks::read(&files, mark, AT_ONCE).map_err(RollError::Disk)?;
+            let batch = clicks::read(&files, mark, self.at_once).map_err(RollError::Disk)?;
             if batch.clicks.is_empty() {
                 break;
             }
             let add = |conn: &mut _| rollup::add(conn, number, mark, batch.through, &batch.clicks, raw_days > 0);
+            let writing = Instant::now();
             if !database.write_durably(add).map_err(RollError::Away)? {
                 self.mark = None;
                 continue;
             }
+            self.at_once = fitting(self.at_once, writing.elapsed());
             self.mark = Some(batch.through);
             lag.store(last.saturating_sub(batch.through), Ordering::Relaxed);
             buffer.lock().remove_through(batch.through).map_err(RollError::Disk)?;
@@ -140,5 +153,19 @@ impl Handler<Shutdown> for Roller {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.roll(ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transaction_that_took_long_makes_the_next_one_smaller() {
+        let (quick, slow) = (Duration::from_millis(10), Duration::from_secs(5));
+        assert_eq!(fitting(AT_ONCE, slow), AT_ONCE / 2);
+        assert_eq!(fitting(FEWEST, slow), FEWEST);
+        assert_eq!(fitting(FEWEST, quick), 2 * FEWEST);
+        assert_eq!(fitting(AT_ONCE, quick), AT_ONCE);
     }
 }

@@ -93,6 +93,7 @@ pub async fn start(
         database: database.clone(),
         policy,
         settings,
+        allowances: ArcSwap::default(),
         live,
         last_id: AtomicI64::new(0),
         counts: Quick::new(OWNERS),

@@ -178,6 +178,12 @@ impl OrderBook {
 
     fn go_on_from(&mut self, state: Box<BookState>, rest: Vec<Committed>, promoted: bool, ctx: &mut Context<Self>) {
         self.parts.listing.configure(state.replica.book.config());
+        // A state that was read from the log may hold this epoch's marker already, which is then not read again. So it
+        // is where a market is listed while the log is long: the marker is written before the reading ends.
+        if self.epoch != Epoch::default() && state.replica.stream.epoch == self.epoch {
+            self.active = true;
+            self.parts.berth.works();
+        }
         self.state = Some(state);
         for committed in rest {
             // What its predecessor told already is dropped by those who hear it again.

@@ -101,18 +101,21 @@ pub struct Follower {
 /// The state to start from: the newest snapshot that the database has caught up with, this node's own
 /// or one that another node left in the database, else the log's beginning.
 fn start(parts: &Parts, written: Position) -> Result<(Venue, Position), DbError> {
-    let own = parts.snapshots.files().into_iter().map(|(position, _)| position).find(|at| *at <= written);
-    if parts.database.is_shared()
-        && let Some(shared) =
-            shared_snapshots::newest(&parts.database, written)?.filter(|at| own.is_none_or(|own| *at > own))
-        && let Some(content) = shared_snapshots::get(&parts.database, shared)?
-    {
-        match parts.snapshots.adopt(shared, &content) {
-            Ok(()) => tracing::info!(position = shared.0, "a snapshot was taken over from the database"),
-            Err(error) => tracing::warn!(%error, "the snapshot in the database is of no use"),
+    let mut loaded = parts.snapshots.newest(written);
+    if parts.database.is_shared() {
+        // Newest first; one that is damaged is passed over.
+        for shared in shared_snapshots::all(&parts.database)?.into_iter().rev().filter(|at| *at <= written) {
+            if loaded.as_ref().is_some_and(|loaded| loaded.position >= shared) {
+                break;
+            }
+            let Some(content) = shared_snapshots::get(&parts.database, shared)? else { continue };
+            match parts.snapshots.adopt(shared, &content) {
+                Ok(()) => tracing::info!(position = shared.0, "a snapshot was taken over from the database"),
+                Err(error) => tracing::warn!(%error, "the snapshot in the database is of no use"),
+            }
+            loaded = parts.snapshots.newest(written);
         }
     }
-    let loaded = parts.snapshots.newest(written);
     let (mut venue, position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
     venue.keep_ended();
     Ok((venue, position))

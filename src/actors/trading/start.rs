@@ -150,6 +150,8 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     // Before the log, on which they do not depend: they survive its restarts.
     let twins = Twins::begin(&trading, &threads, twin_meter.clone()).await?;
 
+    // A node that starts from a snapshot with nothing after it reads no batch that tells who leads.
+    role.observed(newest_epoch);
     let epochs = Arc::new(Epochs::above(newest_epoch, role.node()));
     let figures = meter.clone();
     let for_log = role.clone();

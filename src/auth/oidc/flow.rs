@@ -1,8 +1,10 @@
 //! To a provider and back.
 
 use super::{IdClaims, Provider};
+use crate::auth::address::{NO_ADDRESS, has_address};
 use crate::auth::credentials::Email;
 use crate::auth::error::AuthError;
+use crate::auth::runtime::key;
 use crate::auth::secret::Secret;
 use crate::auth::service::{Accounts, SignedIn};
 use crate::auth::settings::Device;
@@ -22,8 +24,6 @@ const PATIENCE: i64 = 10 * MINUTE;
 /// What the sealed states are for.
 const FLOW: &str = "oidc flow";
 const TICKET: &str = "oidc ticket";
-/// Where the addresses of users end whose provider gave none: no mail gets there, so no password can be set.
-const NO_ADDRESS: &str = "@users.invalid";
 
 /// What is remembered while somebody is at a provider.
 #[derive(Serialize, Deserialize)]
@@ -256,7 +256,7 @@ impl Accounts {
         // Nobody knows this password; the owner may set one by a mailed code.
         let unknown = random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).ok_or(AuthError::Interrupted)?;
         let hash = self.passwords().hash(Secret::new(unknown)).await?;
-        let (id, now, demo) = (provider.id.clone(), self.now(), self.settings().demo);
+        let (id, now, demo) = (provider.id.clone(), self.now(), self.runtime().flag(key::DEMO_FUNDS));
         self.write(move |conn| {
             let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
             let user = users::create(conn, &new, now)?;
@@ -277,7 +277,7 @@ impl Accounts {
     pub async fn unlink(&self, user: AccountId, provider: &str) -> Result<(), AuthError> {
         let linked = self.identities(user).await?;
         let alone = linked.len() == 1 && linked.iter().any(|(own, ..)| own == provider);
-        if alone && self.user(user).await?.email.ends_with(NO_ADDRESS) {
+        if alone && !has_address(&self.user(user).await?) {
             return Err(AuthError::LastWayIn);
         }
         let provider = provider.to_owned();

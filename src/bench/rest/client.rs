@@ -45,6 +45,14 @@ impl Connection {
         }
         Ok((status, self.answer.get(body..end).unwrap_or_default()))
     }
+
+    /// A header of the newest answer.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let end = self.answer.windows(4).position(|four| four == b"\r\n\r\n")?;
+        let head = std::str::from_utf8(self.answer.get(..end)?).ok()?;
+        let mut pairs = head.lines().filter_map(|line| line.split_once(':'));
+        pairs.find(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
 }
 
 fn content_length(head: &str) -> anyhow::Result<usize> {

@@ -4,9 +4,10 @@
 //! and the active one is killed again and again while orders are sent to the other: the gap is the time from the last
 //! acknowledgement before the kill to the first after it.
 
-use super::client::{Connection, until_ready};
-use super::{Figures, Options as RestOptions, Server, figures, place, round, sign_up};
+use super::client::{Connection, request, until_ready};
+use super::{Figures, Options as RestOptions, Server, figures, round, sign_up};
 use anyhow::{Context, ensure};
+use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -32,6 +33,9 @@ pub struct Options {
     /// Seconds of a round.
     #[arg(long, default_value_t = 3.0)]
     pub seconds: f64,
+    /// What the node over the broker does; without `bridge` it tells no other services what happens.
+    #[arg(long, default_value = "trading,bridge", value_name = "LIST")]
+    pub roles: String,
     /// How often the active node is killed.
     #[arg(long, default_value_t = 20)]
     pub kills: usize,
@@ -88,7 +92,7 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let rest = RestOptions { connections, users: 8, workers: 2, rounds, seconds, data: None };
     let prefix = format!("agora-bench-{}", std::process::id());
     let embedded = start(&folder.join("embedded"), &[])?;
-    let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix];
+    let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix, "--roles", &options.roles];
     let broker = start(&folder.join("broker"), &shared)?;
     let mut tokens = [Vec::new(), Vec::new()];
     for (server, tokens) in [&embedded, &broker].into_iter().zip(&mut tokens) {
@@ -159,16 +163,19 @@ async fn fail_overs(options: &Options, database: &str, folder: &Path) -> anyhow:
     Ok(gaps)
 }
 
-/// Sends orders, one after the other, until one is acknowledged; when that was.
+/// Sends orders, one after the other, until one is acknowledged; when that was. They rest and are so small that one
+/// user can pay for all of them.
 async fn acknowledged(connection: &mut Connection, token: &str) -> anyhow::Result<Instant> {
+    let order = json!({"side": "buy", "product_id": "BTC-USDT", "price": "100.00", "size": "0.010000"}).to_string();
+    let order = request("POST", "/v1/orders", Some(token), &order);
     let begun = Instant::now();
     loop {
-        let (status, answer) = connection.exchange(&place(Some(token), 0)).await?;
+        let (status, answer) = connection.exchange(&order).await?;
         if status == 200 {
             return Ok(Instant::now());
         }
         ensure!(status == 503, "an order was refused: {}", String::from_utf8_lossy(answer));
-        ensure!(begun.elapsed() < PATIENCE, "nobody takes over");
+        ensure!(begun.elapsed() < PATIENCE, "no order is acknowledged: {}", String::from_utf8_lossy(answer));
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }

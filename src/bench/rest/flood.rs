@@ -1,5 +1,5 @@
 //! What a flood of sign-ins does to orders: the same paced orders alone and beside a thousand sign-ins
-//! that come at once and come again until each was let in.
+//! that come at once and come again, when they are told to, until each was let in.
 //!
 //! The bound that counts is the second time over the first: both are taken in one run, on one server.
 
@@ -105,7 +105,8 @@ async fn sign_in(address: SocketAddr, person: usize) -> anyhow::Result<usize> {
             (429 | 503, _) => turned_away += 1,
             (status, answer) => anyhow::bail!("a sign-in got {status}: {}", String::from_utf8_lossy(answer)),
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        let wait = connection.header("retry-after").and_then(|text| text.parse().ok()).unwrap_or(1);
+        tokio::time::sleep(Duration::from_secs(wait)).await;
     }
 }
 

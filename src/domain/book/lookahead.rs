@@ -20,7 +20,7 @@ const NEAR: usize = 8_192;
 impl Book {
     /// How many entries one [`Book::look_ahead`] is good for. With more of them the memory is used
     /// better still, but the first entry waits longer for its turn.
-    pub const LOOK_AHEAD: usize = 16;
+    pub const LOOK_AHEAD: usize = 64;
 
     /// Fetches what the next entries will touch; whoever applies several calls it before each
     /// [`Book::LOOK_AHEAD`] of them. Changes nothing: leaving it out is slower, never different.

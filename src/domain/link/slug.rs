@@ -119,11 +119,15 @@ pub fn check(slug: &str, more_words: &[String]) -> Result<(), SlugError> {
     if slug.len() < SHORTEST || !could_be(slug) {
         return Err(SlugError::Form);
     }
-    let plain = slug.to_ascii_lowercase();
+    harmless(&slug.to_ascii_lowercase(), more_words)
+}
+
+/// Whether a lower-case name means nothing to the program and insults nobody.
+fn harmless(plain: &str, more_words: &[String]) -> Result<(), SlugError> {
     if RESERVED.contains(&plain.trim_matches(['-', '_'])) {
         return Err(SlugError::Reserved);
     }
-    if insults(&plain, more_words) { Err(SlugError::Offensive) } else { Ok(()) }
+    if insults(plain, more_words) { Err(SlugError::Offensive) } else { Ok(()) }
 }
 
 /// Whether a link could have this slug at all; what cannot needs no looking up.
@@ -132,9 +136,10 @@ pub fn could_be(slug: &str) -> bool {
         && slug.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
-/// The slug of `length` characters that these random bytes make, unless it would insult somebody. Bytes that would make
-/// some characters likelier than others are passed over, so hand in about twice as many as characters.
-pub fn random(length: usize, bytes: &[u8]) -> Option<String> {
+/// The slug of `length` characters that these random bytes make, unless nobody could choose it: an export tells random
+/// slugs as chosen ones, and its import must take them. Bytes that would make some characters likelier than others are
+/// passed over, so hand in about twice as many as characters.
+pub fn random(length: usize, bytes: &[u8], more_words: &[String]) -> Option<String> {
     let limit = 256 / ALPHABET.len() * ALPHABET.len();
     let slug: String = bytes
         .iter()
@@ -143,7 +148,7 @@ pub fn random(length: usize, bytes: &[u8]) -> Option<String> {
         .filter_map(|byte| ALPHABET.get(byte % ALPHABET.len()).map(|c| char::from(*c)))
         .take(length)
         .collect();
-    let good = slug.len() == length && !insults(&slug.to_ascii_lowercase(), &[]);
+    let good = slug.len() == length && harmless(&slug.to_ascii_lowercase(), more_words).is_ok();
     good.then_some(slug)
 }
 
@@ -200,9 +205,9 @@ mod tests {
     #[test]
     fn random_slugs_have_their_length_and_no_look_alikes() {
         let bytes: Vec<u8> = (0..=255).collect();
-        let slug = random(7, &bytes).unwrap();
+        let slug = random(7, &bytes, &[]).unwrap();
         assert_eq!(slug.len(), 7);
-        let all = random(220, &bytes).unwrap();
+        let all = random(220, &bytes, &[]).unwrap();
         for c in "0Oo1lIi".chars() {
             assert!(!all.contains(c), "{c}");
         }
@@ -210,6 +215,21 @@ mod tests {
         for c in ALPHABET {
             assert_eq!(all.bytes().filter(|byte| byte == c).count(), 4);
         }
-        assert_eq!(random(7, &[255; 100]), None);
+        assert_eq!(random(7, &[255; 100], &[]), None);
+    }
+
+    #[test]
+    fn a_random_slug_is_one_that_could_be_chosen() {
+        let words = vec!["acme".to_string()];
+        let drawn = |text: &str| {
+            let byte = |c: u8| ALPHABET.iter().position(|other| *other == c).unwrap() as u8;
+            random(text.len(), &text.bytes().map(byte).collect::<Vec<_>>(), &words)
+        };
+        assert_eq!(drawn("xK7mPqz").as_deref(), Some("xK7mPqz"));
+        for refused in ["payment", "PaYmenT", "abuse", "xxACMEx", "xacm3yy", "xnaz5Lu", "cunt234"] {
+            let checked = check(refused, &words);
+            assert_eq!(drawn(refused).is_some(), checked.is_ok(), "{refused}: {checked:?}");
+        }
+        assert_eq!([drawn("payment"), drawn("abuse"), drawn("xxACMEx")], [None, None, None]);
     }
 }

@@ -126,6 +126,12 @@ struct Beginning {
     me: people::Person,
 }
 
+/// Whose presence somebody with these friends hears of.
+fn watched(friends: &[friends::Friend]) -> Vec<AccountId> {
+    let watched = friends.iter().filter(|friend| friend.status == Friendship::Friends && !friend.blocked);
+    watched.map(|friend| friend.other).collect()
+}
+
 impl ChatSocket {
     fn close(ctx: &mut Socket, Reason(code, number, words): Reason) {
         ctx.text(json!({"type": "closed", "code": code, "message": words}).to_string());
@@ -171,6 +177,10 @@ impl ChatSocket {
                 Ok(Beginning { rooms, friends, me: people::get(conn, who)? })
             };
             let beginning = chat.store().read(read).await?;
+            // Presence that is overloaded or down costs the dot beside a name, no message. It is told before it is asked
+            // for the friends: what changes after it has answered is told to a session that it knows.
+            let arrival = Arrive { session, visible_to: beginning.me.visible_to, watch: watched(&beginning.friends) };
+            let _ = chat.presence().try_send(arrival);
             let mut others: Vec<AccountId> = beginning.friends.iter().map(|friend| friend.other).collect();
             others.push(who);
             Ok::<_, Refused>((requests::about(&chat, who, others).await?, beginning))
@@ -182,13 +192,9 @@ impl ChatSocket {
     }
 
     fn begin(&mut self, beginning: Beginning, about: &Value, resume: &HashMap<String, u64>, ctx: &mut Socket) {
-        let (Some(session), Some(caller)) = (self.session.clone(), self.caller) else { return };
+        let Some(caller) = self.caller else { return };
         let Beginning { rooms, friends, me } = beginning;
         self.blocked = friends.iter().filter(|friend| friend.blocked).map(|friend| friend.other).collect();
-        let watch = friends.iter().filter(|friend| friend.status == Friendship::Friends && !friend.blocked);
-        let watch = watch.map(|friend| friend.other).collect();
-        // Presence that is overloaded or down costs the dot beside a name, no message.
-        let _ = self.state.chat.presence().try_send(Arrive { session, visible_to: me.visible_to, watch });
         let view = json!({
             "type": "hello",
             "user": ids::user(caller.user),

@@ -6,4 +6,5 @@ pub mod client_ids;
 pub mod market_data;
 pub mod newcomers;
 pub mod orders;
+pub mod passwords;
 pub mod transfers;

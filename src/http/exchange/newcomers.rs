@@ -13,7 +13,7 @@ use crate::persistence::transfers;
 /// When the ledger does not take it; a later sign-in completes it.
 pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     state.trading.open_account(user).await?;
-    if state.demo_funds {
+    if state.gives_demo_funds() {
         for currency in state.trading.currencies() {
             let whole = if currency.code.starts_with("USD") { 100_000 } else { 10 };
             let amount = Amount(10i128.pow(u32::from(currency.decimals)) * whole);
@@ -29,7 +29,7 @@ pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> 
 /// As [`welcome`].
 pub async fn complete(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     let mut whole = state.trading.balances(user).await?.is_some();
-    if whole && state.demo_funds {
+    if whole && state.gives_demo_funds() {
         // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
         let gifts: Vec<u128> = state.trading.currencies().iter().map(|currency| gift(user, &currency.code)).collect();
         let wanted = gifts.len() as i64;

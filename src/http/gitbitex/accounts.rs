@@ -195,6 +195,7 @@ pub async fn withdraw(
         address,
         tag: None,
     };
+    state.takes_withdrawals()?;
     let row = state.custody.withdraw(order).await?;
     let worth = Worth::of(&state, currency).await?;
     Ok(HttpResponse::Ok().json(transaction(&state, &Seen::from(row), currency, &worth)))

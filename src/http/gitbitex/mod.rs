@@ -9,6 +9,7 @@ pub mod apps;
 pub mod files;
 mod numbers;
 pub mod orders;
+pub mod origins;
 pub mod page;
 pub mod problem;
 pub mod products;

@@ -4,6 +4,7 @@ use super::views;
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::order_book::GetFullBook;
 use crate::actors::trading::{Market, Unavailable};
+use crate::auth::key;
 use crate::domain::book::Resting;
 use crate::domain::candle::{Candle, widened};
 use crate::domain::market::Step;
@@ -219,7 +220,7 @@ fn drawn(candles: &[Candle], from: Timestamp) -> String {
 /// `GET /configs`: text values by key; empty ones are left out.
 pub async fn configs(state: web::Data<AppState>) -> HttpResponse {
     let now = state.accounts.runtime();
-    let notice = now.settings().get("notice").and_then(|setting| setting.value.as_str().map(str::to_owned));
+    let notice = now.settings().get(key::NOTICE).and_then(|setting| setting.value.as_str().map(str::to_owned));
     let values: Map<String, Value> = notice
         .filter(|text| !text.is_empty())
         .map(|text| ("notice".to_owned(), Value::String(text)))

@@ -3,6 +3,7 @@
 //! The front end knows no CSRF token, so a change that its cookie authenticates must come from a page of our own
 //! origin, or of one that is configured.
 
+use super::origins;
 use crate::auth::{AuthError, Caller, Secret, bearer};
 use crate::domain::time::SECOND;
 use crate::http::v1::params::Params;
@@ -77,8 +78,7 @@ pub fn own_socket(request: &HttpRequest, state: &AppState) -> Result<(), AuthErr
 }
 
 fn is_configured(request: &HttpRequest, state: &AppState) -> bool {
-    let origin = request.headers().get("origin").and_then(|value| value.to_str().ok());
-    origin.is_some_and(|origin| state.gitbitex_origins.iter().any(|allowed| allowed == origin))
+    origins::named(request, state).is_some()
 }
 
 /// The cookie of a session whose token ends at `expires_at`.

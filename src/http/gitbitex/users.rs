@@ -7,9 +7,10 @@ use crate::domain::time::DAY;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::exchange::newcomers::{complete, welcome};
+use crate::http::exchange::passwords;
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::v1::auth::device;
-use crate::persistence::audit::Entry;
+use crate::persistence::users::User;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -40,11 +41,12 @@ fn of_one_token(request: &HttpRequest, state: &AppState) -> Device {
 /// `POST /users`: sign-up. Nobody is signed in by it.
 pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password, .. } = read(&body, "email and password")?;
-    let made = state.accounts.sign_up(&email, password, state.demo_funds, &of_one_token(&request, &state)).await?;
+    let made =
+        state.accounts.sign_up(&email, password, state.gives_demo_funds(), &of_one_token(&request, &state)).await?;
     // The front end signs in next; a session that nobody has the token of is of no use.
     state.accounts.sign_out(made.session).await?;
     welcome(&state, made.user.id).await?;
-    Ok(HttpResponse::Ok().json(views::user(&made.user)))
+    Ok(HttpResponse::Ok().json(views::user(&made.user, false)))
 }
 
 async fn enter(state: &AppState, request: &HttpRequest, body: &[u8]) -> Result<SignedIn, ApiError> {
@@ -88,16 +90,19 @@ pub async fn sign_out(state: web::Data<AppState>, request: HttpRequest) -> Answe
 
 /// `GET /users/self`.
 pub async fn me(state: web::Data<AppState>, user: CurrentUser) -> Answer {
-    let user = state.accounts.user(user.0.user).await?;
-    Ok(HttpResponse::Ok().json(views::user(&user)))
+    show(&state, &state.accounts.user(user.0.user).await?).await
+}
+
+async fn show(state: &AppState, user: &User) -> Answer {
+    let has_second_factor = state.accounts.has_totp(user.id).await?;
+    Ok(HttpResponse::Ok().json(views::user(user, has_second_factor)))
 }
 
 /// Changes what is given and keeps the rest.
 async fn change(state: &AppState, user: &CurrentUser, name: Option<String>, photo: Option<String>) -> Answer {
     let old = state.accounts.user(user.0.user).await?;
     let (name, photo) = (name.unwrap_or(old.name), photo.unwrap_or(old.photo));
-    let user = state.accounts.set_profile(user.0.user, &name, &photo).await?;
-    Ok(HttpResponse::Ok().json(views::user(&user)))
+    show(state, &state.accounts.set_profile(user.0.user, &name, &photo).await?).await
 }
 
 /// The body of `PUT /users/self`. The second factor has ways of its own.
@@ -165,8 +170,7 @@ pub async fn change_password(
     body: web::Bytes,
 ) -> Answer {
     let ChangePassword { old_password, new_password } = read(&body, "oldPassword and newPassword")?;
-    let ended = state.accounts.change_password(user.0.user, user.0.session()?, old_password, new_password).await?;
-    record(&state, &request, &user.0, "password_changed", None, json!({"ended_sessions": ended})).await;
+    passwords::change(&state, &request, &user, old_password, new_password).await?;
     Ok(nothing())
 }
 
@@ -196,9 +200,6 @@ struct Reset {
 /// `POST /users/password/reset`: another password by a mailed code; all sessions end.
 pub async fn reset_password(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Reset { email, verify_code, new_password } = read(&body, "email, verifyCode and newPassword")?;
-    let (user, ended) = state.accounts.reset_password(&email, &verify_code, new_password).await?;
-    let (address, detail) = (client_address(&request, &state), json!({"ended_sessions": ended}));
-    let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
-    state.accounts.record(entry).await;
+    passwords::reset(&state, &request, &email, &verify_code, new_password).await?;
     Ok(nothing())
 }

@@ -20,12 +20,10 @@ pub fn time(at: Timestamp) -> String {
     wire::time(Timestamp(at.0.div_euclid(1_000) * 1_000))
 }
 
-/// A user. A name and a picture are always there.
-pub fn user(user: &User) -> Value {
-    let name = match user.name.as_str() {
-        "" => user.email.split('@').next().unwrap_or_default(),
-        name => name,
-    };
+/// A user. A name and a picture are always there, also where a provider told neither name nor address.
+pub fn user(user: &User, has_second_factor: bool) -> Value {
+    let local = user.email.split('@').next().unwrap_or_default();
+    let name = [user.name.as_str(), local].into_iter().find(|name| !name.is_empty()).unwrap_or("user");
     json!({
         "id": ids::user(user.id),
         "email": user.email,
@@ -34,7 +32,7 @@ pub fn user(user: &User) -> Value {
         "createdAt": time(user.created_at),
         "band": user.frozen,
         "isBand": user.frozen,
-        "twoStepVerificationType": "none",
+        "twoStepVerificationType": if has_second_factor { "totp" } else { "none" },
     })
 }
 

@@ -238,6 +238,10 @@ pub async fn resolve(
         _ => return Err(ApiError::bad_request("invalid_action", "action must be block or dismiss")),
     };
     let resolved = resolve_all(&state, report.link, &by, action, &note).await?;
+    if action == "dismissed" {
+        let detail = json!({"link": report.link.0.to_string(), "reports": resolved, "note": note});
+        record(&state, &request, &by.0, "link_report_dismissed", None, detail).await;
+    }
     Ok(HttpResponse::Ok().json(json!({"action": action, "resolved": resolved})))
 }
 

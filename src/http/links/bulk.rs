@@ -201,8 +201,9 @@ pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, mut pa
     // A hundred thousand addresses to read: not on a thread that serves requests.
     let read = web::block(move || {
         let rows = if json { read_json(&bytes)? } else { read_csv(&bytes)? };
-        if rows.len() > links.settings().import_rows {
-            let message = format!("an import has at most {} rows", links.settings().import_rows);
+        let most = links.allowances().import_rows;
+        if rows.len() > most {
+            let message = format!("an import has at most {most} rows");
             return Err(ApiError::bad_request("too_many_rows", message));
         }
         let now = wall_clock();

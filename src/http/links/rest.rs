@@ -41,7 +41,7 @@ pub(super) async fn count(state: &AppState, request: &HttpRequest, caller: Optio
 /// `POST /links`: 201 for a new link, 200 when the same one was there.
 pub async fn create(state: Data, request: HttpRequest, user: MaybeUser, bytes: web::Bytes) -> Answer {
     let MaybeUser(caller) = user;
-    if caller.is_none() && !state.links.settings().anonymous {
+    if caller.is_none() && !state.links.allowances().anonymous {
         return Err(wire::sign_in_first());
     }
     let mut body: Body = body(&bytes)?;
@@ -244,7 +244,7 @@ pub async fn domains(state: Data) -> Answer {
                 "domain": host,
                 "slug_length": state.links.slug_length(host),
                 "code": settings.code.unwrap_or(302),
-                "anonymous": state.links.settings().anonymous,
+                "anonymous": state.links.allowances().anonymous,
             })
         })
         .collect();

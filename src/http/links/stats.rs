@@ -20,10 +20,12 @@ const TOP: i64 = 20;
 /// Buckets of one answer.
 const BUCKETS: i64 = 3_000;
 
-/// The part of time that is asked for: the last 30 days unless said otherwise, in buckets that suit it.
+/// The part of time that is asked for: the last 30 days unless said otherwise (the last one in minutes), in buckets that
+/// suit it.
 fn range(params: &Params) -> Result<Range, ApiError> {
     let to = params.time("to")?.unwrap_or_else(wall_clock);
-    let from = params.time("from")?.unwrap_or(to + -30 * DAY);
+    let days = if params.get("grain") == Some("minute") { 1 } else { 30 };
+    let from = params.time("from")?.unwrap_or(to + -days * DAY);
     let length = to - from;
     if length <= 0 {
         return Err(ApiError::bad_request("invalid_query", "from must be before to"));

@@ -417,6 +417,8 @@ pub(super) fn all(reasons: &[(&'static str, String)]) -> Value {
         ("ProfileChange", &["name text", "photo text"]),
         ("PasswordChange", &["*old_password text", "*new_password text"]),
         ("EmailAddress", &["*email text"]),
+        ("NewAddress", &["*email text", "password text"]),
+        ("AddressCode", &["*email text", "*code text"]),
         ("PasswordReset", &["*email text", "*code text", "*new_password text"]),
         ("Token", &["*token text"]),
         ("Code", &["*code text"]),

@@ -132,7 +132,7 @@ pub struct DemoDeposit<'a> {
 
 /// `POST /deposits/demo`: play money, where the server gives it out. A repeated `id` changes nothing.
 pub async fn demo_deposit(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
-    if !state.demo_funds {
+    if !state.gives_demo_funds() {
         let message = "this server gives no demo funds";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "no_demo_funds", message));
     }

@@ -1,5 +1,6 @@
 //! What those who run the venue do with accounts: look, freeze, give roles, read the audit log.
 
+use super::admin_markets::cancel_all_of;
 use super::auth::{Answer, read, user_view};
 use super::page::{self, PageQuery};
 use crate::actors::trading::Refused;
@@ -133,12 +134,7 @@ pub async fn freeze(
     let body: Freeze = if body.is_empty() { Freeze::default() } else { read(&body, "cancel_orders and reason")? };
     let user = named(&state, &id).await?;
     set_frozen(&state, user.id, true).await?;
-    let mut canceled = 0;
-    if body.cancel_orders {
-        for market in state.trading.markets() {
-            canceled += state.trading.cancel_all(market, user.id, None).await?.len();
-        }
-    }
+    let canceled = if body.cancel_orders { cancel_all_of(&state, user.id).await? } else { 0 };
     let detail = json!({"before": user.frozen, "after": true, "reason": body.reason, "canceled_orders": canceled});
     record(&state, &request, &admin.0, "frozen", Some(user.id), detail).await;
     Ok(HttpResponse::Ok().json(json!({"frozen": true, "canceled_orders": canceled})))
@@ -159,7 +155,10 @@ pub async fn unfreeze(
 }
 
 /// The ledger first, since it is what refuses orders; the row in the database is for looking at.
-async fn set_frozen(state: &AppState, user: AccountId, frozen: bool) -> Result<(), ApiError> {
+///
+/// # Errors
+/// 503; asking again finishes what was begun.
+pub async fn set_frozen(state: &AppState, user: AccountId, frozen: bool) -> Result<(), ApiError> {
     let done: Result<_, Refused> = state.trading.execute(LedgerCommand::SetFrozen(user, frozen)).await;
     done?;
     Ok(state.accounts.note_frozen(user, frozen).await?)

@@ -3,13 +3,14 @@
 //! Everything is an entry of the log; nodes that run pick it up without a restart. Symbol, currencies and steps of a
 //! market never change, because they give the amounts of its orders and its history their meaning.
 
+use super::admin::set_frozen;
 use super::auth::{Answer, read};
 use super::views::{CurrencyView, ProductView};
 use crate::actors::trading::ledger::LedgerCommand;
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::order_book::{Control, IsOpen};
 use crate::actors::trading::{Market, Unavailable};
-use crate::domain::ids::{CurrencyId, MarketId};
+use crate::domain::ids::{AccountId, CurrencyId, MarketId};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::market::{ConfigError, Currency, MAX_DECIMALS, MarketConfig, MarketState, Safety, Step};
 use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size, parse_decimal};
@@ -343,6 +344,18 @@ struct Kill {
     reason: String,
 }
 
+/// Cancels the open orders of a user in every market, also in those that take no cancels from anybody; how many.
+///
+/// # Errors
+/// 503; asking again finishes what was begun.
+pub async fn cancel_all_of(state: &AppState, user: AccountId) -> Result<usize, ApiError> {
+    let mut canceled = 0;
+    for market in state.trading.markets() {
+        canceled += state.trading.steer(market, Control::Kill { account: Some(user), engaged: true }).await?.len();
+    }
+    Ok(canceled)
+}
+
 /// `POST /admin/kill`: the kill switch of a user, a market or the whole venue. Engaged, it cancels what is open and takes
 /// nothing new; released, trading goes on. Engaging it again is safe, and finishes what a failure left undone.
 pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: CurrentUser, body: web::Bytes) -> Answer {
@@ -354,11 +367,9 @@ pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: Curre
             let user = user_id.and_then(ids::parse_user).ok_or_else(ApiError::not_found)?;
             let user = state.accounts.user(user).await?.id;
             subject = Some(user);
-            state.trading.execute(LedgerCommand::SetFrozen(user, engaged)).await?;
-            state.accounts.note_frozen(user, engaged).await?;
-            for market in state.trading.markets().iter().filter(|_| engaged) {
-                let control = Control::Kill { account: Some(user), engaged };
-                canceled += state.trading.steer(market, control).await?.len();
+            set_frozen(&state, user, engaged).await?;
+            if engaged {
+                canceled = cancel_all_of(&state, user).await?;
             }
         }
         "market" => {

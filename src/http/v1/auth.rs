@@ -1,6 +1,6 @@
 //! Sign-up, sign-in, sign-out, tokens.
 
-use crate::auth::{AuthError, Caller, Credential, Device, Plan, Secret, SignedIn};
+use crate::auth::{AuthError, Caller, Credential, Device, Plan, Secret, SignedIn, has_address};
 use crate::http::cookies;
 use crate::http::error::ApiError;
 use crate::http::exchange::newcomers::{complete, welcome};
@@ -53,6 +53,7 @@ pub(super) fn user_view(user: &User) -> Value {
     json!({
         "id": ids::user(user.id),
         "email": user.email,
+        "has_email": has_address(user),
         "role": user.role.name(),
         "name": user.name,
         "photo": user.photo,
@@ -89,7 +90,7 @@ pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web
         cookies::own_site(&request, &state)?;
     }
     let device = device(&request, &state);
-    let signed_in = state.accounts.sign_up(&email, password, state.demo_funds, &device).await?;
+    let signed_in = state.accounts.sign_up(&email, password, state.gives_demo_funds(), &device).await?;
     welcome(&state, signed_in.user.id).await?;
     Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }

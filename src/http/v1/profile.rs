@@ -4,9 +4,9 @@ use super::auth::{Answer, read, user_view};
 use crate::auth::Secret;
 use crate::http::AppState;
 use crate::http::error::ApiError;
+use crate::http::exchange::passwords;
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::wire::time;
-use crate::persistence::audit::Entry;
 use crate::persistence::sessions::SessionId;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
@@ -80,9 +80,44 @@ pub async fn change_password(
     body: web::Bytes,
 ) -> Answer {
     let ChangePassword { old_password, new_password } = read(&body, "old_password and new_password")?;
-    let ended = state.accounts.change_password(user.0.user, user.0.session()?, old_password, new_password).await?;
-    record(&state, &request, &user.0, "password_changed", None, json!({"ended_sessions": ended})).await;
+    let ended = passwords::change(&state, &request, &user, old_password, new_password).await?;
     Ok(HttpResponse::Ok().json(json!({"ended_sessions": ended})))
+}
+
+/// The body of `POST /auth/email`.
+#[derive(Deserialize)]
+struct NewAddress {
+    email: String,
+    /// Needed by whoever has an address that mail reaches.
+    #[serde(default)]
+    password: Option<Secret>,
+}
+
+/// `POST /auth/email`: mails a code to another address. The answer is the same for every address.
+pub async fn begin_address(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
+    let NewAddress { email, password } = read(&body, "email, and password where there is one")?;
+    state.accounts.begin_address(user.0.user, &email, password).await?;
+    Ok(HttpResponse::Ok().json(json!({})))
+}
+
+/// The body of `POST /auth/email/confirm`.
+#[derive(Deserialize)]
+struct Confirmed {
+    email: String,
+    code: String,
+}
+
+/// `POST /auth/email/confirm`: the address counts from now on.
+pub async fn confirm_address(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    user: CurrentUser,
+    body: web::Bytes,
+) -> Answer {
+    let Confirmed { email, code } = read(&body, "email and code")?;
+    let from = client_address(&request, &state);
+    let user = state.accounts.confirm_address(user.0.user, &email, &code, from).await?;
+    Ok(HttpResponse::Ok().json(user_view(&user)))
 }
 
 /// The body of `POST /auth/password/forgot`.
@@ -109,9 +144,6 @@ struct Reset {
 /// `POST /auth/password/reset`: another password by a mailed code; all sessions end.
 pub async fn reset_password(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Reset { email, code, new_password } = read(&body, "email, code and new_password")?;
-    let (user, ended) = state.accounts.reset_password(&email, &code, new_password).await?;
-    let (address, detail) = (client_address(&request, &state), json!({"ended_sessions": ended}));
-    let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
-    state.accounts.record(entry).await;
+    passwords::reset(&state, &request, &email, &code, new_password).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

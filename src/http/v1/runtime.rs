@@ -1,7 +1,7 @@
 //! Settings that administrators change while the program runs.
 
 use super::auth::{Answer, read};
-use crate::auth::{Setting, specs};
+use crate::auth::{Setting, key};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
@@ -28,7 +28,7 @@ fn view(key: &str, setting: &Setting) -> Value {
 /// `GET /admin/config`.
 pub async fn list(state: web::Data<AppState>) -> Answer {
     let now = state.accounts.runtime();
-    let views = specs().into_iter().filter_map(|spec| {
+    let views = state.accounts.runtime_specs().into_iter().filter_map(|spec| {
         let mut view = view(&spec.key, now.settings().get(&spec.key)?);
         view["default"] = spec.default;
         view["about"] = spec.about.into();
@@ -83,6 +83,6 @@ pub async fn set(
 /// `GET /notice`: the line that the web app shows to everybody; may be empty.
 pub async fn notice(state: web::Data<AppState>) -> Answer {
     let now = state.accounts.runtime();
-    let text = now.settings().get("notice").map(|setting| setting.value.clone()).unwrap_or_default();
+    let text = now.settings().get(key::NOTICE).map(|setting| setting.value.clone()).unwrap_or_default();
     Ok(HttpResponse::Ok().json(json!({"notice": text})))
 }

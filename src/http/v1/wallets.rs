@@ -72,7 +72,7 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser) -> HttpResponse
         .currencies()
         .iter()
         .map(|currency| {
-            let balance = if state.demo_funds { "1000000" } else { "0" };
+            let balance = if state.gives_demo_funds() { "1000000" } else { "0" };
             json!({
                 "id": ids::wallet(user.0.user, currency.id),
                 "name": format!("{} Wallet", currency.code),
@@ -170,6 +170,7 @@ pub async fn withdraw(state: web::Data<AppState>, user: CurrentUser, body: web::
         address,
         tag: body.destination_tag.filter(|tag| !tag.is_empty() && tag.len() <= 200),
     };
+    state.takes_withdrawals()?;
     let row = state.custody.withdraw(order).await?;
     Ok(HttpResponse::Ok().json(view(&row, currency)))
 }
@@ -226,7 +227,7 @@ fn moved(id: Uuid, amount: Amount, currency: &Currency) -> HttpResponse {
 pub async fn from_wallet(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let body: WalletBody<'_> = read(&body)?;
     let (currency, amount) = wallet_movement(&state, user.0.user, &body)?;
-    if !state.demo_funds {
+    if !state.gives_demo_funds() {
         return Err(crate::domain::order::Reject::InsufficientFunds.into());
     }
     let id = transfer_id("wallet deposit", user.0.user, Uuid::new_v4().as_bytes());
@@ -238,9 +239,10 @@ pub async fn from_wallet(state: web::Data<AppState>, user: CurrentUser, body: we
 pub async fn to_wallet(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let body: WalletBody<'_> = read(&body)?;
     let (currency, amount) = wallet_movement(&state, user.0.user, &body)?;
-    if !state.demo_funds {
+    if !state.gives_demo_funds() {
         return Err(ApiError::bad_request("no_wallets", "this server knows no wallets"));
     }
+    state.takes_withdrawals()?;
     let transfer = transfer_id("wallet withdrawal", user.0.user, Uuid::new_v4().as_bytes());
     let ticket = crate::domain::ids::Ticket(0);
     let movement =
@@ -270,7 +272,7 @@ struct SimulatedBody<'a> {
 /// `POST /deposits/simulated` (ours): somebody outside sends play money to an address; it is credited once it is
 /// confirmed. Only on servers that give out play money.
 pub async fn simulated_deposit(state: web::Data<AppState>, _user: CurrentUser, body: web::Bytes) -> Answer {
-    if !state.demo_funds {
+    if !state.gives_demo_funds() {
         let message = "this server gives no demo funds";
         return Err(ApiError::new(StatusCode::FORBIDDEN, "no_demo_funds", message));
     }

@@ -195,8 +195,12 @@ pub fn insert(conn: &mut Connection, new: &[Link]) -> QueryResult<Vec<LinkId>> {
     let mut added = Vec::with_capacity(new.len());
     for chunk in new.chunks(AT_ONCE) {
         let ids: Vec<i64> = chunk.iter().map(|link| link.id.0).collect();
-        let there: Vec<i64> = l::table.filter(l::id.eq_any(ids)).select(l::id).load(conn)?;
-        added.extend(there.into_iter().map(LinkId));
+        let there: Vec<(i64, String)> = l::table.filter(l::id.eq_any(ids)).select((l::id, l::slug)).load(conn)?;
+        // A number may be an earlier link's, which is another one.
+        let own: std::collections::BTreeSet<(i64, &str)> =
+            chunk.iter().map(|link| (link.id.0, link.slug.as_str())).collect();
+        let there = there.into_iter().filter(|(id, slug)| own.contains(&(*id, slug.as_str())));
+        added.extend(there.map(|(id, _)| LinkId(id)));
     }
     Ok(added)
 }

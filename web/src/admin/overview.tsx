@@ -9,6 +9,7 @@ import { products, tickerOf } from "../state/market";
 import { notify } from "../state/toasts";
 import { Link } from "../ui/link";
 import { Card, FormError, Sure, Waiting } from "../ui/sheet";
+import { badgesOf } from "./market-state";
 import { after, rows } from "./tree";
 
 /** Depths of mailboxes change without an event; they are asked for this often. */
@@ -97,14 +98,6 @@ function Tile({ name, value, bad = false }: { name: string; value: string; bad?:
   );
 }
 
-function marketState(one: (typeof products.value)[number]): { name: string; kind: string } {
-  if (one.trading_disabled || one.status !== "online") return { name: one.status, kind: "bad" };
-  if (one.cancel_only) return { name: "cancel only", kind: "warn" };
-  if (one.post_only) return { name: "post only", kind: "warn" };
-  if (one.limit_only) return { name: "limit only", kind: "warn" };
-  return { name: "online", kind: "good" };
-}
-
 function Markets() {
   return (
     <Card title="Markets">
@@ -129,7 +122,6 @@ function Markets() {
             {products.value.map((one) => {
               const ticker = tickerOf(one.id).value;
               const change = changePercent(ticker?.open, ticker?.last);
-              const state = marketState(one);
               return (
                 <tr key={one.id} data-market={one.id}>
                   <td>
@@ -138,8 +130,12 @@ function Markets() {
                     </Link>
                   </td>
                   <td>
-                    <span class={`badge ${state.kind}`} title={one.status_message ?? undefined}>
-                      {state.name}
+                    <span class="badges">
+                      {badgesOf(one).map((badge) => (
+                        <span key={badge.name} class={`badge ${badge.kind}`} title={badge.about || undefined}>
+                          {badge.name}
+                        </span>
+                      ))}
                     </span>
                   </td>
                   <td class="num">{ticker ? grouped(ticker.last, placesOf(one.quote_increment)) : "–"}</td>

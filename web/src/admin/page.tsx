@@ -4,6 +4,8 @@ import { authDialog, session } from "../state/session";
 import { type SectionLink, Sheet } from "../ui/sheet";
 import { Audit } from "./audit";
 import { Configuration } from "./configuration";
+import { Links } from "./links";
+import { Markets } from "./markets";
 import { Overview } from "./overview";
 import { Reports } from "./reports";
 import { mayRun, RANK } from "./roles";
@@ -12,9 +14,11 @@ import { Withdrawals } from "./withdrawals";
 
 const SECTIONS = [
   { id: "overview", name: "Overview", role: "admin" },
+  { id: "markets", name: "Markets", role: "admin" },
   { id: "users", name: "Users", role: "support" },
   { id: "withdrawals", name: "Withdrawals", role: "admin" },
   { id: "reports", name: "Reports", role: "moderator" },
+  { id: "links", name: "Links", role: "moderator" },
   { id: "audit", name: "Audit log", role: "admin" },
   { id: "configuration", name: "Configuration", role: "admin" },
 ] as const satisfies readonly (SectionLink & { role: keyof typeof RANK })[];
@@ -47,9 +51,11 @@ export function AdminPage() {
   return (
     <Sheet title="Administration" base="/admin" sections={open} selected={selected ?? ""}>
       {selected === "overview" && <Overview />}
+      {selected === "markets" && <Markets />}
       {selected === "users" && <Users />}
       {selected === "withdrawals" && <Withdrawals />}
       {selected === "reports" && <Reports />}
+      {selected === "links" && <Links />}
       {selected === "audit" && <Audit />}
       {selected === "configuration" && <Configuration />}
     </Sheet>

@@ -3,8 +3,9 @@ import { useEffect } from "preact/hooks";
 import { type AdminUser, type AdminUserDetail, admin } from "../api/admin";
 import { ApiError } from "../api/http";
 import type { Role } from "../api/types";
-import { grouped, longTime } from "../money/format";
+import { counted, grouped, longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
+import { item, navigate } from "../state/route";
 import { session } from "../state/session";
 import { notify } from "../state/toasts";
 import { CloseIcon } from "../ui/icons";
@@ -20,8 +21,6 @@ export function Users() {
   const list = useSignal<AdminUser[] | null>(null);
   const after = useSignal<string | null>(null);
   const fault = useSignal<string | null>(null);
-  const chosen = useSignal<string | null>(null);
-
   const load = async (text: string, cursor: string | null): Promise<void> => {
     try {
       const page = await admin.users(text, cursor);
@@ -44,13 +43,11 @@ export function Users() {
 
   return (
     <>
-      {chosen.value && (
+      {item.value && (
         <Detail
-          key={chosen.value}
-          id={chosen.value}
-          onClose={() => {
-            chosen.value = null;
-          }}
+          key={item.value}
+          id={item.value}
+          onClose={() => navigate("/admin/users")}
           onChanged={() => void load(asked.peek(), null)}
         />
       )}
@@ -92,7 +89,7 @@ export function Users() {
                         type="button"
                         class="link"
                         onClick={() => {
-                          chosen.value = user.id;
+                          navigate(`/admin/users/${user.id}`);
                           scrollTo({ top: 0 });
                         }}
                       >
@@ -217,7 +214,7 @@ function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Pr
       notify(
         "good",
         `${user.email} is frozen`,
-        canceled_orders ? `${canceled_orders} orders canceled` : undefined,
+        canceled_orders ? `${counted(canceled_orders, "order")} canceled` : undefined,
       );
       await onChanged();
     });
@@ -225,18 +222,31 @@ function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Pr
   return (
     <div class="deeds">
       {user.frozen ? (
-        <Sure
-          name="Unfreeze"
-          ask="Let it trade again"
-          disabled={busy.value}
-          onSure={() =>
-            run(async () => {
-              await admin.unfreeze(user.id);
-              notify("good", `${user.email} may trade again`);
-              await onChanged();
-            })
-          }
-        />
+        <div class="row">
+          <Sure
+            name="Unfreeze"
+            ask="Let it trade again"
+            disabled={busy.value}
+            onSure={() =>
+              run(async () => {
+                await admin.unfreeze(user.id);
+                notify("good", `${user.email} may trade again`);
+                await onChanged();
+              })
+            }
+          />
+          <Sure
+            name="Cancel open orders"
+            ask="Cancel all of them"
+            disabled={busy.value}
+            onSure={() =>
+              run(async () => {
+                const { canceled_orders } = await admin.freeze(user.id, "open orders canceled", true);
+                notify("good", `${counted(canceled_orders, "order")} canceled`);
+              })
+            }
+          />
+        </div>
       ) : (
         <form class="form inline" onSubmit={freeze}>
           <label class="field">

@@ -83,6 +83,11 @@ export const account = {
   changePassword: (old_password: string, new_password: string) =>
     request<{ ended_sessions: string[] }>("POST", "/auth/password", { old_password, new_password }),
 
+  beginEmail: (email: string, password?: string) =>
+    request<unknown>("POST", "/auth/email", password === undefined ? { email } : { email, password }),
+  confirmEmail: (email: string, code: string) =>
+    request<User>("POST", "/auth/email/confirm", { email, code }),
+
   places: () => request<SignedInPlace[]>("GET", "/auth/sessions"),
   endPlace: (place: string) => request<unknown>("DELETE", `/auth/sessions/${id(place)}`),
   signOutEverywhere: () => request<unknown>("POST", "/auth/sign-out-all"),

@@ -132,6 +132,8 @@ export const api = {
   signOut: () => request<unknown>("POST", "/auth/sign-out"),
   me: () => request<User>("GET", "/auth/me"),
 
+  /** The server's clock, in seconds since 1970. */
+  time: () => request<{ epoch: number }>("GET", "/time"),
   products: () => request<Product[]>("GET", "/products"),
   stats: (product: string) => request<Stats>("GET", `/products/${id(product)}/stats`),
   trades: (product: string, limit: number) =>

@@ -16,6 +16,18 @@ export interface Product {
   limit_only?: boolean;
   cancel_only?: boolean;
   trading_disabled?: boolean;
+  phase?: "trading" | "auction" | "stopped";
+  /** Why the phase is what it is: `volatility_halt`, `auction_asked`, `kill_switch`. */
+  phase_reason?: string;
+  /** The call auction that goes on. */
+  auction?: Auction;
+}
+
+export interface Auction {
+  ends_at: string;
+  /** The price at which it would trade now, if anything could, and how much. */
+  indicative_price: string | null;
+  indicative_size: string;
 }
 
 export interface Stats {
@@ -87,6 +99,8 @@ export type Role = "user" | "support" | "moderator" | "admin";
 export interface User {
   id: string;
   email: string;
+  /** False for those whose sign-in provider told no address: no mail reaches `email` then. */
+  has_email?: boolean;
   role?: Role;
   name?: string;
   photo?: string;
@@ -131,5 +145,6 @@ export type FeedMessage =
     }
   | { type: "heartbeat"; product_id: string; last_trade_id: number }
   | { type: "received" | "open" | "change" | "done" | "activate"; product_id: string; user_id?: string }
+  | { type: "status"; products: (Product & { venue_stopped: boolean })[] }
   | { type: "subscriptions" }
   | { type: "error"; message: string; reason: string };

@@ -76,7 +76,7 @@ export class Book {
     return level ? Decimal.of(level[0], this.pricePlaces) : null;
   }
 
-  /** A bid at or above an ask: cannot be, so an update was missed. */
+  /** A bid at or above an ask: only in an auction, otherwise an update was missed. */
   crossed(): boolean {
     const bid = this.bids[0];
     const ask = this.asks[0];

@@ -102,6 +102,7 @@ export class FeedConnection {
     socket.onopen = () => {
       if (this.socket !== socket) return;
       this.lastHeard = Date.now();
+      this.send({ type: "subscribe", channels: ["status"] });
       this.subscribe(null);
       this.handlers.opened(this.everOpened);
       this.everOpened = true;

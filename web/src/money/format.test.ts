@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Decimal } from "./decimal";
-import { changePercent, compact, direction, grouped, signedPercent } from "./format";
+import { changePercent, compact, counted, direction, grouped, signedPercent } from "./format";
 
 describe("numbers for people", () => {
   it("groups thousands and leaves decimals alone", () => {
@@ -9,6 +9,14 @@ describe("numbers for people", () => {
     expect(grouped("999", 0)).toBe("999");
     expect(grouped("51731.10")).toBe("51,731.10");
     expect(grouped(Decimal.from("51731.10"))).toBe("51,731.1");
+  });
+
+  it("counts things", () => {
+    expect([0, 1, 1200].map((count) => counted(count, "order"))).toEqual([
+      "0 orders",
+      "1 order",
+      "1,200 orders",
+    ]);
   });
 
   it.each([

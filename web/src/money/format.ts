@@ -46,6 +46,11 @@ export function direction(change: number | null): "up" | "down" | "flat" {
   return change > 0 ? "up" : "down";
 }
 
+/** "1 order", "3 orders". */
+export function counted(count: number, what: string): string {
+  return `${grouped(String(count))} ${what}${count === 1 ? "" : "s"}`;
+}
+
 const TIME = new Intl.DateTimeFormat(undefined, {
   hour: "2-digit",
   minute: "2-digit",

@@ -5,11 +5,13 @@ import { longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
 import { notify } from "../state/toasts";
 import { Card, Copyable, FormError, Sure, Waiting } from "../ui/sheet";
+import { Address } from "./address";
 
 export function Security() {
   return (
     <>
       <Password />
+      <Address />
       <SecondFactor />
       <Identities />
     </>

@@ -8,7 +8,7 @@ import { ApiError, api } from "../api/http";
 import type { FeedMessage, Product, Trade } from "../api/types";
 import { Book } from "../feed/book";
 import { FeedConnection } from "../feed/connection";
-import { placesOf } from "../money/decimal";
+import { Decimal, placesOf } from "../money/decimal";
 import { marketInPath, path } from "./route";
 import { token, verifySession } from "./session";
 import { load, save } from "./storage";
@@ -25,6 +25,8 @@ export interface Ticker {
 const SHOWN_TRADES = 60;
 
 export const products = signal<Product[]>([]);
+/** Whether the kill switch of the whole venue is engaged; null until the feed has told. */
+export const venueStopped = signal<boolean | null>(null);
 /** Why there are no markets; null while loading or when all is well. */
 export const marketsError = signal<string | null>(null);
 
@@ -120,7 +122,8 @@ function receive(message: FeedMessage): void {
     case "l2update":
       if (message.product_id !== product.peek()?.id || !book.ready) return;
       for (const [side, price, size] of message.changes) book.set(side, price, size);
-      if (book.crossed()) {
+      // Crossed, an update was missed; but in an auction it may well be.
+      if (product.peek()?.phase !== "auction" && book.crossed()) {
         book.clear();
         feed.resnapshot();
       }
@@ -146,6 +149,10 @@ function receive(message: FeedMessage): void {
       break;
     case "error":
       if (message.message === "Authentication Failed") void verifySession();
+      break;
+    case "status":
+      takeMarkets(message.products, false);
+      venueStopped.value = message.products.some((one) => one.venue_stopped);
       break;
     case "subscriptions":
       break;
@@ -190,9 +197,21 @@ async function loadStats(id: string): Promise<void> {
   try {
     const stats = await api.stats(id);
     // A ticker of the feed is newer than this answer.
-    if (tickerOf(id).peek() === null && stats.last) tickerOf(id).value = { ...stats };
+    const traded = Decimal.from(stats.last).isPositive();
+    if (tickerOf(id).peek() === null && traded) tickerOf(id).value = { ...stats };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+  }
+}
+
+/** The markets as they are now. The feed says so again and again, mostly nothing new; `anew` asks for all their stats. */
+function takeMarkets(all: Product[], anew: boolean): void {
+  const known = products.peek();
+  const shown = all.filter((one) => one.status !== "delisted");
+  if (JSON.stringify(shown) !== JSON.stringify(known)) products.value = shown;
+  marketsError.value = all.length === 0 ? "There are no markets yet." : null;
+  for (const { id } of shown) {
+    if (anew || !known.some((one) => one.id === id)) void loadStats(id);
   }
 }
 
@@ -202,10 +221,7 @@ let retry: ReturnType<typeof setTimeout> | undefined;
 export async function loadMarkets(): Promise<void> {
   clearTimeout(retry);
   try {
-    const all = await api.products();
-    products.value = all.filter((one) => one.status !== "delisted");
-    marketsError.value = all.length === 0 ? "There are no markets yet." : null;
-    for (const one of products.value) void loadStats(one.id);
+    takeMarkets(await api.products(), true);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (products.value.length === 0) marketsError.value = error.message;

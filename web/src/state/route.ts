@@ -24,3 +24,13 @@ export const page = computed(() => path.value.split("/")[1] ?? "");
 
 /** The second part of the address: which part of a page is shown. */
 export const section = computed(() => path.value.split("/")[2] ?? "");
+
+/** The third part of the address: which one of the things that such a part lists. */
+export const item = computed(() => {
+  const text = path.value.split("/")[3] ?? "";
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+});

@@ -161,8 +161,14 @@ function Middle() {
         {last ? grouped(last, pricePlaces.value) : "–"}
       </strong>
       <span>
-        Spread {spread ? grouped(spread, pricePlaces.value) : "–"}
-        {percent === null ? "" : ` (${percent.toFixed(3)}%)`}
+        {book.crossed() ? (
+          "Crossed"
+        ) : (
+          <>
+            Spread {spread ? grouped(spread, pricePlaces.value) : "–"}
+            {percent === null ? "" : ` (${percent.toFixed(3)}%)`}
+          </>
+        )}
       </span>
     </div>
   );

@@ -13,6 +13,7 @@ import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
 import { affordable, beforeFee, settle, share } from "./estimate";
 import { NumberField } from "./number-field";
+import { MarketPhase } from "./phase";
 import { picked } from "./selection";
 
 type Kind = "limit" | "market";
@@ -37,7 +38,12 @@ export function OrderTicket() {
   const current = product.value;
   return (
     <section class="panel ticket-panel" id="order-ticket" aria-label="Order ticket" tabIndex={-1}>
-      {current ? <Ticket market={current} /> : null}
+      {current ? (
+        <>
+          <MarketPhase market={current} />
+          <Ticket market={current} />
+        </>
+      ) : null}
     </section>
   );
 }

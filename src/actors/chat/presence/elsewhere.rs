@@ -40,11 +40,11 @@ pub(super) enum Word {
         anew: bool,
         /// Who is how.
         people: Vec<(AccountId, Option<Told>)>,
+        /// Who was told on the node just now to be seen by others than before, wherever they are.
+        visible: Vec<(AccountId, VisibleTo)>,
     },
     /// Asks a node for everything.
     Ask(u16),
-    /// Somebody wants to be seen by others than before.
-    Visible(AccountId, VisibleTo),
     /// Somebody types in a room.
     Typing(RoomId, AccountId),
 }
@@ -83,6 +83,8 @@ pub(super) struct News {
     pub people: Vec<(AccountId, Option<Told>)>,
     /// The node's letters were missed: it is to be asked for everything.
     pub ask: bool,
+    /// This is everything, after letters that were missed.
+    pub missed: bool,
 }
 
 impl Nodes {
@@ -101,7 +103,7 @@ impl Nodes {
             if ask {
                 self.asked.insert(node, now);
             }
-            return News { people: Vec::new(), ask };
+            return News { people: Vec::new(), ask, missed: false };
         }
         let fresh = Node { life, number, heard: now, people: BTreeSet::new() };
         let known = self.known.entry(node).or_insert(fresh);
@@ -115,7 +117,7 @@ impl Nodes {
             }
         }
         let gone = before.difference(&known.people).map(|who| (*who, None)).collect::<Vec<_>>();
-        News { people: [gone, people].concat(), ask: false }
+        News { people: [gone, people].concat(), ask: false, missed: !next }
     }
 
     /// Forgets the nodes that are silent: each with the people that it had.
@@ -139,7 +141,7 @@ mod tests {
     #[test]
     fn missed_letters_are_asked_for_and_everything_mends_it() {
         let (mut nodes, now) = (Nodes::default(), Instant::now());
-        let asks = News { people: vec![], ask: true };
+        let asks = News { people: vec![], ask: true, missed: false };
         assert_eq!(nodes.read((2, 7), 5, false, one(10, HERE), now), asks, "the first letters were missed");
         assert!(!nodes.read((2, 7), 6, false, vec![], now).ask, "once in a while only");
         let whole = [one(10, HERE), one(11, HERE)].concat();
@@ -151,8 +153,10 @@ mod tests {
         // Whoever is not in everything is gone.
         let news = nodes.read((2, 7), 11, true, one(12, HERE), later);
         assert_eq!(news.people, [one(11, None), one(12, HERE)].concat());
+        assert!(news.missed, "what the lost letter said besides is to be looked up");
+        assert!(!nodes.read((2, 7), 12, true, one(12, HERE), later).missed);
         // Another life counts anew.
-        assert!(nodes.read((2, 8), 12, false, vec![], later + ASK_EVERY).ask);
+        assert!(nodes.read((2, 8), 13, false, vec![], later + ASK_EVERY).ask);
         assert_eq!(nodes.read((2, 8), 1, true, vec![], later).people, one(12, None));
     }
 

@@ -1,7 +1,7 @@
 //! Connections to the broker, and the few things that are done with a stream queue.
 
 use super::Options;
-use crate::persistence::broker::{self, PATIENCE, refusal};
+use crate::persistence::broker::{self, PATIENCE, is_no_queue};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use lapin::message::Delivery;
@@ -40,8 +40,9 @@ pub(super) async fn declare(connection: &Connection, options: &Options, create: 
         tokio::time::timeout(PATIENCE, channel.queue_declare(queue.as_str().into(), passive, FieldTable::default()));
     match asked.await {
         Ok(Ok(_)) => return Ok(()),
-        Ok(Err(error)) if refusal(&error) == Some(404) && create => {}
-        Ok(Err(error)) if refusal(&error) == Some(404) => {
+        Ok(Err(error)) if is_no_queue(&error) && create => {}
+        // A queue that the broker is about to bring up is one that will be there.
+        Ok(Err(error)) if is_no_queue(&error) => {
             return Err(LinkError::Fatal(format!("the stream queue {queue} is not there any more")));
         }
         Ok(Err(error)) => return Err(error.into()),
@@ -91,7 +92,8 @@ pub(super) fn judge(confirm: Result<Confirmation, lapin::Error>) -> Result<(), L
     match confirm? {
         Confirmation::Ack(None) => Ok(()),
         Confirmation::Ack(Some(_)) | Confirmation::Nack(Some(_)) => {
-            Err(LinkError::Fatal("the stream queue is not there any more: a message was returned".into()))
+            // Whether the queue is gone for good is found out with the next connection.
+            Err(LinkError::Lost("a message was returned: the queue is not there".into()))
         }
         Confirmation::Nack(None) => Err(LinkError::Lost("the broker did not take a message".into())),
         Confirmation::NotRequested => Err(LinkError::Lost("the channel gives no confirms".into())),

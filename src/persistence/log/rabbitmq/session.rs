@@ -61,6 +61,7 @@ pub(super) fn run(
             outbox: Outbox::new(uuid::Uuid::new_v4().simple().to_string()),
             proposals,
             closing: None,
+            known: None,
             reports,
         };
         let link = match session.open().await {
@@ -80,6 +81,8 @@ struct Session {
     proposals: mpsc::UnboundedReceiver<Proposal>,
     /// When waiting for what was taken ends; set once the engine is being dropped.
     closing: Option<Instant>,
+    /// The newest batch before the connection was lost, until it was found again.
+    known: Option<Committed>,
     reports: mpsc::Sender<Report>,
 }
 
@@ -134,7 +137,12 @@ impl Session {
                     format!("the stream queue {queue} ends at {end}, but was read up to {next}: it lost batches");
                 return Err(LinkError::Fatal(reason));
             }
-            Some(next) => next,
+            Some(next) => {
+                // Questions and what others append may have filled the place of what was lost, so the end alone proves
+                // nothing: the newest batch must come once more.
+                self.known = self.shared.tail.lock().newest();
+                self.known.as_ref().map_or(next, |known| known.position.0 - 1)
+            }
         };
         let channel = link::patiently("opening a channel", consuming.create_channel()).await?;
         let consumer = link::consume(&channel, &options.queue, Start::Offset(next), CREDIT).await?;
@@ -202,6 +210,7 @@ impl Session {
 
     /// Publishes and reads until the connection ends or the engine is dropped.
     async fn exchange(&mut self, link: &mut Link) -> End {
+        // Holds no more than the outbox: proposals that were taken and not reported, which the event log bounds.
         let (outgoing, to_publish) = mpsc::unbounded_channel();
         let (trouble, mut troubled) = mpsc::channel(1);
         let publisher = publish(link.publisher.clone(), self.shared.options.queue.clone(), to_publish);
@@ -250,6 +259,14 @@ impl Session {
     async fn delivered(&mut self, delivery: Delivery, ungranted: &mut u32, first: &mut bool) -> Result<(), LinkError> {
         let offset = link::offset(&delivery)?;
         let next = self.shared.tail.lock().next();
+        if let Some(known) = self.known.take_if(|known| offset + 1 >= known.position.0) {
+            recognize(&known, offset, &delivery)?;
+        }
+        *ungranted += 1;
+        if *ungranted >= GRANT_EVERY {
+            link::acknowledge(&delivery).await?;
+            *ungranted = 0;
+        }
         if offset < next {
             return Ok(());
         }
@@ -265,11 +282,6 @@ impl Session {
             self.shared.tail.lock().skip();
         }
         *first = false;
-        *ungranted += 1;
-        if *ungranted >= GRANT_EVERY {
-            link::acknowledge(&delivery).await?;
-            *ungranted = 0;
-        }
         if !link::is_batch(&delivery) {
             self.shared.tail.lock().skip();
             return Ok(());
@@ -282,6 +294,21 @@ impl Session {
             let _ = self.reports.send(report).await;
         }
         Ok(())
+    }
+}
+
+/// Makes sure that the batch that was read from an offset before the connection was lost is still there.
+fn recognize(known: &Committed, offset: u64, delivery: &Delivery) -> Result<(), LinkError> {
+    let at = known.position.0 - 1;
+    // What retention has removed meanwhile was there.
+    let same = offset > at
+        || (link::is_batch(delivery)
+            && Batch::decode(&Bytes::from(delivery.data.clone())).is_ok_and(|batch| batch.is_same_place(&known.batch)));
+    match same {
+        true => Ok(()),
+        false => Err(LinkError::Fatal(format!(
+            "another message than the one that was read stands at {at}: batches were lost"
+        ))),
     }
 }
 

@@ -34,6 +34,11 @@ impl Tail {
         Position(self.floor)
     }
 
+    /// The newest batch, if memory has it.
+    pub(super) fn newest(&self) -> Option<Committed> {
+        self.batches.back().cloned()
+    }
+
     /// The next message was no batch.
     pub(super) fn skip(&mut self) {
         self.next += 1;

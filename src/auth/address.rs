@@ -1,0 +1,151 @@
+//! Another e-mail address, confirmed by a code that is mailed to it.
+//!
+//! Users whose sign-in provider told no address have one that no mail reaches; here they get a real one, with which they
+//! may then set a password by a mailed code like everybody else. Whether an address is somebody else's already is told to
+//! nobody but whoever reads its mail.
+
+use super::credentials::Email;
+use super::error::AuthError;
+use super::recovery::{CODE_LIFETIME, RESET, random_code, take_code};
+use super::secret::Secret;
+use super::service::Accounts;
+use super::shared::Target;
+use crate::domain::ids::AccountId;
+use crate::persistence::audit::Entry;
+use crate::persistence::mailed_codes as store;
+use crate::persistence::users::{self, User};
+use std::net::IpAddr;
+
+/// Where the addresses of users end whose provider gave none: no mail gets there.
+pub(super) const NO_ADDRESS: &str = "@users.invalid";
+/// What a code is for.
+const CHANGE: &str = "address";
+
+/// Whether mail can reach a user at all.
+pub fn has_address(user: &User) -> bool {
+    !user.email.ends_with(NO_ADDRESS)
+}
+
+impl Accounts {
+    /// Mails a code to an address that a user wants to have from now on. Whoever has one that mail reaches must show the
+    /// password, so that an open session alone gives no account away.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidEmail`], [`AuthError::MailNotConfigured`], [`AuthError::EmailTaken`] for the user's own address,
+    /// [`AuthError::WrongCredentials`], [`AuthError::TooManyAttempts`] (a mail a minute for a user and for an address), or
+    /// a failure.
+    pub async fn begin_address(
+        &self,
+        user: AccountId,
+        wanted: &str,
+        password: Option<Secret>,
+    ) -> Result<(), AuthError> {
+        let wanted = Email::parse(wanted)?;
+        if wanted.as_str().ends_with(NO_ADDRESS) {
+            return Err(AuthError::InvalidEmail);
+        }
+        if !self.settings().mailer.works() {
+            return Err(AuthError::MailNotConfigured);
+        }
+        let known = self.user(user).await?;
+        let own = Email::parse(&known.email)?;
+        if own == wanted {
+            return Err(AuthError::EmailTaken);
+        }
+        if has_address(&known) {
+            self.prove_guarded(&own, password.ok_or(AuthError::WrongCredentials)?).await?;
+        }
+        // By user as well, or an account would be a way to send mail to everybody.
+        self.sender_guard().admit(&user, self.now())?;
+        self.mail_guard().admit(&wanted, self.now())?;
+        self.tell_guess(Target::Mail(wanted.to_string()), false);
+        let accounts = self.clone();
+        actix_web::rt::spawn(async move {
+            if let Err(error) = accounts.mail_address_code(user, &wanted).await {
+                tracing::warn!(%error, "a code could not be mailed");
+            }
+        });
+        Ok(())
+    }
+
+    async fn mail_address_code(&self, user: AccountId, wanted: &Email) -> anyhow::Result<()> {
+        let mailer = &self.settings().mailer;
+        if self.user_by_email(wanted.as_str()).await.is_ok() {
+            let text = "Somebody, hopefully you, wanted to give this address to another account. It belongs to yours \
+                        already, so nothing has changed. Sign in with this address, or ask for a new password.\n";
+            mailer.send(wanted.as_str(), "This address has an account already", text.to_owned()).await?;
+            return Ok(());
+        }
+        let code = random_code().ok_or(AuthError::Interrupted)?;
+        let (digest, expires_at) = (self.address_digest(user, wanted, &code), self.now() + CODE_LIFETIME);
+        self.write(move |conn| store::put(conn, user, CHANGE, &digest, expires_at)).await?;
+        let text = format!(
+            "Somebody, hopefully you, wants to use this address for an account.\n\n\
+             Your code: {code}\n\nIt counts for 30 minutes, once. If it was not you, do nothing.\n"
+        );
+        mailer.send(wanted.as_str(), "Your code for a new address", text).await?;
+        Ok(())
+    }
+
+    /// A code counts for the address alone that it was mailed to.
+    fn address_digest(&self, user: AccountId, wanted: &Email, code: &str) -> Vec<u8> {
+        let parts = [&user.0.to_le_bytes()[..], wanted.as_str().as_bytes(), code.as_bytes()];
+        self.vault().digest("address code", &parts).to_vec()
+    }
+
+    /// Gives a user the address that a code was mailed to. The address before is told, where mail reaches it.
+    ///
+    /// # Errors
+    /// [`AuthError::WrongCode`] for a wrong, used or old code and for one of another address; [`AuthError::EmailTaken`]
+    /// when somebody was faster; [`AuthError::InvalidEmail`], [`AuthError::TooManyAttempts`], or a failure.
+    pub async fn confirm_address(
+        &self,
+        user: AccountId,
+        wanted: &str,
+        code: &str,
+        from: Option<IpAddr>,
+    ) -> Result<User, AuthError> {
+        let wanted = Email::parse(wanted)?;
+        let before = self.user(user).await?;
+        let own = Email::parse(&before.email)?;
+        let now = self.now();
+        self.code_guard().admit(&own, now)?;
+        let digest = self.address_digest(user, &wanted, code.trim());
+        let email = wanted.clone();
+        let changed = self.write(move |conn| {
+            if !take_code(conn, user, CHANGE, &digest, now)? {
+                return Ok(None);
+            }
+            users::set_email(conn, user, email.as_str())?;
+            // What was mailed to the address before counts no more.
+            store::remove(conn, user, RESET)?;
+            users::by_id(conn, user)
+        });
+        let changed = changed.await?;
+        self.tell_guess(Target::Code(own.to_string()), changed.is_some());
+        let changed = changed.ok_or(AuthError::WrongCode)?;
+        self.code_guard().succeeded(&own);
+        // Whoever got this mail may want another one at once: a code for a password.
+        self.mail_guard().succeeded(&wanted);
+        self.tell_guess(Target::Mail(wanted.to_string()), true);
+        let detail = serde_json::json!({"before": before.email, "after": changed.email});
+        let entry = Entry { action: "email_changed", actor: Some(user), subject: Some(user), address: from, detail };
+        self.record(entry).await;
+        if has_address(&before) {
+            self.tell_old_address(before.email);
+        }
+        Ok(changed)
+    }
+
+    /// Whoever lost an account this way can still read this.
+    fn tell_old_address(&self, before: String) {
+        let mailer = self.settings().mailer.clone();
+        actix_web::rt::spawn(async move {
+            let text = "Your account has another e-mail address from now on. If it was not you who changed it, ask the \
+                        operator for help.\n";
+            if let Err(error) = mailer.send(&before, "Your address was changed", text.to_owned()).await {
+                tracing::warn!(%error, "an old address could not be told");
+            }
+        });
+    }
+}

@@ -1,0 +1,53 @@
+//! What accounts do now and then by themselves.
+
+use super::{Accounts, CLOCK_TOLERANCE, KEEP_EXPIRED, REMEMBER_ENDED};
+use crate::auth::error::AuthError;
+use crate::domain::time::Timestamp;
+use crate::persistence::{api_keys, sessions};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+impl Accounts {
+    /// To be called every few seconds: learns of revocations by other processes on the same
+    /// database, stores when sessions were last used, and forgets what is over.
+    ///
+    /// # Errors
+    /// A failure; nothing is lost and the next call tries again.
+    pub async fn tend(&self) -> Result<(), AuthError> {
+        let now = self.now();
+        self.follow_runtime().await?;
+        let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)) + -CLOCK_TOLERANCE;
+        self.0.tokens.forget_expired(now);
+        self.0.keys.forget(now);
+        // Times of use are good to know and no more: what cannot be stored is let go.
+        let key_uses = self.0.keys.take_used();
+        let uses = Arc::new(self.0.tokens.take_used());
+        let stored = Arc::clone(&uses);
+        let outcome = self
+            .blocking(move |database| {
+                // Times of use may be lost in a crash, so this write need not wait for the medium.
+                database.write(|conn| {
+                    sessions::used(conn, &stored)?;
+                    api_keys::used(conn, &key_uses)?;
+                    sessions::remove_expired(conn, now + -KEEP_EXPIRED)?;
+                    Ok((
+                        sessions::revoked(conn, since, now + -REMEMBER_ENDED, now)?,
+                        api_keys::revoked_since(conn, since)?,
+                    ))
+                })
+            })
+            .await;
+        match outcome {
+            Ok((revoked, keys)) => {
+                self.forget_sessions(revoked, now);
+                self.0.keys.ended(&self.0.vault, keys, now);
+                self.0.tended_at.store(now.0, Ordering::Relaxed);
+                Ok(())
+            }
+            Err(error) => {
+                self.0.tokens.put_back_used(uses.to_vec());
+                Err(error)
+            }
+        }
+    }
+}
