@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// News that may wait for one crowd.
 const MAILBOX: usize = 65_536;
@@ -21,10 +21,6 @@ const MAILBOX: usize = 65_536;
 const WAITING: usize = 1_024;
 /// How often it is looked whether news were missed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// The least time between two rounds of handing out. What comes meanwhile waits for the next: a write to each of a
-/// thousand sockets costs far more than what is written, so a busy room's messages go out several at a time. After a
-/// quiet moment news are handed out at once.
-const GATHER: Duration = Duration::from_millis(5);
 
 /// What waits for one session. Its worker puts it in, its socket takes it out when its client reads.
 #[derive(Debug, Default)]
@@ -138,7 +134,7 @@ impl Crowd {
         ear.set_mailbox_capacity(MAILBOX);
         let inbox = Arc::new(Inbox { to: ear.address().recipient(), missed: AtomicBool::new(false) });
         let crowd = Rc::new(Crowd { audience: audience.clone(), inbox, inner: RefCell::default() });
-        ear.run(Ear { crowd: crowd.clone(), gathered: Vec::new(), handed_out: None });
+        ear.run(Ear(crowd.clone()));
         let mut crowds = audience.crowds.write();
         crowds.retain(|other| other.to.connected());
         crowds.push(crowd.inbox.clone());
@@ -258,28 +254,13 @@ impl Crowd {
 }
 
 /// The actor through which a crowd hears.
-struct Ear {
-    crowd: Rc<Crowd>,
-    /// News that wait for the next round, in order.
-    gathered: Vec<News>,
-    /// When the last round was.
-    handed_out: Option<Instant>,
-}
-
-impl Ear {
-    fn hand_out(&mut self) {
-        self.handed_out = Some(Instant::now());
-        for news in self.gathered.drain(..) {
-            self.crowd.hear(&news);
-        }
-    }
-}
+struct Ear(Rc<Crowd>);
 
 impl Actor for Ear {
     type Context = actix::Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(LOOK_EVERY, |Ear { crowd, .. }, _| {
+        ctx.run_interval(LOOK_EVERY, |Ear(crowd), _| {
             if crowd.inbox.missed.swap(false, Ordering::Relaxed) {
                 tracing::warn!("a worker was too slow for its chat sessions; they have to resume");
                 crowd.inner.borrow().sessions.values().for_each(|listener| listener.outbox.give_up());
@@ -291,18 +272,8 @@ impl Actor for Ear {
 impl Handler<News> for Ear {
     type Result = ();
 
-    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
-        self.gathered.push(news);
-        // Whoever is not alone has a round coming.
-        if self.gathered.len() > 1 && self.gathered.len() < MAILBOX {
-            return;
-        }
-        match self.handed_out.and_then(|at| GATHER.checked_sub(at.elapsed())) {
-            Some(left) if self.gathered.len() < MAILBOX => {
-                ctx.run_later(left, |ear, _| ear.hand_out());
-            }
-            Some(_) | None => self.hand_out(),
-        }
+    fn handle(&mut self, news: News, _: &mut Self::Context) {
+        self.0.hear(&news);
     }
 }
 
@@ -321,8 +292,8 @@ mod tests {
 
     /// The numbers that wait in an outbox.
     async fn heard(outbox: &Rc<Outbox>) -> Vec<u64> {
-        // The crowd's mailbox comes first, and what it gathers.
-        tokio::time::sleep(GATHER * 4).await;
+        // The crowd's mailbox comes first.
+        tokio::task::yield_now().await;
         let now = tokio::time::timeout(Duration::from_millis(200), Events(outbox.clone()).next()).await;
         let number = |event: Arc<Delivered>| match event.event {
             Event::Head(number) => number.0,
