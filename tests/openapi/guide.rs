@@ -38,11 +38,13 @@ fn run(program: &str, arguments: &[&str], file: &Path, expected: &[&str]) {
 fn the_guides_examples_work_as_they_stand() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_with(folder.path(), &["--demo-bots"]);
-    // The bots need a moment to fill the book that the examples trade with.
+    // The bots need a moment to fill the book that the examples trade with, and again to fill up what was bought.
     let mut client = server.client("");
-    while client.get("/products/BTC-USDT/book")["asks"].as_array().unwrap().is_empty() {
-        std::thread::sleep(std::time::Duration::from_millis(100));
-    }
+    let mut wait_for_sellers = || {
+        while client.get("/products/BTC-USDT/book?level=2")["asks"].as_array().unwrap().len() < 5 {
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    };
     let write = |name: &str, text: String| {
         let file = folder.path().join(name);
         std::fs::write(&file, text).unwrap();
@@ -51,14 +53,17 @@ fn the_guides_examples_work_as_they_stand() {
     // A refusal ends the script: curl says so with its exit code.
     let prelude = "set -euo pipefail\ncurl() { command curl --fail-with-body \"$@\"; }\n";
     let shell = write("guide.sh", format!("{prelude}{}", script("sh", &server)));
+    wait_for_sellers();
     run("bash", &[], &shell, &["\"BTC-USDT\"", "\"open\"", "\"done_reason\":\"filled\"", "\"liquidity\":\"T\""]);
 
     let python = write("guide.py", script("python", &server));
     let said =
         ["placed ", " open\n", "bought ", "filled\n", "canceled\n", "placed over the feed: open", "done: canceled"];
+    wait_for_sellers();
     run("python3", &[], &python, &said);
 
     let javascript = write("guide.mjs", script("js", &server));
     let said = [" USDT", "canceled 1 orders", "received → open → done (canceled)"];
+    wait_for_sellers();
     run("node", &["--experimental-websocket", "--no-warnings"], &javascript, &said);
 }
