@@ -4,6 +4,8 @@
 //! a hole: what it missed is read from history and comes before what follows. A session that does not
 //! read, or whose token has ended, is closed with a reason that its client can tell apart.
 
+mod catch_up;
+
 use super::requests::{self, is_warden};
 use super::wire::{self, ClientMessage, Request};
 use crate::actors::chat::audience::{Events, Outbox};
@@ -15,7 +17,7 @@ use crate::domain::chat::{ChatReject, ClientMessageId, Command, JoinBy, Message,
 use crate::domain::ids::AccountId;
 use crate::http::{AppState, ids};
 use crate::persistence::chat::friends::Friendship;
-use crate::persistence::chat::messages::{self, Page};
+use crate::persistence::chat::messages::Page;
 use crate::persistence::chat::{friends, people, rooms};
 use crate::persistence::db::Connection;
 use actix::prelude::*;
@@ -43,8 +45,6 @@ const SILENCE: Duration = Duration::from_secs(45);
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// The least time between two signs of typing.
 const TYPING_EVERY: Duration = Duration::from_secs(1);
-/// Messages that are read at a time to fill a hole.
-const CATCH_UP: i64 = 200;
 
 /// How far a session has got in one room.
 #[derive(Clone, Copy, Debug, Default)]
@@ -211,40 +211,6 @@ impl ChatSocket {
             self.tracks.insert(id, Track { sent: from, head: last, catching_up: false });
             self.catch_up(id, ctx);
         }
-    }
-
-    /// Sends what a session has missed in a room, if anything, a page at a time.
-    fn catch_up(&mut self, room: RoomId, ctx: &mut Socket) {
-        let (Some(track), Some(caller)) = (self.tracks.get_mut(&room), self.caller) else { return };
-        if track.catching_up || track.sent >= track.head {
-            return;
-        }
-        track.catching_up = true;
-        let (after, who, store) = (track.sent, caller.user, self.state.chat.store().clone());
-        let read = move |conn: &mut Connection| match rooms::is_member(conn, room, who)? {
-            true => messages::page(conn, room, Page::After(after), CATCH_UP).map(Some),
-            false => Ok(None),
-        };
-        let work = async move { store.read(read).await };
-        ctx.spawn(work.into_actor(self).map(move |missed, socket, ctx| {
-            let Some(track) = socket.tracks.get_mut(&room) else { return };
-            track.catching_up = false;
-            let missed = match missed {
-                Ok(Some(missed)) => missed,
-                Ok(None) => {
-                    socket.tracks.remove(&room);
-                    return;
-                }
-                Err(_) => return Self::close(ctx, UNAVAILABLE),
-            };
-            let Some(last) = missed.last().map(|message| message.sequence) else { return };
-            track.sent = last;
-            track.head = track.head.max(last);
-            for message in &missed {
-                socket.send_message(room, message, "message", ctx);
-            }
-            socket.catch_up(room, ctx);
-        }));
     }
 
     fn is_hidden(&self, author: AccountId) -> bool {
