@@ -3,20 +3,24 @@
 //! Parameters follow the OWASP password storage cheat sheet: 19 MiB, two passes, one lane. The hash
 //! is kept as a PHC string, which carries its own parameters, so that they may grow later.
 //!
-//! The workers give way to every other thread, so that a flood of sign-ins costs sign-ins alone.
+//! The workers give way to every other thread, and take no more than half of the processors, so that a flood of sign-ins
+//! costs sign-ins alone.
 //!
-//! Memory: at most [`WORKERS`] × 19 MiB while hashing, given back to the system after each hash.
+//! Memory: 19 MiB for each worker, kept from one hash to the next (mapping and unmapping it each time makes every thread of
+//! the process wait) and given back to the system by a worker that has had nothing to do for a second.
 
 use super::error::AuthError;
 use super::secret::Secret;
 use super::workers::{WorkError, Workers};
 use argon2::password_hash::phc::{Output, ParamsString, PasswordHash, Salt};
 use argon2::{Algorithm, Argon2, Block, Params, Version};
+use std::cell::RefCell;
 use std::sync::Arc;
+use std::thread::available_parallelism;
 use subtle::ConstantTimeEq;
 
-/// Threads that hash; each holds the memory of one hash.
-pub(super) const WORKERS: usize = 2;
+/// The most threads that hash; each holds the memory of one hash.
+const MOST_WORKERS: usize = 2;
 
 /// Memory of one hash in blocks of 1 KiB.
 const MEMORY_KIB: u32 = 19 * 1024;
@@ -27,6 +31,20 @@ const LANES: u32 = 1;
 /// maps an allocation by itself and unmaps it when it is freed; below, its threshold adapts and the
 /// memory would stay with the process.
 const RESERVED_BLOCKS: usize = 33 * 1024;
+
+thread_local! {
+    /// The memory of this thread's next hash.
+    static MEMORY: RefCell<Vec<Block>> = const { RefCell::new(Vec::new()) };
+}
+
+fn forget_memory() {
+    MEMORY.take();
+}
+
+/// How many threads hash: half of the processors, one at least, [`MOST_WORKERS`] at most.
+pub(super) fn workers() -> usize {
+    (available_parallelism().map_or(1, usize::from) / 2).clamp(1, MOST_WORKERS)
+}
 
 /// Hashes and checks passwords.
 pub(super) struct Passwords {
@@ -42,7 +60,9 @@ impl Passwords {
     /// When no thread can be started or the first hash fails.
     pub(super) fn start(queue: usize) -> std::io::Result<Passwords> {
         let nobody = hash_now(&Secret::new(uuid::Uuid::new_v4().to_string())).map_err(std::io::Error::other)?;
-        Ok(Passwords { workers: Workers::start_behind("passwords", WORKERS, queue)?, nobody: nobody.into() })
+        forget_memory();
+        let workers = Workers::start_behind("passwords", workers(), queue, forget_memory)?;
+        Ok(Passwords { workers, nobody: nobody.into() })
     }
 
     /// The PHC string of a new password, with a salt of its own.
@@ -121,17 +141,17 @@ fn digest(
     params: &Params,
     length: usize,
 ) -> Result<Output, argon2::password_hash::Error> {
-    let blocks = params.block_count();
-    let mut memory: Vec<Block> = Vec::with_capacity(RESERVED_BLOCKS.max(blocks));
-    memory.resize(blocks, Block::new());
     let mut out = [0_u8; Output::MAX_LENGTH];
     let out = out.get_mut(..length).ok_or(argon2::password_hash::Error::OutputSize)?;
-    Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone()).hash_password_into_with_memory(
-        password.expose().as_bytes(),
-        salt,
-        out,
-        &mut memory,
-    )?;
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
+    let blocks = params.block_count();
+    MEMORY.with_borrow_mut(|memory| {
+        if memory.len() < blocks {
+            *memory = Vec::with_capacity(RESERVED_BLOCKS.max(blocks));
+            memory.resize(blocks, Block::new());
+        }
+        argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, out, memory)
+    })?;
     Ok(Output::new(out)?)
 }
 
@@ -157,9 +177,9 @@ mod tests {
     async fn a_full_queue_is_overload_and_a_panic_is_not_the_end() {
         let passwords = Passwords::start(1).unwrap();
         let (release, gate) = crossbeam_channel::bounded::<()>(0);
-        let (started, running) = crossbeam_channel::bounded::<()>(WORKERS);
+        let (started, running) = crossbeam_channel::bounded::<()>(workers());
         let mut busy = Vec::new();
-        for _ in 0..WORKERS {
+        for _ in 0..workers() {
             let (started, gate) = (started.clone(), gate.clone());
             let mut job = Box::pin(passwords.workers.run(move || {
                 started.send(()).unwrap();

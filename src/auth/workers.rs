@@ -4,9 +4,10 @@
 //! once, unless it panics; a panic ends the job, never the thread; work whose caller hung up is
 //! skipped. (A panic inside a `SyncArbiter` would cost that thread for good, hence not that.)
 
-use crossbeam_channel::{Sender, TrySendError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
+use std::time::Duration;
 use thiserror::Error;
 use tokio::sync::oneshot;
 
@@ -15,6 +16,8 @@ type Job = Box<dyn FnOnce() + Send>;
 /// The nice value of threads that give way.
 #[cfg(target_os = "linux")]
 const LOWEST_PRIORITY: i32 = 19;
+/// How long a thread finds nothing to do before it rests.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// Why a job has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -38,24 +41,25 @@ impl Workers {
     /// # Errors
     /// When the operating system gives no thread.
     pub(super) fn start(name: &str, threads: usize, queue: usize) -> std::io::Result<Workers> {
-        Workers::spawn(name, threads, queue, || ())
+        Workers::spawn(name, threads, queue, || (), || ())
     }
 
-    /// The same with threads that run when nobody else wants the processor.
+    /// The same with threads that run when nobody else wants the processor. A thread that has had nothing to do for a
+    /// second calls `rest`, to give back what it kept for the next job.
     ///
     /// # Errors
     /// When the operating system gives no thread.
-    pub(super) fn start_behind(name: &str, threads: usize, queue: usize) -> std::io::Result<Workers> {
-        Workers::spawn(name, threads, queue, give_way)
+    pub(super) fn start_behind(name: &str, threads: usize, queue: usize, rest: fn()) -> std::io::Result<Workers> {
+        Workers::spawn(name, threads, queue, give_way, rest)
     }
 
-    fn spawn(name: &str, threads: usize, queue: usize, begin: fn()) -> std::io::Result<Workers> {
+    fn spawn(name: &str, threads: usize, queue: usize, begin: fn(), rest: fn()) -> std::io::Result<Workers> {
         let (sender, receiver) = crossbeam_channel::bounded::<Job>(queue);
         for _ in 0..threads {
             let receiver = receiver.clone();
             thread::Builder::new().name(name.to_owned()).spawn(move || {
                 begin();
-                for job in receiver {
+                while let Some(job) = next(&receiver, rest) {
                     // A job owns all that it touches, so nothing half-changed is left behind.
                     if catch_unwind(AssertUnwindSafe(job)).is_err() {
                         tracing::error!(worker = thread::current().name(), "a job panicked and was dropped");
@@ -92,6 +96,17 @@ impl Workers {
             TrySendError::Disconnected(_) => WorkError::BrokeOff,
         })?;
         outcome.await.map_err(|_| WorkError::BrokeOff)
+    }
+}
+
+/// The next job, after a rest if it is long in coming; none when the pool has ended.
+fn next(jobs: &Receiver<Job>, rest: fn()) -> Option<Job> {
+    match jobs.recv_timeout(IDLE) {
+        Err(RecvTimeoutError::Timeout) => {
+            rest();
+            jobs.recv().ok()
+        }
+        job => job.ok(),
     }
 }
 
@@ -143,5 +158,20 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(ran.load(Ordering::SeqCst), 0);
+    }
+
+    #[actix_rt::test]
+    async fn a_thread_with_nothing_to_do_rests_once_and_works_on() {
+        static RESTS: AtomicUsize = AtomicUsize::new(0);
+        let rest = || {
+            RESTS.fetch_add(1, Ordering::SeqCst);
+        };
+        let workers = Workers::start_behind("test", 1, 4, rest).unwrap();
+        assert_eq!(workers.run(|| RESTS.load(Ordering::SeqCst)).await, Ok(0));
+        while RESTS.load(Ordering::SeqCst) == 0 {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        std::thread::sleep(2 * IDLE);
+        assert_eq!(workers.run(|| RESTS.load(Ordering::SeqCst)).await, Ok(1));
     }
 }
