@@ -6,9 +6,9 @@ pub mod flow;
 use crate::domain::book::Book;
 use crate::domain::entry::MarketEntry;
 use crate::domain::event::Event;
-use crate::domain::ids::{AccountId, CurrencyId, MarketId, OrderId, Ticket};
-use crate::domain::market::{Currency, MarketConfig, MarketState, Scale, Step};
-use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
+use crate::domain::ids::{AccountId, CurrencyId, OrderId, Ticket};
+use crate::domain::market::{Currency, MarketConfig, Scale, Step};
+use crate::domain::money::{Ppm, Price, Size};
 use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 use anyhow::{Context, ensure};
@@ -183,24 +183,12 @@ fn market(options: &CoreOptions) -> anyhow::Result<(MarketConfig, Scale)> {
         decimals,
         fiat: false,
     };
+    let (tick, lot) = (Step { units: 1, decimals: 2 }, Step { units: 1, decimals: 4 });
     let config = MarketConfig {
-        id: MarketId(0),
-        symbol: "BTC-USDT".to_owned(),
-        base: CurrencyId(0),
-        quote: CurrencyId(1),
-        tick: Step { units: 1, decimals: 2 },
-        lot: Step { units: 1, decimals: 4 },
         maker_fee: options.maker_fee,
         taker_fee: options.taker_fee,
-        min_size: Size(1),
-        max_size: Size::MAX,
-        min_funds: Amount::ZERO,
-        max_funds: MAX_AMOUNT,
-        band: Ppm(0),
-        reference_price: Price(0),
         max_open_orders: 0,
-        state: MarketState::Online,
-        safety: Default::default(),
+        ..MarketConfig::new("BTC-USDT".to_owned(), CurrencyId(0), CurrencyId(1), tick, lot)
     };
     let scale = config.validate(&currency(0, "BTC", 8), &currency(1, "USDT", 6))?;
     Ok((config, scale))

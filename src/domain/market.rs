@@ -228,6 +228,30 @@ impl Scale {
 }
 
 impl MarketConfig {
+    /// A market with the rules that a new one has until it is given others: fees of 0.1 % and 0.2 %, sizes and funds as far
+    /// as amounts go, no band, 10,000 live orders of one user, online. Its id is given when it is listed.
+    pub fn new(symbol: String, base: CurrencyId, quote: CurrencyId, tick: Step, lot: Step) -> MarketConfig {
+        MarketConfig {
+            id: MarketId(0),
+            symbol,
+            base,
+            quote,
+            tick,
+            lot,
+            maker_fee: Ppm(1_000),
+            taker_fee: Ppm(2_000),
+            min_size: Size(1),
+            max_size: Size::MAX,
+            min_funds: Amount::ZERO,
+            max_funds: MAX_AMOUNT,
+            band: Ppm(0),
+            reference_price: Price(0),
+            max_open_orders: 10_000,
+            state: MarketState::Online,
+            safety: Safety::default(),
+        }
+    }
+
     /// Checks every rule and gives the factors for exact amounts.
     ///
     /// # Errors

@@ -12,8 +12,8 @@ use crate::domain::admission::Known;
 use crate::domain::entry::{Atomic, Movement};
 use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId, Ticket};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
-use crate::domain::market::{MarketConfig, MarketState, Safety, Step};
-use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size};
+use crate::domain::market::{MarketConfig, Step};
+use crate::domain::money::{Amount, Ppm, Price, Size};
 use crate::domain::order::{Kind, NewOrder, OrderRecord, Reject, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::faulty::SplitMix;
@@ -285,25 +285,8 @@ pub(super) const LATE: &str = "BTC-ETH";
 
 /// The wish of whoever runs the venue: another market.
 pub(super) fn listing(names: &mut u128) -> Wish {
-    let config = MarketConfig {
-        id: MarketId(0),
-        symbol: LATE.into(),
-        base: CurrencyId(0),
-        quote: CurrencyId(1),
-        tick: Step { units: 1, decimals: 2 },
-        lot: Step { units: 1, decimals: 3 },
-        maker_fee: Ppm(1_000),
-        taker_fee: Ppm(2_000),
-        min_size: Size(1),
-        max_size: Size::MAX,
-        min_funds: Amount::ZERO,
-        max_funds: MAX_AMOUNT,
-        band: Ppm(0),
-        reference_price: Price(0),
-        max_open_orders: 10_000,
-        state: MarketState::Online,
-        safety: Safety::default(),
-    };
+    let (tick, lot) = (Step { units: 1, decimals: 2 }, Step { units: 1, decimals: 3 });
+    let config = MarketConfig::new(LATE.into(), CurrencyId(0), CurrencyId(1), tick, lot);
     wish(names, AccountId::HOUSE, |_| Ask::Ledger(LedgerCommand::ListMarket(Box::new(config))))
 }
 

@@ -10,10 +10,10 @@ use crate::actors::trading::ledger::LedgerCommand;
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::order_book::{Control, IsOpen};
 use crate::actors::trading::{Market, Unavailable};
-use crate::domain::ids::{AccountId, CurrencyId, MarketId};
+use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::market::{ConfigError, Currency, MAX_DECIMALS, MarketConfig, MarketState, Safety, Step};
-use crate::domain::money::{Amount, MAX_AMOUNT, Ppm, Price, Size, parse_decimal};
+use crate::domain::money::{Ppm, parse_decimal};
 use crate::domain::time::SECOND;
 use crate::http::error::ApiError;
 use crate::http::session::{CurrentUser, record};
@@ -244,28 +244,11 @@ pub async fn add_market(
         state.trading.currency(code).cloned().ok_or_else(|| invalid(format!("there is no currency {code:.16}")))
     };
     let (base, quote) = (currency(&new.base_currency)?, currency(&new.quote_currency)?);
-    let mut config = MarketConfig {
-        id: MarketId(0),
-        symbol: format!("{}-{}", base.code, quote.code),
-        base: base.id,
-        quote: quote.id,
-        tick: step(&new.quote_increment, "quote_increment")?,
-        lot: step(&new.base_increment, "base_increment")?,
-        maker_fee: Ppm(1_000),
-        taker_fee: Ppm(2_000),
-        min_size: Size(1),
-        max_size: Size::MAX,
-        min_funds: Amount::ZERO,
-        max_funds: MAX_AMOUNT,
-        band: Ppm(0),
-        reference_price: Price(0),
-        max_open_orders: 10_000,
-        state: MarketState::Online,
-        safety: Safety::default(),
-    };
+    let symbol = format!("{}-{}", base.code, quote.code);
+    let (tick, lot) = (step(&new.quote_increment, "quote_increment")?, step(&new.base_increment, "base_increment")?);
+    let mut config = MarketConfig::new(symbol.clone(), base.id, quote.id, tick, lot);
     rules.apply(&mut config, &quote)?;
     config.validate(&base, &quote).map_err(|error| invalid(error.to_string()))?;
-    let symbol = config.symbol.clone();
     list(&state, LedgerCommand::ListMarket(Box::new(config))).await?;
     let market = shown(|| state.trading.market(&symbol).cloned()).await?;
     for _ in 0..500 {
