@@ -148,9 +148,7 @@ impl Writer {
     /// awake for a moment, letting others have the core, before it sleeps.
     fn wait(&self) -> Option<Proposal> {
         let start = Instant::now();
-        let awake =
-            std::env::var("AGORA_X_AWAKE").ok().and_then(|v| v.parse().ok()).map_or(STAY_AWAKE, Duration::from_micros);
-        while start.elapsed() < awake {
+        while start.elapsed() < STAY_AWAKE {
             match self.queue.try_recv() {
                 Ok(proposal) => return Some(proposal),
                 Err(TryRecvError::Disconnected) => return None,
