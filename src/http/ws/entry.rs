@@ -24,6 +24,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::AbortHandle;
 
 /// Requests of one connection that may be under way.
 pub const IN_FLIGHT: usize = 32;
@@ -338,8 +339,8 @@ pub struct Switches {
 
 #[derive(Debug, Default)]
 struct Armings {
-    /// The newest arming of each user whose switch is armed.
-    newest: FxHashMap<AccountId, u64>,
+    /// The newest arming of each user whose switch is armed, and the task that waits for its time.
+    newest: FxHashMap<AccountId, (u64, AbortHandle)>,
     count: u64,
 }
 
@@ -349,24 +350,29 @@ impl Switches {
         let mut armed = self.armed.lock();
         armed.count += 1;
         let arming = armed.count;
-        if timeout.is_zero() {
-            armed.newest.remove(&account);
-            return;
-        }
-        armed.newest.insert(account, arming);
-        drop(armed);
-        let (switches, trading) = (self.clone(), trading.clone());
-        actix_web::rt::spawn(async move {
-            tokio::time::sleep(timeout).await;
-            if switches.fires(account, arming) {
-                cancel_everything(trading, account).await;
-            }
+        let waiting = (!timeout.is_zero()).then(|| {
+            let (switches, trading) = (self.clone(), trading.clone());
+            let wait = actix_web::rt::spawn(async move {
+                tokio::time::sleep(timeout).await;
+                if switches.fires(account, arming) {
+                    cancel_everything(trading, account).await;
+                }
+            });
+            wait.abort_handle()
         });
+        let before = match waiting {
+            Some(waiting) => armed.newest.insert(account, (arming, waiting)),
+            None => armed.newest.remove(&account),
+        };
+        // One that has fired is not in the table any more, so what it cancels it cancels to the end.
+        if let Some((_, waiting)) = before {
+            waiting.abort();
+        }
     }
 
     fn fires(&self, account: AccountId, arming: u64) -> bool {
         let mut armed = self.armed.lock();
-        let fires = armed.newest.get(&account) == Some(&arming);
+        let fires = armed.newest.get(&account).is_some_and(|(newest, _)| *newest == arming);
         if fires {
             armed.newest.remove(&account);
         }
@@ -415,11 +421,12 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_switch_fires_for_its_newest_arming_only() {
+    #[actix_rt::test]
+    async fn a_switch_fires_for_its_newest_arming_only() {
         let switches = Switches::default();
         let user = AccountId(7);
-        switches.armed.lock().newest.insert(user, 2);
+        let waiting = actix_web::rt::spawn(std::future::pending::<()>());
+        switches.armed.lock().newest.insert(user, (2, waiting.abort_handle()));
         assert!(!switches.fires(user, 1));
         assert!(switches.fires(user, 2));
         assert!(!switches.fires(user, 2));
