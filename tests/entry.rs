@@ -331,7 +331,13 @@ fn an_atomic_batch_happens_as_a_whole_or_not_at_all() {
     assert_eq!(order(&mut client, &bid)["size"], "0.005");
     assert_eq!(open_orders(&mut client).len(), 3);
 
-    // A repeat says that it was done, and does nothing.
+    // A repeat says that it was done, and does nothing, though its cancel is not possible any more.
+    let (status, answer) = post(&mut client, &body);
+    assert_eq!(
+        (status, answer["code"].as_str(), &answer["part"]),
+        (400, Some("client_oid_taken"), &json!(2)),
+        "{answer}"
+    );
     let (status, answer) = post(&mut client, &json!({"cancel": [bid], "place": [named]}));
     assert_eq!(
         (status, answer["code"].as_str(), &answer["part"]),
@@ -433,4 +439,39 @@ fn a_client_id_names_its_first_order_for_ever() {
     assert_eq!(open_orders(&mut client).len(), 80);
     // New ids are new.
     assert!(!first.contains(&place(&mut client, named(1_000, "100.00"))));
+}
+
+/// Whoever lost the answer asks again, and must hear of the first order though the market would not take it any more.
+#[test]
+fn a_repeat_gives_the_first_order_whatever_the_market_takes_by_now() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let server = Server::start(data.path());
+    let mut admin = Client::admin(&server);
+    let mut rule = |rules: Value| {
+        let answer = admin.send("PATCH", &format!("/admin/markets/{PRODUCT}"), rules.to_string().as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    };
+    let mut client = Client::sign_up(&server, "again@example.org");
+    let named = |n: u32| {
+        let mut order = buy("100.00");
+        order["client_oid"] = format!("6f9619ff-8b86-4011-b42d-{n:012}").into();
+        order
+    };
+    rule(json!({"max_open_orders": 1}));
+    let first = place(&mut client, named(1));
+    let refused = |client: &mut Client, code: &str| {
+        let answer = client.send("POST", "/orders", named(2).to_string().as_bytes()).unwrap();
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some(code)), "{}", answer.json());
+    };
+    refused(&mut client, "too_many_open_orders");
+    assert_eq!(repeat(&mut client, &named(1)), first);
+    rule(json!({"state": "halted"}));
+    refused(&mut client, "market_halted");
+    assert_eq!(repeat(&mut client, &named(1)), first);
+    let mut desk = Desk::open(&server, &client);
+    let answer = desk.ask(json!({"type": "batch", "request_id": 1, "place": [named(1), named(2)]}));
+    assert_eq!(answer["place"][0]["order_id"], first.as_str(), "{answer}");
+    assert_eq!(answer["place"][1]["error"]["code"], "market_halted", "{answer}");
+    assert_eq!(open_orders(&mut client), [first]);
 }

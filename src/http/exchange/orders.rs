@@ -42,7 +42,8 @@ pub async fn place(state: &AppState, market: &Arc<Market>, order: NewOrder) -> R
 }
 
 /// Goes on from the outcome of a first try: a client id that may have been taken long ago is looked up, and the order
-/// placed when it was not.
+/// placed when it was not. The market refuses before anybody looks at the client id; so it is looked up then too: whoever
+/// asks again for an order that was accepted must not hear that there is none, whatever the market takes by now.
 ///
 /// # Errors
 /// 503 when the database has to be asked for the client id and cannot be.
@@ -52,10 +53,15 @@ pub async fn place_again(
     order: NewOrder,
     first: Result<OrderRecord, Refused>,
 ) -> Result<Result<OrderRecord, Refused>, ApiError> {
-    let (Err(Refused::Repeat(Known::Forgotten)), Some(id)) = (first, order.client_id) else { return Ok(first) };
+    let (Err(Refused::Repeat(Known::Forgotten) | Refused::Reject(_)), Some(id)) = (first, order.client_id) else {
+        return Ok(first);
+    };
     Ok(match client_ids::look_up(state, order.account, id).await? {
         Holder::Order(market, id) => Err(Refused::Repeat(Known::Order(market, id))),
-        Holder::Nobody(vouched) => state.trading.place_vouched(market, order, vouched).await,
+        Holder::Nobody(vouched) if matches!(first, Err(Refused::Repeat(_))) => {
+            state.trading.place_vouched(market, order, vouched).await
+        }
+        Holder::Nobody(_) => first,
     })
 }
 

@@ -103,8 +103,11 @@ pub async fn carry_out(
         order.is_some_and(|order| matches!(order.kind, Kind::Market { funds: Some(_) }))
     };
     let mut outcome = state.trading.together(&market, batch.clone(), None).await;
-    if let Err(Refused::PartRepeat(_, Known::Forgotten)) = outcome {
+    // The market refuses before anybody looks at the client ids: what a repeat asks for may be done, and so not be
+    // possible any more.
+    if let Err(Refused::PartRepeat(_, Known::Forgotten) | Refused::Part(..)) = outcome {
         outcome = match free(state, &batch).await? {
+            Ok(_) if matches!(outcome, Err(Refused::Part(..))) => outcome,
             Ok(vouched) => state.trading.together(&market, batch.clone(), vouched).await,
             Err((part, market, order)) => Err(Refused::PartRepeat(part, Known::Order(market, order))),
         };
