@@ -189,6 +189,15 @@ fn a_market_sell_by_funds_brings_in_no_more_than_that() {
 }
 
 #[test]
+fn an_order_by_funds_that_empties_the_book_is_filled_when_its_funds_are_spent() {
+    let ask = limit(1, Sell, 100, 2);
+    for (funds, end) in [(200, "Filled"), (299, "Filled"), (300, "NoLiquidity")] {
+        let story = last(&[ask, market(2, Buy, 0, Some(funds))]);
+        assert_eq!(story, format!("accept 2, fill 1x2@100:2, done 1 Filled, done 2 {end}"), "{funds}");
+    }
+}
+
+#[test]
 fn a_market_buy_spends_its_funds_to_the_last_lot() {
     let scale = Scale { quote_per_tick_lot: 1, base_per_lot: 1 };
     for (fee, price) in [(0, 7), (1, 7), (3_333, 7), (100_000, 1), (100_000, 13), (99_999, 1_000)] {

@@ -447,17 +447,23 @@ impl Market {
                 return End::Filled;
             }
             let best = self.rows(taker.side().opposite()).first().map(|o| (o.number, o.limit.unwrap()));
-            let Some((number, price)) = best else { return End::NoMatch };
+            let Some((number, price)) = best else {
+                let by_funds = taker.size == 0 && taker.filled > 0;
+                return match self.last_price {
+                    Some(price) if by_funds && self.wanted(taker, price) == 0 => End::Filled,
+                    _ => End::NoMatch,
+                };
+            };
             if !crosses(taker.side(), taker.limit, price) {
                 return End::NoMatch;
             }
-            if self.too_far(price) {
-                return End::Halted;
-            }
             let wanted = self.wanted(taker, price);
-            // An order whose funds trade nothing more is over; it meets nobody.
+            // An order whose funds trade nothing more is over; it meets nobody, and moves no price.
             if wanted == 0 {
                 return if taker.filled > 0 { End::Filled } else { End::NoMatch };
+            }
+            if self.too_far(price) {
+                return End::Halted;
             }
             let at = self.live.iter().position(|o| o.number == number).unwrap();
             if self.live[at].asked.account == taker.asked.account {

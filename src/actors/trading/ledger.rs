@@ -214,15 +214,18 @@ impl LedgerActor {
     fn build_twin(&self) {
         let Some(state) = &self.state else { return };
         let recovery = self.parts.recovery.clone();
-        self.parts.berth.build(if state.is_small() {
-            Source::Ready(state.clone())
-        } else {
-            // It may be ahead of what it is fed then, and leaves out what it has.
-            Source::Make(Box::new(move || {
-                let (replica, position) = recovery.ledger_at_end().map_err(|error| error.to_string())?;
-                Ok(LedgerState { replica, position })
-            }))
-        });
+        self.parts.berth.build(
+            self.lifeline.incarnation(),
+            if state.is_small() {
+                Source::Ready(state.clone())
+            } else {
+                // It may be ahead of what it is fed then, and leaves out what it has.
+                Source::Make(Box::new(move || {
+                    let (replica, position) = recovery.ledger_at_end().map_err(|error| error.to_string())?;
+                    Ok(LedgerState { replica, position })
+                }))
+            },
+        );
     }
 
     fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
@@ -304,7 +307,7 @@ impl LedgerActor {
         let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
         let goes_on = self.state.is_some();
-        let twin = if goes_on { None } else { berth.take() };
+        let (twin, left) = if goes_on { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
             if goes_on {
@@ -318,7 +321,6 @@ impl LedgerActor {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
                 None => None,
             };
-            let left = berth.left();
             let (state, rest, promoted) = match state {
                 Some(state) if begun.unbroken => (state, left.into_iter().collect(), true),
                 Some(state) => {

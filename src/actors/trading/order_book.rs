@@ -130,7 +130,7 @@ impl OrderBook {
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
         let (market, stream) = (self.parts.market, self.stream());
         let goes_on = self.state.is_some();
-        let twin = if goes_on { None } else { berth.take() };
+        let (twin, left) = if goes_on { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
             if goes_on {
@@ -145,7 +145,6 @@ impl OrderBook {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
                 None => None,
             };
-            let left = berth.left();
             let start = match state {
                 Some(state) if begun.unbroken => {
                     Start::From { state, rest: left.into_iter().collect(), promoted: true }
@@ -203,11 +202,14 @@ impl OrderBook {
         let Some(state) = &self.state else { return };
         let (market, position) = (self.parts.market, state.position);
         let recovery = self.parts.recovery.clone();
-        self.parts.berth.build(if state.replica.book.live_orders() <= state::SMALL {
-            Source::Ready(state.clone())
-        } else {
-            Source::Make(Box::new(move || recovery.book_at(market, position).map_err(|error| error.to_string())))
-        });
+        self.parts.berth.build(
+            self.lifeline.incarnation(),
+            if state.replica.book.live_orders() <= state::SMALL {
+                Source::Ready(state.clone())
+            } else {
+                Source::Make(Box::new(move || recovery.book_at(market, position).map_err(|error| error.to_string())))
+            },
+        );
     }
 }
 

@@ -6,7 +6,9 @@
 //! and a piece of work that kills the primary has not been tried on the twin before.
 //!
 //! Invariants: what is in hand was not given to the twin yet; what was given to the twin was told to everybody; a
-//! twin without a hole in what it was given is the only one that can be taken.
+//! twin without a hole in what it was given is the only one that can be taken. An incarnation that was given up may wake
+//! and go on with what it was doing: from the moment at which its successor has taken over, nothing that it does is noted
+//! here, nor reaches the twin.
 
 use crate::actors::supervision::{Answer, Handle, Lifeline, Port};
 use crate::domain::ids::Sequence;
@@ -16,7 +18,7 @@ use actix::prelude::*;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Stands for the next entry, whichever it is.
 const NEXT: u64 = u64::MAX;
@@ -110,9 +112,33 @@ pub struct Fault {
     pub reason: String,
 }
 
+/// What a twin is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Condition {
+    /// Nothing: it is empty, or has a hole.
+    Useless,
+    /// It is being built, and is fed.
+    Building,
+    /// It has all that everybody was told, and is fed.
+    Ready,
+}
+
+/// Who works here, at what, and how the twin does. One lock for all of it: whoever takes over gets the twin as it was before
+/// or after a piece of work, and that piece of work in hand or done, but not one of each.
+struct Hand<I> {
+    /// The incarnation whose place this is.
+    owner: u64,
+    /// Its work in hand.
+    item: Option<I>,
+    twin: Condition,
+}
+
+/// What whoever takes over finds: the twin's state, if there is one that can be taken, and the work in hand.
+pub type Left<S> = (Option<Answer<Option<Box<S>>>>, Option<<S as Standby>::Item>);
+
 /// What outlives the incarnations of one place: its work in hand, how far it has told others, its twin.
 pub struct Berth<S: Standby> {
-    in_hand: Mutex<Option<(u64, S::Item)>>,
+    hand: Mutex<Hand<S::Item>>,
     /// The position up to which everybody was told; `u64::MAX` before the first start.
     told: AtomicU64,
     /// The entry that is being applied; 0 between entries.
@@ -126,8 +152,6 @@ pub struct Berth<S: Standby> {
     forgotten: AtomicU64,
     twin: OnceLock<Handle<Twin<S>>>,
     primary: Mutex<Option<Port<Enlist>>>,
-    ready: AtomicBool,
-    feeding: AtomicBool,
     meter: Arc<TwinMeter>,
 }
 
@@ -135,7 +159,7 @@ impl<S: Standby> Berth<S> {
     /// A place where nothing has happened yet.
     pub fn new(meter: Arc<TwinMeter>) -> Arc<Berth<S>> {
         Arc::new(Berth {
-            in_hand: Mutex::new(None),
+            hand: Mutex::new(Hand { owner: 0, item: None, twin: Condition::Useless }),
             told: AtomicU64::new(u64::MAX),
             entry: AtomicU64::new(0),
             struck: AtomicU64::new(0),
@@ -144,8 +168,6 @@ impl<S: Standby> Berth<S> {
             forgotten: AtomicU64::new(0),
             twin: OnceLock::new(),
             primary: Mutex::new(None),
-            ready: AtomicBool::new(false),
-            feeding: AtomicBool::new(false),
             meter,
         })
     }
@@ -163,7 +185,10 @@ impl<S: Standby> Berth<S> {
 
     /// Notes a piece of work of this incarnation before anything is done with it.
     pub fn begin(&self, incarnation: u64, item: S::Item) {
-        *self.in_hand.lock() = Some((incarnation, item));
+        let mut hand = self.hand.lock();
+        if incarnation >= hand.owner {
+            (hand.owner, hand.item) = (incarnation, Some(item));
+        }
     }
 
     /// Notes the entry that is applied next.
@@ -181,20 +206,18 @@ impl<S: Standby> Berth<S> {
 
     /// The work in hand is done and everybody was told: now the twin gets it.
     pub fn done(&self, incarnation: u64, position: Position) {
-        let item = {
-            let mut in_hand = self.in_hand.lock();
-            // An incarnation that was given up may come back and end its work; the slot is not its own any more.
-            in_hand.take_if(|(by, _)| *by == incarnation)
-        };
-        let Some((_, item)) = item else { return };
+        let mut hand = self.hand.lock();
+        if hand.owner != incarnation {
+            return;
+        }
+        let Some(item) = hand.item.take() else { return };
         self.tell(position);
-        if self.feeding.load(Ordering::Relaxed)
+        if hand.twin != Condition::Useless
             && let Some(twin) = self.twin.get()
             && twin.try_send(Feed(item)).is_err()
         {
             // It has a hole now; it is built anew at the next checkpoint.
-            self.feeding.store(false, Ordering::Relaxed);
-            self.ready.store(false, Ordering::Relaxed);
+            hand.twin = Condition::Useless;
         }
     }
 
@@ -221,16 +244,13 @@ impl<S: Standby> Berth<S> {
         Position(self.forgotten.load(Ordering::Relaxed))
     }
 
-    /// What the incarnation before left in hand.
-    pub fn left(&self) -> Option<S::Item> {
-        self.in_hand.lock().take().map(|(_, item)| item)
-    }
-
-    /// The twin's state, if it has one that can be taken. It has none from now on.
-    pub fn take(&self) -> Option<Answer<Option<Box<S>>>> {
-        self.feeding.store(false, Ordering::Relaxed);
-        let ready = self.ready.swap(false, Ordering::AcqRel);
-        self.twin.get().filter(|_| ready).map(|twin| twin.send(Take(std::marker::PhantomData)))
+    /// The place is this incarnation's from now on. It has no twin until it builds one.
+    pub fn take_over(&self, incarnation: u64) -> Left<S> {
+        let mut hand = self.hand.lock();
+        hand.owner = hand.owner.max(incarnation);
+        let twin = std::mem::replace(&mut hand.twin, Condition::Useless);
+        let taken = self.twin.get().filter(|_| twin == Condition::Ready);
+        (taken.map(|twin| twin.send(Take(std::marker::PhantomData))), hand.item.take())
     }
 
     /// Counts a take-over.
@@ -240,19 +260,34 @@ impl<S: Standby> Berth<S> {
 
     /// Whether the twin gets what is done.
     pub fn is_feeding(&self) -> bool {
-        self.feeding.load(Ordering::Relaxed)
+        self.hand.lock().twin != Condition::Useless
     }
 
-    /// Builds the twin anew; from now on it is fed.
-    pub fn build(&self, source: Source<S>) {
-        self.ready.store(false, Ordering::Relaxed);
-        let built = self.twin.get().is_some_and(|twin| twin.try_send(Build(source)).is_ok());
-        self.feeding.store(built, Ordering::Relaxed);
+    /// Builds the twin anew from what this incarnation has; from now on it is fed.
+    pub fn build(&self, incarnation: u64, source: Source<S>) {
+        let mut hand = self.hand.lock();
+        if incarnation < hand.owner {
+            return;
+        }
+        let asked = self.twin.get().is_some_and(|twin| twin.try_send(Build(source)).is_ok());
+        hand.twin = if asked { Condition::Building } else { Condition::Useless };
+    }
+
+    /// The twin is built; unless it has missed something meanwhile it can be taken.
+    fn built(&self) {
+        let mut hand = self.hand.lock();
+        if hand.twin == Condition::Building {
+            hand.twin = Condition::Ready;
+        }
+    }
+
+    fn spoiled(&self) {
+        self.hand.lock().twin = Condition::Useless;
     }
 
     /// Lets the twin be compared with the state that the primary has now.
     pub fn compare(&self, state: &S) {
-        if let Some(twin) = self.twin.get().filter(|_| self.ready.load(Ordering::Relaxed)) {
+        if let Some(twin) = self.twin.get().filter(|_| self.hand.lock().twin == Condition::Ready) {
             // A twin that is too busy now is compared at the next checkpoint.
             let _ = twin.try_send(Compare(state.mark(), state.hash()));
         }
@@ -324,7 +359,7 @@ impl<S: Standby> Twin<S> {
 
     fn hold(&mut self, state: Box<S>) {
         self.state = Some(state);
-        self.berth.ready.store(true, Ordering::Release);
+        self.berth.built();
     }
 }
 
@@ -332,7 +367,7 @@ impl<S: Standby> Actor for Twin<S> {
     type Context = Context<Self>;
 
     fn started(&mut self, _: &mut Self::Context) {
-        self.berth.ready.store(false, Ordering::Release);
+        self.berth.spoiled();
         if let Some(primary) = self.berth.primary.lock().clone() {
             // A primary that is down builds its twin up when it starts.
             let _ = primary.try_send(Enlist);
@@ -366,7 +401,7 @@ impl<S: Standby> Handler<Feed<S>> for Twin<S> {
     fn handle(&mut self, Feed(item): Feed<S>, ctx: &mut Self::Context) {
         let Some(state) = &mut self.state else { return };
         if let Err(reason) = state.apply(&item) {
-            self.berth.ready.store(false, Ordering::Release);
+            self.berth.spoiled();
             self.lifeline.fail(reason);
             ctx.stop();
         }
@@ -392,9 +427,69 @@ impl<S: Standby> Handler<Compare<S>> for Twin<S> {
             self.berth.meter.divergences.fetch_add(1, Ordering::Relaxed);
             let path = self.lifeline.path().to_owned();
             tracing::error!(path, ?mark, primary = %hash, twin = %own, "a twin differs from its primary");
-            self.berth.ready.store(false, Ordering::Release);
+            self.berth.spoiled();
             self.lifeline.fail(format!("it differs from its primary at {mark:?}: {own} instead of {hash}"));
             ctx.stop();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// State that is a list of what was applied.
+    struct Heard(Vec<u32>);
+
+    impl Standby for Heard {
+        type Item = u32;
+        type Mark = usize;
+
+        fn apply(&mut self, item: &u32) -> Result<(), String> {
+            self.0.push(*item);
+            Ok(())
+        }
+
+        fn mark(&self) -> usize {
+            self.0.len()
+        }
+
+        fn hash(&self) -> StateHash {
+            StateHash([0; 32])
+        }
+    }
+
+    #[test]
+    fn whoever_was_given_up_changes_nothing_any_more() {
+        let berth: Arc<Berth<Heard>> = Berth::new(Arc::default());
+        assert!(berth.take_over(1).1.is_none());
+        berth.begin(1, 10);
+        berth.done(1, Position(1));
+        berth.begin(1, 20);
+        // It hangs, and another goes on with what it had in hand.
+        assert_eq!(berth.take_over(2).1, Some(20));
+        // It wakes, ends that and begins what came next.
+        berth.done(1, Position(2));
+        berth.begin(1, 30);
+        assert_eq!(berth.told(), Some(Position(1)));
+        berth.begin(2, 20);
+        berth.done(1, Position(2));
+        assert_eq!(berth.take_over(3).1, Some(20));
+    }
+
+    #[test]
+    fn a_twin_that_missed_something_while_it_was_built_cannot_be_taken() {
+        let berth: Arc<Berth<Heard>> = Berth::new(Arc::default());
+        for (before, after) in [
+            (Condition::Building, Condition::Ready),
+            (Condition::Useless, Condition::Useless),
+            (Condition::Ready, Condition::Ready),
+        ] {
+            berth.hand.lock().twin = before;
+            berth.built();
+            assert_eq!(berth.hand.lock().twin, after, "{before:?}");
+        }
+        berth.spoiled();
+        assert!(!berth.is_feeding());
     }
 }

@@ -86,7 +86,12 @@ impl Book {
                 return Stopped::Filled;
             }
             let (ladder, slab) = self.ladder(maker_side);
-            let Some((key, slot)) = ladder.front() else { return Stopped::NoMatch };
+            let Some((key, slot)) = ladder.front() else {
+                // Nobody is left to ask for a price, so the last one says whether the funds are spent.
+                let last = self.last_price.filter(|_| !taker.is_sized() && !taker.cold.filled.is_zero());
+                let spent = last.is_some_and(|price| self.affordable(taker, obtainable, price).is_zero());
+                return if spent { Stopped::Filled } else { Stopped::NoMatch };
+            };
             let price = ladder.price(key);
             if let Some(limit) = taker.hot.limit() {
                 let crosses = match maker_side {
@@ -98,14 +103,15 @@ impl Book {
                 }
             }
             let maker = *slab.peek(slot);
-            if !self.corridor.contains(price) {
-                return Stopped::Halted;
-            }
             let wanted = self.affordable(taker, obtainable, price);
             if wanted.is_zero() {
                 // Its funds do not buy one more lot, or one more would bring more than it wants: filled if it traded at
                 // all. It is over and meets nobody any more, an order of its own user neither.
                 return if taker.cold.filled.is_zero() { Stopped::NoMatch } else { Stopped::Filled };
+            }
+            // Only an order that wants to trade there shows that the price has got so far.
+            if !self.corridor.contains(price) {
+                return Stopped::Halted;
             }
             if maker.account == taker.hot.account {
                 if let Some(stopped) = self.self_trade(taker, &mut obtainable, slot, price, out) {
