@@ -18,6 +18,7 @@ pub mod request_id;
 pub mod server;
 pub mod session;
 pub mod v1;
+pub mod web_socket;
 pub mod wire;
 pub mod ws;
 

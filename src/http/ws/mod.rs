@@ -4,10 +4,9 @@
 //! market data ──► hub (one for each worker) ──► market feed ──► outbox (one for each connection) ──► body
 //! ```
 //! A change is told to each worker once, its messages are made once, and each connection queues what it is sent in an
-//! outbox that its body empties as fast as its client reads; the socket's actor hears the client.
+//! outbox that the connection's body ([`web_socket`](super::web_socket)) empties as fast as its client reads; the socket's actor hears the client.
 
 pub mod allowance;
-mod body;
 pub mod entry;
 pub mod hub;
 pub mod market_feed;

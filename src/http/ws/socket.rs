@@ -1,27 +1,29 @@
-//! The connection itself. This is the only module that knows `actix-web-actors`, which is deprecated upstream.
+//! The connection itself.
 
 use super::allowance::Allowance;
-use super::body::Body;
 use super::entry::{self, Desk};
 use super::hub::Hub;
 use super::hub::Session;
 use super::messages;
+use super::outbox::Outgoing;
 use super::request::{Channel, Credentials, Request};
 use crate::auth::{AuthError, Caller, Class, Scope, SignedRequest};
 use crate::domain::ids::MarketId;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::session::client_address;
+use crate::http::web_socket::{self, Next, Source, frame, ws};
 use crate::http::ws::seats::Seat;
 use actix::prelude::*;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
-use actix_web_actors::ws;
+use bytes::BytesMut;
 use bytestring::ByteString;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::rc::Rc;
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 /// The largest message of a client.
@@ -45,7 +47,7 @@ pub async fn connect(
         Some(address) => Some(state.seats.take(address).ok_or_else(too_many_connections)?),
         None => None,
     };
-    let mut response = ws::handshake(&request)?;
+    let handshake = ws::handshake(&request)?;
     let session = hub.open();
     let socket = Socket {
         hub: hub.clone(),
@@ -56,8 +58,7 @@ pub async fn connect(
         caller: None,
         _seat: seat,
     };
-    let actor = Context::with_codec(socket, payload, actix_http::ws::Codec::new().max_size(MAX_MESSAGE));
-    Ok(response.streaming(Body::new(hub, session, actor)))
+    Ok(web_socket::serve(handshake, socket, Frames { hub, session }, payload, MAX_MESSAGE))
 }
 
 fn too_many_connections() -> ApiError {
@@ -65,7 +66,43 @@ fn too_many_connections() -> ApiError {
     ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
 }
 
-/// One connection: reads requests. What its outbox holds is sent by its [`Body`], as fast as the client reads.
+/// What waits in the outbox of a session, as frames.
+struct Frames {
+    hub: Rc<Hub>,
+    session: Rc<Session>,
+}
+
+impl Source for Frames {
+    fn next(&mut self) -> Next {
+        let Frames { hub, session } = self;
+        let mut frames = BytesMut::new();
+        let mut last = false;
+        session.outbox.take(|outgoing| match outgoing {
+            Outgoing::Text(text) => frame::put_text(&mut frames, &text),
+            Outgoing::Ping => frame::put_ping(&mut frames),
+            Outgoing::Snapshot(market) => {
+                if let Some(text) = hub.snapshot(session, market) {
+                    frame::put_text(&mut frames, &text);
+                }
+            }
+            Outgoing::Close(reason) => {
+                frame::put_close(&mut frames, &reason);
+                last = true;
+            }
+        });
+        match frames.is_empty() {
+            true => Next::Nothing,
+            false if last => Next::Last(frames.freeze()),
+            false => Next::Frames(frames.freeze()),
+        }
+    }
+
+    fn wait(&self, waker: &Waker) {
+        self.session.outbox.wait(waker);
+    }
+}
+
+/// One connection: reads requests. What its outbox holds is sent as fast as the client reads.
 struct Socket {
     hub: Rc<Hub>,
     session: Rc<Session>,
