@@ -152,6 +152,59 @@ fn whoever_comes_while_a_room_is_busy_ends_with_all_of_it() {
     });
 }
 
+/// What a session hears is sent beside what it is answered: each keeps its order, and who is blocked stays hidden.
+#[test]
+fn answers_and_news_each_keep_their_order() {
+    const MESSAGES: u64 = 300;
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start_with(data.path(), &["--chat-user-rate", "0", "--chat-room-rate", "0"]);
+    let [mut ada, mut bob, mut eve] = ["ada", "bob", "eve"].map(|name| User::new(&server, name));
+    let room = ada.room("public", "Lively");
+    for user in [&mut bob, &mut eve] {
+        user.ok("POST", &format!("/rooms/{room}/join"), Value::Null);
+    }
+    bob.ok("POST", "/friends", json!({"user": eve.id, "step": "block"}));
+    let send = |user: &User| {
+        let (mut client, room) = (user.socket(), room.clone());
+        async move {
+            client.connect().await.unwrap();
+            for sent in 0..MESSAGES {
+                client.send_text(&room, "words").await;
+                while client.unacknowledged() > if sent == MESSAGES - 1 { 0 } else { 10 } {
+                    client.next().await.unwrap();
+                }
+            }
+        }
+    };
+    block_on(async {
+        let mut client = bob.socket();
+        client.connect().await.unwrap();
+        let senders = [&ada, &eve].map(|user| actix_web::rt::spawn(send(user)));
+        let (mut heard, mut asked, mut answered) = (0, 0, 0);
+        while heard < 2 * MESSAGES || answered < asked {
+            let event = client.next().await.unwrap();
+            if event["type"] == "message" {
+                heard += 1;
+                let message = &event["message"];
+                assert_eq!(message["sequence"], heard);
+                let is_hidden = (message["hidden"] == true, message["text"].is_null());
+                let by_eve = message["author"] == eve.id;
+                assert_eq!(is_hidden, (by_eve, by_eve), "{message}");
+                if heard % 3 == 0 {
+                    asked = client.request(json!({"type": "auth", "token": bob.http.token})).await;
+                }
+            } else if event["type"] == "ack" {
+                answered += 1;
+                assert_eq!(event["id"], answered);
+            }
+        }
+        assert!(client.faults.is_empty() && asked == 2 * MESSAGES / 3, "{asked} {:?}", client.faults);
+        for sender in senders {
+            sender.await.unwrap();
+        }
+    });
+}
+
 /// One of many clients: sends, loses its connection now and then, reads slowly now and then.
 async fn restless(user: usize, device: usize, base: String, token: String, rooms: Vec<String>) -> Restless {
     let mut rng = ((user * 31 + device * 7 + 1) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -8,9 +8,12 @@
 //! Invariants: a session is told of a room only while its user is a member; one that does not take an event gets no
 //! more of them and ends, so that it is never served with holes.
 
+mod calls;
 mod crowd;
+mod outbox;
 
-pub use crowd::{Crowd, Events, Outbox};
+pub use crowd::Crowd;
+pub use outbox::Outbox;
 
 use super::events::Delivered;
 use crate::domain::chat::{RoomId, SHARDS};

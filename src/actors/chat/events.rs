@@ -4,7 +4,7 @@ use crate::domain::chat::{Message, MessageSequence, Role, RoomId, RoomKind};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::chat::friends::Friendship;
-use bytestring::ByteString;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use std::sync::{Arc, OnceLock};
 
@@ -91,18 +91,18 @@ pub struct Delivered {
     pub by: Option<AccountId>,
     /// What happened.
     pub event: Event,
-    /// As text, once the first session has made it.
-    pub text: OnceLock<ByteString>,
+    /// As the frame that sessions are sent, once the first of them has made it.
+    pub frame: OnceLock<Bytes>,
 }
 
 impl Delivered {
     /// An event of a room.
     pub fn of(room: RoomId, by: Option<AccountId>, event: Event) -> Arc<Delivered> {
-        Arc::new(Delivered { room: Some(room), by, event, text: OnceLock::new() })
+        Arc::new(Delivered { room: Some(room), by, event, frame: OnceLock::new() })
     }
 
     /// An event that is about people.
     pub fn about_people(event: Event) -> Arc<Delivered> {
-        Arc::new(Delivered { room: None, by: None, event, text: OnceLock::new() })
+        Arc::new(Delivered { room: None, by: None, event, frame: OnceLock::new() })
     }
 }

@@ -1,20 +1,23 @@
-//! The chat socket: one actor for each WebSocket.
+//! The chat socket: one actor for each WebSocket, which hears the client, and beside it what the session hears of its
+//! rooms.
 //!
 //! Invariants: within a room a session gets messages in the order of their sequence, each once, without
 //! a hole: what it missed is read from history and comes before what follows. A session that does not
 //! read, or whose token has ended, is closed with a reason that its client can tell apart.
 
 mod catch_up;
+mod hearing;
+mod tracks;
 
 use super::requests::{self, is_warden};
 use super::wire::{self, ClientMessage, Request};
-use crate::actors::chat::audience::{Events, Outbox};
-use crate::actors::chat::events::{Delivered, Event, Fate};
+use crate::actors::chat::audience::Outbox;
 use crate::actors::chat::presence::{Arrive, Depart, SetAway, Watch};
 use crate::actors::chat::{Crowd, Done, Outcome, Posted, Refused, Session};
 use crate::auth::{Caller, bearer};
-use crate::domain::chat::{ChatReject, ClientMessageId, Command, JoinBy, Message, MessageSequence, RoomId};
+use crate::domain::chat::{ChatReject, ClientMessageId, Command, JoinBy, MessageSequence, RoomId};
 use crate::domain::ids::AccountId;
+use crate::http::web_socket::{self, ws};
 use crate::http::{AppState, ids};
 use crate::persistence::chat::friends::Friendship;
 use crate::persistence::chat::messages::Page;
@@ -23,9 +26,9 @@ use crate::persistence::db::Connection;
 use actix::prelude::*;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::{HttpRequest, HttpResponse, web};
-use actix_web_actors::ws;
+use hearing::{Heard, Hearing, Task, Tasks};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -45,17 +48,6 @@ const SILENCE: Duration = Duration::from_secs(45);
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 /// The least time between two signs of typing.
 const TYPING_EVERY: Duration = Duration::from_secs(1);
-
-/// How far a session has got in one room.
-#[derive(Clone, Copy, Debug, Default)]
-struct Track {
-    /// The newest message that it was sent.
-    sent: MessageSequence,
-    /// The newest message that it knows to exist.
-    head: MessageSequence,
-    /// Whether older messages are being read for it.
-    catching_up: bool,
-}
 
 /// Why a session is closed: a code for the client, one for the protocol, and words.
 #[derive(Clone, Copy, Debug)]
@@ -77,8 +69,8 @@ struct ChatSocket {
     crowd: Rc<Crowd>,
     /// What waits to be sent.
     outbox: Rc<Outbox>,
-    tracks: HashMap<RoomId, Track>,
-    blocked: HashSet<AccountId>,
+    /// What is sent of it.
+    hearing: Rc<Hearing>,
     queue: VecDeque<Request>,
     /// Whether the front of the queue waits for a look-up.
     preparing: bool,
@@ -99,22 +91,23 @@ pub async fn connect(
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header.and_then(|header| bearer(header).ok()).unwrap_or_default().to_owned();
     let crowd = Crowd::of_worker(state.chat.audience());
+    let handshake = ws::handshake(&request)?;
+    let hearing = Rc::<Hearing>::default();
     let socket = ChatSocket {
         state,
         crowd,
         outbox: Rc::default(),
+        hearing: hearing.clone(),
         token,
         caller: None,
         session: None,
-        tracks: HashMap::new(),
-        blocked: HashSet::new(),
         queue: VecDeque::new(),
         preparing: false,
         outstanding: 0,
         heard: Instant::now(),
         typed: None,
     };
-    ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_FRAME).start()
+    Ok(web_socket::serve(handshake, socket, Heard(hearing), payload, MAX_FRAME))
 }
 
 type Socket = ws::WebsocketContext<ChatSocket>;
@@ -165,7 +158,6 @@ impl ChatSocket {
             return Self::close(ctx, TOO_MANY_SOCKETS);
         }
         let (session, outbox) = self.crowd.arrive(caller.user);
-        ctx.add_stream(Events(outbox.clone()));
         (self.caller, self.outbox, self.session) = (Some(caller), outbox, Some(session.clone()));
         let (who, crowd) = (caller.user, self.crowd.clone());
         let work = async move {
@@ -194,7 +186,9 @@ impl ChatSocket {
     fn begin(&mut self, beginning: Beginning, about: &Value, resume: &HashMap<String, u64>, ctx: &mut Socket) {
         let Some(caller) = self.caller else { return };
         let Beginning { rooms, friends, me } = beginning;
-        self.blocked = friends.iter().filter(|friend| friend.blocked).map(|friend| friend.other).collect();
+        let blocked = friends.iter().filter(|friend| friend.blocked).map(|friend| friend.other);
+        self.hearing.begin(caller.user, self.outbox.clone(), blocked.collect());
+        ctx.add_stream(Tasks(self.hearing.clone()));
         let view = json!({
             "type": "hello",
             "user": ids::user(caller.user),
@@ -207,79 +201,12 @@ impl ChatSocket {
         ctx.text(view.to_string());
         for mine in rooms {
             let (id, last) = (mine.room.id, mine.room.last);
-            let from = resume.get(&id.to_string()).map_or(last, |sequence| MessageSequence(*sequence).min(last));
-            self.tracks.insert(id, Track { sent: from, head: last, catching_up: false });
-            self.catch_up(id, ctx);
+            let from = resume.get(&id.to_string()).map_or(last, |sequence| MessageSequence(*sequence));
+            let missing = self.hearing.tracks.borrow_mut().begin(id, from, last);
+            if missing {
+                self.catch_up(id, ctx);
+            }
         }
-    }
-
-    fn is_hidden(&self, author: AccountId) -> bool {
-        self.blocked.contains(&author)
-    }
-
-    fn send_message(&self, room: RoomId, message: &Message, kind: &str, ctx: &mut Socket) {
-        let view = wire::message(message, self.is_hidden(message.author));
-        ctx.text(json!({"type": kind, "room": room.to_string(), "message": view}).to_string());
-    }
-
-    fn hear(&mut self, delivered: &Arc<Delivered>, ctx: &mut Socket) {
-        let me = self.caller.map(|caller| caller.user);
-        let hidden = delivered.by.is_some_and(|by| self.is_hidden(by));
-        match (&delivered.event, delivered.room) {
-            (Event::Message(message), Some(room)) => {
-                let fresh = Track { sent: MessageSequence(message.sequence.0 - 1), ..Track::default() };
-                let track = self.tracks.entry(room).or_insert(fresh);
-                track.head = track.head.max(message.sequence);
-                if track.catching_up || message.sequence <= track.sent {
-                    return;
-                }
-                if message.sequence != track.sent.next() {
-                    return self.catch_up(room, ctx);
-                }
-                track.sent = message.sequence;
-                if hidden {
-                    return self.send_message(room, message, "message", ctx);
-                }
-            }
-            (Event::Changed(message), Some(room)) => {
-                // What was not sent yet will come as it is now.
-                if self.tracks.get(&room).is_none_or(|track| message.sequence > track.sent) {
-                    return;
-                }
-                if hidden {
-                    return self.send_message(room, message, "changed", ctx);
-                }
-            }
-            (Event::Head(last), Some(room)) => {
-                if let Some(track) = self.tracks.get_mut(&room) {
-                    track.head = track.head.max(*last);
-                    self.catch_up(room, ctx);
-                }
-                return;
-            }
-            (Event::Member(who, Fate::Left | Fate::Kicked | Fate::Banned), Some(room)) if Some(*who) == me => {
-                self.tracks.remove(&room);
-            }
-            (Event::Room(summary), Some(room)) => {
-                let fresh = Track { sent: summary.last, head: summary.last, catching_up: false };
-                self.tracks.entry(room).or_insert(fresh);
-            }
-            (Event::Friend(other, status, blocked), Some(room)) => {
-                self.tracks.entry(room).or_default();
-                if *blocked {
-                    self.blocked.insert(*other);
-                } else {
-                    self.blocked.remove(other);
-                }
-                if let Some(session) = self.session.clone() {
-                    let watch = *status == Friendship::Friends && !blocked;
-                    let _ = self.state.chat.presence().try_send(Watch(session, *other, watch));
-                }
-            }
-            (Event::Typing(_), _) if hidden => return,
-            _ => {}
-        }
-        ctx.text(wire::event(delivered));
     }
 
     fn enqueue(&mut self, text: &str, ctx: &mut Socket) {
@@ -550,14 +477,19 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for ChatSocket {
     }
 }
 
-impl StreamHandler<VecDeque<Arc<Delivered>>> for ChatSocket {
-    fn handle(&mut self, events: VecDeque<Arc<Delivered>>, ctx: &mut Self::Context) {
-        for event in events {
-            self.hear(&event, ctx);
+impl StreamHandler<Task> for ChatSocket {
+    fn handle(&mut self, task: Task, ctx: &mut Self::Context) {
+        match task {
+            Task::Read(room) => self.catch_up(room, ctx),
+            Task::Watch(other, watch) => {
+                if let Some(session) = self.session.clone() {
+                    let _ = self.state.chat.presence().try_send(Watch(session, other, watch));
+                }
+            }
         }
     }
 
-    /// The outbox is at its end only when it was too full.
+    /// There are no tasks any more only when the outbox was too full.
     fn finished(&mut self, ctx: &mut Self::Context) {
         Self::close(ctx, TOO_SLOW);
     }

@@ -4,12 +4,13 @@ use crate::actors::chat::events::{Delivered, Event, Fate, Status, Summary};
 use crate::domain::chat::{Message, MessageKind, RoomId};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
+use crate::http::web_socket::frame;
 use crate::http::{ids, wire};
 use crate::persistence::chat::friends::Friend;
 use crate::persistence::chat::people::Person;
 use crate::persistence::chat::reports::Report;
 use crate::persistence::chat::rooms::{Listed, Mine};
-use bytestring::ByteString;
+use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value, json};
 use std::collections::HashMap;
@@ -201,8 +202,13 @@ pub fn report(report: &Report) -> Value {
 }
 
 /// An event's text: made by the first session that sends it, shared by all.
-pub fn event(delivered: &Delivered) -> ByteString {
-    delivered.text.get_or_init(|| event_value(delivered).to_string().into()).clone()
+pub fn event(delivered: &Delivered) -> Bytes {
+    delivered.frame.get_or_init(|| frame::text(&event_value(delivered).to_string())).clone()
+}
+
+/// A message that was written or changed, as those see it who do or do not block its author.
+pub fn told(kind: &str, room: RoomId, told: &Message, hidden: bool) -> String {
+    json!({"type": kind, "room": room.to_string(), "message": message(told, hidden)}).to_string()
 }
 
 fn event_value(delivered: &Delivered) -> Value {

@@ -1,89 +1,24 @@
 //! The sessions of one worker, on its thread.
+//!
+//! Invariant: news reach all outboxes at once and in order; the sessions are called one after the other (see [`Calls`]).
 
-use super::{Audience, Inbox, News, Session, count};
-use crate::actors::chat::events::Delivered;
+use super::calls::Calls;
+use super::{Audience, Inbox, News, Outbox, Session, count};
 use crate::domain::chat::RoomId;
 use crate::domain::ids::AccountId;
 use actix::prelude::*;
-use futures_util::Stream;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
-use std::pin::Pin;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 /// News that may wait for one crowd.
 const MAILBOX: usize = 65_536;
-/// Events that may wait for one session.
-const WAITING: usize = 1_024;
 /// How often it is looked whether news were missed.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
-
-/// What waits for one session. Its worker puts it in, its socket takes it out when its client reads.
-#[derive(Debug, Default)]
-pub struct Outbox(RefCell<Waiting>);
-
-#[derive(Debug, Default)]
-struct Waiting {
-    events: VecDeque<Arc<Delivered>>,
-    /// An event was not taken, so that there is a hole in what was heard.
-    slow: bool,
-    waker: Option<Waker>,
-}
-
-impl Outbox {
-    fn put(&self, event: &Arc<Delivered>) {
-        let mut waiting = self.0.borrow_mut();
-        if waiting.slow {
-            return;
-        }
-        if waiting.events.len() < WAITING {
-            waiting.events.push_back(event.clone());
-        } else {
-            waiting.slow = true;
-            waiting.events.clear();
-        }
-        if let Some(waker) = waiting.waker.take() {
-            waker.wake();
-        }
-    }
-
-    fn give_up(&self) {
-        let mut waiting = self.0.borrow_mut();
-        (waiting.slow, waiting.events) = (true, VecDeque::new());
-        if let Some(waker) = waiting.waker.take() {
-            waker.wake();
-        }
-    }
-
-    /// Whether an event was not taken, so that the session must end.
-    pub fn is_slow(&self) -> bool {
-        self.0.borrow().slow
-    }
-}
-
-/// What waits for a session, as much at a time as there is; it ends once the session is too slow.
-#[derive(Debug)]
-pub struct Events(pub Rc<Outbox>);
-
-impl Stream for Events {
-    type Item = VecDeque<Arc<Delivered>>;
-
-    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let mut waiting = self.0.0.borrow_mut();
-        if waiting.slow {
-            return Poll::Ready(None);
-        }
-        if waiting.events.is_empty() {
-            waiting.waker = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(Some(std::mem::take(&mut waiting.events)))
-    }
-}
 
 /// One session, as its crowd sees it.
 #[derive(Debug)]
@@ -111,6 +46,8 @@ pub struct Crowd {
     audience: Arc<Audience>,
     inbox: Arc<Inbox>,
     inner: RefCell<Inner>,
+    /// Whose sessions are to be called.
+    calls: RefCell<Calls>,
 }
 
 thread_local! {
@@ -133,7 +70,8 @@ impl Crowd {
         let mut ear = actix::Context::<Ear>::new();
         ear.set_mailbox_capacity(MAILBOX);
         let inbox = Arc::new(Inbox { to: ear.address().recipient(), missed: AtomicBool::new(false) });
-        let crowd = Rc::new(Crowd { audience: audience.clone(), inbox, inner: RefCell::default() });
+        let crowd =
+            Rc::new(Crowd { audience: audience.clone(), inbox, inner: RefCell::default(), calls: RefCell::default() });
         ear.run(Ear(crowd.clone()));
         let mut crowds = audience.crowds.write();
         crowds.retain(|other| other.to.connected());
@@ -214,22 +152,27 @@ impl Crowd {
     }
 
     fn hear(&self, news: &News) {
-        let mut inner = self.inner.borrow_mut();
+        let (mut inner, mut calls) = (self.inner.borrow_mut(), self.calls.borrow_mut());
+        let mut put = |listener: &Listener, event| {
+            if listener.outbox.put(event) {
+                calls.add(listener.outbox.clone());
+            }
+        };
         match news {
             News::Room(room, event, except) => {
                 let listeners = inner.rooms.get(room).into_iter().flat_map(BTreeMap::values);
                 for listener in listeners.filter(|listener| *except != Some(listener.id)) {
-                    listener.outbox.put(event);
+                    put(listener, event);
                 }
             }
             News::User(user, event) => {
                 for listener in inner.users.get(user).into_iter().flat_map(BTreeMap::values) {
-                    listener.outbox.put(event);
+                    put(listener, event);
                 }
             }
             News::Session(session, event) => {
                 if let Some(listener) = inner.sessions.get(session) {
-                    listener.outbox.put(event);
+                    put(listener, event);
                 }
             }
             News::Join(room, user) => {
@@ -260,6 +203,8 @@ impl Actor for Ear {
     type Context = actix::Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        let crowd = self.0.clone();
+        ctx.spawn(poll_fn(move |context| crowd.calls.borrow_mut().call(context)).into_actor(self));
         ctx.run_interval(LOOK_EVERY, |Ear(crowd), _| {
             if crowd.inbox.missed.swap(false, Ordering::Relaxed) {
                 tracing::warn!("a worker was too slow for its chat sessions; they have to resume");
@@ -280,9 +225,9 @@ impl Handler<News> for Ear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::actors::chat::events::Event;
+    use crate::actors::chat::audience::outbox::WAITING;
+    use crate::actors::chat::events::{Delivered, Event};
     use crate::domain::chat::MessageSequence;
-    use futures_util::StreamExt;
 
     const ADA: AccountId = AccountId(100);
 
@@ -291,15 +236,14 @@ mod tests {
     }
 
     /// The numbers that wait in an outbox.
-    async fn heard(outbox: &Rc<Outbox>) -> Vec<u64> {
+    async fn heard(outbox: &Outbox) -> Vec<u64> {
         // The crowd's mailbox comes first.
-        tokio::task::yield_now().await;
-        let now = tokio::time::timeout(Duration::from_millis(200), Events(outbox.clone()).next()).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
         let number = |event: Arc<Delivered>| match event.event {
             Event::Head(number) => number.0,
             _ => 0,
         };
-        now.ok().flatten().unwrap_or_default().into_iter().map(number).collect()
+        std::iter::from_fn(|| outbox.take()).map(number).collect()
     }
 
     #[actix::test]
@@ -333,12 +277,10 @@ mod tests {
         let room = RoomId::made(1 << 30);
         let (session, outbox) = crowd.arrive(ADA);
         crowd.attend(session.id, [room]);
-        for number in 0..=WAITING as u64 {
-            outbox.put(&head(room, number));
-        }
-        assert!(outbox.is_slow());
-        assert!(Events(outbox.clone()).next().await.is_none());
-        outbox.put(&head(room, 1));
-        assert!(Events(outbox).next().await.is_none());
+        let first = |number| outbox.put(&head(room, number));
+        assert!((0..=WAITING as u64).all(|number| !first(number)), "nobody waits for a call");
+        assert!(outbox.is_slow() && outbox.take().is_none());
+        let _ = outbox.put(&head(room, 1));
+        assert!(outbox.take().is_none());
     }
 }

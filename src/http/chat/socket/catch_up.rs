@@ -4,8 +4,8 @@
 //! lack. Then it is read again, until it has: waiting for the room's next news instead would keep back what was said
 //! before a silence.
 
-use super::{ChatSocket, Socket, UNAVAILABLE};
-use crate::domain::chat::RoomId;
+use super::{ChatSocket, Socket, UNAVAILABLE, wire};
+use crate::domain::chat::{MessageSequence, RoomId};
 use crate::persistence::chat::messages::{self, Page};
 use crate::persistence::chat::rooms;
 use crate::persistence::db::Connection;
@@ -18,14 +18,10 @@ const PAGE: i64 = 200;
 const AGAIN: Duration = Duration::from_millis(50);
 
 impl ChatSocket {
-    /// Sends what the session has missed in a room, if anything.
+    /// Sends what the session has missed in a room.
     pub(super) fn catch_up(&mut self, room: RoomId, ctx: &mut Socket) {
-        let (Some(track), Some(caller)) = (self.tracks.get_mut(&room), self.caller) else { return };
-        if track.catching_up || track.sent >= track.head {
-            return;
-        }
-        track.catching_up = true;
-        let (after, who, store) = (track.sent, caller.user, self.state.chat.store().clone());
+        let (Some(after), Some(caller)) = (self.hearing.tracks.borrow().read_after(room), self.caller) else { return };
+        let (who, store) = (caller.user, self.state.chat.store().clone());
         let read = move |conn: &mut Connection| match rooms::is_member(conn, room, who)? {
             true => messages::page(conn, room, Page::After(after), PAGE).map(Some),
             false => Ok(None),
@@ -36,31 +32,26 @@ impl ChatSocket {
                 Ok(Some(missed)) => missed,
                 // Whoever has only just joined is a member for the room before the database knows.
                 Ok(None) if socket.session.as_ref().is_some_and(|me| socket.crowd.attends(me.id, room)) => vec![],
-                Ok(None) => {
-                    socket.tracks.remove(&room);
-                    return;
-                }
+                Ok(None) => return socket.hearing.tracks.borrow_mut().leave(room),
                 Err(_) => return Self::close(ctx, UNAVAILABLE),
             };
             let Some(last) = missed.last().map(|message| message.sequence) else {
-                ctx.run_later(AGAIN, move |socket, ctx| socket.go_on(room, ctx));
+                ctx.run_later(AGAIN, move |socket, ctx| socket.go_on(room, after, ctx));
                 return;
             };
-            // The session may have left the room meanwhile.
-            let Some(track) = socket.tracks.get_mut(&room) else { return };
-            track.sent = last;
-            track.head = track.head.max(last);
-            for message in &missed {
-                socket.send_message(room, message, "message", ctx);
+            if !socket.hearing.tracks.borrow_mut().read(room, after, last) {
+                return;
             }
-            socket.go_on(room, ctx);
+            for message in &missed {
+                ctx.text(wire::told("message", room, message, socket.hearing.is_hidden(message.author)));
+            }
+            socket.go_on(room, last, ctx);
         }));
     }
 
-    /// Looks whether anything is missing still.
-    fn go_on(&mut self, room: RoomId, ctx: &mut Socket) {
-        if let Some(track) = self.tracks.get_mut(&room) {
-            track.catching_up = false;
+    /// Looks whether anything is missing still after this message.
+    fn go_on(&mut self, room: RoomId, sent: MessageSequence, ctx: &mut Socket) {
+        if self.hearing.tracks.borrow_mut().go_on(room, sent) {
             self.catch_up(room, ctx);
         }
     }
