@@ -311,7 +311,7 @@ impl RoomActor {
     }
 
     fn apply_one(&mut self, item: &Item) {
-        let Item { sequence, at, own, entry } = item;
+        let Item { sequence, at, entry, .. } = item;
         let subject = entry.command.subject();
         let mut subject = subject.and_then(|message| self.memory.get(message)).cloned();
         let outcome = self.room.apply(*sequence, *at, entry, subject.as_mut());
@@ -329,8 +329,18 @@ impl RoomActor {
                 }
                 _ => subject,
             };
+            // Whoever writes is answered before those who listen are told: it may have more to write meanwhile. Whatever
+            // else changes the room is told first, so that it is so for everybody once it is acknowledged.
+            if matches!(effect, Effect::Sent(_)) {
+                self.answer(item, &outcome);
+            }
             self.publish(entry, effect, written.as_ref());
         }
+        self.answer(item, &outcome);
+    }
+
+    /// Answers those who wait for an entry, unless that was done.
+    fn answer(&mut self, Item { at, own, entry, .. }: &Item, outcome: &Result<Effect, ChatReject>) {
         if !own {
             return;
         }
@@ -339,8 +349,8 @@ impl RoomActor {
             self.in_flight.remove(&key);
         }
         let done = match outcome {
-            Ok(effect) => Ok(Done { at: *at, outcome: self.outcome(&effect) }),
-            Err(reject) => Err(Refused::Reject(reject)),
+            Ok(effect) => Ok(Done { at: *at, outcome: self.outcome(effect) }),
+            Err(reject) => Err(Refused::Reject(*reject)),
         };
         for reply in pending.replies {
             // A caller that hung up does not want the answer; that is its right.
