@@ -153,6 +153,9 @@ async fn pace(
                         times.push(due.elapsed().as_secs_f64() * 1e3);
                     }
                 }
+                Some(Ok(Frame::Text(text))) if find(&text, b"\"type\":\"error\"") => {
+                    return Err(anyhow!("{}", String::from_utf8_lossy(&text)));
+                }
                 Some(Ok(Frame::Ping(content))) => drop(wire.send(Message::Pong(content)).await),
                 Some(Ok(_)) => {}
                 Some(Err(_)) | None => return Err(anyhow!("the sender's socket ended")),
