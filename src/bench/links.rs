@@ -5,8 +5,12 @@
 //! others are spread over all links of the store as visits of short links are: the link of rank `r` is
 //! visited in proportion to 1 / r (Zipf). Every visit is counted, which the figures include.
 
+mod import;
+
+pub use import::Imported;
+
 use super::rest::client::{Connection, request, until_ready};
-use super::rest::{Server, median, sign_up};
+use super::rest::{Server, median};
 use crate::domain::ids::AccountId;
 use crate::domain::link::edit::blank;
 use crate::domain::link::slug::ALPHABET;
@@ -17,8 +21,7 @@ use crate::persistence::links::rows;
 use actix_web::http::header::LOCATION;
 use actix_web::{App, HttpResponse, HttpServer, web};
 use anyhow::{Context, ensure};
-use serde_json::Value;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -94,12 +97,14 @@ pub struct Report {
     pub spread: Figures,
     /// Warm visits at half their rate, each sent at its time.
     pub half: Figures,
+    /// The bare server at the same rate, each visit sent at its time.
+    pub bare_half: Figures,
     /// Warm visits over those of the bare server in the round beside it, in the median of all rounds.
     pub warm_ratio: f64,
     /// The same of all links.
     pub spread_ratio: f64,
-    /// Rows imported in a second over HTTP.
-    pub imported_per_second: f64,
+    /// The import over HTTP.
+    pub imported: Imported,
     /// Links that were stored in a second before the start, without HTTP.
     pub stored_per_second: f64,
     /// Links in the store.
@@ -174,11 +179,10 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let data = folder.to_str().context("the folder's name is not UTF-8")?;
     let cache = options.cache_mb.to_string();
     let venue = ["serve", "--listen", "127.0.0.1:0", "--data", data, "--workers", &workers, "--links-cache-mb", &cache];
-    // The first user, who imports, is the one whose links are stored.
     let venue = Server::start(&[&venue[..], &["--links-max-per-user", "4294967295"]].concat())?;
     until_ready(bare.address).await?;
     until_ready(venue.address).await?;
-    let imported_per_second = import(venue.address, options.import).await?;
+    let imported = import::measure(venue.address, options.import).await?;
 
     let (warm, spread) = (Visits::Ranks(WARM), Visits::Spread(options.links));
     // Everything that is visited often is read once before it counts.
@@ -196,45 +200,30 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let ratio =
         |loads: &[Load]| median(loads.iter().zip(&bare_rounds).map(|(load, bare)| load.rate() / bare.rate()).collect());
     let (warm_ratio, spread_ratio) = (ratio(&warm_rounds), ratio(&spread_rounds));
-    let half = round(options, venue.address, warm, Some(figures(&warm_rounds).per_second / 2.0)).await?;
-    let all = bare_rounds.iter().chain(&warm_rounds).chain(&spread_rounds).chain([&half]);
+    let pace = figures(&warm_rounds).per_second / 2.0;
+    let mut paced: [Vec<Load>; 2] = Default::default();
+    for _ in 0..options.rounds {
+        for (place, address) in paced.iter_mut().zip([bare.address, venue.address]) {
+            place.push(round(options, address, warm, Some(pace)).await?);
+        }
+    }
+    let [bare_half, half] = paced;
+    let all = [&bare_rounds, &warm_rounds, &spread_rounds, &half].into_iter().flatten();
     Ok(Report {
         bare: figures(&bare_rounds),
         warm: figures(&warm_rounds),
         spread: figures(&spread_rounds),
         warm_ratio,
         spread_ratio,
-        imported_per_second,
+        imported,
         stored_per_second: f64::NAN,
         links: options.links,
         errors: all.map(|load| load.errors).sum(),
-        half: figures(&[half]),
+        half: figures(&half),
+        bare_half: figures(&bare_half),
         metrics: metrics(venue.address).await?,
         resident: venue.resident_bytes(),
     })
-}
-
-/// Imports fresh links; rows in a second.
-async fn import(address: SocketAddr, rows: usize) -> anyhow::Result<f64> {
-    let token = sign_up(address, 0).await?;
-    let mut file = String::from("target,title\n");
-    for row in 0..rows {
-        writeln!(file, "https://example.com/imported/{row},Row {row}")?;
-    }
-    let mut connection = Connection::open(address).await?;
-    let request = format!(
-        "POST /v1/links/import HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\nContent-Type: text/csv\r\n\
-         Content-Length: {}\r\n\r\n{file}",
-        file.len()
-    )
-    .into_bytes();
-    let started = Instant::now();
-    let (status, answer) = connection.exchange(&request).await?;
-    let time = started.elapsed();
-    ensure!(status == 200, "the import was refused: {:.300}", String::from_utf8_lossy(answer));
-    let report: Value = serde_json::from_slice(answer)?;
-    ensure!(report["created"] == rows, "rows were not imported: {:.300}", report.to_string());
-    Ok(rows as f64 / time.as_secs_f64())
 }
 
 async fn metrics(address: SocketAddr) -> anyhow::Result<Vec<(String, String)>> {
@@ -367,14 +356,23 @@ pub async fn serve_redirector(listen: SocketAddr, workers: usize) -> anyhow::Res
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "visits          | per second |  p50 ms |  p99 ms")?;
-        let rows =
-            [("bare 302", self.bare), ("warm", self.warm), ("all links", self.spread), ("warm, half load", self.half)];
-        for (name, Figures { per_second, p50_ms, p99_ms }) in rows {
+        for (name, Figures { per_second, p50_ms, p99_ms }) in [
+            ("bare 302", self.bare),
+            ("warm", self.warm),
+            ("all links", self.spread),
+            ("bare, half load", self.bare_half),
+            ("warm, half load", self.half),
+            ("new, quiet", self.imported.quiet),
+            ("new, import on", self.imported.busy),
+        ] {
             writeln!(f, "{name:<15} | {per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2}")?;
         }
+        writeln!(f, "half load p99   {:.2} of the bare server's", self.half.p99_ms / self.bare_half.p99_ms)?;
         writeln!(f, "warm ratio      {:.2}", self.warm_ratio)?;
         writeln!(f, "all-links ratio {:.2}, of {} links", self.spread_ratio, self.links)?;
-        writeln!(f, "import          {:.0} rows/s over HTTP", self.imported_per_second)?;
+        let Imported { alone, beside, longest_ms, .. } = self.imported;
+        writeln!(f, "import          {alone:.0} rows/s over HTTP, {beside:.0} while others make links")?;
+        writeln!(f, "the longest of those took {longest_ms:.0} ms")?;
         if self.stored_per_second.is_finite() {
             writeln!(f, "storing         {:.0} links/s without HTTP", self.stored_per_second)?;
         }
