@@ -9,6 +9,7 @@
 
 mod any;
 pub(super) mod bulk;
+mod checkpoints;
 mod connection;
 mod migrations;
 mod target;
@@ -18,6 +19,7 @@ pub use any::{AnyConnection as Connection, MultiBackend as Backend};
 pub(super) use bulk::bulk_insert;
 pub use target::{Options, Target, Url};
 
+use checkpoints::Checkpoints;
 use connection::{Durability, Opener};
 use diesel::prelude::*;
 use diesel::r2d2::{Pool, PooledConnection};
@@ -70,6 +72,8 @@ pub struct Database {
     /// SQLite has one writer, and whoever waits for it in the database looks only now and then: of two that write
     /// without a pause one could starve the other. Here they take turns.
     turn: Option<Arc<FairMutex<()>>>,
+    /// SQLite's log is taken over by a thread of its own.
+    checkpoints: Option<Arc<Checkpoints>>,
     patience: Duration,
     /// When a call last waited in vain.
     gave_up: Arc<Mutex<Option<Instant>>>,
@@ -98,8 +102,9 @@ impl Database {
             .build(Opener(options.clone()))
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
         let shared = matches!(options.target, Target::Postgres(_));
-        let turn = (!shared).then(Arc::default);
-        Ok(Database { pool, shared, turn, patience: options.patience, gave_up: Arc::default() })
+        let turn: Option<Arc<FairMutex<()>>> = (!shared).then(Arc::default);
+        let checkpoints = turn.clone().map(|turn| Checkpoints::start(options, turn)).transpose()?.map(Arc::new);
+        Ok(Database { pool, shared, turn, checkpoints, patience: options.patience, gave_up: Arc::default() })
     }
 
     /// Waits until nobody else of this process writes. Taken before a connection, so that those who wait leave the
@@ -142,8 +147,7 @@ impl Database {
     /// # Errors
     /// [`DbError`]; nothing was written then, unless the connection broke while it was committed.
     pub fn write<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
-        let _turn = self.turn()?;
-        Ok(self.connection()?.write(Durability::Relaxed, query)?)
+        self.write_with(Durability::Relaxed, query)
     }
 
     /// Writes in one transaction that is on the medium when this returns.
@@ -151,8 +155,21 @@ impl Database {
     /// # Errors
     /// [`DbError`]; nothing was written then, unless the connection broke while it was committed.
     pub fn write_durably<T>(&self, query: impl FnOnce(&mut Connection) -> QueryResult<T>) -> Result<T, DbError> {
-        let _turn = self.turn()?;
-        Ok(self.connection()?.write(Durability::Full, query)?)
+        self.write_with(Durability::Full, query)
+    }
+
+    fn write_with<T>(
+        &self,
+        durability: Durability,
+        query: impl FnOnce(&mut Connection) -> QueryResult<T>,
+    ) -> Result<T, DbError> {
+        let turn = self.turn()?;
+        let written = self.connection()?.write(durability, query)?;
+        drop(turn);
+        if let Some(checkpoints) = &self.checkpoints {
+            checkpoints.wake();
+        }
+        Ok(written)
     }
 }
 

@@ -69,9 +69,11 @@ impl Connection {
 
     fn prepare(&mut self, statement_timeout: Duration) -> QueryResult<()> {
         match self {
+            // Room for the pages that a transaction of some thousand rows changes all over a large table. The log is
+            // taken over elsewhere long before it has so many pages.
             Connection::Sqlite(inner) => inner.batch_execute(
                 "PRAGMA busy_timeout = 5000; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; \
-                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -2000;",
+                 PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = 65536;",
             ),
             Connection::Postgres(inner) => {
                 let timeout = statement_timeout.as_millis();
