@@ -5,7 +5,7 @@ CREATE TABLE links (
     slug TEXT NOT NULL,
     owner BIGINT,
     target TEXT NOT NULL,
-    -- The first eight bytes of a hash of the target: duplicates are found by it.
+    -- Of owner and site in the upper half, of the target in the lower: duplicates are found by it.
     target_hash BIGINT NOT NULL,
     title TEXT NOT NULL,
     notes TEXT NOT NULL,

@@ -18,40 +18,27 @@ pub fn from_arrays(table: &str, columns: &[&str], conflict: &str) -> String {
 }
 
 /// `INSERT INTO … VALUES (?, …), …` as a statement that diesel keeps prepared, which it does for
-/// neither `ON CONFLICT DO UPDATE` nor text.
-pub struct FromValues<'a> {
+/// neither `ON CONFLICT DO UPDATE` nor text. `R` is a tuple of a row's values.
+pub struct FromValues<'a, R> {
     /// Up to the values.
     head: String,
-    columns: usize,
-    /// All values, row by row.
-    values: Vec<Box<dyn QueryFragment<Sqlite> + 'a>>,
+    rows: Vec<R>,
     conflict: &'a str,
 }
 
-impl<'a> FromValues<'a> {
-    /// A statement without rows yet.
-    pub fn new(table: &str, columns: &[&str], conflict: &'a str) -> FromValues<'a> {
-        let head = format!("INSERT INTO {table} ({}) VALUES ", columns.join(", "));
-        FromValues { head, columns: columns.len(), values: Vec::new(), conflict }
-    }
-
-    /// Adds the next value.
-    pub fn push(&mut self, value: impl QueryFragment<Sqlite> + 'a) {
-        self.values.push(Box::new(value));
+impl<'a, R> FromValues<'a, R> {
+    /// A statement of these rows, whose values stand in the order of the columns.
+    pub fn new(table: &str, columns: &[&str], rows: Vec<R>, conflict: &'a str) -> FromValues<'a, R> {
+        FromValues { head: format!("INSERT INTO {table} ({}) VALUES ", columns.join(", ")), rows, conflict }
     }
 }
 
-impl QueryFragment<Sqlite> for FromValues<'_> {
+impl<R: QueryFragment<Sqlite>> QueryFragment<Sqlite> for FromValues<'_, R> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
         out.push_sql(&self.head);
-        for (row, values) in self.values.chunks(self.columns).enumerate() {
-            out.push_sql(if row == 0 { "(" } else { ", (" });
-            for (column, value) in values.iter().enumerate() {
-                if column > 0 {
-                    out.push_sql(", ");
-                }
-                value.walk_ast(out.reborrow())?;
-            }
+        for (index, row) in self.rows.iter().enumerate() {
+            out.push_sql(if index == 0 { "(" } else { ", (" });
+            row.walk_ast(out.reborrow())?;
             out.push_sql(")");
         }
         out.push_sql(" ");
@@ -60,12 +47,12 @@ impl QueryFragment<Sqlite> for FromValues<'_> {
     }
 }
 
-impl QueryId for FromValues<'_> {
+impl<R> QueryId for FromValues<'_, R> {
     type QueryId = ();
     const HAS_STATIC_QUERY_ID: bool = false;
 }
 
-impl RunQueryDsl<SqliteConnection> for FromValues<'_> {}
+impl<R> RunQueryDsl<SqliteConnection> for FromValues<'_, R> {}
 
 /// Inserts a slice of rows: connection, table, rows, the columns with their SQL types and values, and
 /// an `ON CONFLICT` clause, which may be empty. A `QueryResult<()>`.
@@ -73,18 +60,29 @@ impl RunQueryDsl<SqliteConnection> for FromValues<'_> {}
 /// ```ignore
 /// bulk_insert!(connection, "t", rows, |row| { number: BigInt = row.number, name: Text = &row.name }, "")
 /// ```
+/// A last argument says how many rows a statement has on SQLite, and the result is how many were added or changed. Before a statement of several rows changes a page it
+/// keeps a copy, in case that it fails half-way: where each row changes pages of its own, single rows are cheaper.
 macro_rules! bulk_insert {
     ($connection:expr, $table:literal, $rows:expr,
-     |$row:ident| { $($column:ident: $type:ty = $value:expr),+ $(,)? }, $conflict:expr) => {{
+     |$row:ident| { $($column:ident: $type:ty = $value:expr),+ $(,)? }, $conflict:expr) => {
+        $crate::persistence::db::bulk_insert!(
+            $connection, $table, $rows, |$row| { $($column: $type = $value),+ }, $conflict,
+            $crate::persistence::db::bulk::SQLITE_ROWS
+        )
+        .map(drop)
+    };
+    ($connection:expr, $table:literal, $rows:expr,
+     |$row:ident| { $($column:ident: $type:ty = $value:expr),+ $(,)? }, $conflict:expr, $at_once:expr) => {{
         use diesel::RunQueryDsl as _;
         use $crate::persistence::db::{Connection as Either, bulk};
         const COLUMNS: &[&str] = &[$(stringify!($column)),+];
         let rows = $rows;
-        let insert = |connection: &mut Either| -> diesel::QueryResult<()> {
+        let insert = |connection: &mut Either| -> diesel::QueryResult<usize> {
+            let mut changed = 0;
             match connection {
                 Either::Postgres(inner) => {
                     for chunk in rows.chunks(bulk::POSTGRES_ROWS) {
-                        diesel::sql_query(bulk::from_arrays($table, COLUMNS, $conflict))
+                        changed += diesel::sql_query(bulk::from_arrays($table, COLUMNS, $conflict))
                             $(.bind::<diesel::sql_types::Array<$type>, _>(
                                 chunk.iter().map(|$row| $value).collect::<Vec<_>>(),
                             ))+
@@ -92,17 +90,14 @@ macro_rules! bulk_insert {
                     }
                 }
                 Either::Sqlite(inner) => {
-                    let full = rows.chunks_exact(bulk::SQLITE_ROWS);
+                    let full = rows.chunks_exact($at_once);
                     for chunk in full.clone().chain(full.remainder().chunks(1)) {
-                        let mut statement = bulk::FromValues::new($table, COLUMNS, $conflict);
-                        for $row in chunk {
-                            $(statement.push(diesel::IntoSql::into_sql::<$type>($value));)+
-                        }
-                        statement.execute(inner)?;
+                        let rows = chunk.iter().map(|$row| ($(diesel::IntoSql::into_sql::<$type>($value),)+));
+                        changed += bulk::FromValues::new($table, COLUMNS, rows.collect(), $conflict).execute(inner)?;
                     }
                 }
             }
-            Ok(())
+            Ok(changed)
         };
         insert($connection)
     }};
@@ -120,10 +115,9 @@ mod tests {
             from_arrays("t", &["a", "b"], "ON CONFLICT DO NOTHING"),
             "INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING"
         );
-        let mut statement = FromValues::new("t", &["a", "b"], "ON CONFLICT DO NOTHING");
-        for number in 1..=4 {
-            statement.push(number.into_sql::<diesel::sql_types::Integer>());
-        }
+        let value = |number: i32| number.into_sql::<diesel::sql_types::Integer>();
+        let rows = vec![(value(1), value(2)), (value(3), value(4))];
+        let statement = FromValues::new("t", &["a", "b"], rows, "ON CONFLICT DO NOTHING");
         let text = diesel::debug_query::<Sqlite, _>(&statement).to_string();
         let expected = "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING -- binds: [1, 2, 3, 4]";
         assert_eq!(text, expected);

@@ -185,11 +185,9 @@ fn add_visitors(conn: &mut Connection, visitors: &[(i64, i64, i64)]) -> QueryRes
         }
         Connection::Sqlite(inner) => {
             for (day, link, visitor) in visitors {
-                let mut statement = bulk::FromValues::new("link_visitors", COLUMNS, conflict);
-                for value in [day, link, visitor] {
-                    statement.push(diesel::IntoSql::into_sql::<BigInt>(value));
-                }
-                if statement.execute(inner)? > 0 {
+                let value = |value| diesel::IntoSql::into_sql::<BigInt>(value);
+                let row = (value(*day), value(*link), value(*visitor));
+                if bulk::FromValues::new("link_visitors", COLUMNS, vec![row], conflict).execute(inner)? > 0 {
                     *fresh.entry((*day, *link)).or_insert(0) += 1;
                 }
             }
