@@ -14,6 +14,7 @@
 pub mod cache;
 pub mod clicks;
 mod keeper;
+mod pace;
 mod policy;
 mod roller;
 mod second;
@@ -38,6 +39,7 @@ use crate::persistence::links::rows::{self, Stored};
 use arc_swap::ArcSwap;
 use cache::{Cache, Entry, Known};
 use clicks::Counter;
+use pace::Pace;
 use quick_cache::sync::Cache as Quick;
 use shortener::{Find, Job, Shortener, Work};
 use std::sync::Arc;
@@ -113,6 +115,16 @@ pub struct Meter {
     pub misses: AtomicU64,
 }
 
+/// How many links somebody has.
+#[derive(Clone, Copy, Debug)]
+struct Count {
+    links: i64,
+    /// Whether deleted ones are left out.
+    exact: bool,
+    /// When it was counted.
+    at: Timestamp,
+}
+
 struct Inner {
     shorteners: Vec<Handle<Shortener>>,
     cache: Arc<Cache>,
@@ -123,8 +135,9 @@ struct Inner {
     allowances: ArcSwap<Allowances>,
     live: broadcast::Sender<Arc<Live>>,
     last_id: AtomicI64,
-    counts: Quick<AccountId, (i64, Timestamp)>,
+    counts: Quick<AccountId, Count>,
     meter: Meter,
+    pace: Arc<Pace>,
 }
 
 /// Short links. Clones are the same ones.
@@ -184,51 +197,59 @@ impl Links {
     ///
     /// # Errors
     /// [`LinksError::TooMany`], [`LinksError::Away`], [`LinksError::Overloaded`]: nothing was made.
-    pub async fn create(&self, mut new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
+    pub async fn create(&self, new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
         if let Some(owner) = new.iter().find_map(|new| new.link.owner) {
             self.check_count(owner, new.len()).await?;
         }
         let mut outcomes: Vec<Option<Result<Made, LinksError>>> = vec![None; new.len()];
         let mut left: Vec<usize> = (0..new.len()).collect();
+        let mut new = Arc::new(new);
         for attempt in 0..TRIES * 3 {
-            let batch: Vec<NewLink> = left.iter().filter_map(|index| new.get(*index).cloned()).collect();
-            let Some(first) = batch.first().map(|new| new.link.id) else { break };
+            let Some(first) = new.first().map(|new| new.link.id) else { break };
+            let batch = new.clone();
             let made = self.work(first, |reply| Job::Create { new: batch, reply }).await?;
-            let mut again = Vec::new();
-            for (index, outcome) in left.into_iter().zip(made) {
-                match (outcome, new.get_mut(index)) {
-                    (Ok(Made::Collided), Some(retry)) if !retry.chosen => {
+            let (mut again, mut retries) = (Vec::new(), Vec::new());
+            for ((index, outcome), tried) in left.into_iter().zip(made).zip(new.iter()) {
+                match outcome {
+                    Ok(Made::Collided) if !tried.chosen => {
+                        let mut retry = tried.clone();
                         let length = self.slug_length(&retry.link.domain) + attempt / TRIES;
                         retry.link.slug = self.random_slug(length);
                         // It may have been the number that was taken: the clock of this node may have been set back
                         // before it was started.
                         retry.link.id = self.next_id();
                         again.push(index);
+                        retries.push(retry);
                     }
-                    (Ok(Made::Collided), _) => set(&mut outcomes, index, Err(LinksError::SlugTaken)),
-                    (outcome, _) => set(&mut outcomes, index, outcome),
+                    Ok(Made::Collided) => set(&mut outcomes, index, Err(LinksError::SlugTaken)),
+                    outcome => set(&mut outcomes, index, outcome),
                 }
             }
-            left = again;
+            (left, new) = (again, Arc::new(retries));
         }
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(LinksError::Overloaded))).collect())
     }
 
+    /// Deleted links count too as long as that does not matter, since leaving them out is slow for who has many links.
     async fn check_count(&self, owner: AccountId, more: usize) -> Result<(), LinksError> {
         let most = self.allowances().max_per_user;
         let now = wall_clock();
-        let known = self.0.counts.get(&owner).filter(|(_, at)| now - *at < COUNTED_FOR);
-        let count = match known {
-            Some((count, _)) => count,
-            None => self.read(move |conn| rows::count_of(conn, owner)).await?,
-        };
         let more = i64::try_from(more).unwrap_or(i64::MAX);
-        let at = known.map_or(now, |(_, at)| at);
-        if count.saturating_add(more) > most {
-            self.0.counts.insert(owner, (count, at));
+        let fits = |count: i64| count.saturating_add(more) <= most;
+        let known = self.0.counts.get(&owner).filter(|known| now - known.at < COUNTED_FOR);
+        let mut count = match known {
+            Some(known) => known,
+            None => Count { links: self.read(move |conn| rows::count_all(conn, owner)).await?, exact: false, at: now },
+        };
+        if !fits(count.links) && !count.exact {
+            let links = self.read(move |conn| rows::count_of(conn, owner)).await?;
+            count = Count { links, exact: true, at: now };
+        }
+        if !fits(count.links) {
+            self.0.counts.insert(owner, count);
             return Err(LinksError::TooMany);
         }
-        self.0.counts.insert(owner, (count + more, at));
+        self.0.counts.insert(owner, Count { links: count.links + more, ..count });
         Ok(())
     }
 
@@ -362,6 +383,11 @@ impl Links {
     /// Says what is allowed from now on.
     pub fn allow(&self, allowances: Allowances) {
         self.0.allowances.store(Arc::new(allowances));
+    }
+
+    /// Links that one transaction takes at the moment, so that others who write wait only briefly.
+    pub fn at_once(&self) -> usize {
+        self.0.pace.links()
     }
 
     /// How links are set up.

@@ -20,7 +20,7 @@ const AT_ONCE: usize = 50_000;
 /// The same, where each takes long: a large store changes a page of the disk for nearly each.
 const FEWEST: usize = 1_000;
 /// A transaction that takes longer makes the next one smaller.
-const LONG: Duration = Duration::from_millis(300);
+const LONG: Duration = Duration::from_millis(100);
 /// After some work it rests so many times as long, so that a flood of clicks does not take the processor from those
 /// who are led on; the clicks wait on disk.
 const REST: u32 = 9;

@@ -6,6 +6,7 @@
 
 use super::LinksError;
 use super::cache::{self, Cache, Entry, Hot};
+use super::pace::Pace;
 use super::policy::Policy;
 use super::second::Second;
 pub use super::writes::Job;
@@ -18,6 +19,7 @@ use actix::prelude::*;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Jobs of one transaction.
@@ -57,6 +59,8 @@ pub struct Parts {
     pub second: Second,
     /// What is laid down.
     pub policy: Arc<ArcSwap<Policy>>,
+    /// How many links a transaction makes.
+    pub pace: Arc<Pace>,
 }
 
 /// The actor. See the module's documentation.
@@ -80,12 +84,18 @@ impl Shortener {
             return;
         }
         self.writing = true;
-        let jobs: Vec<Job> = self.jobs.drain(..self.jobs.len().min(JOBS_AT_ONCE)).collect();
+        let jobs: Vec<Job> = self.jobs.drain(..fitting(&self.jobs, self.parts.pace.links())).collect();
         let parts = self.parts.clone();
         let work = async move {
-            let database = parts.database.clone();
+            let (database, pace) = (parts.database.clone(), parts.pace.clone());
             let done = tokio::task::spawn_blocking(move || {
-                let outcomes = database.write_durably(|conn| writes::perform(conn, &jobs));
+                let mut begun = Instant::now();
+                let outcomes = database.write_durably(|conn| {
+                    // Now that it is its turn.
+                    begun = Instant::now();
+                    writes::perform(conn, &jobs)
+                });
+                pace.took(jobs.iter().map(Job::links).sum(), begun.elapsed());
                 (jobs, outcomes)
             });
             let Ok((jobs, outcomes)) = done.await else { return };
@@ -154,6 +164,16 @@ impl Shortener {
             shortener.look(ctx);
         }));
     }
+}
+
+/// How many of these jobs one transaction does: it makes so many links at most, but does at least one job.
+fn fitting(jobs: &[Job], links: usize) -> usize {
+    let mut made = 0;
+    let fits = |job: &&Job| {
+        made += job.links();
+        made <= links
+    };
+    jobs.iter().take(JOBS_AT_ONCE).take_while(fits).count().max(1)
 }
 
 /// Looks names up where nodes share what they have read, and the rest in the database.
@@ -272,5 +292,29 @@ impl Handler<Find> for Shortener {
         }
         self.names.entry(name).or_default().extend(reply);
         self.look(ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::link::LinkId;
+    use crate::domain::link::edit::blank;
+    use crate::domain::time::Timestamp;
+
+    fn create(links: usize) -> Job {
+        let link = blank(LinkId(1), String::new(), "abc".into(), None, Timestamp(1));
+        let new = vec![writes::NewLink { link, chosen: false, reuse: false }; links];
+        Job::Create { new: Arc::new(new), reply: oneshot::channel().0 }
+    }
+
+    #[test]
+    fn a_transaction_makes_so_many_links_at_most_but_does_something() {
+        let take = || Job::Take { id: LinkId(1), reply: oneshot::channel().0 };
+        assert_eq!(fitting(&[create(5), take(), create(5), create(1), take()], 10), 3);
+        assert_eq!(fitting(&[create(11), take()], 10), 1, "a list stays whole");
+        assert_eq!(fitting(&[create(10), take()], 10), 2);
+        let many: Vec<Job> = std::iter::repeat_with(take).take(JOBS_AT_ONCE + 5).collect();
+        assert_eq!(fitting(&many, 10), JOBS_AT_ONCE);
     }
 }

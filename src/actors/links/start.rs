@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::clicks::Counter;
 use super::keeper::{self, Keeper};
+use super::pace::Pace;
 use super::policy::{Policy, Settings};
 use super::roller::{self, Roller};
 use super::second::Second;
@@ -52,6 +53,8 @@ pub async fn start(
     let counter = Arc::new(Counter::default());
     let (live, _) = broadcast::channel(LIVE);
 
+    let pace = Arc::new(Pace::default());
+
     let arbiter = Arbiter::new().handle();
     let mut shorteners = Vec::with_capacity(SHORTENERS);
     for number in 0..SHORTENERS {
@@ -60,6 +63,7 @@ pub async fn start(
             cache: cache.clone(),
             second: second.clone(),
             policy: policy.clone(),
+            pace: pace.clone(),
         };
         let spec =
             ChildSpec::new(format!("shortener {number}"), arbiter.clone(), move |_| Ok(Shortener::new(parts.clone())));
@@ -98,6 +102,7 @@ pub async fn start(
         last_id: AtomicI64::new(0),
         counts: Quick::new(OWNERS),
         meter: Meter::default(),
+        pace,
     }));
     // A database of this process alone is changed by nobody else.
     if database.is_shared() {

@@ -8,7 +8,8 @@ use crate::persistence::db::Connection;
 use crate::persistence::links::changes;
 use crate::persistence::links::rows::{self, Stored};
 use diesel::QueryResult;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use tokio::sync::oneshot;
 
 /// Edits that lost to another node are tried again so often.
@@ -64,7 +65,7 @@ pub enum Job {
     /// Make these.
     Create {
         /// Which.
-        new: Vec<NewLink>,
+        new: Arc<Vec<NewLink>>,
         /// One outcome for each.
         reply: Reply<Vec<Result<Made, LinksError>>>,
     },
@@ -86,6 +87,16 @@ pub enum Job {
         /// Whether there was one.
         reply: Reply<bool>,
     },
+}
+
+impl Job {
+    /// How many links it makes at most.
+    pub fn links(&self) -> usize {
+        match self {
+            Job::Create { new, .. } => new.len(),
+            Job::Edit { .. } | Job::Take { .. } => 0,
+        }
+    }
 }
 
 /// An outcome, beside the job of the same place.
@@ -131,21 +142,22 @@ pub fn perform(conn: &mut Connection, jobs: &[Job]) -> QueryResult<Vec<Outcome>>
 fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made, LinksError>>> {
     let chosen = || new.iter().filter(|new| new.chosen);
     let names: Vec<(&str, &str)> = chosen().map(|new| (new.link.domain.as_str(), new.link.slug.as_str())).collect();
-    let mut taken = BTreeMap::new();
+    // Looked up by name only. Names and targets come from users, so the hashes are keyed.
+    let mut taken = HashMap::new();
     if !names.is_empty() {
         for stored in rows::by_names(conn, &names)? {
             taken.insert((stored.link.domain.clone(), stored.link.slug.clone()), stored);
         }
     }
     let reusable: Vec<&Link> = new.iter().filter(|new| new.reuse && !new.chosen).map(|new| &new.link).collect();
-    let mut known = BTreeMap::new();
+    let mut known = HashMap::new();
     for stored in rows::same_targets(conn, &reusable)? {
         known.insert((stored.link.owner, stored.link.domain.clone(), stored.link.target.clone()), stored);
     }
     let mut outcomes = Vec::with_capacity(new.len());
     // Links of this very batch, by name and by target.
-    let mut named = BTreeMap::<(&str, &str), usize>::new();
-    let mut targets = BTreeMap::<(Option<AccountId>, &str, &str), usize>::new();
+    let mut named = HashMap::<(&str, &str), usize>::new();
+    let mut targets = HashMap::<(Option<AccountId>, &str, &str), usize>::new();
     let mut fresh = Vec::new();
     for (index, NewLink { link, chosen, reuse }) in new.iter().enumerate() {
         let target = (link.owner, link.domain.as_str(), link.target.as_str());
@@ -170,11 +182,11 @@ fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made
         if outcome.is_none() {
             named.insert((link.domain.as_str(), link.slug.as_str()), index);
             targets.entry(target).or_insert(index);
-            fresh.push(link.clone());
+            fresh.push(link);
         }
         outcomes.push(outcome);
     }
-    let added: std::collections::BTreeSet<LinkId> = rows::insert(conn, &fresh)?.into_iter().collect();
+    let added: HashSet<LinkId> = rows::insert(conn, &fresh)?.into_iter().collect();
     let done = outcomes.into_iter().zip(new).map(|(outcome, new)| {
         outcome.unwrap_or_else(|| match added.contains(&new.link.id) {
             true => Ok(Made::Created(Box::new(new.link.clone()))),

@@ -19,7 +19,7 @@ use crate::http::wire::parse_time;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -27,8 +27,9 @@ use serde_json::Value;
 const MOST: usize = 500;
 /// Passwords in clear of one request: each costs a slow hash.
 const PASSWORDS: usize = 50;
-/// Links of one transaction.
-const AT_ONCE: usize = 2_000;
+/// Rows that are read while others are being made: so many pieces of so many rows.
+const PIECES: usize = 2;
+const PIECE: usize = 4_000;
 
 /// The columns of a file. Those after `created_at` are told, not taken.
 pub(super) const COLUMNS: [&str; 19] = [
@@ -93,50 +94,62 @@ fn failed(row: usize, code: &'static str, message: String) -> Outcome {
     Outcome { row, status: "failed", id: None, short_url: None, code: Some(code), message: Some(message) }
 }
 
-/// Makes what could be read; the outcomes are in the order of the rows.
-async fn make_all(state: &AppState, base: &Base, rows: Vec<Result<NewLink, (&'static str, String)>>) -> Report {
-    let mut results: Vec<Outcome> = Vec::with_capacity(rows.len());
-    let mut waiting: Vec<(usize, NewLink)> = Vec::new();
-    let count = rows.len();
-    let mut rows = rows.into_iter().enumerate().peekable();
-    while let Some((index, row)) = rows.next() {
-        match row {
-            Ok(new) => waiting.push((index + 1, new)),
-            Err((code, message)) => results.push(failed(index + 1, code, message)),
-        }
-        if waiting.len() < AT_ONCE && rows.peek().is_some() {
-            continue;
-        }
-        let (numbers, new): (Vec<usize>, Vec<NewLink>) = std::mem::take(&mut waiting).into_iter().unzip();
-        if new.is_empty() {
-            continue;
-        }
-        let made = match state.links.create(new).await {
-            Ok(made) => made,
-            Err(error) => numbers.iter().map(|_| Err(error.clone())).collect(),
-        };
-        for (row, made) in numbers.into_iter().zip(made) {
-            let (status, link) = match &made {
-                Ok(Made::Created(link)) => ("created", link.as_ref()),
-                Ok(Made::Unchanged(stored)) => ("unchanged", &stored.link),
-                Ok(Made::Collided) => {
-                    results.push(failed(row, LinksError::SlugTaken.code(), LinksError::SlugTaken.to_string()));
-                    continue;
+type Read = Result<NewLink, (&'static str, String)>;
+
+/// Makes what could be read; the outcomes are in the order of the rows. Rows come in pieces, of which the next one is
+/// read while one is being made.
+async fn make_all(state: &AppState, base: &Base, mut pieces: impl Stream<Item = Vec<Read>> + Unpin) -> Report {
+    let mut results: Vec<Outcome> = Vec::new();
+    let mut made = Vec::new();
+    let mut row = 0;
+    while let Some(piece) = pieces.next().await {
+        let mut piece = piece.into_iter().peekable();
+        while piece.peek().is_some() {
+            let (mut numbers, mut new) = (Vec::new(), Vec::new());
+            for read in piece.by_ref().take(state.links.at_once()) {
+                row += 1;
+                match read {
+                    Ok(link) => {
+                        numbers.push(row);
+                        new.push(link);
+                    }
+                    Err((code, message)) => results.push(failed(row, code, message)),
                 }
-                Err(error) => {
-                    results.push(failed(row, error.code(), error.to_string()));
-                    continue;
-                }
-            };
-            let short_url = Some(base.short_url(&link.domain, &link.slug));
-            let id = Some(link.id.0.to_string());
-            results.push(Outcome { row, status, id, short_url, code: None, message: None });
+            }
+            // What became of the rows before is written down while these are made.
+            let before = std::mem::take(&mut made);
+            let note = async { results.extend(before.into_iter().map(|(row, made)| outcome(base, row, made))) };
+            let (created, ()) = futures_util::join!(create_all(state, new), note);
+            made = numbers.into_iter().zip(created).collect();
         }
     }
+    results.extend(made.into_iter().map(|(row, made)| outcome(base, row, made)));
     results.sort_by_key(|outcome| outcome.row);
     let of = |status: &str| results.iter().filter(|outcome| outcome.status == status).count();
     let (created, unchanged) = (of("created"), of("unchanged"));
-    Report { rows: count, created, unchanged, failed: count - created - unchanged, results }
+    Report { rows: row, created, unchanged, failed: row - created - unchanged, results }
+}
+
+/// One outcome for each of these, also when all failed together.
+async fn create_all(state: &AppState, new: Vec<NewLink>) -> Vec<Result<Made, LinksError>> {
+    let count = new.len();
+    if count == 0 {
+        return Vec::new();
+    }
+    state.links.create(new).await.unwrap_or_else(|error| vec![Err(error); count])
+}
+
+fn outcome(base: &Base, row: usize, made: Result<Made, LinksError>) -> Outcome {
+    let (status, link) = match &made {
+        Ok(Made::Created(link)) => ("created", link.as_ref()),
+        Ok(Made::Unchanged(stored)) => ("unchanged", &stored.link),
+        Ok(Made::Collided) => {
+            return failed(row, LinksError::SlugTaken.code(), LinksError::SlugTaken.to_string());
+        }
+        Err(error) => return failed(row, error.code(), error.to_string()),
+    };
+    let short_url = Some(base.short_url(&link.domain, &link.slug));
+    Outcome { row, status, id: Some(link.id.0.to_string()), short_url, code: None, message: None }
 }
 
 fn refusal(error: &ApiError) -> (&'static str, String) {
@@ -156,7 +169,7 @@ pub async fn create(state: Data, request: HttpRequest, user: CurrentUser, bytes:
     for value in values {
         rows.push(one(&state, &user.0, value, &hosts, &mut passwords).await.map_err(|error| refusal(&error)));
     }
-    let report = make_all(&state, &Base::of(&request, &state), rows).await;
+    let report = make_all(&state, &Base::of(&request, &state), stream::iter([rows])).await;
     Ok(HttpResponse::Ok().json(report))
 }
 
@@ -198,21 +211,36 @@ pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, mut pa
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (json, links, owner) = (kind.contains("json"), state.links.clone(), user.0.user);
     let hosts = state.links.hosts(wire::sent_host(&request).map(wire::bare_host).as_deref());
+    let base = Base::of(&request, &state);
+    let (pieces, read) = tokio::sync::mpsc::channel(PIECES);
+    let (begun, beginning) = tokio::sync::oneshot::channel();
     // A hundred thousand addresses to read: not on a thread that serves requests.
-    let read = web::block(move || {
-        let rows = if json { read_json(&bytes)? } else { read_csv(&bytes)? };
-        let most = links.allowances().import_rows;
-        if rows.len() > most {
-            let message = format!("an import has at most {most} rows");
-            return Err(ApiError::bad_request("too_many_rows", message));
-        }
+    let reading = web::block(move || {
+        let rows = (if json { read_json(&bytes) } else { read_csv(&bytes) }).and_then(|rows| {
+            let most = links.allowances().import_rows;
+            let message = || format!("an import has at most {most} rows");
+            if rows.len() > most { Err(ApiError::bad_request("too_many_rows", message())) } else { Ok(rows) }
+        });
+        let (rows, said) = match rows {
+            Ok(rows) => (rows, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        // Who asked may have hung up; then nobody takes the pieces either.
+        let _ = begun.send(said);
         let now = wall_clock();
         let make = |row: Result<Row, ApiError>| row.and_then(|row| restore(&links, row, owner, &hosts, now));
-        Ok(rows.into_iter().map(|row| make(row).map_err(|error| refusal(&error))).collect::<Vec<_>>())
+        let mut rows = rows.into_iter().map(|row| make(row).map_err(|error| refusal(&error))).peekable();
+        while rows.peek().is_some() && pieces.blocking_send(rows.by_ref().take(PIECE).collect()).is_ok() {}
     });
-    let rows = read.await.map_err(|_| ApiError::from(LinksError::Overloaded))??;
-    let report = make_all(&state, &Base::of(&request, &state), rows).await;
-    Ok(HttpResponse::Ok().json(report))
+    let work = async {
+        beginning.await.map_err(|_| ApiError::from(LinksError::Overloaded))??;
+        let pieces = stream::unfold(read, |mut read| async { read.recv().await.map(|piece| (piece, read)) });
+        Ok::<_, ApiError>(make_all(&state, &base, std::pin::pin!(pieces)).await)
+    };
+    let (broke, report) = futures_util::join!(reading, work);
+    // Rows that were not read at all are not told as if there were none.
+    broke.map_err(|_| ApiError::from(LinksError::Overloaded))?;
+    Ok(HttpResponse::Ok().json(report?))
 }
 
 /// A link of a row, with what an export says beyond a new link.
