@@ -57,6 +57,42 @@ fn a_hundred_thousand_rows_are_imported_and_once_more_change_nothing() {
     assert_eq!(bob.send_raw(head.as_bytes()).unwrap().json()["code"], "too_many_rows");
 }
 
+#[test]
+fn imports_at_once_and_single_links_beside_them_are_all_made_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut file = String::from("slug,target\n");
+    for number in 0..20_000 {
+        // Every third row has a name; the others lead to half as many pages, which are told by their rows in order.
+        let slug = if number % 3 == 0 { format!("row-{number}") } else { String::new() };
+        writeln!(file, "{slug},https://example.org/{}/{}", slug.len(), number / 2).unwrap();
+    }
+    let run = |ada: &mut Client| import(ada, "text/csv", file.as_bytes());
+    let reports: Vec<Value> = std::thread::scope(|scope| {
+        let (server, mut again) = (&server, server.client(&ada.token));
+        let bob = scope.spawn(move || {
+            let mut bob = Client::sign_up(server, "bob@example.org");
+            (0..20).for_each(|n| drop(make(&mut bob, &json!({"target": format!("https://example.com/{n}")}))));
+        });
+        let other = scope.spawn(move || run(&mut again));
+        let own = run(&mut ada);
+        bob.join().unwrap();
+        vec![own, other.join().unwrap()]
+    });
+    let mut ids = std::collections::BTreeSet::new();
+    for report in &reports {
+        let rows: Vec<_> =
+            report["results"].as_array().unwrap().iter().map(|row| row["row"].as_u64().unwrap()).collect();
+        assert!(rows.into_iter().eq(1..=20_000), "one result for each row, in their order");
+        ids.extend(report["results"].as_array().unwrap().iter().map(|row| row["id"].as_str().unwrap().to_owned()));
+    }
+    let created: i64 = reports.iter().map(|report| counts(report)[0]).sum();
+    assert_eq!(created, ids.len() as i64, "each link was made by one of the two");
+    assert_eq!(ids.len(), 6_667 + 10_000, "and by no more than one row");
+    assert_eq!(reports.iter().map(|report| counts(report)[2]).sum::<i64>(), 0);
+}
+
 /// Everything that an export tells but what a new venue gives anew.
 fn lasting(json: &[u8]) -> Vec<Value> {
     let mut links: Vec<Value> = serde_json::from_slice(json).unwrap();
