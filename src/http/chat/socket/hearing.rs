@@ -9,7 +9,7 @@
 //! turns on one thread (see [`web_socket`](crate::http::web_socket)), so each finds here what the other has sent.
 
 use super::super::wire;
-use super::tracks::{Next as Place, Tracks};
+use super::tracks::{Place, Tracks};
 use crate::actors::chat::audience::Outbox;
 use crate::actors::chat::events::{Delivered, Event, Fate};
 use crate::domain::chat::RoomId;

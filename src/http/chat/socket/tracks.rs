@@ -24,7 +24,7 @@ impl Track {
 
 /// What a message is to a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Place {
     /// What it is to be sent now.
     Next,
     /// It was sent, or will be with what is being read.
@@ -57,19 +57,19 @@ impl Tracks {
     }
 
     /// A message was written. If it is the next one, it is sent.
-    pub(super) fn written(&mut self, room: RoomId, message: MessageSequence) -> Next {
+    pub(super) fn written(&mut self, room: RoomId, message: MessageSequence) -> Place {
         let before = MessageSequence(message.0.saturating_sub(1));
         let track = self.0.entry(room).or_insert(Track { sent: before, head: before, catching_up: false });
         track.head = track.head.max(message);
         if track.catching_up || message <= track.sent {
-            return Next::Known;
+            return Place::Known;
         }
         if message == track.sent.next() {
             track.sent = message;
-            return Next::Next;
+            return Place::Next;
         }
         track.catching_up = true;
-        Next::Missing
+        Place::Missing
     }
 
     /// Whether a message was sent.
