@@ -7,6 +7,7 @@ pub mod chat;
 pub mod cookies;
 pub mod error;
 pub mod exchange;
+mod forwarded;
 pub mod gitbitex;
 pub mod ids;
 pub mod links;

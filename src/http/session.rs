@@ -6,7 +6,7 @@
 use super::error::ApiError;
 use super::permissions::{self, Access, Rule};
 use super::server::sent_target;
-use super::{AppState, cookies, gitbitex};
+use super::{AppState, cookies, forwarded, gitbitex};
 use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
 use crate::domain::ids::AccountId;
 use crate::persistence::audit::Entry;
@@ -252,8 +252,7 @@ pub fn client_address(request: &HttpRequest, state: &AppState) -> Option<IpAddr>
     if !trusted(&peer) {
         return Some(peer);
     }
-    let forwarded = request.headers().get_all("x-forwarded-for").filter_map(|value| value.to_str().ok());
-    let addresses: Vec<IpAddr> =
-        forwarded.flat_map(|text| text.split(',')).map_while(|text| text.trim().parse().ok()).collect();
-    addresses.into_iter().rev().find(|address| !trusted(address)).or(Some(peer))
+    // A line that is no text stays in its place, as a part that is no address.
+    let lines = request.headers().get_all("x-forwarded-for").map(|value| value.to_str().unwrap_or_default());
+    forwarded::client(lines, trusted).or(Some(peer))
 }

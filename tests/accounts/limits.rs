@@ -60,6 +60,20 @@ fn limits_count_by_class_and_client_and_are_changed_while_the_program_runs() {
 }
 
 #[test]
+fn a_client_behind_a_proxy_cannot_say_that_it_is_somebody_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path());
+    let mut anybody = server.client("");
+    // 192.0.2.1 is exempt; the proxy has appended the real address.
+    for forged in
+        ["192.0.2.1, 198.51.100.7", "192.0.2.1, x, 198.51.100.7", "192.0.2.1, x\r\nX-Forwarded-For: 198.51.100.7:80"]
+    {
+        assert!(ask(&mut anybody, "/time", forged).header("ratelimit-limit").is_some(), "{forged}");
+    }
+    assert_eq!(ask(&mut anybody, "/time", "198.51.100.7, 192.0.2.1").header("ratelimit-limit"), None);
+}
+
+#[test]
 fn a_key_has_a_limit_of_its_own_beside_that_of_its_user() {
     let folder = tempfile::tempdir().unwrap();
     let server = start(folder.path());
