@@ -121,9 +121,18 @@ fn a_session_in_cookies_is_safe_from_other_sites() {
     assert_eq!(refreshed.status, 200, "{}", refreshed.json());
     // No other site signs anybody in here.
     for foreign in ["Sec-Fetch-Site: cross-site\r\n", "Origin: https://evil.example\r\n"] {
-        assert_eq!(code(&send("POST", "/auth/sign-in", foreign, &body.to_string())), (403, "csrf_token".into()));
+        for (path, body) in [
+            ("/auth/sign-in", &body),
+            ("/auth/sign-up", &body),
+            ("/auth/oidc/local/token", &json!({"id_token": "theirs", "cookies": true})),
+            ("/auth/second-factor", &json!({"ticket": "theirs", "totp": "123456", "cookies": true})),
+        ] {
+            assert_eq!(code(&send("POST", path, foreign, &body.to_string())), (403, "csrf_token".into()), "{path}");
+        }
     }
     let own = "Sec-Fetch-Site: same-origin\r\nOrigin: http://agora\r\n";
+    let token = json!({"id_token": "ours", "cookies": true}).to_string();
+    assert_eq!(code(&send("POST", "/auth/oidc/local/token", own, &token)).1, "not_found");
     assert_eq!(send("POST", "/auth/sign-in", own, &body.to_string()).status, 200);
     assert_eq!(cookies(&refreshed).len(), 3);
     assert!(cookies(&refreshed).iter().all(|(_, attributes)| attributes.contains("Secure")), "behind TLS");

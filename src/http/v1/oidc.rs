@@ -166,12 +166,15 @@ pub async fn token(
     provider: web::Path<String>,
     body: web::Bytes,
 ) -> Answer {
-    let IdToken { id_token, cookies } = read(&body, "id_token")?;
+    let IdToken { id_token, cookies: in_cookies } = read(&body, "id_token")?;
+    if in_cookies == Some(true) {
+        cookies::own_site(&request, &state)?;
+    }
     let arrival = state.accounts.sign_in_with_id_token(&provider, &id_token, &device(&request, &state)).await?;
     match arrival {
         Arrival::SignedIn { signed_in, .. } => {
             complete(&state, signed_in.user.id).await?;
-            Ok(answer(&request, &state, &signed_in, cookies.unwrap_or(false)))
+            Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
         }
         Arrival::SecondFactor(ticket) => {
             let needed = crate::auth::AuthError::SecondFactorRequired;
@@ -193,11 +196,14 @@ struct SecondFactor {
 
 /// `POST /auth/second-factor`: finishes a sign-in through a provider with a code.
 pub async fn second_factor(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
-    let SecondFactor { ticket, totp, cookies } = read(&body, "ticket and totp")?;
+    let SecondFactor { ticket, totp, cookies: in_cookies } = read(&body, "ticket and totp")?;
+    if in_cookies == Some(true) {
+        cookies::own_site(&request, &state)?;
+    }
     let device = Device { second_factor: Some(totp), ..device(&request, &state) };
     let signed_in = state.accounts.finish_with_code(&ticket, &device).await?;
     complete(&state, signed_in.user.id).await?;
-    Ok(answer(&request, &state, &signed_in, cookies.unwrap_or(false)))
+    Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }
 
 /// `GET /auth/identities`.
