@@ -1,7 +1,7 @@
 //! Slows down guessing, with delays that grow.
 //!
-//! Kept in memory, by e-mail address whether or not anybody has it (so it tells nothing) or by
-//! network, bounded in size. For an address an attempt counts before its password is looked at: a
+//! Kept in memory, by e-mail address whether or not anybody has it (so it tells nothing), by user where only the
+//! user can try, or by network, bounded in size. For an address or a user an attempt counts before its password is looked at: a
 //! hundred guesses at once are a hundred attempts, and a right password clears the count. For a network
 //! only wrong passwords count, once they are known to be wrong: the many people behind one address may
 //! all come at the same moment, and the queue for hashes bounds how many guesses are under way.
@@ -33,7 +33,7 @@ impl Pace {
     pub(super) const NETWORK: Pace = Pace { free: 100, first: SECOND, longest: 5 * MINUTE, forget_after: 15 * MINUTE };
     /// Mails to one address.
     pub(super) const MAIL: Pace = Pace { free: 1, first: MINUTE, longest: 60 * MINUTE, forget_after: 90 * MINUTE };
-    /// Mailed codes and codes of a second factor.
+    /// Mailed codes, and codes of a second factor, each counted apart.
     pub(super) const CODE: Pace = Pace { free: 5, first: SECOND, longest: 15 * MINUTE, forget_after: 30 * MINUTE };
 }
 
@@ -95,6 +95,11 @@ impl<K: Clone + Eq + Hash> Guard<K> {
         let mut all = self.attempts.lock();
         let attempts = self.present(&all, key, now);
         all.insert(key.clone(), self.counted(attempts, now));
+    }
+
+    /// Takes over what another node has seen.
+    pub(super) fn heard(&self, key: &K, right: bool, now: Timestamp) {
+        if right { self.succeeded(key) } else { self.failed(key, now) }
     }
 
     fn present(&self, all: &Cache<K, Attempts>, key: &K, now: Timestamp) -> Attempts {

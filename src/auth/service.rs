@@ -98,6 +98,7 @@ struct Inner {
     mail_guard: Guard<Email>,
     sender_guard: Guard<AccountId>,
     code_guard: Guard<Email>,
+    factor_guard: Guard<AccountId>,
     runtime: Runtime,
     buckets: Buckets,
     /// Names this process to the others.
@@ -142,6 +143,7 @@ impl Accounts {
             mail_guard: Guard::new(Pace::MAIL),
             sender_guard: Guard::new(Pace::MAIL),
             code_guard: Guard::new(Pace::CODE),
+            factor_guard: Guard::new(Pace::CODE),
             runtime,
             buckets: Buckets::new(),
             node: Uuid::new_v4(),
@@ -217,7 +219,7 @@ impl Accounts {
         }
         match proved {
             Ok(user) => {
-                self.check_second_factor(user.id, &email, device).await?;
+                self.check_second_factor(user.id, device).await?;
                 self.enter(user.id, device).await
             }
             Err(error) => {
@@ -503,8 +505,15 @@ impl Accounts {
         &self.0.sender_guard
     }
 
+    /// Of mailed codes, which anybody may try who knows an address.
     pub(super) fn code_guard(&self) -> &Guard<Email> {
         &self.0.code_guard
+    }
+
+    /// Of second factors, which nobody tries who has not proved the password or has a session: nobody else can make
+    /// their owner wait.
+    pub(super) fn factor_guard(&self) -> &Guard<AccountId> {
+        &self.0.factor_guard
     }
 
     pub(super) fn tokens(&self) -> &Tokens {

@@ -10,6 +10,7 @@ use super::guard::Guard;
 use super::limits::{Class, Limit, Subject, Verdict, network_of};
 use super::service::Accounts;
 use super::tokens::{Caller, Credential};
+use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::redis::{Ended, Guesses, Rate, Redis, Revocations};
 use crate::persistence::sessions::SessionId;
@@ -26,8 +27,10 @@ const GUESS: &str = "guess";
 pub(super) enum Target {
     /// The password of an address.
     Password(String),
-    /// A mailed code, or that of a second factor, of an address.
+    /// A mailed code of an address.
     Code(String),
+    /// The second factor of a user.
+    Factor(u32),
     /// Anything, from this network.
     From(String),
     /// Nothing: a code was mailed to an address, which must not be had too often either.
@@ -118,14 +121,15 @@ impl Accounts {
             return;
         }
         let now = self.now();
-        let count = |guard: &Guard<Email>, email: &str| match Email::parse(email) {
-            Ok(email) if guess.right => guard.succeeded(&email),
-            Ok(email) => guard.failed(&email, now),
-            Err(_) => {}
+        let count = |guard: &Guard<Email>, email: &str| {
+            if let Ok(email) = Email::parse(email) {
+                guard.heard(&email, guess.right, now);
+            }
         };
         match &guess.target {
             Target::Password(email) => count(self.guard(), email),
             Target::Code(email) => count(self.code_guard(), email),
+            Target::Factor(user) => self.factor_guard().heard(&AccountId(*user), guess.right, now),
             Target::Mail(email) => count(self.mail_guard(), email),
             Target::From(network) => {
                 if let Some(network) = parse_network(network) {

@@ -13,13 +13,13 @@ use tempfile::TempDir;
 const START: Timestamp = Timestamp(1_800_000_000 * SECOND + 123_456);
 const PASSWORD: &str = "correct horse battery";
 
-struct Venue {
+pub(super) struct Venue {
     folder: TempDir,
     time: Arc<AtomicI64>,
 }
 
 impl Venue {
-    fn new() -> Venue {
+    pub(super) fn new() -> Venue {
         Venue { folder: tempfile::tempdir().unwrap(), time: Arc::new(AtomicI64::new(START.0)) }
     }
 
@@ -30,11 +30,11 @@ impl Venue {
         Accounts::start(self.folder.path(), database, settings, clock).unwrap()
     }
 
-    fn start(&self) -> Accounts {
+    pub(super) fn start(&self) -> Accounts {
         self.start_with(Settings::default())
     }
 
-    fn wait(&self, micros: i64) {
+    pub(super) fn wait(&self, micros: i64) {
         self.time.fetch_add(micros, Ordering::SeqCst);
     }
 }
@@ -47,11 +47,11 @@ fn named(name: &str) -> Device {
     Device { user_agent: Some(name.into()), ..Device::default() }
 }
 
-fn password() -> Secret {
+pub(super) fn password() -> Secret {
     Secret::new(PASSWORD)
 }
 
-async fn sign_up(accounts: &Accounts, email: &str) -> SignedIn {
+pub(super) async fn sign_up(accounts: &Accounts, email: &str) -> SignedIn {
     accounts.sign_up(email, password(), false, &here()).await.unwrap()
 }
 

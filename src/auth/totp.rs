@@ -111,8 +111,7 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::WrongCode`], [`AuthError::TooManyAttempts`], or a failure.
     pub async fn confirm_totp(&self, user: AccountId, code: &str) -> Result<Vec<Secret>, AuthError> {
-        let email = Email::parse(&self.user(user).await?.email)?;
-        self.code_guard().admit(&email, self.now())?;
+        self.factor_guard().admit(&user, self.now())?;
         let stored = self.read(move |conn| store::totp_of(conn, user)).await?.filter(|totp| !totp.confirmed);
         let seed = stored.and_then(|totp| self.vault().open_sealed(&seal_name(user), &totp.secret));
         let step = seed.and_then(|seed| step_of(&seed, code, self.now())).ok_or(AuthError::WrongCode)?;
@@ -133,7 +132,7 @@ impl Accounts {
         if !confirmed.await? {
             return Err(AuthError::WrongCode);
         }
-        self.code_guard().succeeded(&email);
+        self.factor_guard().succeeded(&user);
         Ok(codes)
     }
 
@@ -151,13 +150,8 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::SecondFactorRequired`] when it is missing, [`AuthError::WrongCode`],
     /// [`AuthError::TooManyAttempts`], or a failure.
-    pub(super) async fn check_second_factor(
-        &self,
-        user: AccountId,
-        email: &Email,
-        device: &Device,
-    ) -> Result<(), AuthError> {
-        let shown = self.check_totp(user, email, device.second_factor.as_ref().map(Secret::expose)).await;
+    pub(super) async fn check_second_factor(&self, user: AccountId, device: &Device) -> Result<(), AuthError> {
+        let shown = self.check_totp(user, device.second_factor.as_ref().map(Secret::expose)).await;
         let action = match shown {
             Ok(Shown::RecoveryCode) => "recovery_code_used",
             Err(AuthError::WrongCode) => "second_factor_failed",
@@ -168,11 +162,11 @@ impl Accounts {
         shown.map(drop)
     }
 
-    async fn check_totp(&self, user: AccountId, email: &Email, code: Option<&str>) -> Result<Shown, AuthError> {
+    async fn check_totp(&self, user: AccountId, code: Option<&str>) -> Result<Shown, AuthError> {
         let stored = self.read(move |conn| store::totp_of(conn, user)).await?;
         let Some(totp) = stored.filter(|totp| totp.confirmed) else { return Ok(Shown::Nothing) };
         let code = code.map(str::trim).filter(|code| !code.is_empty()).ok_or(AuthError::SecondFactorRequired)?;
-        self.code_guard().admit(email, self.now())?;
+        self.factor_guard().admit(&user, self.now())?;
         let seed = self.vault().open_sealed(&seal_name(user), &totp.secret).ok_or_else(|| {
             tracing::error!(user = user.0, "a TOTP seed cannot be opened with this venue's key");
             AuthError::Interrupted
@@ -185,11 +179,11 @@ impl Accounts {
                 (used, Shown::RecoveryCode)
             }
         };
-        self.tell_guess(Target::Code(email.to_string()), right);
+        self.tell_guess(Target::Factor(user.0), right);
         if !right {
             return Err(AuthError::WrongCode);
         }
-        self.code_guard().succeeded(email);
+        self.factor_guard().succeeded(&user);
         Ok(shown)
     }
 
@@ -200,7 +194,7 @@ impl Accounts {
     pub async fn remove_totp(&self, user: AccountId, password: Secret, code: &str) -> Result<(), AuthError> {
         let email = Email::parse(&self.user(user).await?.email)?;
         self.prove_guarded(&email, password).await?;
-        self.check_totp(user, &email, Some(code)).await?;
+        self.check_totp(user, Some(code)).await?;
         self.write(move |conn| store::remove_totp(conn, user)).await
     }
 }
@@ -208,6 +202,7 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::tests::{Venue, password, sign_up};
 
     #[test]
     fn codes_are_those_of_the_standard() {
@@ -233,5 +228,35 @@ mod tests {
             assert_eq!(found, expected, "{step}");
         }
         assert_eq!(step_of(b"seed", "", now), None);
+    }
+
+    #[actix_rt::test]
+    async fn nobody_without_the_password_makes_a_user_wait_for_the_second_factor() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let sealed = {
+            accounts.begin_totp(ada).await.unwrap();
+            accounts.read(move |conn| store::totp_of(conn, ada)).await.unwrap().unwrap().secret
+        };
+        let seed = accounts.vault().open_sealed(&seal_name(ada), &sealed).unwrap();
+        let code = |steps| code_at(&seed, accounts.now().0 / SECOND / STEP_S + steps);
+        accounts.confirm_totp(ada, &code(-1)).await.unwrap();
+        let reset = || accounts.reset_password("ada@example.org", "000000000", Secret::new("a new good one"));
+        for _ in 0..5 {
+            assert_eq!(reset().await, Err(AuthError::WrongCode));
+        }
+        assert!(matches!(reset().await, Err(AuthError::TooManyAttempts { .. })));
+        let sign_in = |code: String| {
+            let device = Device { second_factor: Some(Secret::new(code)), ..Device::default() };
+            let accounts = &accounts;
+            async move { accounts.sign_in("ada@example.org", password(), &device).await.map(|entered| entered.user.id) }
+        };
+        assert_eq!(sign_in(code(0)).await, Ok(ada));
+        // Whoever has the password is slowed down.
+        for _ in 0..5 {
+            assert_eq!(sign_in("nonsense".into()).await, Err(AuthError::WrongCode));
+        }
+        assert!(matches!(sign_in(code(1)).await, Err(AuthError::TooManyAttempts { .. })));
     }
 }

@@ -235,8 +235,7 @@ impl Accounts {
             return Err(AuthError::ProviderFlow);
         }
         let user = self.user(AccountId(ticket.user)).await?;
-        let email = Email::parse(&user.email)?;
-        self.check_second_factor(user.id, &email, device).await?;
+        self.check_second_factor(user.id, device).await?;
         self.enter(user.id, device).await
     }
 
