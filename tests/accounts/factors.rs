@@ -179,6 +179,18 @@ fn people_sign_in_through_a_provider_and_link_it() {
     let left = browser.send("POST", "/auth/identities/line", &format!("X-CSRF-Token: {csrf}\r\n"));
     let (code, state) = scene.provider.consent(left.json()["url"].as_str().unwrap(), |_| (), "U999");
     assert_eq!(browser.send("GET", &format!("/auth/oidc/line/callback?code={code}&state={state}"), "").status, 302);
+    // But not once the session has ended that wanted it.
+    let mut thief = scene.browser();
+    thief.sign_in(&scene.provider, "local", "ada", |_| ());
+    let header = {
+        let csrf = &thief.cookies.iter().find(|(name, _)| name == "agora_csrf").unwrap().1;
+        format!("X-CSRF-Token: {csrf}\r\n")
+    };
+    let left = thief.send("POST", "/auth/identities/local", &header);
+    let (code, state) = scene.provider.consent(left.json()["url"].as_str().unwrap(), |_| (), "mallory");
+    assert_eq!(thief.send("POST", "/auth/sign-out", &header).status, 200);
+    let late = thief.send("GET", &format!("/auth/oidc/local/callback?code={code}&state={state}"), "");
+    assert_eq!((late.status, &late.json()["code"]), (401, &json!("token_revoked")));
     assert_eq!(browser.send("GET", "/auth/identities", "").json().as_array().unwrap().len(), 2);
     let mut by_line = scene.browser();
     by_line.sign_in(&scene.provider, "line", "U999", |_| ());

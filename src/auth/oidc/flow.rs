@@ -8,11 +8,13 @@ use crate::auth::runtime::key;
 use crate::auth::secret::Secret;
 use crate::auth::service::{Accounts, SignedIn};
 use crate::auth::settings::Device;
+use crate::auth::tokens::Caller;
 use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::MINUTE;
 use crate::notify::web;
 use crate::persistence::identities;
+use crate::persistence::sessions::{self, SessionId};
 use crate::persistence::users::{self, NewUser, Role};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -33,9 +35,16 @@ struct Flow {
     nonce: String,
     verifier: String,
     back: String,
-    /// The user to whom the identity is to be linked, instead of signing in.
-    link: Option<u32>,
+    /// To whom the identity is to be linked, instead of signing in.
+    link: Option<Link>,
     until: i64,
+}
+
+/// Who wants an identity, and by which session: what a session began ends with it.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Link {
+    user: u32,
+    session: SessionId,
 }
 
 /// Somebody who has to show a second factor yet.
@@ -93,18 +102,21 @@ impl Accounts {
         opened.and_then(|text| serde_json::from_slice(&text).ok()).ok_or(AuthError::ProviderFlow)
     }
 
-    /// Sends somebody to a provider: to sign in, or, with `link`, to link an identity to that user.
+    /// Sends somebody to a provider: to sign in, or, with `link`, to link an identity to that caller, if its session
+    /// still counts when it comes back.
     /// `home` is our own address, `back` the page of ours to end at.
     ///
     /// # Errors
-    /// [`AuthError::NoSuchProvider`], [`AuthError::ProviderUnavailable`].
+    /// [`AuthError::NoSuchProvider`], [`AuthError::ProviderUnavailable`], [`AuthError::Forbidden`] for API keys.
     pub async fn depart(
         &self,
         provider: &str,
         home: &str,
         back: &str,
-        link: Option<AccountId>,
+        link: Option<&Caller>,
     ) -> Result<Departure, AuthError> {
+        let session = link.map(Caller::session).transpose()?;
+        let link = link.zip(session).map(|(caller, session)| Link { user: caller.user.0, session });
         let provider = self.provider(provider)?;
         let known = provider.known(self.now()).await?;
         let text = || random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).ok_or(AuthError::Interrupted);
@@ -114,7 +126,7 @@ impl Accounts {
             nonce: text()?,
             verifier: text()?,
             back: own_page(back),
-            link: link.map(|user| user.0),
+            link,
             until: (self.now() + PATIENCE).0,
         };
         let challenge = URL_SAFE_NO_PAD.encode(Sha256::digest(flow.verifier.as_bytes()));
@@ -139,7 +151,8 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::ProviderFlow`] when this is not the browser that left or it took too long,
     /// [`AuthError::ProviderRefused`], [`AuthError::ProviderUnavailable`],
-    /// [`AuthError::IdentityTaken`], [`AuthError::EmailTaken`], or a failure.
+    /// [`AuthError::TokenRevoked`] when the session that wanted a link has ended, [`AuthError::IdentityTaken`],
+    /// [`AuthError::EmailTaken`], or a failure.
     pub async fn arrive(
         &self,
         provider: &str,
@@ -172,7 +185,7 @@ impl Accounts {
         let token = tokens["id_token"].as_str().filter(|_| status == 200).ok_or(AuthError::ProviderRefused)?;
         let claims = provider.verify(token, Some(&flow.nonce), self.now()).await?;
         match flow.link {
-            Some(user) => self.link(provider, claims, AccountId(user), flow.back).await,
+            Some(link) => self.link(provider, claims, link, flow.back).await,
             None => self.sign_in_as(provider, claims, flow.back, device).await,
         }
     }
@@ -196,13 +209,23 @@ impl Accounts {
         &self,
         provider: &Provider,
         claims: IdClaims,
-        user: AccountId,
+        Link { user, session }: Link,
         back: String,
     ) -> Result<Arrival, AuthError> {
-        let (id, now) = (provider.id.clone(), self.now());
-        let linked = self.write(move |conn| identities::link(conn, &id, &claims.sub, user, now)).await;
-        linked.map_err(|error| if error == AuthError::EmailTaken { AuthError::IdentityTaken } else { error })?;
-        Ok(Arrival::Linked { user, back })
+        let (id, user, now) = (provider.id.clone(), AccountId(user), self.now());
+        let linked = self.write(move |conn| {
+            let live = sessions::live_of(conn, user, now)?.iter().any(|live| live.id == session);
+            if live {
+                identities::link(conn, &id, &claims.sub, user, now)?;
+            }
+            Ok(live)
+        });
+        match linked.await {
+            Ok(true) => Ok(Arrival::Linked { user, back }),
+            Ok(false) => Err(AuthError::TokenRevoked),
+            Err(AuthError::EmailTaken) => Err(AuthError::IdentityTaken),
+            Err(error) => Err(error),
+        }
     }
 
     async fn sign_in_as(

@@ -76,9 +76,8 @@ pub async fn begin_link(
     provider: web::Path<String>,
     body: web::Bytes,
 ) -> Answer {
-    let link = Some(user.0.user);
     let Start { back } = if body.is_empty() { Start::default() } else { read(&body, "back")? };
-    let departure = state.accounts.depart(&provider, &home(&request, &state), &back, link).await?;
+    let departure = state.accounts.depart(&provider, &home(&request, &state), &back, Some(&user.0)).await?;
     let cookie = flow_cookie(&request, &state, departure.state.expose(), 600);
     Ok(HttpResponse::Ok().cookie(cookie).json(json!({"url": departure.url})))
 }

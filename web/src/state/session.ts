@@ -104,6 +104,7 @@ const REASONS: Record<string, string> = {
   provider_flow: "The sign-in was not begun here, or took too long. Please begin again.",
   provider_refused: "The provider did not confirm who you are.",
   provider_unavailable: "The provider cannot be reached. Please try again later.",
+  token_revoked: "Your session ended meanwhile. Please sign in and begin again.",
   sign_up_closed: "New accounts cannot be made at the moment.",
 };
 
