@@ -279,6 +279,7 @@ async fn signed_with(
         target: "/v1/accounts",
         body: b"",
         address: None,
+        once: method != "GET",
     };
     accounts.authenticate_signed(request).await
 }

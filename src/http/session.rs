@@ -12,8 +12,8 @@ use crate::domain::ids::AccountId;
 use crate::persistence::audit::Entry;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName};
+use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use std::future::{Ready, ready};
@@ -233,6 +233,7 @@ async fn identify(
         target: &target,
         body: &body,
         address,
+        once: !matches!(*request.method(), Method::GET | Method::HEAD),
     };
     Ok(app.accounts.authenticate_signed(signed).await.map_err(ApiError::from)?)
 }

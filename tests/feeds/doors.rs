@@ -123,6 +123,17 @@ fn a_signature_opens_what_is_private_and_only_a_right_one() {
         let received = until(&mut feed, "received");
         assert_eq!((&received["order_id"], received["user_id"].is_string()), (&placed["id"], true));
     }
+
+    // Whoever has read a signature opens no further connection with it; on its own it may come with each message.
+    let now = format!("{}.5", seconds());
+    let message = key.subscribe("user", &now, &format!("{now}GET/users/self/verify"));
+    let (mut own, mut other) = (Feed::connect(server.address), Feed::connect(server.address));
+    for _ in 0..3 {
+        own.send_text(&message);
+        until(&mut own, "subscriptions");
+    }
+    other.send_text(&message);
+    assert_eq!(refusal(&mut other), "request timestamp expired: this signature was used before");
 }
 
 #[test]

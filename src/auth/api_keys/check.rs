@@ -46,6 +46,8 @@ pub struct SignedRequest<'a> {
     pub body: &'a [u8],
     /// Who sent it, if that is known.
     pub address: Option<IpAddr>,
+    /// Whether the signature counts once: for requests that change something, and for whatever opens a way to do so.
+    pub once: bool,
 }
 
 /// A key with what it takes to check it.
@@ -154,7 +156,7 @@ impl Accounts {
         if !known.networks.is_empty() && !request.address.is_some_and(inside) {
             return Err(AuthError::NetworkNotAllowed);
         }
-        if request.method != "GET" && request.method != "HEAD" {
+        if request.once {
             let signature = self.vault().digest("signature", &[id.0.as_slice(), request.signature.as_bytes()]);
             let signature = signature.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
             let whole_seconds = !request.timestamp.contains('.');

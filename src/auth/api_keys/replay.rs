@@ -1,7 +1,7 @@
-//! Refuses signatures of changing requests that were used before.
+//! Refuses signatures of changing requests, and of subscriptions to the feed, that were used before.
 //!
 //! A signature counts for at most a minute (half before, half after its timestamp). Whoever reads
-//! along could send it again in that time, so those of changing requests are remembered that long.
+//! along could send it again in that time, so these are remembered that long.
 //! Clients whose timestamps are whole seconds sign two equal requests within one second alike; for
 //! them a repeat within that second is taken as a second request, as their clock cannot tell
 //! them apart. A later one, or any repeat of a finer timestamp, is a replay.

@@ -56,6 +56,7 @@ pub async fn connect(
         allowance: Allowance::default(),
         desk: Desk::default(),
         caller: None,
+        signed: None,
         _seat: seat,
     };
     Ok(web_socket::serve(handshake, socket, Frames { hub, session }, payload, MAX_MESSAGE))
@@ -112,6 +113,9 @@ struct Socket {
     desk: Desk,
     /// Who the client has last proved to be.
     caller: Option<Caller>,
+    /// Key and signature that have done so last. A signature counts once, but clients that sign once send it with each
+    /// subscription.
+    signed: Option<(String, String)>,
     _seat: Option<Seat>,
 }
 
@@ -199,9 +203,11 @@ impl Socket {
     /// Checks a signature over `GET /users/self/verify`, and then does what was asked.
     fn identify(&mut self, request: Request, ctx: &mut Context) {
         let (state, address) = (self.hub.state().clone(), self.address);
+        let before = self.signed.clone();
         let check = async move {
             let checked = match &request.credentials {
                 Some(Credentials::Signature { key, passphrase, timestamp, signature }) => {
+                    let shown = (key.clone(), signature.clone());
                     let signed = SignedRequest {
                         key,
                         signature,
@@ -211,10 +217,11 @@ impl Socket {
                         target: "/users/self/verify",
                         body: b"",
                         address,
+                        once: before.as_ref() != Some(&shown),
                     };
                     state.accounts.authenticate_signed(signed).await.and_then(|caller| {
                         caller.may(Scope::View)?;
-                        Ok(caller)
+                        Ok((caller, shown))
                     })
                 }
                 _ => Err(AuthError::TokenMissing),
@@ -222,7 +229,8 @@ impl Socket {
             (request, checked)
         };
         ctx.wait(check.into_actor(self).map(|(request, checked), socket, ctx| match checked {
-            Ok(caller) => {
+            Ok((caller, shown)) => {
+                socket.signed = Some(shown);
                 socket.identified(caller, ctx);
                 socket.desk.signed_by(caller);
                 socket.carry_out(request, ctx);
