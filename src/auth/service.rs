@@ -530,8 +530,8 @@ impl Accounts {
 
     /// Ended sessions count no more, from now on.
     pub(super) fn forget_sessions(&self, ended: Vec<(SessionId, Timestamp)>, now: Timestamp) {
-        let until = now + REMEMBER_ENDED;
-        self.0.tokens.revoke(ended.into_iter().map(|(session, expires_at)| (session, expires_at.max(until))));
+        let until = |expires_at: Timestamp| expires_at.max(now + REMEMBER_ENDED) + CLOCK_TOLERANCE;
+        self.0.tokens.revoke(ended.into_iter().map(|(session, expires_at)| (session, until(expires_at))));
     }
 
     /// Runs a write that ends sessions, and makes it known in memory by the same stroke: the

@@ -20,7 +20,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 /// Bytes of the MAC in a refresh token.
 const MAC: usize = 16;
-/// How long an ended session is remembered when its tokens' expiry is not at hand: longer than any token lives, µs.
+/// How long an ended session is remembered while its tokens' expiry is not at hand: longer than any token lives, µs.
 const LONGEST_TOKEN: i64 = 8 * DAY;
 
 /// What the database made of a refresh token.
@@ -105,8 +105,11 @@ impl Accounts {
     pub async fn sign_out(&self, session: SessionId) -> Result<(), AuthError> {
         let now = self.now();
         self.forget_sessions(vec![(session, now + LONGEST_TOKEN)], now);
-        self.write(move |conn| store::revoke(conn, session, now)).await?;
-        self.tell_sessions(&[(session, now + LONGEST_TOKEN)]);
+        let newest = self.write(move |conn| store::revoke(conn, session, now)).await?;
+        // Now it is known how long its tokens would count.
+        let ended = vec![(session, newest.unwrap_or(now))];
+        self.tell_sessions(&ended);
+        self.forget_sessions(ended, now);
         Ok(())
     }
 

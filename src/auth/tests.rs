@@ -87,6 +87,13 @@ async fn signing_up_in_and_out() {
     assert_eq!(accounts.authenticate(first.token.expose()), Err(AuthError::TokenRevoked));
     assert!(accounts.authenticate(second.token.expose()).is_ok());
     assert_eq!(accounts.sessions(first.user.id).await.unwrap().len(), 1);
+    // It is remembered no longer than its tokens would have counted, and one minute.
+    venue.wait(14 * MINUTE);
+    accounts.tend().await.unwrap();
+    assert!(accounts.tokens().is_revoked(first.session));
+    venue.wait(2 * MINUTE);
+    accounts.tend().await.unwrap();
+    assert!(!accounts.tokens().is_revoked(first.session));
 }
 
 #[actix_rt::test]

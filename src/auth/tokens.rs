@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 const ISSUER: &str = "agora";
 /// Ours have some 350 bytes; what is much longer is not worth hashing.
 const LONGEST_TOKEN: usize = 2048;
+/// Ended sessions that are remembered (some 50 bytes each).
+const MOST_REVOKED: usize = 1 << 20;
 /// A session's use is noted at most once in this time, µs.
 const NOTE_EVERY: i64 = MINUTE;
 
@@ -230,9 +232,18 @@ impl Tokens {
         }
     }
 
-    /// Ends sessions here and now. The time is when the last token of the session expires.
+    /// Ends sessions here and now. The time is when the last token of the session expires. Of more than
+    /// [`MOST_REVOKED`] the half is forgotten whose tokens expire first.
     pub(super) fn revoke(&self, sessions: impl IntoIterator<Item = (SessionId, Timestamp)>) {
-        self.revoked.write().extend(sessions);
+        let mut revoked = self.revoked.write();
+        revoked.extend(sessions);
+        if revoked.len() > MOST_REVOKED {
+            let mut ends: Vec<Timestamp> = revoked.values().copied().collect();
+            let (_, middle, _) = ends.select_nth_unstable(MOST_REVOKED / 2);
+            let middle = *middle;
+            revoked.retain(|_, expires_at| *expires_at > middle);
+            tracing::warn!(left = revoked.len(), "too many sessions were ended at once to remember all of them");
+        }
     }
 
     /// Whether a session was ended a short while ago, or has tokens that would count otherwise.
@@ -262,6 +273,7 @@ impl Tokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::HOUR;
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use jsonwebtoken::EncodingKey;
@@ -331,6 +343,19 @@ mod tests {
         assert_eq!(tokens.check(&token, NOW), Err(AuthError::TokenRevoked));
         tokens.forget_expired(caller.expires_at);
         assert!(tokens.revoked.read().is_empty());
+    }
+
+    #[test]
+    fn of_too_many_ended_sessions_those_are_forgotten_that_end_first() {
+        let tokens = tokens();
+        let (soon, late) = (SessionId::random(), SessionId::random());
+        tokens.revoke([(soon, NOW), (late, NOW + HOUR)]);
+        tokens.revoke((0..MOST_REVOKED as u128).map(|n| {
+            let end = if n % 2 == 0 { NOW + MINUTE } else { NOW + 2 * MINUTE };
+            (SessionId(uuid::Uuid::from_u128(n)), end)
+        }));
+        assert!(tokens.revoked.read().len() <= MOST_REVOKED / 2 + 1);
+        assert!(!tokens.is_revoked(soon) && tokens.is_revoked(late));
     }
 
     #[test]

@@ -158,15 +158,18 @@ pub fn refreshed(
     Ok(changed > 0)
 }
 
-/// Ends a session; one that was ended before keeps its time.
+/// Ends a session; one that was ended before keeps its time. Gives the expiry of its newest token; `None` when there is
+/// no such session.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn revoke(conn: &mut Connection, session: SessionId, now: Timestamp) -> QueryResult<()> {
-    diesel::update(sessions::table.find(session.to_string()).filter(sessions::revoked_at.is_null()))
+pub fn revoke(conn: &mut Connection, session: SessionId, now: Timestamp) -> QueryResult<Option<Timestamp>> {
+    let named = sessions::table.find(session.to_string());
+    diesel::update(named.clone().filter(sessions::revoked_at.is_null()))
         .set(sessions::revoked_at.eq(now.0))
         .execute(conn)?;
-    Ok(())
+    let newest: Option<i64> = named.select(sessions::token_expires_at).first(conn).optional()?;
+    Ok(newest.map(Timestamp))
 }
 
 /// Ends all sessions of a user but `kept`. Gives those that this call ended, with the expiry of
