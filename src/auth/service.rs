@@ -432,6 +432,7 @@ impl Accounts {
             role: user.role,
             scopes: Scopes::ALL,
             expires_at: session.token_expires_at,
+            ends_at: session.expires_at,
         };
         let token = self.0.tokens.issue(&caller, session.last_used)?;
         Ok(SignedIn {

@@ -150,14 +150,15 @@ impl Accounts {
         self.read(move |conn| store::live_of(conn, user, now)).await
     }
 
-    /// Whether a caller that was let in before still counts: its session was not ended, its key not
-    /// revoked. For open sockets, to be asked at least once a minute; needs no store. The end of an
+    /// Whether a caller that was let in before still counts: its session is not over and was not ended, its key
+    /// has not expired and was not revoked. For open sockets, to be asked at least once a minute; needs no store. The end of an
     /// access token does not matter here, since a socket lives as long as its session.
     pub fn still_counts(&self, caller: &Caller) -> bool {
-        match caller.credential {
-            Credential::Session(session) => !self.tokens().is_revoked(session),
-            Credential::Key(key) => !self.api_keys().has_ended(key) && self.now() < caller.expires_at,
-        }
+        let ended = match caller.credential {
+            Credential::Session(session) => self.tokens().is_revoked(session),
+            Credential::Key(key) => self.api_keys().has_ended(key),
+        };
+        !ended && self.now() < caller.ends_at
     }
 
     /// What a request that is authenticated by a cookie must carry beside it, so that other sites

@@ -71,6 +71,7 @@ async fn signing_up_in_and_out() {
         role: Role::User,
         scopes: Scopes::ALL,
         expires_at: first.expires_at,
+        ends_at: first.session_expires_at,
     };
     assert_eq!(caller, expected);
 
@@ -149,8 +150,10 @@ async fn a_session_ends_by_itself() {
     let accounts = venue.start_with(Settings { session_lifetime: HOUR, token_lifetime: HOUR, ..Settings::default() });
     let ada = sign_up(&accounts, "ada@example.org").await;
     venue.wait(HOUR - SECOND);
-    assert!(accounts.authenticate(ada.token.expose()).is_ok());
+    let caller = accounts.authenticate(ada.token.expose()).unwrap();
+    assert!(accounts.still_counts(&caller));
     venue.wait(SECOND);
+    assert!(!accounts.still_counts(&caller), "nor do open sockets");
     assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenExpired));
     assert_eq!(accounts.sessions(ada.user.id).await.unwrap(), []);
 }
@@ -352,6 +355,19 @@ async fn a_session_of_one_token_lives_as_long_as_it_was_made_for() {
     accounts.sign_out(long.session).await.unwrap();
     assert!(!accounts.still_counts(&caller));
     accounts.tend().await.unwrap();
+    assert!(!accounts.still_counts(&caller));
+}
+
+#[actix_rt::test]
+async fn an_open_socket_outlives_its_token_but_not_its_session() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let caller = accounts.authenticate(ada.token.expose()).unwrap();
+    venue.wait(HOUR);
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenExpired));
+    assert!(accounts.still_counts(&caller));
+    venue.wait(30 * 24 * HOUR - HOUR);
     assert!(!accounts.still_counts(&caller));
 }
 

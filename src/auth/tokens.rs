@@ -53,6 +53,8 @@ pub struct Caller {
     pub scopes: Scopes,
     /// From this moment on the token or key counts no more.
     pub expires_at: Timestamp,
+    /// From this moment on the session or key counts no more, nor what was opened with it.
+    pub ends_at: Timestamp,
 }
 
 impl Caller {
@@ -105,6 +107,9 @@ struct Claims {
     iat: i64,
     /// Seconds since the Unix epoch; the token counts before, not at, this second.
     exp: i64,
+    /// When the session ends, likewise; tokens of older versions do not say.
+    #[serde(default)]
+    session_exp: Option<i64>,
 }
 
 /// What a token that passed said.
@@ -156,6 +161,7 @@ impl Tokens {
             role: caller.role,
             iat: now.seconds(),
             exp: caller.expires_at.seconds(),
+            session_exp: Some(caller.ends_at.seconds()),
         };
         jsonwebtoken::encode(&header, &claims, &self.key.encoding).map_err(|error| {
             tracing::error!(%error, "an access token could not be signed");
@@ -214,13 +220,14 @@ impl Tokens {
             return Err(AuthError::TokenInvalid);
         }
         let user = data.claims.sub.parse().map_err(|_| AuthError::TokenInvalid)?;
-        let expires_at = Timestamp(data.claims.exp.saturating_mul(SECOND));
+        let time = |seconds: i64| Timestamp(seconds.saturating_mul(SECOND));
         Ok(Caller {
             user: AccountId(user),
             credential: Credential::Session(data.claims.sid),
             role: data.claims.role,
             scopes: Scopes::ALL,
-            expires_at,
+            expires_at: time(data.claims.exp),
+            ends_at: time(data.claims.session_exp.unwrap_or(data.claims.exp)),
         })
     }
 
@@ -292,6 +299,7 @@ mod tests {
             role: Role::Moderator,
             scopes: Scopes::ALL,
             expires_at: NOW + 60 * SECOND,
+            ends_at: NOW + HOUR,
         }
     }
 

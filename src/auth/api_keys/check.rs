@@ -170,6 +170,7 @@ impl Accounts {
             role: Role::User,
             scopes: known.scopes,
             expires_at: known.expires_at,
+            ends_at: known.expires_at,
         })
     }
 
