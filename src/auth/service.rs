@@ -9,7 +9,7 @@ use super::error::AuthError;
 use super::guard::{Guard, Pace};
 use super::keys::{KeyError, SigningKey};
 use super::limits::{Buckets, network_of};
-use super::oidc::Provider;
+use super::oidc::{Provider, UsedTokens};
 use super::passwords::Passwords;
 use super::runtime::Runtime;
 use super::secret::Secret;
@@ -99,6 +99,7 @@ struct Inner {
     sender_guard: Guard<AccountId>,
     code_guard: Guard<Email>,
     factor_guard: Guard<AccountId>,
+    id_tokens: UsedTokens,
     runtime: Runtime,
     buckets: Buckets,
     /// Names this process to the others.
@@ -144,6 +145,7 @@ impl Accounts {
             sender_guard: Guard::new(Pace::MAIL),
             code_guard: Guard::new(Pace::CODE),
             factor_guard: Guard::new(Pace::CODE),
+            id_tokens: UsedTokens::default(),
             runtime,
             buckets: Buckets::new(),
             node: Uuid::new_v4(),
@@ -515,6 +517,10 @@ impl Accounts {
     /// their owner wait.
     pub(super) fn factor_guard(&self) -> &Guard<AccountId> {
         &self.0.factor_guard
+    }
+
+    pub(super) fn id_tokens(&self) -> &UsedTokens {
+        &self.0.id_tokens
     }
 
     pub(super) fn tokens(&self) -> &Tokens {

@@ -152,6 +152,20 @@ impl Accounts {
         }
     }
 
+    /// Whether no other node has let this id token sign anybody in, which it could for `keep` µs more; one that cannot be
+    /// asked about has done so nowhere.
+    ///
+    /// # Errors
+    /// [`AuthError::ProviderRefused`].
+    pub(super) async fn token_is_first_anywhere(&self, token: u128, keep: i64) -> Result<(), AuthError> {
+        let Some(redis) = &self.settings().redis else { return Ok(()) };
+        let keep = Duration::from_micros(keep.unsigned_abs());
+        match redis.claim(&format!("id token:{token:032x}"), keep).await {
+            Ok(Some(_)) => Err(AuthError::ProviderRefused),
+            Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
     /// Hears what other nodes have ended and seen, for ever; at once over when there is no Redis.
     pub async fn hear(self) {
         let Some(redis) = self.settings().redis.clone() else { return };

@@ -213,10 +213,14 @@ fn people_sign_in_through_a_provider_and_link_it() {
     );
     assert_eq!(take().json()["code"], "token_reused");
 
-    // A token that an app got by itself.
-    let token = scene.provider.sign(&scene.provider.claims("ada", "any"));
-    let session = post(&mut scene.server.client(""), "/auth/oidc/local/token", &json!({"id_token": token}));
-    assert_eq!(session.json()["user"]["id"], me["id"]);
+    // A token that an app got by itself counts once; one of a browser is for the browser.
+    let show = |token: &str| post(&mut scene.server.client(""), "/auth/oidc/local/token", &json!({"id_token": token}));
+    let token = scene.provider.sign(&scene.provider.claims_of_app("ada"));
+    assert_eq!(show(&token).json()["user"]["id"], me["id"]);
+    let leaked = scene.provider.sign(&scene.provider.claims("ada", "a nonce"));
+    for token in [token, leaked] {
+        assert_eq!((show(&token).status, &show(&token).json()["code"]), (401, &json!("provider_refused")));
+    }
 }
 
 #[test]
@@ -348,7 +352,7 @@ fn forged_and_foreign_identities_are_refused() {
     refused(&browser.send("GET", "/auth/oidc/nobody/start", ""), 404, "not_found");
 
     let (foreign, _) = new_key();
-    let claims = scene.provider.claims("ada", "any");
+    let claims = scene.provider.claims_of_app("ada");
     let header = Header { kid: Some("key-1".into()), ..Header::new(Algorithm::ES256) };
     let mut forged = vec![jsonwebtoken::encode(&header, &claims, &foreign).unwrap()];
     let secret = jsonwebtoken::EncodingKey::from_secret(crate::provider::SECRET.as_bytes());

@@ -177,7 +177,7 @@ fn line_pushes_to_linked_users_and_takes_their_pictures() {
             &pictures.url(),
         ],
     );
-    let token = provider.sign(&provider.claims("U777", "any"));
+    let token = provider.sign(&provider.claims_of_app("U777"));
     let session = post(&mut server.client(""), "/auth/oidc/line/token", &json!({"id_token": token})).json();
     let mut ada = server.client(session["access_token"].as_str().unwrap());
     assert_eq!(put(&mut ada, "line", json!({"events": ["security"]})).status, 200);

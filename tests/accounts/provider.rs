@@ -75,6 +75,13 @@ impl Provider {
         json!({"iss": self.issuer(), "sub": subject, "aud": CLIENT, "exp": 4_000_000_000_u64, "nonce": nonce})
     }
 
+    /// Claims of a token that an app gets by itself.
+    pub fn claims_of_app(&self, subject: &str) -> Value {
+        let mut claims = self.claims(subject, "");
+        claims.as_object_mut().unwrap().remove("nonce");
+        claims
+    }
+
     /// Says yes to what an authorize address asks for; gives code and state.
     pub fn consent(&self, url: &str, change: impl FnOnce(&mut Value), subject: &str) -> (String, String) {
         let query: HashMap<String, String> = parse(url.split_once('?').unwrap().1);

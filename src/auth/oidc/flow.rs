@@ -11,7 +11,7 @@ use crate::auth::settings::Device;
 use crate::auth::tokens::Caller;
 use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
-use crate::domain::time::MINUTE;
+use crate::domain::time::{MINUTE, SECOND, Timestamp};
 use crate::notify::web;
 use crate::persistence::identities;
 use crate::persistence::sessions::{self, SessionId};
@@ -190,10 +190,10 @@ impl Accounts {
         }
     }
 
-    /// Signs in with an id token that a provider gave to an app of ours (LIFF, mobile).
+    /// Signs in with an id token that a provider gave to an app of ours (LIFF, mobile). It does so once.
     ///
     /// # Errors
-    /// As [`Accounts::arrive`].
+    /// As [`Accounts::arrive`]; [`AuthError::Overloaded`] when no more tokens can be remembered.
     pub async fn sign_in_with_id_token(
         &self,
         provider: &str,
@@ -201,8 +201,20 @@ impl Accounts {
         device: &Device,
     ) -> Result<Arrival, AuthError> {
         let provider = self.provider(provider)?;
-        let claims = provider.verify(token.expose(), None, self.now()).await?;
-        self.sign_in_as(provider, claims, String::new(), device).await
+        let now = self.now();
+        let claims = provider.verify(token.expose(), None, now).await?;
+        let expires_at = Timestamp(claims.exp.saturating_mul(SECOND));
+        // Without the signature: some algorithms have more than one for the same words.
+        let signed = token.expose().rsplit_once('.').map_or("", |(signed, _)| signed);
+        let digest = self.vault().digest("id token", &[signed.as_bytes()]);
+        let digest = digest.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+        self.id_tokens().admit(digest, expires_at, now)?;
+        self.token_is_first_anywhere(digest, expires_at - now).await?;
+        let arrival = self.sign_in_as(provider, claims, String::new(), device).await;
+        if arrival.is_err() {
+            self.id_tokens().forget(digest);
+        }
+        arrival
     }
 
     async fn link(

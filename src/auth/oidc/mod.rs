@@ -5,14 +5,16 @@
 //! encrypted with the venue's key: no table, nothing to clean up, and the flow ends where it began.
 //!
 //! Invariants: an id token counts only with our client id, its issuer, our nonce and an intact signature
-//! by a fixed set of algorithms; an e-mail address that the provider has not verified is not taken over,
+//! by a fixed set of algorithms; one that an app got by itself has no nonce and counts once; an e-mail address that the provider has not verified is not taken over,
 //! and one that has an account is never linked by itself, since that would hand over the account.
 
 mod flow;
 mod provider;
+mod used;
 
 pub use flow::{Arrival, Departure};
 pub use provider::{Provider, ProvidersError, load};
+pub(super) use used::UsedTokens;
 
 use super::error::AuthError;
 use serde::Deserialize;
@@ -44,13 +46,14 @@ enum Audience {
 }
 
 impl IdClaims {
-    /// Checks everything but the signature.
+    /// Checks everything but the signature. Without `nonce` the token must have none: one that answers to a browser's
+    /// is for that browser alone.
     fn check(&self, provider: &Provider, issuer: &str, nonce: Option<&str>, now_s: i64) -> Result<(), AuthError> {
         let ours = match &self.aud {
             Audience::One(audience) => *audience == provider.client_id,
             Audience::Many(audiences) => audiences.contains(&provider.client_id),
         };
-        let answers = nonce.is_none_or(|nonce| self.nonce.as_deref() == Some(nonce));
+        let answers = self.nonce.as_deref() == nonce;
         if ours && answers && self.iss == issuer && now_s < self.exp && !self.sub.is_empty() {
             Ok(())
         } else {

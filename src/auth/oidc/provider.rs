@@ -186,7 +186,7 @@ impl Provider {
         })
     }
 
-    /// What an id token says, if it was made by this provider for us and answers our nonce.
+    /// What an id token says, if it was made by this provider for us and answers our nonce, or has none.
     pub(super) async fn verify(&self, token: &str, nonce: Option<&str>, now: Timestamp) -> Result<IdClaims, AuthError> {
         let claims = match &self.verify_url {
             Some(url) => self.ask_about(url, token).await?,
