@@ -2,6 +2,7 @@
 
 use super::{IdClaims, Provider};
 use crate::auth::address::{NO_ADDRESS, has_address};
+use crate::auth::audit::note;
 use crate::auth::credentials::Email;
 use crate::auth::error::AuthError;
 use crate::auth::runtime::key;
@@ -13,12 +14,14 @@ use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
 use crate::notify::web;
+use crate::persistence::audit::Entry;
 use crate::persistence::identities;
 use crate::persistence::sessions::{self, SessionId};
 use crate::persistence::users::{self, NewUser, Role};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 /// How long somebody may stay at a provider, µs.
@@ -251,7 +254,7 @@ impl Accounts {
         let known = self.read(move |conn| identities::user_of(conn, &id, &subject)).await?;
         let (user, new) = match known {
             Some(user) => (user, false),
-            None => (self.make_user(provider, claims).await?, true),
+            None => (self.make_user(provider, claims, device).await?, true),
         };
         if self.has_totp(user).await? {
             let until = (self.now() + PATIENCE).0;
@@ -274,7 +277,7 @@ impl Accounts {
         self.enter(user.id, device).await
     }
 
-    async fn make_user(&self, provider: &Provider, claims: IdClaims) -> Result<AccountId, AuthError> {
+    async fn make_user(&self, provider: &Provider, claims: IdClaims, device: &Device) -> Result<AccountId, AuthError> {
         if !self.runtime().sign_up() {
             return Err(AuthError::SignUpClosed);
         }
@@ -291,6 +294,7 @@ impl Accounts {
         let unknown = random::<32>().map(|bytes| URL_SAFE_NO_PAD.encode(bytes)).ok_or(AuthError::Interrupted)?;
         let hash = self.passwords().hash(Secret::new(unknown)).await?;
         let (id, now, demo) = (provider.id.clone(), self.now(), self.runtime().flag(key::DEMO_FUNDS));
+        let (device, address) = (device.name(), device.address);
         self.write(move |conn| {
             let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
             let user = users::create(conn, &new, now)?;
@@ -298,6 +302,12 @@ impl Accounts {
             let name: String = claims.name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(64).collect();
             let photo = claims.picture.filter(|url| url.starts_with("https://") && url.len() <= 1024);
             users::set_profile(conn, user.id, &name, &photo.unwrap_or_default())?;
+            let me = Some(user.id);
+            for (action, detail) in
+                [("sign_up", json!({"provider": id, "device": device})), ("identity_linked", json!({"provider": id}))]
+            {
+                note(conn, &Entry { action, actor: me, subject: me, address, detail }, now)?;
+            }
             Ok(user.id)
         })
         .await
