@@ -3,6 +3,7 @@
 //! Whether an address has an account is told to nobody: asking for a code answers the same at once, and
 //! the work goes on behind. A code counts once, for half an hour and five tries.
 
+use super::audit::note;
 use super::credentials::{Email, check_new_password};
 use super::error::AuthError;
 use super::secret::Secret;
@@ -92,7 +93,7 @@ impl Accounts {
         self.vault().digest("reset code", &[&user.0.to_le_bytes(), code.as_bytes()]).to_vec()
     }
 
-    /// Sets the password by a mailed code and ends all sessions; says whose and which.
+    /// Sets the password by a mailed code and ends all sessions; says whose and which. `address` is whence it is wanted.
     ///
     /// # Errors
     /// [`AuthError::WrongCode`] for a wrong, used or old code and for an unknown address alike;
@@ -102,6 +103,7 @@ impl Accounts {
         email: &str,
         code: &str,
         new: Secret,
+        address: Option<IpAddr>,
     ) -> Result<(AccountId, Vec<SessionId>), AuthError> {
         let email = Email::parse(email)?;
         check_new_password(&new, &email)?;
@@ -110,20 +112,27 @@ impl Accounts {
         let hash = self.passwords().hash(new).await?;
         let now = self.now();
         let wanted = email.clone();
-        let user = self.read(move |conn| users::by_email(conn, wanted.as_str())).await?.map(|found| found.user);
-        let id = user.map_or(AccountId(0), |user| user.id);
+        let found = self.read(move |conn| users::by_email(conn, wanted.as_str())).await?;
+        let subject = found.map(|found| found.user.id);
+        let id = subject.unwrap_or(AccountId(0));
         let digest = self.code_digest(id, code.trim());
-        let right = self.write(move |conn| take_code(conn, id, RESET, &digest, now)).await?;
-        self.tell_guess(Target::Code(email.to_string()), right);
-        if !right {
-            return Err(AuthError::WrongCode);
-        }
-        self.code_guard().succeeded(&email);
-        let ended = self.end(move |conn| {
+        let detail = serde_json::json!({"email": email.as_str()});
+        let refused = Entry { action: "password_reset_failed", actor: None, subject, address, detail };
+        // All at once, so that a code is used up by nothing but a new password. What was refused is written down for
+        // unknown addresses too: each answer waits for the store alike.
+        let ended = self.end_if(move |conn| {
+            if !take_code(conn, id, RESET, &digest, now)? {
+                note(conn, &refused, now)?;
+                return Ok(None);
+            }
             users::set_password(conn, id, &hash)?;
-            sessions::revoke_all_of(conn, id, None, now)
+            sessions::revoke_all_of(conn, id, None, now).map(Some)
         });
-        Ok((id, ended.await?))
+        let ended = ended.await?;
+        self.tell_guess(Target::Code(email.to_string()), ended.is_some());
+        let ended = ended.ok_or(AuthError::WrongCode)?;
+        self.code_guard().succeeded(&email);
+        Ok((id, ended))
     }
 }
 
@@ -152,4 +161,69 @@ pub(super) fn random_code() -> Option<String> {
     // 2^64 is so much more than 10^9 that the bias is below one in 10^10.
     let code = number % 10_u64.pow(DIGITS as u32);
     Some(format!("{code:0DIGITS$}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::settings::Device;
+    use crate::auth::tests::{Venue, password, sign_up};
+    use crate::persistence::audit::Filter;
+    use crate::persistence::db::Connection;
+    use diesel::RunQueryDsl;
+
+    const NEW: &str = "a new good one";
+
+    async fn reset(accounts: &Accounts, email: &str, code: &str) -> Result<AccountId, AuthError> {
+        accounts.reset_password(email, code, Secret::new(NEW), None).await.map(|(user, _)| user)
+    }
+
+    /// A mailed code of this user.
+    async fn mail(accounts: &Accounts, user: AccountId) -> &'static str {
+        let code = "123456789";
+        let (digest, expires_at) = (accounts.code_digest(user, code), accounts.now() + CODE_LIFETIME);
+        accounts.write(move |conn| store::put(conn, user, RESET, &digest, expires_at)).await.unwrap();
+        code
+    }
+
+    #[actix_rt::test]
+    async fn a_code_is_used_up_by_nothing_but_a_new_password() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await;
+        let code = mail(&accounts, ada.user.id).await;
+        let run = |sql: &'static str| {
+            accounts.write(move |conn| match conn {
+                Connection::Sqlite(inner) => diesel::sql_query(sql).execute(inner),
+                Connection::Postgres(_) => unreachable!("the venue has a file"),
+            })
+        };
+        let deny = "CREATE TRIGGER deny BEFORE UPDATE OF password_hash ON users BEGIN SELECT RAISE(ABORT, 'no'); END";
+        run(deny).await.unwrap();
+        assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::StoreUnavailable));
+        assert!(accounts.authenticate(ada.token.expose()).is_ok(), "nothing has changed");
+        run("DROP TRIGGER deny").await.unwrap();
+        assert_eq!(reset(&accounts, "ada@example.org", code).await, Ok(ada.user.id));
+        assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+        assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::WrongCode));
+        let device = Device::default();
+        assert!(accounts.sign_in("ada@example.org", password(), &device).await.is_err());
+        assert!(accounts.sign_in("ada@example.org", Secret::new(NEW), &device).await.is_ok());
+    }
+
+    #[actix_rt::test]
+    async fn what_is_refused_is_written_down_whether_or_not_there_is_an_account_or_a_code() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let bob = sign_up(&accounts, "bob@example.org").await.user.id;
+        mail(&accounts, ada).await;
+        for email in ["ada@example.org", "bob@example.org", "nobody@example.org"] {
+            assert_eq!(reset(&accounts, email, "000000000").await, Err(AuthError::WrongCode));
+        }
+        let filter = Filter { action: Some("password_reset_failed".into()), limit: 10, ..Filter::default() };
+        let (rows, _) = accounts.audit(filter).await.unwrap();
+        let subjects: Vec<_> = rows.iter().map(|row| row.subject).collect();
+        assert_eq!(subjects, [None, Some(i64::from(bob.0)), Some(i64::from(ada.0))]);
+    }
 }

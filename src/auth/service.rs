@@ -547,13 +547,21 @@ impl Accounts {
     where
         F: FnOnce(&mut Connection) -> QueryResult<Vec<(SessionId, Timestamp)>> + Send + 'static,
     {
+        Ok(self.end_if(move |conn| write(conn).map(Some)).await?.unwrap_or_default())
+    }
+
+    /// Likewise, for a write that may find out that it must end none.
+    pub(super) async fn end_if<F>(&self, write: F) -> Result<Option<Vec<SessionId>>, AuthError>
+    where
+        F: FnOnce(&mut Connection) -> QueryResult<Option<Vec<(SessionId, Timestamp)>>> + Send + 'static,
+    {
         let (accounts, now) = (self.clone(), self.now());
         self.blocking(move |database| {
-            let ended = database.write_durably(write)?;
+            let Some(ended) = database.write_durably(write)? else { return Ok(None) };
             let ids = ended.iter().map(|(id, _)| *id).collect();
             accounts.tell_sessions(&ended);
             accounts.forget_sessions(ended, now);
-            Ok(ids)
+            Ok(Some(ids))
         })
         .await
     }

@@ -242,7 +242,7 @@ mod tests {
         let seed = accounts.vault().open_sealed(&seal_name(ada), &sealed).unwrap();
         let code = |steps| code_at(&seed, accounts.now().0 / SECOND / STEP_S + steps);
         accounts.confirm_totp(ada, &code(-1)).await.unwrap();
-        let reset = || accounts.reset_password("ada@example.org", "000000000", Secret::new("a new good one"));
+        let reset = || accounts.reset_password("ada@example.org", "000000000", Secret::new("a new good one"), None);
         for _ in 0..5 {
             assert_eq!(reset().await, Err(AuthError::WrongCode));
         }

@@ -36,8 +36,9 @@ pub async fn reset(
     code: &str,
     new: Secret,
 ) -> Result<(), ApiError> {
-    let (user, ended) = state.accounts.reset_password(email, code, new).await?;
-    let (address, detail) = (client_address(request, state), json!({"ended_sessions": ended}));
+    let address = client_address(request, state);
+    let (user, ended) = state.accounts.reset_password(email, code, new, address).await?;
+    let detail = json!({"ended_sessions": ended});
     let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
     state.accounts.record(entry).await;
     Ok(())
