@@ -2,8 +2,9 @@
 //!
 //! Invariants: an event is read and its messages are put on their way in one transaction, so it is
 //! neither lost nor sent to anybody twice by us; nodes that share a database share the work; a message
-//! that nobody takes is tried for half a day and then kept for its user to look at. An outlet that
-//! answered but whose answer was lost gets the message again.
+//! that nobody takes is tried for half a day and then kept for its user to look at, for a month and among a
+//! hundred. An outlet that answered but whose answer was lost gets the message again. An outlet that hangs makes no
+//! other user wait.
 
 use super::events::EventKind;
 use super::outlets;
@@ -15,24 +16,29 @@ use crate::domain::event::Fill;
 use crate::domain::ids::AccountId;
 use crate::domain::money::{Amount, Decimal};
 use crate::domain::order::Side;
-use crate::domain::time::{MINUTE, SECOND, Timestamp};
+use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use crate::persistence::db::{Connection, Database};
 use crate::persistence::fills;
-use crate::persistence::notifications::{self as store, Delivery};
+use crate::persistence::notifications::{self as store, Delivery, Room};
 use actix::prelude::*;
+use rustc_hash::FxHashMap;
 use serde_json::{Value, json};
+use std::collections::hash_map::Entry;
 use std::time::Duration;
 
 /// How often the database is looked at.
 const EVERY: Duration = Duration::from_secs(1);
 /// Events of one source that are read at once.
 const EVENTS_AT_ONCE: i64 = 500;
-/// Messages that are sent at once.
-const SENT_AT_ONCE: i64 = 16;
+/// Messages that are under way at once, and those of one user: whose webhook hangs does not make others wait.
+const SENT_AT_ONCE: usize = 32;
+const SENT_AT_ONCE_TO_USER: usize = 4;
 /// How long a message that was taken is left to whoever took it, µs.
 const TAKEN_FOR: i64 = 2 * MINUTE;
 /// Tries before a message is given up.
 const MOST_TRIES: i32 = 12;
+/// How long what was given up is kept for its user at most, µs.
+const KEEP_GIVEN_UP: i64 = 30 * DAY;
 /// The delay after the first failed try, which doubles with each, µs: with twelve tries half a day.
 const FIRST_DELAY: i64 = 20 * SECOND;
 
@@ -50,6 +56,8 @@ pub struct Parts {
 /// The actor. See the module's documentation.
 pub struct Courier {
     parts: Parts,
+    /// Messages under way by user, an account number.
+    under_way: FxHashMap<i64, usize>,
     _lifeline: Lifeline,
 }
 
@@ -66,19 +74,35 @@ pub async fn start(root: &Supervisor, parts: Parts) -> Result<(), Failure> {
 impl Courier {
     /// A courier that works until it is stopped.
     pub fn new(parts: Parts, lifeline: Lifeline) -> Courier {
-        Courier { parts, _lifeline: lifeline }
+        Courier { parts, under_way: FxHashMap::default(), _lifeline: lifeline }
     }
 
     fn round(&mut self, ctx: &mut Context<Courier>) {
-        let parts = self.parts.clone();
-        let work = async move {
-            if let Err(error) = parts.work().await {
-                tracing::warn!(%error, "notifications wait");
+        let (parts, taken) = (self.parts.clone(), self.under_way.clone());
+        let room = Room { most: SENT_AT_ONCE, most_of_user: SENT_AT_ONCE_TO_USER, taken };
+        // The next round takes what there is room for then; it does not wait for what this one has taken.
+        ctx.spawn(async move { parts.take(room).await }.into_actor(self).map(|due, courier, ctx| {
+            match due {
+                Ok(due) => due.into_iter().for_each(|delivery| courier.carry(delivery, ctx)),
+                Err(error) => tracing::warn!(%error, "notifications wait"),
             }
-        };
-        // The next round begins when this one is over.
-        ctx.spawn(work.into_actor(self).map(|(), _, ctx| {
             ctx.run_later(EVERY, Courier::round);
+        }));
+    }
+
+    fn carry(&mut self, delivery: Delivery, ctx: &mut Context<Courier>) {
+        let (parts, user) = (self.parts.clone(), delivery.user_id);
+        *self.under_way.entry(user).or_default() += 1;
+        ctx.spawn(async move { parts.deliver(delivery).await }.into_actor(self).map(move |carried, courier, _| {
+            if let Err(error) = carried {
+                tracing::warn!(%error, "what became of a notification could not be stored");
+            }
+            if let Entry::Occupied(mut taken) = courier.under_way.entry(user) {
+                *taken.get_mut() -= 1;
+                if *taken.get() == 0 {
+                    taken.remove();
+                }
+            }
         }));
     }
 }
@@ -94,15 +118,14 @@ impl Actor for Courier {
 impl Supervised for Courier {}
 
 impl Parts {
-    async fn work(&self) -> anyhow::Result<()> {
+    /// Puts on its way what has happened, and takes of what is due as much as there is room for.
+    async fn take(&self, room: Room) -> anyhow::Result<Vec<Delivery>> {
         let (parts, now) = (self.clone(), self.accounts.clock_now());
         let due = actix_web::rt::task::spawn_blocking(move || -> anyhow::Result<Vec<Delivery>> {
             parts.gather(now)?;
-            Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, SENT_AT_ONCE))?)
+            Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, room))?)
         });
-        let due = due.await??;
-        let sending = due.into_iter().map(|delivery| self.deliver(delivery));
-        futures_util::future::join_all(sending).await.into_iter().collect()
+        due.await?
     }
 
     /// Puts what has happened on its way.
@@ -182,6 +205,7 @@ impl Parts {
     async fn deliver(&self, delivery: Delivery) -> anyhow::Result<()> {
         let outcome = self.send(&delivery).await;
         let (id, tries, now) = (delivery.id, delivery.attempts + 1, self.accounts.clock_now());
+        let user = delivery.user_id;
         let database = self.database.clone();
         let stored = actix_web::rt::task::spawn_blocking(move || match outcome {
             Ok(()) => database.write(|conn| store::arrived(conn, id)),
@@ -189,7 +213,10 @@ impl Parts {
                 let text: String = error.to_string().chars().take(200).collect();
                 let due = next_try(tries, now);
                 tracing::debug!(delivery = id, error = text, again = due.is_some(), "a notification was not taken");
-                database.write(|conn| store::failed(conn, id, &text, due))
+                database.write(|conn| {
+                    store::failed(conn, id, &text, due)?;
+                    if due.is_none() { store::forget_given_up(conn, user, now + -KEEP_GIVEN_UP) } else { Ok(()) }
+                })
             }
         });
         Ok(stored.await??)

@@ -5,7 +5,11 @@ use super::schema::{deliveries, fills, ledger_entries, notified, outlets, price_
 use crate::domain::ids::{AccountId, MarketId};
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
+use rustc_hash::FxHashMap;
 use std::fmt;
+
+/// Deliveries of a user that were given up and are kept.
+pub const MOST_GIVEN_UP: i64 = 100;
 
 /// Where a user wants to be told of what. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq, Queryable, Insertable)]
@@ -190,19 +194,57 @@ pub fn enqueue(
     Ok(count)
 }
 
-/// Takes deliveries that are due, `most` at most: they are due again at `again`, so that they come
-/// back when whoever took them dies, and no other node takes them meanwhile.
+/// How many deliveries may be under way, and how many are.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// How many may be, in all.
+    pub most: usize,
+    /// How many of one user may be.
+    pub most_of_user: usize,
+    /// How many are, by user (an account number).
+    pub taken: FxHashMap<i64, usize>,
+}
+
+impl Room {
+    fn left(&self) -> usize {
+        self.most.saturating_sub(self.taken.values().sum())
+    }
+
+    fn is_full_for(&self, user: i64) -> bool {
+        self.taken.get(&user).is_some_and(|taken| *taken >= self.most_of_user)
+    }
+}
+
+/// Takes deliveries that are due, the oldest first, for which there is room: they are due again at `again`, so that they
+/// come back when whoever took them dies, and no other node takes them meanwhile.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn take_due(conn: &mut Connection, now: Timestamp, again: Timestamp, most: i64) -> QueryResult<Vec<Delivery>> {
-    let due: Vec<Delivery> =
-        deliveries::table.filter(deliveries::due_at.le(now.0)).order(deliveries::due_at).limit(most).load(conn)?;
-    let mut taken = Vec::with_capacity(due.len());
-    for delivery in due {
-        let free = deliveries::table.find(delivery.id).filter(deliveries::due_at.eq(delivery.due_at));
-        if diesel::update(free).set(deliveries::due_at.eq(again.0)).execute(conn)? > 0 {
-            taken.push(delivery);
+pub fn take_due(conn: &mut Connection, now: Timestamp, again: Timestamp, mut room: Room) -> QueryResult<Vec<Delivery>> {
+    let mut taken = Vec::new();
+    // Each round but the last fills a user's share, so there are few.
+    while room.left() > 0 {
+        let full: Vec<i64> = room.taken.keys().copied().filter(|user| room.is_full_for(*user)).collect();
+        let due: Vec<Delivery> = deliveries::table
+            .filter(deliveries::due_at.le(now.0))
+            .filter(deliveries::user_id.ne_all(full))
+            .order(deliveries::due_at)
+            .limit(i64::try_from(room.left()).unwrap_or(i64::MAX))
+            .load(conn)?;
+        let mut passed_over = false;
+        for delivery in due {
+            if room.is_full_for(delivery.user_id) {
+                passed_over = true;
+                continue;
+            }
+            let free = deliveries::table.find(delivery.id).filter(deliveries::due_at.eq(delivery.due_at));
+            if diesel::update(free).set(deliveries::due_at.eq(again.0)).execute(conn)? > 0 {
+                *room.taken.entry(delivery.user_id).or_default() += 1;
+                taken.push(delivery);
+            }
+        }
+        if !passed_over {
+            break;
         }
     }
     Ok(taken)
@@ -231,7 +273,7 @@ pub fn failed(conn: &mut Connection, id: i64, error: &str, due: Option<Timestamp
         .map(drop)
 }
 
-/// Deliveries of a user that were given up, newest first, 100 at most.
+/// Deliveries of a user that were given up, newest first, [`MOST_GIVEN_UP`] at most.
 ///
 /// # Errors
 /// Whatever the database reports.
@@ -240,8 +282,29 @@ pub fn given_up(conn: &mut Connection, user: AccountId) -> QueryResult<Vec<Deliv
         .filter(deliveries::user_id.eq(i64::from(user.0)))
         .filter(deliveries::due_at.is_null())
         .order(deliveries::id.desc())
-        .limit(100)
+        .limit(MOST_GIVEN_UP)
         .load(conn)
+}
+
+/// Removes what was given up beyond a user's newest [`MOST_GIVEN_UP`], and whatever of anybody's was made before `limit`.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn forget_given_up(conn: &mut Connection, user: i64, limit: Timestamp) -> QueryResult<()> {
+    let given_up = deliveries::table.filter(deliveries::due_at.is_null());
+    let own = given_up.clone().filter(deliveries::user_id.eq(user));
+    let newest_beyond: Option<i64> = own
+        .clone()
+        .order(deliveries::id.desc())
+        .select(deliveries::id)
+        .offset(MOST_GIVEN_UP)
+        .limit(1)
+        .first(conn)
+        .optional()?;
+    if let Some(newest) = newest_beyond {
+        diesel::delete(own.filter(deliveries::id.le(newest))).execute(conn)?;
+    }
+    diesel::delete(given_up.filter(deliveries::created_at.lt(limit.0))).execute(conn).map(drop)
 }
 
 /// Tries a delivery of a user that was given up once more; false when there is none.

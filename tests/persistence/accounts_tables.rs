@@ -138,8 +138,11 @@ pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {
     let enqueue = |event: &str| database.write(|c| notifications::enqueue(c, user, event, "{}", Timestamp(1_000)));
     assert_eq!((enqueue("transfer").unwrap(), enqueue("fill").unwrap()), (0, 1), "only what is wanted");
     assert_eq!(database.read(|c| notifications::listeners(c, "fill")).unwrap(), [i64::from(user.0)]);
-    let take =
-        |at: i64| database.write(|c| notifications::take_due(c, Timestamp(at), Timestamp(at + 100), 10)).unwrap();
+    let take_into = |at: i64, most: usize, most_of_user: usize, under_way: &[(i64, usize)]| {
+        let room = notifications::Room { most, most_of_user, taken: under_way.iter().copied().collect() };
+        database.write(|c| notifications::take_due(c, Timestamp(at), Timestamp(at + 100), room)).unwrap()
+    };
+    let take = |at: i64| take_into(at, 10, 10, &[]);
     assert!(take(999).is_empty());
     let taken = take(1_000);
     assert_eq!((taken.len(), taken[0].attempts), (1, 0));
@@ -156,6 +159,43 @@ pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {
     assert_eq!(again[0].attempts, 0);
     database.write(|c| notifications::arrived(c, again[0].id)).unwrap();
     assert!(take(99_999).is_empty());
+
+    // Nobody takes the room of others, however much is due earlier.
+    let other = self::user(database, "b@example.org");
+    database
+        .write(|c| notifications::put_outlet(c, &OutletRow { user_id: i64::from(other.0), ..row.clone() }))
+        .unwrap();
+    for at in 0..6 {
+        let to = if at == 5 { other } else { user };
+        database.write(|c| notifications::enqueue(c, to, "fill", "{}", Timestamp(at))).unwrap();
+    }
+    let (one, two) = (i64::from(user.0), i64::from(other.0));
+    let users = |taken: Vec<notifications::Delivery>| taken.iter().map(|taken| taken.user_id).collect::<Vec<_>>();
+    assert_eq!(users(take_into(10, 4, 4, &[(one, 4)])), [0_i64; 0], "there is no room");
+    assert_eq!(users(take_into(10, 6, 4, &[(one, 4)])), [two]);
+    assert_eq!(users(take_into(110, 4, 2, &[(one, 1)])), [one, two]);
+    assert_eq!(users(take_into(210, 4, 4, &[])), [one, one, one, one]);
+
+    // Of what was given up the newest are kept, and those for a time.
+    for at in 0..notifications::MOST_GIVEN_UP + 5 {
+        database.write(|c| notifications::enqueue(c, other, "fill", "{}", Timestamp(1_000 + at))).unwrap();
+    }
+    for delivery in take_into(2_000, 200, 200, &[]).iter().filter(|taken| taken.user_id == two) {
+        database.write(|c| notifications::failed(c, delivery.id, "no answer", None)).unwrap();
+    }
+    let kept = || {
+        let kept = database.read(|c| notifications::given_up(c, other)).unwrap();
+        (kept.len(), kept.last().map(|oldest| oldest.created_at))
+    };
+    let forget = |user, limit| database.write(|c| notifications::forget_given_up(c, user, Timestamp(limit))).unwrap();
+    forget(one, 0);
+    let newest = database.read(|c| notifications::given_up(c, other)).unwrap()[0].id;
+    forget(two, 0);
+    assert_eq!(kept(), (100, Some(1_005)));
+    database.write(|c| notifications::retry(c, other, newest, Timestamp(2_000))).unwrap();
+    assert_eq!(kept(), (99, Some(1_005)), "nothing older was there any more");
+    forget(one, 1_010);
+    assert_eq!(kept(), (94, Some(1_010)));
 
     // Two nodes that read the same source do not both move on.
     let advance = |from, to| database.write(|c| notifications::advance(c, "x", from, to)).unwrap();
