@@ -292,6 +292,10 @@ impl Runtime {
 
     pub(super) fn take(&self, (count, versions): (i64, Vec<Version>)) {
         let listeners = self.listeners.lock();
+        // Versions only ever come; whoever has read fewer of them has read earlier and is late.
+        if count < self.count.load(Ordering::Relaxed) {
+            return;
+        }
         let now = Arc::new(Snapshot::new(&self.defaults, versions));
         self.now.store(now.clone());
         self.count.store(count, Ordering::Relaxed);
@@ -441,9 +445,18 @@ mod tests {
             .listeners
             .lock()
             .push(Box::new(move |now: &Snapshot| kept.lock().push(now.number(key::CHAT_USER_RATE))));
-        let version =
-            Version { key: key::CHAT_USER_RATE.into(), version: 1, value: "7".into(), set_at: 1, set_by: None };
-        runtime.take((1, vec![version]));
+        let version = |version: i64, value: &str| Version {
+            key: key::CHAT_USER_RATE.into(),
+            version,
+            value: value.into(),
+            set_at: 1,
+            set_by: None,
+        };
+        runtime.take((1, vec![version(1, "7")]));
         assert_eq!(*heard.lock(), [7]);
+        // Of two that follow at once, the one that has read more may be the faster.
+        runtime.take((3, vec![version(3, "9")]));
+        runtime.take((2, vec![version(2, "8")]));
+        assert_eq!((heard.lock().as_slice(), runtime.snapshot().number(key::CHAT_USER_RATE)), (&[7, 9][..], 9));
     }
 }
