@@ -30,6 +30,8 @@ pub enum Class {
     Key,
     /// Sign-up, sign-in, codes and refreshes, by address.
     SignIn,
+    /// Questions of other services about tokens, by address: one may ask for many users.
+    Introspect,
     /// Connections to feeds, by address.
     Feed,
     /// Messages of clients over feeds, by address.
@@ -42,12 +44,13 @@ pub enum Class {
 
 impl Class {
     /// All of them.
-    pub const ALL: [Class; 9] = [
+    pub const ALL: [Class; 10] = [
         Class::Public,
         Class::Private,
         Class::Fills,
         Class::Key,
         Class::SignIn,
+        Class::Introspect,
         Class::Feed,
         Class::FeedMessages,
         Class::Links,
@@ -62,6 +65,7 @@ impl Class {
             Class::Fills => "fills",
             Class::Key => "key",
             Class::SignIn => "sign_in",
+            Class::Introspect => "introspect",
             Class::Feed => "feed",
             Class::FeedMessages => "feed_messages",
             Class::Links => "links",
@@ -77,7 +81,7 @@ impl Class {
             Class::Fills => (10, 20),
             Class::SignIn => (2, 20),
             Class::Feed => (8, 20),
-            Class::FeedMessages => (100, 200),
+            Class::Introspect | Class::FeedMessages => (100, 200),
             Class::Links => (5, 30),
             Class::LinksAnonymous => (1, 3),
         };

@@ -67,6 +67,7 @@ impl Rule {
             "/s/{slug}" | "/{slug}" | "/" => None,
             "/feed" | "/ws" | "/links/live" | "/links/{id}/live" => Some(Class::Feed),
             "/fills" => Some(Class::Fills),
+            "/auth/introspect" => Some(Class::Introspect),
             "/auth/sign-up" | "/auth/sign-in" | "/auth/refresh" | "/auth/password/forgot" | "/auth/password/reset" => {
                 Some(Class::SignIn)
             }

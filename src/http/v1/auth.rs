@@ -181,10 +181,10 @@ struct Introspect {
 /// `POST /auth/introspect` (RFC 7662): whether a token counts, and whose it is. Whoever has the token
 /// could ask `/auth/me` with it as well, so nobody needs to be signed in for this.
 pub async fn introspect(state: web::Data<AppState>, body: web::Bytes) -> Answer {
-    let form = || body.strip_prefix(b"token=").and_then(|rest| rest.split(|byte| *byte == b'&').next());
-    let token = match form().and_then(|token| std::str::from_utf8(token).ok()) {
-        Some(token) => Secret::new(token),
-        None => read::<Introspect>(&body, "token")?.token,
+    let form = || url::form_urlencoded::parse(&body).find(|(name, _)| name == "token");
+    let token = match read::<Introspect>(&body, "token") {
+        Ok(Introspect { token }) => token,
+        Err(missing) => Secret::new(form().ok_or(missing)?.1),
     };
     let answer = match state.accounts.authenticate(token.expose()) {
         Ok(Caller { user, credential: Credential::Session(session), role, expires_at, .. }) => json!({
