@@ -3,7 +3,7 @@
 use super::IdClaims;
 use crate::auth::error::AuthError;
 use crate::auth::secret::Secret;
-use crate::domain::time::{MINUTE, Timestamp};
+use crate::domain::time::{MINUTE, SECOND, Timestamp};
 use crate::notify::web;
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -19,6 +19,9 @@ use thiserror::Error;
 const KEYS_AFTER: i64 = 60 * MINUTE;
 /// But not more often than this, µs.
 const KEYS_AT_MOST: i64 = MINUTE;
+/// A provider that could not be asked is left alone for this time, µs: tokens with made-up keys must not make us ask it
+/// again and again.
+const LEAVE_ALONE: i64 = 10 * SECOND;
 /// What signs id tokens; nothing else counts, whatever a token's header claims.
 const ALGORITHMS: [Algorithm; 2] = [Algorithm::RS256, Algorithm::ES256];
 
@@ -82,6 +85,8 @@ pub struct Provider {
     jwks_url: Option<String>,
     verify_url: Option<String>,
     known: Mutex<Option<Arc<Known>>>,
+    /// When it could not be asked last, unless it could since.
+    failed_at: Mutex<Option<Timestamp>>,
 }
 
 /// What was learned from the provider itself.
@@ -133,6 +138,7 @@ impl Provider {
             jwks_url: entry.jwks_url,
             verify_url: preset(entry.verify_url, "https://api.line.me/oauth2/v2.1/verify"),
             known: Mutex::new(None),
+            failed_at: Mutex::new(None),
         })
     }
 
@@ -146,7 +152,12 @@ impl Provider {
     }
 
     async fn learn(&self, now: Timestamp) -> Result<Arc<Known>, AuthError> {
-        let known = Arc::new(self.ask(now).await.map_err(|error| {
+        if self.failed_at.lock().is_some_and(|at| now - at < LEAVE_ALONE) {
+            return Err(AuthError::ProviderUnavailable);
+        }
+        let asked = self.ask(now).await;
+        *self.failed_at.lock() = asked.is_err().then_some(now);
+        let known = Arc::new(asked.map_err(|error| {
             tracing::warn!(provider = self.id, %error, "a sign-in provider cannot be used");
             AuthError::ProviderUnavailable
         })?);
@@ -229,5 +240,28 @@ impl Provider {
         validation.validate_aud = false;
         let decoding = DecodingKey::from_jwk(&key).map_err(refused)?;
         Ok(jsonwebtoken::decode::<IdClaims>(token, &decoding, &validation).map_err(refused)?.claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[actix_rt::test]
+    async fn a_provider_that_cannot_be_asked_is_left_alone_for_a_while() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let issuer = format!("http://{}", listener.local_addr().unwrap());
+        let (asked, asks) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            // Hangs up on whoever comes.
+            listener.incoming().try_for_each(|stream| asked.send(()).map(|()| drop(stream)))
+        });
+        let text = format!("id = \"local\"\nissuer = \"{issuer}\"\nclient_id = \"x\"\nclient_secret = \"y\"");
+        let provider = Provider::new(toml::from_str(&text).unwrap()).unwrap();
+        let now = Timestamp(1_800_000_000 * SECOND);
+        for (after, questions) in [(0, 1), (1, 0), (LEAVE_ALONE - 1, 0), (LEAVE_ALONE, 1), (LEAVE_ALONE + 1, 0)] {
+            assert_eq!(provider.known(now + after).await.unwrap_err(), AuthError::ProviderUnavailable);
+            assert_eq!(asks.try_iter().count(), questions, "{after}");
+        }
     }
 }
