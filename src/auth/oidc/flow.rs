@@ -281,8 +281,7 @@ impl Accounts {
         if !self.runtime().sign_up() {
             return Err(AuthError::SignUpClosed);
         }
-        let verified = claims.email.as_deref().filter(|_| claims.email_verified == Some(true));
-        let email = match verified.and_then(|email| Email::parse(email).ok()) {
+        let email = match claims.verified_email().and_then(|email| Email::parse(email).ok()) {
             Some(email) => email,
             None => {
                 let digest = Sha256::digest(format!("{} {}", provider.id, claims.sub));

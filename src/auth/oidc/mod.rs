@@ -18,6 +18,7 @@ pub(super) use used::UsedTokens;
 
 use super::error::AuthError;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// What an id token says.
 #[derive(Clone, Debug, Deserialize)]
@@ -30,8 +31,9 @@ pub(super) struct IdClaims {
     nonce: Option<String>,
     #[serde(default)]
     email: Option<String>,
+    /// A truth value, which some providers put into text.
     #[serde(default)]
-    email_verified: Option<bool>,
+    email_verified: Value,
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -46,6 +48,11 @@ enum Audience {
 }
 
 impl IdClaims {
+    /// The address, if the provider has verified it.
+    fn verified_email(&self) -> Option<&str> {
+        self.email.as_deref().filter(|_| self.email_verified == true || self.email_verified == "true")
+    }
+
     /// Checks everything but the signature. Without `nonce` the token must have none: one that answers to a browser's
     /// is for that browser alone.
     fn check(&self, provider: &Provider, issuer: &str, nonce: Option<&str>, now_s: i64) -> Result<(), AuthError> {
@@ -58,6 +65,31 @@ impl IdClaims {
             Ok(())
         } else {
             Err(AuthError::ProviderRefused)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_address_is_verified_by_a_truth_value_or_its_text_and_nothing_else() {
+        let cases = [
+            (json!(true), true),
+            (json!("true"), true),
+            (json!(false), false),
+            (json!("false"), false),
+            (json!(null), false),
+            (json!(1), false),
+            (json!("yes"), false),
+        ];
+        for (flag, verified) in cases {
+            let claims =
+                json!({"iss": "x", "sub": "y", "aud": "z", "exp": 1, "email": "a@b.c", "email_verified": flag});
+            let claims: IdClaims = serde_json::from_value(claims).unwrap();
+            assert_eq!(claims.verified_email().is_some(), verified, "{flag}");
         }
     }
 }
