@@ -110,11 +110,15 @@ impl<K: Clone + Eq + Hash> Guard<K> {
     fn counted(&self, mut attempts: Attempts, now: Timestamp) -> Attempts {
         attempts.count = attempts.count.saturating_add(1);
         attempts.last = now;
-        if attempts.count >= self.pace.free {
-            let times = 2_i64.saturating_pow(attempts.count - self.pace.free);
-            attempts.blocked_until = now + self.pace.first.saturating_mul(times).min(self.pace.longest);
-        }
+        attempts.blocked_until = self.delayed(attempts);
         attempts
+    }
+
+    /// When the delay ends that this many attempts have earned.
+    fn delayed(&self, attempts: Attempts) -> Timestamp {
+        let Some(beyond) = attempts.count.checked_sub(self.pace.free) else { return attempts.last };
+        let times = 2_i64.saturating_pow(beyond);
+        attempts.last + self.pace.first.saturating_mul(times).min(self.pace.longest)
     }
 
     /// The password was right: the count starts anew.
@@ -122,12 +126,12 @@ impl<K: Clone + Eq + Hash> Guard<K> {
         self.attempts.lock().remove(key);
     }
 
-    /// The attempt broke off before the password was looked at, so it was no guess.
+    /// The attempt broke off before the password was looked at, so it was no guess. The delay is that of the others.
     pub(super) fn undo(&self, key: &K) {
         let mut all = self.attempts.lock();
         if let Some(mut attempts) = all.get_mut(key) {
             attempts.count = attempts.count.saturating_sub(1);
-            attempts.blocked_until = Timestamp::ZERO;
+            attempts.blocked_until = self.delayed(*attempts);
         }
     }
 }
@@ -203,5 +207,10 @@ mod tests {
         guard.undo(&ada);
         assert_eq!(guard.admit(&ada, START), Ok(()));
         assert_eq!(guard.admit(&ada, START), Err(AuthError::TooManyAttempts { retry_after_s: 1 }));
+
+        // What others have earned meanwhile stays.
+        (0..4).for_each(|_| guard.failed(&ada, START));
+        guard.undo(&ada);
+        assert_eq!(guard.admit(&ada, START), Err(AuthError::TooManyAttempts { retry_after_s: 8 }));
     }
 }
