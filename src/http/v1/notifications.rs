@@ -32,7 +32,15 @@ pub async fn outlets(state: web::Data<AppState>, user: CurrentUser) -> Answer {
 /// An outlet as it is now, for the audit log; `null` when there is none.
 async fn outlet_of(state: &AppState, user: &CurrentUser, outlet: &str) -> Result<Value, ApiError> {
     let rows = state.accounts.outlets(user.0.user).await?;
-    Ok(rows.iter().find(|row| row.kind == outlet).map(view).unwrap_or_default())
+    Ok(rows.iter().find(|row| row.kind == outlet).map(view).map(without_path).unwrap_or_default())
+}
+
+/// The view of an outlet for the audit log: whoever knows the whole address of a webhook can often use it.
+fn without_path(mut view: Value) -> Value {
+    if let Some(url) = view["url"].as_str().and_then(|url| url::Url::parse(url).ok()) {
+        view["url"] = url.origin().ascii_serialization().into();
+    }
+    view
 }
 
 /// The body of `PUT /notifications/outlets/{outlet}`.
@@ -63,7 +71,8 @@ pub async fn put_outlet(
     let before = outlet_of(&state, &user, &outlet).await?;
     let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds, new_secret).await?;
     let mut answer = json!({"outlet": *outlet, "url": url, "events": events});
-    record(&state, &request, &user.0, "outlet_changed", None, json!({"before": before, "after": answer})).await;
+    let after = without_path(answer.clone());
+    record(&state, &request, &user.0, "outlet_changed", None, json!({"before": before, "after": after})).await;
     if let Some(secret) = secret {
         answer["secret"] = secret.expose().into();
     }
@@ -223,4 +232,21 @@ async fn price_of(state: &AppState, market: &Market) -> Result<String, ApiError>
         Some(row) => format!("{} is at {}", market.config.symbol, wire::price(row.fill.price, &market.config)),
         None => format!("{} has not traded yet", market.config.symbol),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_webhook_the_audit_log_has_the_host_alone() {
+        for (url, kept) in [
+            ("https://hooks.example.org/services/T0/secret?token=x#y", "https://hooks.example.org"),
+            ("http://ada:secret@hooks.example.org:8080/", "http://hooks.example.org:8080"),
+            ("", ""),
+        ] {
+            let shown = json!({"outlet": "webhook", "url": url, "events": ["fill"]});
+            assert_eq!(without_path(shown), json!({"outlet": "webhook", "url": kept, "events": ["fill"]}));
+        }
+    }
 }
