@@ -1,6 +1,7 @@
 //! Second factors, and sign-in through other providers.
 
 use crate::provider::{Provider, new_key};
+use crate::roles::make_admin;
 use crate::server::{Answer, Client, Server};
 use crate::sessions::post;
 use crate::smtp::MailServer;
@@ -121,6 +122,7 @@ impl Scene {
 
     fn with(more: &[&str]) -> Scene {
         let folder = tempfile::tempdir().unwrap();
+        make_admin(folder.path());
         let provider = Provider::start();
         let file = folder.path().join("providers.toml");
         std::fs::write(&file, provider.settings()).unwrap();
@@ -152,6 +154,11 @@ fn people_sign_in_through_a_provider_and_link_it() {
     let me = browser.send("GET", "/auth/me", "").json();
     assert_eq!((&me["email"], &me["name"]), (&json!("ada@example.org"), &json!("Ada")));
     assert_eq!(browser.send("GET", "/accounts", "").status, 200);
+    let noted = crate::roles::sign_in(&scene.server, "root@example.org")
+        .get(&format!("/admin/audit?user={}", me["id"].as_str().unwrap()));
+    let actions: Vec<_> = noted.as_array().unwrap().iter().map(|row| &row["action"]).collect();
+    assert_eq!(actions, ["sign_in", "identity_linked", "sign_up"]);
+    assert_eq!((&noted[2]["detail"]["provider"], &noted[2]["address"]), (&json!("local"), &json!("127.0.0.1")));
     // Again, from elsewhere, without an address: the identity is what counts.
     let mut phone = scene.browser();
     assert_eq!(phone.sign_in(&scene.provider, "local", "ada", |_| ()).status, 302);

@@ -39,6 +39,9 @@ fn limits_count_by_class_and_client_and_are_changed_while_the_program_runs() {
     assert_eq!((refused.status, refused.json()["message"].as_str()), (429, Some("Public rate limit exceeded")));
     assert_eq!((refused.header("retry-after"), refused.json()["code"].as_str()), (Some("1"), Some("rate_limited")));
     assert!(refused.header("ratelimit-reset").is_some());
+    let question = "POST /v1/auth/introspect HTTP/1.1\r\nHost: agora\r\nX-Forwarded-For: 198.51.100.7\r\n";
+    let introspected = anybody.send_raw(format!("{question}Content-Length: 7\r\n\r\ntoken=x").as_bytes()).unwrap();
+    assert_eq!((introspected.status, introspected.header("ratelimit-limit")), (200, Some("200")), "a service asks");
     // Others are not concerned: another address, an exempt one, another class.
     assert_eq!(ask(&mut anybody, "/time", "198.51.100.8").status, 200);
     for _ in 0..5 {

@@ -64,10 +64,16 @@ fn sessions_are_listed_and_ended_one_by_one_or_all() {
     assert!(!active(&mut bob, &token) && !active(&mut bob, "nonsense"));
     assert_eq!(ada.send("DELETE", &path, b"").unwrap().status, 404);
 
-    let form = format!("token={}&token_type_hint=access_token", ada.token);
-    let about = bob.send("POST", "/auth/introspect", form.as_bytes()).unwrap().json();
-    assert_eq!((&about["active"], &about["role"]), (&json!(true), &json!("user")));
-    assert_eq!(about["user_id"], ada.get("/auth/me")["id"]);
+    let escaped = ada.token.replace('.', "%2E");
+    for form in [
+        format!("token={}&token_type_hint=access_token", ada.token),
+        format!("token_type_hint=access_token&token={escaped}"),
+    ] {
+        let about = bob.send("POST", "/auth/introspect", form.as_bytes()).unwrap().json();
+        assert_eq!((&about["active"], &about["role"]), (&json!(true), &json!("user")), "{form}");
+        assert_eq!(about["user_id"], ada.get("/auth/me")["id"]);
+    }
+    assert_eq!(code(&bob.send("POST", "/auth/introspect", b"tokens=none").unwrap()), (400, "invalid_body".into()));
 
     assert_eq!(post(&mut ada, "/auth/sign-out-all", &json!({})).status, 200);
     assert_eq!(code(&ada.send("GET", "/auth/me", b"").unwrap()), (401, "token_revoked".into()));
