@@ -1,6 +1,9 @@
-//! The engine against a real broker, named by `AGORA_TEST_RABBITMQ` or on its usual port.
+//! The engine against a real broker of its own.
 
 #![allow(clippy::unwrap_used)]
+
+#[path = "../../../../tests/servers/mod.rs"]
+mod servers;
 
 use super::super::Committed;
 use super::super::conformance::{self, Subject, batch};
@@ -13,14 +16,21 @@ use std::time::Instant;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn uri() -> Brokers {
-    let address = std::env::var("AGORA_TEST_RABBITMQ");
-    address.unwrap_or_else(|_| "amqp://guest:guest@127.0.0.1:5672/%2f".into()).parse().unwrap()
-}
-
-fn options() -> Options {
-    let queue = format!("agora.test.{}", uuid::Uuid::new_v4().simple());
-    Options { bound: 64, cache_bytes: 1 << 20, ..Options::new(uri(), queue) }
+/// Everything that needs a broker, in one test, since a broker takes long to start.
+#[test]
+fn at_a_real_broker() {
+    let server = servers::RabbitMq::start();
+    let brokers: Brokers = server.url().parse().unwrap();
+    for part in [
+        conforms,
+        with_a_local_copy_everything_that_is_reported_is_on_the_disk,
+        two_nodes_are_told_the_same_in_the_same_order,
+        what_strangers_put_into_the_queue_counts_for_nobody,
+        a_queue_that_vanished_stops_the_engine_and_is_not_made_again,
+    ] {
+        let queue = format!("agora.test.{}", uuid::Uuid::new_v4().simple());
+        part(Options { bound: 64, cache_bytes: 1 << 20, ..Options::new(brokers.clone(), queue) });
+    }
 }
 
 /// Removes its queue in the end.
@@ -62,21 +72,20 @@ fn one(id: u64) -> Proposal {
     Proposal { id, batches: vec![batch(StreamId::Ledger, 1, id, 100)] }
 }
 
-#[test]
-fn conforms() {
-    let subject = InQueue(options());
+fn conforms(options: Options) {
+    let small = format!("{}.small", options.queue);
+    let subject = InQueue(options);
     conformance::all(&subject);
     // A small memory makes every reader go to the broker.
-    let small = InQueue(Options { cache_bytes: 0, ..options() });
+    let small = InQueue(Options { cache_bytes: 0, queue: small, ..subject.0.clone() });
     conformance::any_position_can_be_read_from(&small);
     conformance::reopening_keeps_everything(&small);
     conformance::large_batches_survive(&small);
 }
 
-#[test]
-fn with_a_local_copy_everything_that_is_reported_is_on_the_disk() {
+fn with_a_local_copy_everything_that_is_reported_is_on_the_disk(options: Options) {
     let folder = tempfile::tempdir().unwrap();
-    let subject = InQueue(Options { copy: Some(folder.path().to_owned()), ..options() });
+    let subject = InQueue(Options { copy: Some(folder.path().to_owned()), ..options });
     let (engine, reports) = open(&subject.0);
     let (other, _others_reports) = open(&Options { copy: None, ..subject.0.clone() });
     for id in 1..=20 {
@@ -103,9 +112,8 @@ fn with_a_local_copy_everything_that_is_reported_is_on_the_disk() {
     assert!(std::fs::read_dir(folder.path()).unwrap().count() <= 3, "old parts are kept for ever");
 }
 
-#[test]
-fn two_nodes_are_told_the_same_in_the_same_order() {
-    let subject = InQueue(options());
+fn two_nodes_are_told_the_same_in_the_same_order(options: Options) {
+    let subject = InQueue(options);
     let (one_node, one_reports) = open(&subject.0);
     let (other_node, other_reports) = open(&subject.0);
     for id in 1..=30 {
@@ -133,9 +141,8 @@ fn two_nodes_are_told_the_same_in_the_same_order() {
     assert_eq!(second_own, (101..=130).collect::<Vec<_>>());
 }
 
-#[test]
-fn what_strangers_put_into_the_queue_counts_for_nobody() {
-    let subject = InQueue(options());
+fn what_strangers_put_into_the_queue_counts_for_nobody(options: Options) {
+    let subject = InQueue(options);
     let (engine, reports) = open(&subject.0);
     engine.propose(one(1)).unwrap();
     reports.recv_timeout(PATIENCE).unwrap();
@@ -157,9 +164,8 @@ fn what_strangers_put_into_the_queue_counts_for_nobody() {
     assert_eq!(numbers, [1, 2]);
 }
 
-#[test]
-fn a_queue_that_vanished_stops_the_engine_and_is_not_made_again() {
-    let subject = InQueue(options());
+fn a_queue_that_vanished_stops_the_engine_and_is_not_made_again(options: Options) {
+    let subject = InQueue(options);
     let (engine, reports) = open(&subject.0);
     engine.propose(one(1)).unwrap();
     reports.recv_timeout(PATIENCE).unwrap();
