@@ -174,6 +174,51 @@ fn any_broker_of_three_may_be_lost() {
     println!("{}", cluster.verify());
 }
 
+/// A broker that is short of memory, or frozen, takes nothing while its connections stay: orders are refused at once, and
+/// go on by themselves when it takes them again.
+#[test]
+fn a_broker_that_takes_nothing_is_noticed() {
+    let cluster = Cluster::over(vec![RabbitMq::start()], &[]);
+    cluster.active();
+    let tokens = users(&cluster, USERS);
+    let mut placed: Vec<Vec<Placed>> = (0..USERS).map(|_| Vec::new()).collect();
+    let broker = &cluster.brokers[0];
+    let limit = |part: &str| drop(broker.control(&["set_vm_memory_high_watermark", part]));
+    for (round, stop, go) in [
+        (1, &(|| limit("0.00001")) as &dyn Fn(), &(|| limit("0.6")) as &dyn Fn()),
+        (2, &|| broker.freeze(), &|| broker.thaw()),
+    ] {
+        let active = cluster.node(cluster.active());
+        let trading = begin_trading(&tokens, 700 + round, &cluster.addresses());
+        std::thread::sleep(Duration::from_millis(500));
+        stop();
+        let mut client = active.client(&tokens[0]);
+        nodes::wait_for("a refusal at once", || {
+            let answer = client.send("DELETE", "/orders", b"").ok()?;
+            (answer.status == 503 && answer.json()["code"] == "log_unavailable").then_some(())
+        });
+        nodes::wait_for("a node that is not ready", || {
+            let ready = client.send_raw(b"GET /health/ready HTTP/1.1\r\nHost: agora\r\n\r\n").ok()?;
+            (ready.status == 503).then_some(())
+        });
+        for path in ["/accounts", "/orders?status=open", "/products/BTC-USDT/book"] {
+            assert_eq!(client.send("GET", path, b"").unwrap().status, 200, "{path}");
+        }
+        go();
+        for node in [0, 1] {
+            let seed = 1_000 * round + node as u64;
+            let (_, more) = nodes::first_acknowledgement(cluster.node(node).address, &tokens[node], seed);
+            placed[node].extend(more);
+        }
+        nodes::add(&mut placed, trading.end());
+        cluster.agree();
+    }
+    for (user, (token, placed)) in tokens.iter().zip(&mut placed).enumerate() {
+        check_orders(&mut cluster.node(user % 2).client(token), placed);
+    }
+    println!("{}", cluster.verify());
+}
+
 /// A broker comes back without the newest of what it had stored, then without anything: no node goes on from a hole or
 /// begins the log anew, however often it is started. With what was stored, everything is there again.
 #[test]

@@ -83,6 +83,8 @@ struct Shared {
     /// Proposals that were taken and not reported yet.
     outstanding: AtomicUsize,
     connected: AtomicBool,
+    /// Whether the broker takes nothing although it is there: it is frozen, or short of memory or disk.
+    stalled: AtomicBool,
     /// Whether the local copy cannot be written for now.
     disk_full: AtomicBool,
 }
@@ -106,6 +108,7 @@ impl RabbitMq {
             tail: Mutex::new(Tail::default()),
             outstanding: AtomicUsize::new(0),
             connected: AtomicBool::new(false),
+            stalled: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
         });
         // Bounded by `outstanding`: see `propose`.
@@ -201,7 +204,8 @@ impl LogEngine for RabbitMq {
     }
 
     fn available(&self) -> bool {
-        self.shared.connected.load(Ordering::Acquire) && !self.shared.disk_full.load(Ordering::Acquire)
+        let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
+        is(&self.shared.connected) && !is(&self.shared.stalled) && !is(&self.shared.disk_full)
     }
 }
 

@@ -3,9 +3,11 @@
 use crate::persistence::log::{Committed, Proposal, Report};
 use bytes::Bytes;
 use std::collections::VecDeque;
+use std::time::Instant;
 
 struct Pending {
     id: u64,
+    since: Instant,
     /// Its batches that were not read back, encoded, each with its serial.
     unread: VecDeque<(u64, Bytes)>,
 }
@@ -33,6 +35,11 @@ impl Outbox {
         self.pending.is_empty()
     }
 
+    /// When the oldest proposal was taken that was not read back yet.
+    pub(super) fn waits_since(&self) -> Option<Instant> {
+        self.pending.front().map(|pending| pending.since)
+    }
+
     /// The name of a batch as its message carries it.
     pub(super) fn name(&self, serial: u64) -> String {
         format!("{}.{serial}", self.instance)
@@ -55,7 +62,7 @@ impl Outbox {
         if unread.is_empty() && self.pending.is_empty() {
             return (publish, Some(Report::Committed { proposal: Some(proposal.id), batches: Vec::new() }));
         }
-        self.pending.push_back(Pending { id: proposal.id, unread });
+        self.pending.push_back(Pending { id: proposal.id, since: Instant::now(), unread });
         (publish, None)
     }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 /// Messages that the broker may send ahead. It reads so many before it sends the first, so more is slower.
 const CREDIT: u16 = 500;
@@ -32,9 +32,18 @@ const RETRY_UP_TO: Duration = Duration::from_secs(1);
 /// How long closing waits for what was taken.
 const CLOSE_WITHIN: Duration = Duration::from_secs(10);
 
+/// How often it is looked whether the broker takes anything.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// What was published comes back within milliseconds. After so long nobody else is kept waiting for it.
+const STALLED_AFTER: Duration = Duration::from_secs(2);
+
+/// A broker that is frozen, or has forgotten us, is left after so long.
+const LEFT_AFTER: Duration = Duration::from_secs(10);
+
 /// A pair of connections: a broker that is short of memory blocks those that publish, and reading must go on.
 struct Link {
-    _publishing: Connection,
+    publishing: Connection,
     _consuming: Connection,
     publisher: Channel,
     consumer: Consumer,
@@ -146,7 +155,7 @@ impl Session {
         };
         let channel = link::patiently("opening a channel", consuming.create_channel()).await?;
         let consumer = link::consume(&channel, &options.queue, Start::Offset(next), CREDIT).await?;
-        Ok(Link { _publishing: publishing, _consuming: consuming, publisher, consumer })
+        Ok(Link { publishing, _consuming: consuming, publisher, consumer })
     }
 
     async fn serve(&mut self, mut link: Link) {
@@ -166,6 +175,15 @@ impl Session {
                 Err(reason) => return self.fail(reason).await,
             };
             tracing::info!(unread = !self.outbox.is_empty(), "the broker is back");
+        }
+    }
+
+    fn stalled(&self, stalled: bool) {
+        if self.shared.stalled.swap(stalled, Ordering::AcqRel) != stalled {
+            match stalled {
+                true => tracing::warn!("the broker takes nothing for now"),
+                false => tracing::info!("the broker takes batches again"),
+            }
         }
     }
 
@@ -225,6 +243,9 @@ impl Session {
             let _ = outgoing.send((self.outbox.name(serial), bytes));
         }
         let (mut ungranted, mut first) = (0, true);
+        let begun = std::time::Instant::now();
+        let mut looks = tokio::time::interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let end = loop {
             if self.closing.is_some() && self.outbox.is_empty() {
                 break End::Closed;
@@ -248,6 +269,16 @@ impl Session {
                     None => self.closing = Some(Instant::now() + CLOSE_WITHIN),
                 },
                 Some(error) = troubled.recv() => break error.into(),
+                _ = looks.tick() => {
+                    // Of what was published before this connection nothing can have come back earlier.
+                    let waited = self.outbox.waits_since().map_or(Duration::ZERO, |since| since.max(begun).elapsed());
+                    // A broker that is short of memory or disk says so, and takes everything once it is not.
+                    let blocked = link.publishing.status().blocked();
+                    self.stalled(blocked || waited > STALLED_AFTER);
+                    if waited > LEFT_AFTER && !blocked {
+                        break LinkError::Lost("nothing comes back of what was published".into()).into();
+                    }
+                }
                 () = tokio::time::sleep_until(deadline), if self.closing.is_some() => break End::Closed,
             }
         };

@@ -21,6 +21,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 fn at_a_real_broker() {
     let server = servers::RabbitMq::start();
     let brokers: Brokers = server.url().parse().unwrap();
+    let options = || {
+        let queue = format!("agora.test.{}", uuid::Uuid::new_v4().simple());
+        Options { bound: 64, cache_bytes: 1 << 20, ..Options::new(brokers.clone(), queue) }
+    };
     for part in [
         conforms,
         with_a_local_copy_everything_that_is_reported_is_on_the_disk,
@@ -28,9 +32,9 @@ fn at_a_real_broker() {
         what_strangers_put_into_the_queue_counts_for_nobody,
         a_queue_that_vanished_stops_the_engine_and_is_not_made_again,
     ] {
-        let queue = format!("agora.test.{}", uuid::Uuid::new_v4().simple());
-        part(Options { bound: 64, cache_bytes: 1 << 20, ..Options::new(brokers.clone(), queue) });
+        part(options());
     }
+    a_broker_that_takes_nothing_is_not_available(&server, options());
 }
 
 /// Removes its queue in the end.
@@ -175,6 +179,33 @@ fn a_queue_that_vanished_stops_the_engine_and_is_not_made_again(options: Options
     let later = Options { create: false, ..subject.0.clone() };
     let Err(error) = RabbitMq::open(later, Box::new(|_| ())) else { panic!("a lost log was opened") };
     assert!(error.to_string().contains("not there any more"), "{error}");
+}
+
+/// A broker that is short of memory still has us connected, and so has a frozen one for a while.
+fn a_broker_that_takes_nothing_is_not_available(server: &servers::RabbitMq, options: Options) {
+    let subject = InQueue(options);
+    let (engine, reports) = open(&subject.0);
+    let becomes = |available: bool| {
+        let begun = Instant::now();
+        while engine.available() != available {
+            assert!(begun.elapsed() < PATIENCE, "available: {}", !available);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let limit = |part: &str| drop(server.control(&["set_vm_memory_high_watermark", part]));
+    becomes(true);
+    for (id, stop, go) in [
+        (1, &(|| limit("0.00001")) as &dyn Fn(), &(|| limit("0.6")) as &dyn Fn()),
+        (2, &|| server.freeze(), &|| server.thaw()),
+    ] {
+        stop();
+        engine.propose(one(id)).unwrap();
+        becomes(false);
+        go();
+        let report = reports.recv_timeout(PATIENCE).unwrap();
+        assert!(matches!(report, Report::Committed { proposal: Some(answered), .. } if answered == id), "{report:?}");
+        becomes(true);
+    }
 }
 
 #[test]
