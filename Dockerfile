@@ -9,7 +9,7 @@ RUN ln -s ../lib/node_modules/npm/bin/npm-cli.js /usr/local/bin/npm \
 WORKDIR /source
 COPY . .
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/source/target \
-    cargo build --release --locked --bin agora && cp target/release/agora /agora
+    AGORA_REQUIRE_WEB=1 cargo build --release --locked --bin agora && cp target/release/agora /agora
 
 FROM debian:bookworm-slim
 # Certificates for identity providers and webhooks.

@@ -2,7 +2,7 @@
 //!
 //! The sources are copied into `OUT_DIR` and built there, so that the source tree stays clean, may be read-only, and
 //! builds with different target folders never meet. A machine without npm still gets a working server: a placeholder
-//! page then says what is missing.
+//! page then says what is missing. With AGORA_REQUIRE_WEB set that is an error.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=build.rs");
     // For those who work on the server alone and do not want to wait for npm.
     println!("cargo:rerun-if-env-changed=AGORA_SKIP_WEB");
+    // For those who would not notice the placeholder: an image, a package.
+    println!("cargo:rerun-if-env-changed=AGORA_REQUIRE_WEB");
     let source = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("web");
     for input in INPUTS.iter().chain([&NPM_SETTINGS]) {
         println!("cargo:rerun-if-changed={}", source.join(input).display());
@@ -32,6 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         build(&source, &out_dir.join("web-build"), &embedded).err()
     };
     if let Some(problem) = problem {
+        if env::var_os("AGORA_REQUIRE_WEB").is_some_and(|value| !value.is_empty()) {
+            return Err(format!("the web app cannot be built: {problem}").into());
+        }
         for line in problem.lines() {
             println!("cargo:warning=web app: {line}");
         }

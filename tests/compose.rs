@@ -122,6 +122,28 @@ fn nodes_have_only_settings_that_exist() {
     }
 }
 
+/// Without npm the program is built all the same, with a page that says so. No image should hold that.
+#[test]
+fn the_image_is_not_built_without_the_web_app() {
+    assert!(read("Dockerfile").contains(" AGORA_REQUIRE_WEB=1 cargo build --release"));
+    let (folder, source) = (tempfile::tempdir().unwrap(), Path::new(env!("CARGO_MANIFEST_DIR")));
+    let script = folder.path().join("build");
+    let mut compiler = Command::new("rustc");
+    compiler.args(["--edition", "2024", "-o"]).arg(&script).arg(source.join("build.rs"));
+    assert!(compiler.status().unwrap().success());
+    let build = |required: &str| {
+        let mut build = Command::new(&script);
+        // Nothing can be found there, npm included.
+        build.env_clear().env("PATH", folder.path()).env("CARGO_MANIFEST_DIR", source).env("OUT_DIR", folder.path());
+        build.env("AGORA_REQUIRE_WEB", required).output().unwrap()
+    };
+    assert!(build("").status.success());
+    assert!(std::fs::read_to_string(folder.path().join("web/index.html")).unwrap().contains("without its web app"));
+    let refused = build("1");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("npm was not found"));
+}
+
 #[test]
 fn services_start_when_what_they_need_is_ready() {
     let base = parse(FILES[0]);
@@ -203,12 +225,18 @@ fn dashboard_and_alarms_ask_for_metrics_that_exist() {
     }
     let source = parse("deploy/grafana/provisioning/datasources/prometheus.yml");
     assert_eq!(source["datasources"][0]["uid"], "prometheus");
-    let base = parse(FILES[0]);
+    let (base, cluster) = (parse(FILES[0]), parse(FILES[1]));
     let scraped = parse("deploy/prometheus/prometheus.yml");
     for job in scraped["scrape_configs"].as_sequence().unwrap() {
         for target in texts(&job["static_configs"][0]["targets"]) {
             let host = target.split(':').next().unwrap();
             assert!(base["services"].get(host).is_some(), "nothing is called {host}");
+        }
+        for name in job["dns_sd_configs"].as_sequence().into_iter().flatten().flat_map(|found| texts(&found["names"])) {
+            for (service, settings) in services(&base).chain(services(&cluster)).filter(|(_, s)| s.get("image").is_some()) {
+                let aliases = texts(&settings["networks"]["default"]["aliases"]);
+                assert_eq!(aliases.contains(&name), service.starts_with("rabbitmq"), "{service} and {name}");
+            }
         }
     }
 }

@@ -12,6 +12,7 @@ use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::Trading;
+use crate::actors::trading::projector::newest_state;
 use crate::actors::trading::recovery::catch_up;
 use crate::config::{NodeRole, ServeConfig};
 use crate::domain::venue::{Silent, Venue};
@@ -155,8 +156,9 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
 /// The venue as it was when the last message was published.
 fn load(parts: &Parts) -> Result<(Venue, Position), String> {
     let until = watermark::position(&parts.database).map_err(|error| error.to_string())?;
-    let loaded = parts.snapshots.newest(until);
-    let (mut venue, mut position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
+    // Another node may have published from where this one has no snapshots.
+    let newest = newest_state(&parts.snapshots, &parts.database, until);
+    let (mut venue, mut position) = newest.map_err(|error| error.to_string())?;
     while position < until {
         position = catch_up(&mut venue, parts.reader.as_ref(), position, until, usize::MAX, &mut Silent)
             .map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use super::store::Progress;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{Lifeline, Shutdown};
 use crate::persistence::chat::projection::{Projection, ProjectionError};
-use crate::persistence::log::LogReader;
+use crate::persistence::log::{LogError, LogReader};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -37,16 +37,29 @@ impl Follower {
         self.projection.mark().streams.iter().map(|stream| stream.epoch).max().unwrap_or_default()
     }
 
-    /// Writes everything up to the log's present end. False when the database is away.
+    /// Writes everything up to the log's present end. False when the database or the log's broker is away.
     ///
     /// # Errors
     /// When the log cannot be read or applied: a bug or damage.
     pub fn advance(&mut self) -> Result<bool, String> {
         loop {
             let before = self.projection.mark().position;
-            let read = self.reader.read(before).map_err(|error| error.to_string())?;
-            let batches =
-                read.take(BATCHES_AT_ONCE).collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())?;
+            let mut batches = Vec::new();
+            let mut read = || -> Result<(), LogError> {
+                for committed in self.reader.read(before)?.take(BATCHES_AT_ONCE) {
+                    batches.push(committed?);
+                }
+                Ok(())
+            };
+            let lost = match read() {
+                Ok(()) => false,
+                // What was read before that is good.
+                Err(LogError::Broker { reason }) => {
+                    tracing::warn!(reason, "the log cannot be read for now");
+                    true
+                }
+                Err(error) => return Err(error.to_string()),
+            };
             match self.projection.write(&batches) {
                 Ok(()) => self.progress.written(&self.projection.mark().streams),
                 Err(ProjectionError::Database(error)) => {
@@ -55,8 +68,8 @@ impl Follower {
                 }
                 Err(error @ ProjectionError::Replica(..)) => return Err(error.to_string()),
             }
-            if batches.len() < BATCHES_AT_ONCE {
-                return Ok(true);
+            if lost || batches.len() < BATCHES_AT_ONCE {
+                return Ok(!lost);
             }
         }
     }
@@ -105,5 +118,53 @@ impl Handler<Shutdown> for ChatProjector {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         self.advance(ctx);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::domain::ids::StreamId;
+    use crate::persistence::db::Database;
+    use crate::persistence::log::conformance::batch;
+    use crate::persistence::log::{Batches, Committed, Position};
+    use std::sync::atomic::AtomicBool;
+
+    /// A log of four batches whose broker goes away after the second one.
+    #[derive(Default)]
+    struct Log {
+        back: AtomicBool,
+    }
+
+    impl LogReader for Log {
+        fn read(&self, from: Position) -> Result<Batches, LogError> {
+            let back = self.back.load(Ordering::Relaxed);
+            let each = move |position| match back || position <= 2 {
+                true => {
+                    let batch = Arc::new(batch(StreamId::Ledger, 1, position, 0));
+                    Ok(Committed { position: Position(position), batch })
+                }
+                false => Err(LogError::Broker { reason: "it is away".into() }),
+            };
+            Ok(Box::new((from.0 + 1..=4).map(each)))
+        }
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let log = Arc::new(Log::default());
+        let projection = Projection::open(database).unwrap();
+        let mut follower = Follower::new(projection, log.clone(), Arc::default());
+        for _ in 0..2 {
+            assert_eq!(follower.advance(), Ok(false));
+            assert_eq!(follower.projection.mark().position, Position(2));
+        }
+        log.back.store(true, Ordering::Relaxed);
+        assert_eq!(follower.advance(), Ok(true));
+        assert_eq!(follower.projection.mark().position, Position(4));
     }
 }

@@ -48,7 +48,7 @@ pub fn follow(database: &Database, reader: &Arc<dyn LogReader>) -> anyhow::Resul
     let mut follower = Follower::new(projection, reader.clone(), progress.clone());
     let caught_up = follower.advance().map_err(|reason| anyhow!("chat's streams cannot be replayed: {reason}"))?;
     if !caught_up {
-        return Err(anyhow!("the database does not take chat's rows; see the messages above"));
+        return Err(anyhow!("chat's rows cannot be brought up to date; see the messages above"));
     }
     Ok(Foundation { store: Store { database: database.clone(), reader: reader.clone(), progress }, follower })
 }

@@ -103,25 +103,37 @@ pub struct Follower {
     away: Option<Instant>,
 }
 
-/// The state to start from: the newest snapshot that the database has caught up with, this node's own
-/// or one that another node left in the database, else the log's beginning.
-fn start(parts: &Parts, written: Position) -> Result<(Venue, Position), DbError> {
-    let mut loaded = parts.snapshots.newest(written);
-    if parts.database.is_shared() {
+/// The newest state at or before `limit`: a snapshot, this node's own or one that another node left in the database, else
+/// the log's beginning.
+///
+/// # Errors
+/// When the database does not answer.
+pub fn newest_state(
+    snapshots: &Snapshots,
+    database: &Database,
+    limit: Position,
+) -> Result<(Venue, Position), DbError> {
+    let mut loaded = snapshots.newest(limit);
+    if database.is_shared() {
         // Newest first; one that is damaged is passed over.
-        for shared in shared_snapshots::all(&parts.database)?.into_iter().rev().filter(|at| *at <= written) {
+        for shared in shared_snapshots::all(database)?.into_iter().rev().filter(|at| *at <= limit) {
             if loaded.as_ref().is_some_and(|loaded| loaded.position >= shared) {
                 break;
             }
-            let Some(content) = shared_snapshots::get(&parts.database, shared)? else { continue };
-            match parts.snapshots.adopt(shared, &content) {
+            let Some(content) = shared_snapshots::get(database, shared)? else { continue };
+            match snapshots.adopt(shared, &content) {
                 Ok(()) => tracing::info!(position = shared.0, "a snapshot was taken over from the database"),
                 Err(error) => tracing::warn!(%error, "the snapshot in the database is of no use"),
             }
-            loaded = parts.snapshots.newest(written);
+            loaded = snapshots.newest(limit);
         }
     }
-    let (mut venue, position) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
+    Ok(loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position)))
+}
+
+/// The state to start from: the newest one that the database has caught up with.
+fn start(parts: &Parts, written: Position) -> Result<(Venue, Position), DbError> {
+    let (mut venue, position) = newest_state(&parts.snapshots, &parts.database, written)?;
     venue.keep_ended();
     Ok((venue, position))
 }
