@@ -100,9 +100,12 @@ impl RabbitMq {
     /// Connects and finds the log's end. From then on everything that any node appends is reported.
     ///
     /// # Errors
-    /// [`LogError::Broker`] when it does not succeed in time or the queue is not there and must be.
-    pub fn open(options: Options, mut sink: Sink) -> Result<RabbitMq, LogError> {
+    /// [`LogError::Broker`] when it does not succeed in time, the queue is not there and must be, or the newest batch of
+    /// the local copy is not in it; any other when the copy cannot be used.
+    pub fn open(mut options: Options, mut sink: Sink) -> Result<RabbitMq, LogError> {
         let broker = |reason: String| LogError::Broker { reason };
+        let copied = options.copy.as_deref().map(copy::newest).transpose()?.flatten();
+        options.create &= copied.is_none();
         let shared = Arc::new(Shared {
             options,
             tail: Mutex::new(Tail::default()),
@@ -117,16 +120,16 @@ impl RabbitMq {
         let (opened, is_open) = crossbeam_channel::bounded(1);
         let session = {
             let shared = Arc::clone(&shared);
-            let run = move || session::run(&shared, taken, tell, &opened);
+            let run = move || session::run(&shared, taken, tell, copied, &opened);
             std::thread::Builder::new().name("log broker".into()).spawn(run).map_err(|e| broker(e.to_string()))?
         };
         let mut engine = RabbitMq { shared: Arc::clone(&shared), proposals: Some(proposals), threads: vec![session] };
-        match is_open.recv() {
+        let next = match is_open.recv() {
             Ok(opened) => opened?,
             Err(_) => return Err(broker("the engine's thread has ended".into())),
-        }
+        };
         let copy = match &shared.options.copy {
-            Some(folder) => Some(LocalCopy::begin(folder, shared.tail.lock().next())?),
+            Some(folder) => Some(LocalCopy::begin(folder, next)?),
             None => None,
         };
         let reporter = move || {

@@ -2,16 +2,70 @@
 //!
 //! A stream's confirm involves no flush at the broker, so a power failure of all brokers at once could lose what was
 //! acknowledged a moment ago. The copy holds it. Each opening of the engine begins a new part, a folder named by the
-//! position of the stream after which it begins; the newest few are kept. A part is a log of the embedded engine.
+//! position of the stream after which it begins; the newest few that hold something are kept. A part is a log of the
+//! embedded engine.
+//!
+//! Invariant: nothing is removed before the newest batch of the copy was found in the stream.
 
 use crate::domain::batch::Batch;
-use crate::persistence::log::embedded::{Embedded, Options};
-use crate::persistence::log::{AppendError, LogEngine, LogError, Proposal, Report};
+use crate::persistence::log::embedded::{Embedded, Options, ReadOnly};
+use crate::persistence::log::{AppendError, LogEngine, LogError, Position, Proposal, Report};
 use crossbeam_channel::Receiver;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// How many parts are kept, the present one included.
 const PARTS: usize = 3;
+
+/// The newest batch of a copy.
+pub(super) struct Copied {
+    pub(super) batch: Arc<Batch>,
+    /// The stream has it at this position or later.
+    pub(super) position: Position,
+    /// The part that holds it.
+    pub(super) part: PathBuf,
+}
+
+/// A part as it was found.
+struct Part {
+    path: PathBuf,
+    /// The position of the stream after which it begins.
+    after: u64,
+    /// How many batches it holds.
+    count: u64,
+}
+
+/// The parts in a folder, which need not exist, oldest first.
+fn parts(folder: &Path) -> Result<Vec<Part>, LogError> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(folder).map_err(io("reading", folder))?;
+    let mut parts = Vec::new();
+    for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let Some(after) = path.file_name().and_then(|name| name.to_str()?.parse().ok()) else { continue };
+        let count = ReadOnly::open(&path)?.1.end.0;
+        parts.push(Part { path, after, count });
+    }
+    parts.sort_by_key(|part| part.after);
+    Ok(parts)
+}
+
+fn io(what: &str, folder: &Path) -> impl FnOnce(std::io::Error) -> LogError {
+    let what = format!("{what} {}", folder.display());
+    move |source| LogError::Io { what, source }
+}
+
+/// The newest batch that was copied, if there is one.
+///
+/// # Errors
+/// When the copy cannot be read.
+pub(super) fn newest(folder: &Path) -> Result<Option<Copied>, LogError> {
+    let Some(part) = parts(folder)?.into_iter().rfind(|part| part.count > 0) else { return Ok(None) };
+    let last = ReadOnly::open(&part.path)?.0.reader().read(Position(part.count - 1))?.next().transpose()?;
+    let position = Position(part.after + part.count);
+    Ok(last.map(|last| Copied { batch: last.batch, position, part: part.path }))
+}
 
 /// The present part.
 pub(super) struct LocalCopy {
@@ -22,19 +76,14 @@ pub(super) struct LocalCopy {
 impl LocalCopy {
     /// Begins a part for what follows position `after`.
     pub(super) fn begin(folder: &Path, after: u64) -> Result<LocalCopy, LogError> {
-        let io = |what: &str| {
-            let what = format!("{what} {}", folder.display());
-            move |source| LogError::Io { what, source }
-        };
-        std::fs::create_dir_all(folder).map_err(io("making"))?;
-        let entries = std::fs::read_dir(folder).map_err(io("reading"))?;
-        let mut parts: Vec<_> = entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
-        parts.sort();
+        std::fs::create_dir_all(folder).map_err(io("making", folder))?;
         let new = folder.join(format!("{after:020}"));
-        parts.retain(|part| *part != new);
-        let old = parts.len().saturating_sub(PARTS - 1);
-        for part in parts.iter().take(old) {
-            std::fs::remove_dir_all(part).map_err(io("clearing"))?;
+        let others = parts(folder)?.into_iter().filter(|part| part.path != new);
+        // Starts that came to nothing must not push out a part with which a loss can be proved.
+        let (full, empty): (Vec<Part>, Vec<Part>) = others.partition(|part| part.count > 0);
+        let old = full.len().saturating_sub(PARTS - 1);
+        for part in full.iter().take(old).chain(&empty) {
+            std::fs::remove_dir_all(&part.path).map_err(io("clearing", &part.path))?;
         }
         let (tell, reports) = crossbeam_channel::bounded(4);
         let sink = Box::new(move |report| {
@@ -57,5 +106,38 @@ impl LocalCopy {
             Ok(Report::Refused { error, .. } | Report::Failed { error }) => Err(error),
             Err(_) => Err(gone()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::domain::ids::StreamId;
+    use crate::persistence::log::conformance::batch;
+
+    #[test]
+    fn parts_that_hold_something_are_kept_before_empty_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("log-copy");
+        assert!(newest(&folder).unwrap().is_none());
+        let write = |after, numbers: std::ops::Range<u64>| {
+            let part = LocalCopy::begin(&folder, after).unwrap();
+            part.write(numbers.map(|number| batch(StreamId::Ledger, 1, number, 100)).collect()).unwrap();
+        };
+        let found = || newest(&folder).unwrap().map(|copied| (copied.batch.number, copied.position.0));
+        write(10, 1..4);
+        assert_eq!(found(), Some((3, 13)));
+        for after in 20..30 {
+            drop(LocalCopy::begin(&folder, after).unwrap());
+            assert_eq!(found(), Some((3, 13)));
+        }
+        for after in [100, 200, 300, 400] {
+            write(after, after..after + 2);
+            assert_eq!(found(), Some((after + 1, after + 2)));
+        }
+        let kept: Vec<u64> = parts(&folder).unwrap().iter().map(|part| part.after).collect();
+        assert_eq!(kept, [200, 300, 400]);
     }
 }

@@ -3,6 +3,7 @@
 use super::Shared;
 use super::link::{self, LinkError, Start};
 use super::session::decode;
+use crate::domain::batch::Batch;
 use crate::persistence::log::{Committed, LogError, Position};
 use crossbeam_channel::{Receiver, Sender};
 use futures_util::StreamExt;
@@ -18,6 +19,9 @@ const GRANT_EVERY: u64 = 50;
 /// Offsets that may be missing between two messages. Where the broker begins a segment it notes what its publishers have
 /// sent last, and that note takes an offset which no consumer sees. Whether a batch is missing is told by its number.
 pub(super) const HOLE: u64 = 1;
+
+/// How far before its place a batch is looked for: earlier versions noted the place of what they copied a little late.
+const SLACK: u64 = 4_096;
 
 /// How long the broker may be silent while there is something to read.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -180,6 +184,29 @@ async fn scan(
             link::patiently("closing a channel", channel.close(200, "done".into())).await?;
             return Ok(());
         }
+    }
+}
+
+/// Whether a batch stands in the queue, between position `from` and the offset `end`. What retention has removed
+/// meanwhile was there.
+pub(super) async fn has(
+    connection: &Connection,
+    queue: &str,
+    batch: &Batch,
+    from: Position,
+    end: u64,
+) -> Result<bool, LinkError> {
+    let (mut first, mut found) = (true, false);
+    let scanned = scan(connection, queue, from.0.saturating_sub(1 + SLACK), end, |offset, delivery| {
+        let removed = std::mem::take(&mut first) && offset >= from.0;
+        let same = |other: Batch| other.is_same_place(batch);
+        found = removed || (link::is_batch(&delivery) && Batch::decode(&delivery.data.into()).is_ok_and(same));
+        if found { Err(Stop::Unwanted) } else { Ok(()) }
+    });
+    match scanned.await {
+        Ok(()) | Err(Stop::Unwanted) => Ok(found),
+        Err(Stop::Link(error)) => Err(error),
+        Err(Stop::Log(error)) => Err(LinkError::Fatal(error.to_string())),
     }
 }
 

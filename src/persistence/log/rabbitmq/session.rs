@@ -1,9 +1,10 @@
 //! The engine's thread: publishes what is proposed, reads everything back, and connects again when it must.
 
 use super::Shared;
+use super::copy::Copied;
 use super::link::{self, LinkError, Start};
 use super::outbox::Outbox;
-use super::reader::{HOLE, newest_batch_before};
+use super::reader::{HOLE, has, newest_batch_before};
 use super::tail::Tail;
 use crate::domain::batch::Batch;
 use crate::persistence::log::{AppendError, Committed, LogError, Position, Proposal, Report};
@@ -49,12 +50,14 @@ struct Link {
     consumer: Consumer,
 }
 
-/// Runs until the engine is dropped or the log is no longer what it was.
+/// Runs until the engine is dropped or the log is no longer what it was. The offset at which reading begins is told once
+/// the engine is open; what was `copied` must stand before it.
 pub(super) fn run(
     shared: &Arc<Shared>,
     proposals: mpsc::UnboundedReceiver<Proposal>,
     reports: mpsc::Sender<Report>,
-    opened: &Sender<Result<(), LogError>>,
+    copied: Option<Copied>,
+    opened: &Sender<Result<u64, LogError>>,
 ) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -71,13 +74,16 @@ pub(super) fn run(
             proposals,
             closing: None,
             known: None,
+            copied,
             reports,
         };
         let link = match session.open().await {
             Ok(link) => link,
             Err(error) => return drop(opened.send(Err(error))),
         };
-        if opened.send(Ok(())).is_ok() {
+        // Read before anything more is read from the queue.
+        let next = session.shared.tail.lock().next();
+        if opened.send(Ok(next)).is_ok() {
             session.serve(link).await;
         }
         session.shared.connected.store(false, Ordering::Release);
@@ -92,6 +98,8 @@ struct Session {
     closing: Option<Instant>,
     /// The newest batch before the connection was lost, until it was found again.
     known: Option<Committed>,
+    /// The newest batch of the local copy, until it was found in the stream.
+    copied: Option<Copied>,
     reports: mpsc::Sender<Report>,
 }
 
@@ -136,6 +144,17 @@ impl Session {
         let end = link::find_end(&publisher, &consuming, &options.queue, &question).await?;
         let next = match resume {
             None => {
+                if let Some(Copied { batch, position, part }) = &self.copied
+                    && !has(&consuming, &options.queue, batch, *position, end).await?
+                {
+                    return Err(LinkError::Fatal(format!(
+                        "the stream queue {} has lost what was acknowledged: the newest batch of the local copy in {} \
+                         is not in it. See \"What is durable\" in docs/operations.md",
+                        options.queue,
+                        part.display()
+                    )));
+                }
+                self.copied = None;
                 let newest = newest_batch_before(&consuming, &options.queue, end).await?;
                 *self.shared.tail.lock() = Tail::at(end, newest);
                 end

@@ -31,6 +31,7 @@ fn at_a_real_broker() {
         two_nodes_are_told_the_same_in_the_same_order,
         what_strangers_put_into_the_queue_counts_for_nobody,
         a_queue_that_vanished_stops_the_engine_and_is_not_made_again,
+        a_stream_that_lost_what_was_copied_is_refused,
     ] {
         part(options());
     }
@@ -114,6 +115,40 @@ fn with_a_local_copy_everything_that_is_reported_is_on_the_disk(options: Options
         drop(open(&subject.0));
     }
     assert!(std::fs::read_dir(folder.path()).unwrap().count() <= 3, "old parts are kept for ever");
+}
+
+/// After a power failure the broker has less than what was acknowledged. Other batches may stand in its place.
+fn a_stream_that_lost_what_was_copied_is_refused(options: Options) {
+    let folder = tempfile::tempdir().unwrap();
+    let subject = InQueue(Options { copy: Some(folder.path().to_owned()), ..options });
+    let propose = |options: &Options, ids: std::ops::RangeInclusive<u64>| {
+        let (engine, reports) = open(options);
+        for id in ids {
+            engine.propose(one(id)).unwrap();
+            reports.recv_timeout(PATIENCE).unwrap();
+        }
+    };
+    propose(&subject.0, 1..=10);
+    // Whoever finds everything goes on.
+    propose(&subject.0, 11..=12);
+    let copied = || copy::newest(folder.path()).unwrap().unwrap().batch.number;
+    let refused = |reason: &str| {
+        for _ in 0..4 {
+            let Err(error) = RabbitMq::open(subject.0.clone(), Box::new(|_| ())) else { panic!("it was opened") };
+            assert!(error.to_string().contains(reason), "{error}");
+            assert_eq!(copied(), 12);
+        }
+    };
+    delete(&subject.0);
+    refused("is not there any more");
+    let elsewhere = Options { copy: None, ..subject.0.clone() };
+    propose(&elsewhere, 1..=10);
+    refused("has lost what was acknowledged");
+    propose(&elsewhere, 101..=140);
+    refused("has lost what was acknowledged");
+    propose(&elsewhere, 12..=12);
+    propose(&subject.0, 13..=13);
+    assert_eq!(copied(), 13);
 }
 
 fn two_nodes_are_told_the_same_in_the_same_order(options: Options) {
