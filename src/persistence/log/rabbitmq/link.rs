@@ -152,6 +152,32 @@ pub(super) fn name(delivery: &Delivery) -> &str {
     delivery.properties.message_id().as_ref().map_or("", |name| name.as_str())
 }
 
+/// How far the log goes, as far as is known.
+pub(super) struct LogEnd {
+    /// An offset at or before the log's end.
+    pub(super) at: u64,
+    /// Whether the question itself was read, so that the log ends right there.
+    pub(super) proven: bool,
+}
+
+impl LogEnd {
+    /// Makes sure that nothing is missing of what was read before the offset `next`.
+    ///
+    /// # Errors
+    /// [`LinkError::Fatal`] when the log ends before that; [`LinkError::Lost`] when it only seems to: a broker under load,
+    /// or one that has to catch up, may not have given its newest part yet.
+    pub(super) fn reaches(&self, next: u64, queue: &str) -> Result<(), LinkError> {
+        let end = self.at;
+        match end >= next {
+            true => Ok(()),
+            false if self.proven => Err(LinkError::Fatal(format!(
+                "the stream queue {queue} ends at {end}, but was read up to {next}: it lost batches"
+            ))),
+            false => Err(LinkError::Lost(format!("the stream queue {queue} does not go beyond {end} yet"))),
+        }
+    }
+}
+
 /// Finds an offset at or before the log's end, behind everything that was confirmed before the question: publishes a
 /// message of no meaning and looks for it in the newest chunk. A chunk that is newer still tells as much.
 pub(super) async fn find_end(
@@ -159,7 +185,7 @@ pub(super) async fn find_end(
     consuming: &Connection,
     queue: &str,
     question: &str,
-) -> Result<u64, LinkError> {
+) -> Result<LogEnd, LinkError> {
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let asked = publishing.basic_publish("".into(), queue.into(), mandatory, &[], properties(PROBE, question));
     let confirm = patiently("publishing", asked).await?;
@@ -171,13 +197,14 @@ pub(super) async fn find_end(
     let end = loop {
         let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else {
             // The newest chunk began after the question, so everything before it was there already.
-            break first.ok_or_else(|| LinkError::Lost("the queue delivers nothing".into()))?;
+            let at = first.ok_or_else(|| LinkError::Lost("the queue delivers nothing".into()))?;
+            break LogEnd { at, proven: false };
         };
         let delivery = next.ok_or_else(|| LinkError::Lost("the consumer was canceled".into()))??;
         let at = offset(&delivery)?;
         first.get_or_insert(at);
         if name(&delivery) == question {
-            break at + 1;
+            break LogEnd { at: at + 1, proven: true };
         }
         if !is_probe_or_batch(&delivery) {
             tracing::warn!(offset = at, "a message in the stream queue is none of ours and is ignored");
@@ -190,4 +217,19 @@ pub(super) async fn find_end(
 
 fn is_probe_or_batch(delivery: &Delivery) -> bool {
     delivery.properties.kind().as_ref().is_some_and(|kind| kind.as_str() == BATCH || kind.as_str() == PROBE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_question_that_was_read_proves_a_loss() {
+        let reaches = |at, proven| LogEnd { at, proven }.reaches(10, "agora.log");
+        for proven in [false, true] {
+            assert!(reaches(10, proven).is_ok() && reaches(11, proven).is_ok());
+        }
+        assert!(matches!(reaches(9, true), Err(LinkError::Fatal(_))));
+        assert!(matches!(reaches(9, false), Err(LinkError::Lost(_))));
+    }
 }

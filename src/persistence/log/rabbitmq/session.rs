@@ -144,9 +144,13 @@ impl Session {
         let end = link::find_end(&publisher, &consuming, &options.queue, &question).await?;
         let next = match resume {
             None => {
+                let link::LogEnd { at: end, proven } = end;
                 if let Some(Copied { batch, position, part }) = &self.copied
                     && !has(&consuming, &options.queue, batch, *position, end).await?
                 {
+                    if !proven {
+                        return Err(LinkError::Lost("the stream's newest part does not come".into()));
+                    }
                     return Err(LinkError::Fatal(format!(
                         "the stream queue {} has lost what was acknowledged: the newest batch of the local copy in {} \
                          is not in it. See \"What is durable\" in docs/operations.md",
@@ -159,13 +163,8 @@ impl Session {
                 *self.shared.tail.lock() = Tail::at(end, newest);
                 end
             }
-            Some(next) if end < next => {
-                let queue = &options.queue;
-                let reason =
-                    format!("the stream queue {queue} ends at {end}, but was read up to {next}: it lost batches");
-                return Err(LinkError::Fatal(reason));
-            }
             Some(next) => {
+                end.reaches(next, &options.queue)?;
                 // Questions and what others append may have filled the place of what was lost, so the end alone proves
                 // nothing: the newest batch must come once more.
                 self.known = self.shared.tail.lock().newest();
