@@ -135,6 +135,54 @@ fn trading_goes_on_without_the_database_and_history_comes_back_complete() {
     check_sums(clients, &history);
 }
 
+/// A database that is frozen keeps its connections, and whoever asks it something would wait for ever: callers get their
+/// refusal all the same, orders go on, and everything is there when the database goes on.
+#[test]
+fn a_frozen_database_is_given_up_and_comes_back() {
+    let postgres = Postgres::start();
+    let url = postgres.create_database("agora");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--database", &url]);
+    let mut client = Client::sign_up(&server, "ada@example.org");
+    let mut placed = 0;
+    let mut place = |client: &mut Client| {
+        let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
+        let answer = client.send("POST", "/orders", order.as_bytes()).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.json());
+        placed += 1;
+    };
+    place(&mut client);
+    wait_for(&mut client, "/orders?status=done", 200);
+    for _ in 0..2 {
+        postgres.freeze();
+        let sign_in = json!({"email": "ada@example.org", "password": "correct horse battery"}).to_string();
+        // More callers than there are connections, all at once: each has its answer.
+        std::thread::scope(|scope| {
+            for _ in 0..20 {
+                scope.spawn(|| {
+                    let mut client = server.client(&client.token);
+                    let answer = client.send("GET", "/fills?product_id=BTC-USDT", b"").unwrap();
+                    assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("history_unavailable")));
+                    assert!(answer.header("retry-after").is_some());
+                });
+            }
+            scope.spawn(|| {
+                let answer = server.client("").send("POST", "/auth/sign-in", sign_in.as_bytes()).unwrap();
+                assert_eq!(answer.status, 503, "{}", answer.json());
+            });
+        });
+        for _ in 0..20 {
+            place(&mut client);
+        }
+        assert_eq!(client.send("GET", "/accounts", b"").unwrap().status, 200);
+        postgres.thaw();
+        wait_for(&mut client, "/fills?product_id=BTC-USDT", 200);
+        place(&mut client);
+        wait_for_rows(&server);
+    }
+    assert_eq!(postgres.execute("agora", "SELECT count(*) FROM orders").trim(), placed.to_string());
+}
+
 /// A cluster of three brokers loses the one that the log's leader is on, and one at a time the others: after a moment
 /// everything goes on at what is left, and comes back to full strength by itself.
 #[test]

@@ -588,16 +588,16 @@ impl Accounts {
         F: FnOnce(&Database) -> Result<T, DbError> + Send + 'static,
     {
         let database = self.0.database.clone();
-        match self.0.store.run(move || work(&database)).await {
-            Ok(Ok(value)) => Ok(value),
+        match self.0.database.answered(self.0.store.run(move || work(&database))).await {
+            Ok(Ok(Ok(value))) => Ok(value),
             // The e-mail address is the only thing here that can be taken.
-            Ok(Err(DbError::Taken)) => Err(AuthError::EmailTaken),
-            Ok(Err(error)) => {
+            Ok(Ok(Err(DbError::Taken))) => Err(AuthError::EmailTaken),
+            Ok(Ok(Err(error))) | Err(error) => {
                 tracing::error!(%error, "the store of accounts failed");
                 Err(AuthError::StoreUnavailable)
             }
-            Err(WorkError::Full) => Err(AuthError::Overloaded),
-            Err(WorkError::BrokeOff) => Err(AuthError::Interrupted),
+            Ok(Err(WorkError::Full)) => Err(AuthError::Overloaded),
+            Ok(Err(WorkError::BrokeOff)) => Err(AuthError::Interrupted),
         }
     }
 }

@@ -139,18 +139,14 @@ impl Desk {
         &self,
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, CustodyError> {
-        let database = self.inner.database.clone();
-        let gone = |error: tokio::task::JoinError| DbError::Unavailable(error.to_string());
-        Ok(tokio::task::spawn_blocking(move || database.read(query)).await.map_err(gone)??)
+        Ok(self.inner.database.elsewhere(move |database| database.read(query)).await?)
     }
 
     async fn write<T: Send + 'static>(
         &self,
         query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, CustodyError> {
-        let database = self.inner.database.clone();
-        let gone = |error: tokio::task::JoinError| DbError::Unavailable(error.to_string());
-        Ok(tokio::task::spawn_blocking(move || database.write_durably(query)).await.map_err(gone)??)
+        Ok(self.inner.database.elsewhere(move |database| database.write_durably(query)).await?)
     }
 
     /// The user's address for deposits; the first time a new one.

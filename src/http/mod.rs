@@ -126,10 +126,7 @@ impl AppState {
         &self,
         query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let database = self.database.clone();
-        let answer = web::block(move || database.read(query)).await;
-        let gone = |_| ApiError::from(crate::actors::trading::Unavailable::Overloaded);
-        Ok(answer.map_err(gone)??)
+        Ok(self.database.elsewhere(move |database| database.read(query)).await?)
     }
 }
 

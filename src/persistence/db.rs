@@ -5,13 +5,15 @@
 //! facts that stand in no log (users, sessions) go through [`Database::write_durably`].
 //!
 //! A PostgreSQL server may go away at any time. Calls fail with [`DbError::Unavailable`] then, at
-//! once after the first has found out, and work again when it is back.
+//! once after the first has found out, and work again when it is back. One that is frozen holds the
+//! calls that it has; [`Database::answered`] keeps their callers from waiting with them.
 
 mod any;
 pub(super) mod bulk;
 mod checkpoints;
 mod connection;
 mod migrations;
+mod pulse;
 mod target;
 
 pub use crate::on_either;
@@ -25,6 +27,7 @@ use diesel::prelude::*;
 use diesel::r2d2::{Pool, PooledConnection};
 use diesel::result::{DatabaseErrorKind, Error};
 use parking_lot::{FairMutex, FairMutexGuard, Mutex};
+use pulse::Pulse;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +35,9 @@ use thiserror::Error;
 
 /// After a call has waited in vain for a connection, others do not wait for so long.
 const GIVE_UP_FOR: Duration = Duration::from_secs(1);
+
+/// What callers of a server are told that does not answer.
+const SILENT: &str = "it does not answer";
 
 /// Why the database did not do what it was asked to.
 #[derive(Debug, Error)]
@@ -77,6 +83,8 @@ pub struct Database {
     patience: Duration,
     /// When a call last waited in vain.
     gave_up: Arc<Mutex<Option<Instant>>>,
+    /// Tells whether a server answers.
+    pulse: Option<Arc<Pulse>>,
 }
 
 impl Database {
@@ -104,7 +112,9 @@ impl Database {
         let shared = matches!(options.target, Target::Postgres(_));
         let turn: Option<Arc<FairMutex<()>>> = (!shared).then(Arc::default);
         let checkpoints = turn.clone().map(|turn| Checkpoints::start(options, turn)).transpose()?.map(Arc::new);
-        Ok(Database { pool, shared, turn, checkpoints, patience: options.patience, gave_up: Arc::default() })
+        let pulse = shared.then(|| Pulse::start(options)).transpose();
+        let pulse = pulse.map_err(|error| DbError::Unavailable(error.to_string()))?;
+        Ok(Database { pool, shared, turn, checkpoints, patience: options.patience, gave_up: Arc::default(), pulse })
     }
 
     /// Waits until nobody else of this process writes. Taken before a connection, so that those who wait leave the
@@ -115,7 +125,36 @@ impl Database {
         taken.map(Some).ok_or_else(|| DbError::Unavailable("others write to the database for too long".into()))
     }
 
+    /// Waits for a call that runs on another thread, as long as the server answers at all.
+    ///
+    /// # Errors
+    /// [`DbError::Unavailable`] when it does not; the call goes on, and may still be done.
+    pub async fn answered<T>(&self, call: impl Future<Output = T>) -> Result<T, DbError> {
+        let Some(pulse) = &self.pulse else { return Ok(call.await) };
+        tokio::select! {
+            biased;
+            done = call => Ok(done),
+            () = pulse.silence() => Err(DbError::Unavailable(SILENT.into())),
+        }
+    }
+
+    /// Makes a call where it may block, and waits for it as [`answered`](Database::answered) does.
+    ///
+    /// # Errors
+    /// Those of the call, and [`DbError::Unavailable`].
+    pub async fn elsewhere<T: Send + 'static>(
+        &self,
+        call: impl FnOnce(&Database) -> Result<T, DbError> + Send + 'static,
+    ) -> Result<T, DbError> {
+        let database = self.clone();
+        let done = self.answered(tokio::task::spawn_blocking(move || call(&database))).await?;
+        done.unwrap_or_else(|error| Err(DbError::Unavailable(error.to_string())))
+    }
+
     fn connection(&self) -> Result<PooledConnection<Opener>, DbError> {
+        if self.pulse.as_ref().is_some_and(|pulse| pulse.is_silent()) {
+            return Err(DbError::Unavailable(SILENT.into()));
+        }
         let away = self.gave_up.lock().is_some_and(|at| at.elapsed() < GIVE_UP_FOR);
         if away {
             let message = "no connection could be made a moment ago";

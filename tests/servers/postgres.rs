@@ -105,6 +105,28 @@ impl Postgres {
         }
     }
 
+    /// Holds it with all its sessions: connections stay open, nothing is answered.
+    pub fn freeze(&self) {
+        self.signal("STOP");
+    }
+
+    /// Lets it go on after [`freeze`](Postgres::freeze).
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        // The one that makes sessions first, so that none are left out.
+        self.process.as_ref().unwrap().signal(name);
+        let folder = self.folder.path().canonicalize().unwrap();
+        let works_there = |one: &PathBuf| std::fs::read_link(one.join("cwd")).is_ok_and(|cwd| cwd.starts_with(&folder));
+        let all = std::fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
+        for one in all.filter(works_there) {
+            // A session may have ended meanwhile.
+            let _ = Command::new("kill").arg(format!("-{name}")).arg(one.file_name().unwrap()).output().unwrap();
+        }
+    }
+
     /// Starts it again after [`kill`](Postgres::kill) or [`stop`](Postgres::stop), on the same port.
     pub fn restart(&mut self) {
         assert!(self.process.is_none(), "it runs already");

@@ -145,9 +145,7 @@ impl Store {
         &self,
         query: impl FnOnce(&mut Connection) -> diesel::QueryResult<T> + Send + 'static,
     ) -> Result<T, Away> {
-        let database = self.database.clone();
-        let answer = tokio::task::spawn_blocking(move || database.read(query)).await;
-        answer.map_err(|_| Away)?.map_err(|error| {
+        self.database.elsewhere(move |database| database.read(query)).await.map_err(|error| {
             tracing::warn!(%error, "a chat query failed");
             Away
         })

@@ -313,9 +313,7 @@ impl Links {
         &self,
         work: impl FnOnce(&Database) -> Result<T, crate::persistence::db::DbError> + Send + 'static,
     ) -> Result<T, LinksError> {
-        let database = self.0.database.clone();
-        let answer = tokio::task::spawn_blocking(move || work(&database)).await;
-        answer.map_err(|_| LinksError::Away)?.map_err(|error| {
+        self.0.database.elsewhere(work).await.map_err(|error| {
             tracing::warn!(%error, "a query of links failed");
             LinksError::Away
         })

@@ -187,13 +187,11 @@ async fn look_up(parts: &Parts, names: Vec<Box<str>>) -> Result<HashMap<Box<str>
         }
     }
     if !left.is_empty() {
-        let database = parts.database.clone();
-        let query = move || {
+        let query = move |database: &Database| {
             let names: Vec<(&str, &str)> = left.iter().map(|name| cache::parts(name)).collect();
             database.read(|conn| rows::by_names(conn, &names))
         };
-        let read = tokio::task::spawn_blocking(query).await.map_err(|_| LinksError::Away)?;
-        let read = read.map_err(|error| {
+        let read = parts.database.elsewhere(query).await.map_err(|error| {
             tracing::debug!(%error, "links could not be looked up");
             LinksError::Away
         })?;

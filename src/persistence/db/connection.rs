@@ -7,8 +7,16 @@ use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
 use std::time::Duration;
 
-/// Seconds after which a PostgreSQL server that does not answer a connection attempt counts as away.
-const CONNECT_TIMEOUT_S: u32 = 3;
+/// How PostgreSQL is connected to. A server that does not answer the attempt for three seconds counts as away; a connection
+/// on which nothing comes through any more breaks after some fifteen, so that nobody waits on it for hours.
+const SETTINGS: [(&str, &str); 6] = [
+    ("connect_timeout", "3"),
+    ("application_name", "agora"),
+    ("keepalives_idle", "6"),
+    ("keepalives_interval", "3"),
+    ("keepalives_count", "3"),
+    ("tcp_user_timeout", "15000"),
+];
 
 /// Runs one diesel statement on whichever connection it is, for what [`Connection`] itself cannot do:
 /// `ON CONFLICT`, `REPLACE INTO`, `RETURNING` with them. The statement is compiled once for each.
@@ -60,7 +68,7 @@ impl Connection {
                 Connection::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).map_err(refused)?)
             }
             Target::Postgres(url) => {
-                Connection::Postgres(PgConnection::establish(&url.with_timeout(CONNECT_TIMEOUT_S)).map_err(refused)?)
+                Connection::Postgres(PgConnection::establish(&url.with(&SETTINGS)).map_err(refused)?)
             }
         };
         connection.prepare(options.statement_timeout).map_err(diesel::r2d2::Error::QueryError)?;

@@ -16,10 +16,10 @@ impl Url {
         known.then(|| Url(text.to_owned()))
     }
 
-    /// The address as libpq takes it, with a time limit for connecting unless it has one.
-    pub(super) fn with_timeout(&self, seconds: u32) -> String {
+    /// The address as libpq takes it, with these settings for a connection, unless it has them.
+    pub(super) fn with(&self, settings: &[(&str, &str)]) -> String {
         let mut url = self.0.clone();
-        for (name, value) in [("connect_timeout", seconds.to_string().as_str()), ("application_name", "agora")] {
+        for (name, value) in settings {
             if !url.contains(&format!("{name}=")) {
                 url.push(if url.contains('?') { '&' } else { '?' });
                 url.push_str(&format!("{name}={value}"));
@@ -108,9 +108,10 @@ mod tests {
 
     #[test]
     fn options_are_added_to_those_that_are_there() {
+        let settings = [("connect_timeout", "3"), ("application_name", "agora")];
         let bare = Url("postgres://db/agora".into());
-        assert_eq!(bare.with_timeout(3), "postgres://db/agora?connect_timeout=3&application_name=agora");
+        assert_eq!(bare.with(&settings), "postgres://db/agora?connect_timeout=3&application_name=agora");
         let own = Url("postgres://db/agora?connect_timeout=9".into());
-        assert_eq!(own.with_timeout(3), "postgres://db/agora?connect_timeout=9&application_name=agora");
+        assert_eq!(own.with(&settings), "postgres://db/agora?connect_timeout=9&application_name=agora");
     }
 }
