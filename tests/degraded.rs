@@ -435,6 +435,33 @@ fn a_full_disk_beside_a_broker_refuses_orders_until_there_is_space() {
     let server = on_a_small_disk(&folder, 24, &more);
     nodes::wait_for("an active node", || (ready(&server)["role"] == "active").then_some(()));
     the_disk_fills_and_empties(&folder, &server);
+
+    // With another node there, that one takes over from one that can keep nothing more.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let keys = elsewhere.path().join("keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    for file in std::fs::read_dir(seen_by(&server, &folder).join("keys")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), keys.join(file.file_name())).unwrap();
+    }
+    let other = Server::start_with(elsewhere.path(), &[more.as_slice(), &["--node", "2"]].concat());
+    nodes::wait_for("the other node", || (ready(&other)["role"] == "standby").then_some(()));
+    let mut at_full = Client::sign_up(&server, "bob@example.org");
+    let mut at_other = other.client(&at_full.token);
+    // It goes with the file system.
+    std::mem::forget(Ballast::fill(&seen_by(&server, &folder)));
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
+    nodes::wait_for("the other node to take over", || {
+        // What was taken ahead of use is used up first.
+        at_full.send("POST", "/orders", order.as_bytes()).unwrap();
+        (ready(&other)["role"] == "active").then_some(())
+    });
+    nodes::wait_for("an order", || {
+        (at_other.send("POST", "/orders", order.as_bytes()).ok()?.status == 200).then_some(())
+    });
+    // And the full one ends when it is told to.
+    assert!(terminate(server).success());
+    assert_eq!(at_other.send("POST", "/orders", order.as_bytes()).unwrap().status, 200);
 }
 
 /// The clock is set back an hour, and forward a day, while people trade: nothing is lost, no time of the log goes

@@ -19,6 +19,9 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 /// How long a take-over may take until the lock is given to another node.
 const TAKE_OVER_WITHIN: Duration = Duration::from_secs(15);
 
+/// A node whose disk is full for so long gives the lock to another one.
+const FULL_FOR: Duration = Duration::from_secs(3);
+
 /// A node that was deposed, or could not take over, lets others go first for so long.
 const STAND_BACK: Duration = Duration::from_secs(2);
 
@@ -93,7 +96,7 @@ impl Lock for ExclusiveQueue<'_> {
 pub(crate) async fn contend<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: &Trading) -> Result<(), L::Error> {
     loop {
         if engine.available() && lock.take().await? {
-            hold(lock, trading).await?;
+            hold(lock, engine, trading).await?;
             lock.release().await?;
             sleep(STAND_BACK).await;
             return Ok(());
@@ -102,13 +105,15 @@ pub(crate) async fn contend<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: 
     }
 }
 
-/// Takes over and stays active; returns when another node has taken over, or this one could not.
-async fn hold<L: Lock>(lock: &L, trading: &Trading) -> Result<(), L::Error> {
+/// Takes over and stays active; returns when another node has taken over, or should because this one cannot go on. It
+/// stays active then until it reads of another one: it may be the only one there is.
+async fn hold<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: &Trading) -> Result<(), L::Error> {
     let role = trading.role();
     if !role.is_active() && !take_over(trading).await {
         return Ok(());
     }
     let mut states = role.watch();
+    let mut full_since = None;
     loop {
         if *states.borrow_and_update() == State::Standby {
             return Ok(());
@@ -118,7 +123,14 @@ async fn hold<L: Lock>(lock: &L, trading: &Trading) -> Result<(), L::Error> {
             changed = states.changed() => if changed.is_err() {
                 return Ok(());
             },
-            () = sleep(TRY_EVERY) => lock.check()?,
+            () = sleep(TRY_EVERY) => {
+                lock.check()?;
+                full_since = engine.is_disk_full().then(|| full_since.unwrap_or_else(Instant::now));
+                if full_since.is_some_and(|since| since.elapsed() > FULL_FOR) {
+                    tracing::warn!("the disk is full; another node may take over");
+                    return Ok(());
+                }
+            }
         }
     }
 }

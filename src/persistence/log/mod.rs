@@ -162,6 +162,11 @@ pub trait LogEngine: Send {
         true
     }
 
+    /// Whether it is this node's own disk that keeps proposals from being written: another node may go on.
+    fn is_disk_full(&self) -> bool {
+        false
+    }
+
     /// A reader of its own over what is committed, which may be used on another thread while the
     /// engine goes on writing.
     fn reader(&self) -> Arc<dyn LogReader>;

@@ -87,6 +87,8 @@ struct Shared {
     stalled: AtomicBool,
     /// Whether the local copy cannot be written for now.
     disk_full: AtomicBool,
+    /// Whether the engine is being dropped.
+    closing: AtomicBool,
 }
 
 /// The engine. See the module's documentation.
@@ -113,6 +115,7 @@ impl RabbitMq {
             connected: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
         });
         // Bounded by `outstanding`: see `propose`.
         let (proposals, taken) = mpsc::unbounded_channel();
@@ -160,8 +163,8 @@ impl RabbitMq {
     }
 }
 
-/// Flushes what these reports tell of to the local copy. Waits as long as the disk is full: nobody is told of anything
-/// that is not there.
+/// Flushes what these reports tell of to the local copy. Waits as long as the disk is full, unless the engine is being
+/// dropped: nobody is told of anything that is not there.
 fn flush(copy: &LocalCopy, reports: &[Report], shared: &Shared) -> Result<(), AppendError> {
     let batches = reports.iter().flat_map(|report| match report {
         Report::Committed { batches, .. } => batches.as_slice(),
@@ -173,7 +176,7 @@ fn flush(copy: &LocalCopy, reports: &[Report], shared: &Shared) -> Result<(), Ap
     }
     loop {
         match copy.write(batches.clone()) {
-            Err(AppendError::DiskFull) => {
+            Err(AppendError::DiskFull) if !shared.closing.load(Ordering::Acquire) => {
                 shared.disk_full.store(true, Ordering::Release);
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -210,12 +213,18 @@ impl LogEngine for RabbitMq {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
         is(&self.shared.connected) && !is(&self.shared.stalled) && !is(&self.shared.disk_full)
     }
+
+    fn is_disk_full(&self) -> bool {
+        self.shared.disk_full.load(Ordering::Acquire)
+    }
 }
 
 impl Drop for RabbitMq {
-    /// Publishes what was taken and waits, for a while, until it was read back.
+    /// Publishes what was taken and waits, for a while, until it was read back. With a full disk it stays unknown whether
+    /// it was.
     fn drop(&mut self) {
         self.proposals = None;
+        self.shared.closing.store(true, Ordering::Release);
         for thread in self.threads.drain(..) {
             // A thread that panicked has said so; there is nothing left to do for it.
             let _ = thread.join();
