@@ -71,8 +71,12 @@ fn shared(
         Some(Err(error)) => return Err(error.into()),
         Some(Ok(_)) | None => {}
     }
-    audit.replay(reader.as_ref(), log.end())?;
-    audit.end(log.end())
+    let end = log.end();
+    if let Some(database) = database {
+        audit.summary.archived = archive::compare(database, log.reader().as_ref(), end)?;
+    }
+    audit.replay(reader.as_ref(), end)?;
+    audit.end(end)
 }
 
 /// A replay with what it is compared with.
@@ -99,6 +103,8 @@ struct Audit {
 struct Summary {
     after: Position,
     from_archive_until: Position,
+    /// Batches that archive and stream both have.
+    archived: u64,
     end: Position,
     snapshots: usize,
     /// Snapshots that cannot be read. Recovery passes over them, so they are told of and contradict nothing.
@@ -113,6 +119,9 @@ impl fmt::Display for Summary {
         write!(f, "the log after position {} to {}", self.after, self.end)?;
         if self.from_archive_until > self.after {
             write!(f, " (up to {} from the archive)", self.from_archive_until)?;
+        }
+        if self.archived > 0 {
+            write!(f, ", {} batches in stream and archive", self.archived)?;
         }
         write!(f, ", {} snapshots", self.snapshots)?;
         if self.damaged > 0 {

@@ -157,6 +157,12 @@ fn a_new_node_needs_neither_the_streams_beginning_nor_a_snapshot() {
             "",
             "by the database's newest entry 7",
         ),
+        // The newest part, which the stream has too.
+        (
+            "UPDATE log_archive SET content = substring(content FROM 2) WHERE first = (SELECT max(first) FROM log_archive)",
+            "",
+            "the archived part from",
+        ),
     ] {
         cluster.database.execute("postgres", damage);
         let (agrees, said) = verify();

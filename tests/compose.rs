@@ -233,7 +233,9 @@ fn dashboard_and_alarms_ask_for_metrics_that_exist() {
             assert!(base["services"].get(host).is_some(), "nothing is called {host}");
         }
         for name in job["dns_sd_configs"].as_sequence().into_iter().flatten().flat_map(|found| texts(&found["names"])) {
-            for (service, settings) in services(&base).chain(services(&cluster)).filter(|(_, s)| s.get("image").is_some()) {
+            for (service, settings) in
+                services(&base).chain(services(&cluster)).filter(|(_, s)| s.get("image").is_some())
+            {
                 let aliases = texts(&settings["networks"]["default"]["aliases"]);
                 assert_eq!(aliases.contains(&name), service.starts_with("rabbitmq"), "{service} and {name}");
             }

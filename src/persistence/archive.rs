@@ -64,6 +64,59 @@ pub fn follow(database: &Database, reader: &dyn LogReader, through: Position) ->
     Ok(count)
 }
 
+/// What archive and stream do not agree in.
+#[derive(Debug, Error)]
+pub enum Divergence {
+    /// They cannot be compared.
+    #[error(transparent)]
+    Unreadable(#[from] ArchiveError),
+    /// A part is not what was archived.
+    #[error("the archived part from {0} on is damaged")]
+    Damaged(Position),
+    /// Nothing is archived of what lies between two parts.
+    #[error("the archive lacks what lies after position {0} and before {1}")]
+    Hole(Position, Position),
+    /// The stream has another batch there, or none.
+    #[error("archive and stream differ at position {0}")]
+    Differs(Position),
+}
+
+/// Reads the whole archive and compares it with what the stream has up to `through`; how many batches both have.
+///
+/// # Errors
+/// The first [`Divergence`].
+pub fn compare(database: &Database, stream: &dyn LogReader, through: Position) -> Result<u64, Divergence> {
+    let log = |error: LogError| Divergence::Unreadable(error.into());
+    let parts = database.read(|c| {
+        let columns = (log_archive::first, log_archive::last);
+        log_archive::table.order(log_archive::first.asc()).select(columns).load::<(i64, i64)>(c)
+    });
+    let mut begins = Position(0);
+    let mut batches = stream.read(begins).map_err(log)?.peekable();
+    if let Some(Err(LogError::Pruned { oldest, .. })) = batches.peek() {
+        begins = *oldest;
+        batches = stream.read(begins).map_err(log)?.peekable();
+    }
+    let (mut at, mut both) = (Position(0), 0);
+    for (first, last) in parts.map_err(ArchiveError::from)? {
+        let (first, last) = (Position(first as u64), Position(last as u64));
+        if first.0 != at.0 + 1 {
+            return Err(Divergence::Hole(at, first));
+        }
+        let content = projection::archived_content(database, first).map_err(ArchiveError::from)?;
+        let archived = content.and_then(decode).ok_or(Divergence::Damaged(first))?;
+        for archived in archived.iter().filter(|archived| archived.position > begins && archived.position <= through) {
+            let same = |read: &Committed| read.position == archived.position && read.batch == archived.batch;
+            if !batches.next().transpose().map_err(log)?.as_ref().is_some_and(same) {
+                return Err(Divergence::Differs(archived.position));
+            }
+            both += 1;
+        }
+        at = last;
+    }
+    Ok(both)
+}
+
 /// The batches of a part; `None` when it is none.
 fn decode(content: Vec<u8>) -> Option<VecDeque<Committed>> {
     let mut rest = Bytes::from(content);
@@ -250,5 +303,32 @@ mod tests {
         let read = decode(content).unwrap();
         assert_eq!(read.len(), 4);
         assert_eq!(*read[1].batch, *stream([6], 0).batches[0].batch);
+    }
+
+    #[test]
+    fn the_archive_is_compared_with_the_stream() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let all = [1, 2, 3, 5, 6, 7, 8, 10, 11, 12];
+        let end = Position(12);
+        assert_eq!(compare(&database, &stream(all, 0), end).unwrap(), 0);
+        follow(&database, &stream(all, 0), Position(3)).unwrap();
+        follow(&database, &stream(all, 0), Position(11)).unwrap();
+        for (head, both) in [(0, 9), (3, 6), (4, 6), (6, 4), (11, 0)] {
+            assert_eq!(compare(&database, &stream(all, head), end).unwrap(), both, "head {head}");
+        }
+        // The stream may have gone on since its end was asked for.
+        assert_eq!(compare(&database, &stream([1, 2, 3, 5], 0), Position(5)).unwrap(), 4);
+        for other in [vec![1, 2, 3, 5, 6, 7, 10, 11], vec![1, 2, 3, 5, 6], vec![1, 2, 3, 4, 5, 6]] {
+            assert!(matches!(compare(&database, &stream(other, 0), end), Err(Divergence::Differs(_))));
+        }
+        let mut changed = stream(all, 0);
+        changed.batches[4].batch = Arc::new(Batch { count: 2, ..(*changed.batches[4].batch).clone() });
+        assert!(matches!(compare(&database, &changed, end), Err(Divergence::Differs(Position(6)))));
+        let spoil = |statement: &str| database.write(|c| diesel::sql_query(statement).execute(c)).unwrap();
+        spoil("UPDATE log_archive SET content = substr(content, 2) WHERE first = 4");
+        assert!(matches!(compare(&database, &stream(all, 11), end), Err(Divergence::Damaged(Position(4)))));
+        spoil("DELETE FROM log_archive WHERE first = 1");
+        assert!(matches!(compare(&database, &stream(all, 0), end), Err(Divergence::Hole(Position(0), Position(4)))));
     }
 }

@@ -108,11 +108,7 @@ pub struct Follower {
 ///
 /// # Errors
 /// When the database does not answer.
-pub fn newest_state(
-    snapshots: &Snapshots,
-    database: &Database,
-    limit: Position,
-) -> Result<(Venue, Position), DbError> {
+pub fn newest_state(snapshots: &Snapshots, database: &Database, limit: Position) -> Result<(Venue, Position), DbError> {
     let mut loaded = snapshots.newest(limit);
     if database.is_shared() {
         // Newest first; one that is damaged is passed over.
