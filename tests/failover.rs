@@ -20,7 +20,7 @@ use nodes::{
 use rng::Rng;
 use serde_json::{Value, json};
 use server::{Client, agora};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 use traders::{Outcome, Placed, USERS, check_orders, check_sums};
@@ -49,6 +49,7 @@ struct Drill {
     placed: Vec<Vec<Placed>>,
     random: Rng,
     seed: u64,
+    gaps: BTreeMap<&'static str, Vec<Duration>>,
 }
 
 impl Drill {
@@ -68,10 +69,11 @@ impl Drill {
     }
 
     /// Says how long it takes until a node acknowledges an order.
-    fn gap(&mut self, what: &str, address: SocketAddr) {
+    fn gap(&mut self, what: &'static str, address: SocketAddr) {
         self.seed += 1;
         let (gap, more) = first_acknowledgement(address, &self.tokens[0], self.seed);
         println!("{what}: an order was acknowledged {gap:?} later");
+        self.gaps.entry(what).or_default().push(gap);
         self.placed[0].extend(more);
     }
 
@@ -180,7 +182,7 @@ fn run(rounds: u64) {
     let events = Events::bind(&cluster.brokers());
     let tokens = users(&cluster, USERS);
     let placed = (0..USERS).map(|_| Vec::new()).collect();
-    let mut drill = Drill { cluster, tokens, placed, random: Rng(seed), seed: seed * 1_000 };
+    let mut drill = Drill { cluster, tokens, placed, random: Rng(seed), seed: seed * 1_000, gaps: BTreeMap::new() };
     for _ in 0..rounds {
         drill.kill_the_active();
         drill.freeze_the_active();
@@ -189,7 +191,17 @@ fn run(rounds: u64) {
         drill.restart_the_broker();
     }
 
-    let Drill { cluster, tokens, mut placed, .. } = drill;
+    let Drill { cluster, tokens, mut placed, gaps, .. } = drill;
+    for (what, mut gaps) in gaps {
+        gaps.sort();
+        let median = gaps[gaps.len() / 2];
+        println!(
+            "{what}, {} times: median {median:?}, least {:?}, most {:?}",
+            gaps.len(),
+            gaps[0],
+            gaps[gaps.len() - 1]
+        );
+    }
     cluster.agree();
     println!("orders: {:?}", placed.iter().map(Vec::len).collect::<Vec<_>>());
     let accepted = placed.iter().flatten().filter(|order| matches!(order.outcome, Outcome::Accepted(_))).count();
