@@ -292,9 +292,8 @@ pub fn given_up(conn: &mut Connection, user: AccountId) -> QueryResult<Vec<Deliv
 /// Whatever the database reports.
 pub fn forget_given_up(conn: &mut Connection, user: i64, limit: Timestamp) -> QueryResult<()> {
     let given_up = deliveries::table.filter(deliveries::due_at.is_null());
-    let own = given_up.clone().filter(deliveries::user_id.eq(user));
+    let own = given_up.filter(deliveries::user_id.eq(user));
     let newest_beyond: Option<i64> = own
-        .clone()
         .order(deliveries::id.desc())
         .select(deliveries::id)
         .offset(MOST_GIVEN_UP)
