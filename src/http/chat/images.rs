@@ -2,7 +2,7 @@
 
 use super::requests::{self, is_warden};
 use super::wire;
-use crate::actors::chat::{Chat, Refused};
+use crate::actors::chat::Chat;
 use crate::actors::trading::market_data::wall_clock;
 use crate::domain::chat::{Action, ChatReject, Standing, rights};
 use crate::http::error::ApiError;
@@ -67,10 +67,7 @@ pub async fn upload(
         "id": id, "media_type": media_type, "bytes": upload.bytes, "url": format!("/v1/chat/images/{id}"),
     });
     // The row first: an object without one would never be removed.
-    let database = state.database.clone();
-    web::block(move || database.write_durably(|conn| uploads::add(conn, &upload)))
-        .await
-        .map_err(|_| Refused::Overloaded)??;
+    state.database.elsewhere(move |database| database.write_durably(|conn| uploads::add(conn, &upload))).await?;
     state.chat.objects().put(&id.to_string(), content).await?;
     Ok(HttpResponse::Created().json(view))
 }

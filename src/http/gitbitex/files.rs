@@ -3,7 +3,6 @@
 //! be named.
 
 use super::views::DEFAULT_PHOTO;
-use crate::actors::trading::Unavailable;
 use crate::actors::trading::market_data::wall_clock;
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
@@ -30,15 +29,13 @@ async fn write<T: Send + 'static>(
     state: &AppState,
     query: impl FnOnce(&mut Connection) -> QueryResult<T> + Send + 'static,
 ) -> Result<T, ApiError> {
-    let database = state.database.clone();
-    match web::block(move || database.write_durably(query)).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(DbError::Taken)) => {
+    match state.database.elsewhere(move |database| database.write_durably(query)).await {
+        Ok(value) => Ok(value),
+        Err(DbError::Taken) => {
             let message = "There is a picture at this place already.";
             Err(ApiError::new(StatusCode::CONFLICT, "picture_exists", message))
         }
-        Ok(Err(error)) => Err(error.into()),
-        Err(_) => Err(Unavailable::Overloaded.into()),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,7 +1,6 @@
 //! Friends, and how people are seen.
 
 use super::{Answer, State, body, ok, run};
-use crate::actors::chat::Refused;
 use crate::actors::chat::presence::SetVisible;
 use crate::domain::chat::ChatReject;
 use crate::domain::ids::AccountId;
@@ -80,8 +79,8 @@ pub async fn set_me(state: State, user: CurrentUser, bytes: web::Bytes) -> Answe
         let message = "a name has 2 to 32 letters, digits, _ or -, and does not begin with user-";
         return Err(ApiError::bad_request("invalid_nick", message));
     }
-    let (who, database) = (user.0.user, state.database.clone());
-    let saved = web::block(move || {
+    let who = user.0.user;
+    let saved = state.database.elsewhere(move |database| {
         database.write_durably(|conn| {
             let mut me = people::get(conn, who)?;
             me.nick = nick.unwrap_or(me.nick);
@@ -90,7 +89,7 @@ pub async fn set_me(state: State, user: CurrentUser, bytes: web::Bytes) -> Answe
             Ok(me)
         })
     });
-    let me = match saved.await.map_err(|_| Refused::Overloaded)? {
+    let me = match saved.await {
         Err(DbError::Taken) => {
             return Err(ApiError::new(StatusCode::CONFLICT, "nick_taken", "somebody else has that name"));
         }
