@@ -1,8 +1,8 @@
 //! Slows down guessing, with delays that grow.
 //!
 //! Kept in memory, by e-mail address whether or not anybody has it (so it tells nothing), by user where only the
-//! user can try, or by network, bounded in size. For an address or a user an attempt counts before its password is looked at: a
-//! hundred guesses at once are a hundred attempts, and a right password clears the count. For a network
+//! user can try, or by network, bounded in size. For an address or a user an attempt counts before its password is
+//! looked at: a hundred guesses at once are a hundred attempts, and a right password clears the count. For a network
 //! only wrong passwords count, once they are known to be wrong: the many people behind one address may
 //! all come at the same moment, and the queue for hashes bounds how many guesses are under way.
 

@@ -1,7 +1,7 @@
 //! Access tokens: what they say, how they are made, checked and taken back.
 //!
-//! A token lives shorter than its session, which a refresh token prolongs. The signature costs some 40 µs to check, so it is checked once per token: after that the
-//! SHA-256 of the token leads to what it said. A token itself is kept nowhere.
+//! A token lives shorter than its session, which a refresh token prolongs. The signature costs some 40 µs to check, so it
+//! is checked once per token: after that the SHA-256 of the token leads to what it said. A token itself is kept nowhere.
 //!
 //! Invariants: only ES256 by our own key counts, whatever a token's header claims; expiry and
 //! revocation are looked at on every use, cached or not, so a cached entry can never outlive them.

@@ -7,7 +7,7 @@
 //! Invariants: `position` is the last batch applied to `venue`; rows of batches up to `written` are
 //! in the database, in one transaction with that watermark; a snapshot is never ahead of it.
 
-use super::recovery::{RecoveryError, catch_up};
+use super::recovery::{RecoveryError, apply};
 use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::LogMeter;
 use crate::actors::role::Role;
@@ -42,9 +42,9 @@ const BATCHES_AT_ONCE: usize = 2_000;
 /// The state is hashed whenever the log's position is a multiple of this, so that nodes can compare.
 const HASH_EVERY: u64 = 5_000;
 
-/// The first such place after a position.
-fn hash_place_after(Position(position): Position) -> Position {
-    Position((position / HASH_EVERY + 1) * HASH_EVERY)
+/// The first such place from a position on.
+fn hash_place_at_or_after(Position(position): Position) -> Position {
+    Position(position.next_multiple_of(HASH_EVERY))
 }
 
 /// It is also hashed when nothing has happened for so long.
@@ -214,22 +214,15 @@ impl Follower {
 
     /// Applies what comes next, to the next place at which the state is hashed and no further than `limit`.
     fn read(&mut self, limit: Position) -> Result<Position, RecoveryError> {
-        let (before, reader) = (self.position, self.parts.reader.clone());
-        let mut read = |until: Position| {
-            let mut collector = Collector { changes: &mut self.changes };
-            catch_up(&mut self.venue, reader.as_ref(), before, until.min(limit), BATCHES_AT_ONCE, &mut collector)
+        let before = self.position;
+        let mut batches = self.parts.reader.read(before)?.take(BATCHES_AT_ONCE).peekable();
+        let until = match batches.peek() {
+            // At a broker a position may be no batch, the place itself too: it is that of the batch which comes next.
+            Some(Ok(next)) => hash_place_at_or_after(next.position).min(limit),
+            Some(Err(_)) | None => limit,
         };
-        let place = hash_place_after(before);
-        let position = read(place)?;
-        if position > before || place >= limit {
-            return Ok(position);
-        }
-        // At a broker a position may be no batch. When it is the place itself, the log goes on beyond it.
-        let next = match reader.read(before)?.next().transpose()?.map(|next| next.position) {
-            Some(next) if next <= limit => next,
-            _ => return Ok(before),
-        };
-        read(hash_place_after(Position(next.0 - 1)))
+        let mut collector = Collector { changes: &mut self.changes };
+        apply(&mut self.venue, batches, before, until, &mut collector)
     }
 
     /// Hashes the state when nothing has happened for a moment: then the other nodes come to the same place.
@@ -575,57 +568,4 @@ impl Handler<Shutdown> for Projector {
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-    use crate::persistence::log::conformance::batch;
-    use crate::persistence::log::{Batches, Committed};
-
-    /// A log whose batches stand at these positions.
-    struct Log(Vec<u64>);
-
-    impl LogReader for Log {
-        fn read(&self, from: Position) -> Result<Batches, LogError> {
-            let committed = |position| Committed {
-                position: Position(position),
-                batch: Arc::new(batch(StreamId::Chat(1), 1, position, 0)),
-            };
-            let after: Vec<u64> = self.0.iter().copied().filter(|position| *position > from.0).collect();
-            Ok(Box::new(after.into_iter().map(move |position| Ok(committed(position)))))
-        }
-    }
-
-    fn follower(folder: &std::path::Path, log: Vec<u64>, role: Role) -> Follower {
-        let parts = Parts {
-            reader: Arc::new(Log(log)),
-            database: Database::open(&folder.join("agora.db")).unwrap(),
-            snapshots: Snapshots::open(folder.join("snapshots")).unwrap(),
-            sealed: Arc::new(Vec::new),
-            archives: false,
-            written: Arc::default(),
-            snapshot_every: Duration::from_secs(60),
-            prune: None,
-            peers: Some(Peers::new(role.clone())),
-            role,
-        };
-        Follower::new(parts).unwrap()
-    }
-
-    /// At a broker any position may be none of ours: the engine's questions and the broker's own notes take some.
-    #[test]
-    fn the_place_of_a_hash_may_be_no_batch() {
-        let folder = tempfile::tempdir().unwrap();
-        let log: Vec<u64> = (4_990..5_010).filter(|at| *at != HASH_EVERY).chain([9_999, 10_000, 31_000]).collect();
-        let mut active = follower(folder.path(), log.clone(), Role::alone(1));
-        active.advance().unwrap();
-        assert_eq!(active.position(), Position(31_000));
-        let hashes = |follower: &Follower| follower.parts.peers.as_ref().unwrap().status(0).hashes;
-        assert_eq!(hashes(&active).iter().map(|(at, _)| *at).collect::<Vec<_>>(), [10_000]);
-        // A standby goes as far as the active node has written.
-        let mut standby = follower(folder.path(), log, Role::one_of_several(2));
-        standby.advance().unwrap();
-        assert_eq!(standby.position(), Position(31_000));
-        assert_eq!(hashes(&standby), hashes(&active));
-    }
-}
+mod tests;

@@ -124,11 +124,25 @@ pub fn catch_up(
     limit: usize,
     observer: &mut impl Observer,
 ) -> Result<Position, RecoveryError> {
-    let mut position = from;
     if from >= until {
         return Ok(from);
     }
-    for committed in reader.read(from)?.take(limit) {
+    apply(venue, reader.read(from)?.take(limit), from, until, observer)
+}
+
+/// Applies batches that follow position `from`, as far as they come and up to position `until`.
+///
+/// # Errors
+/// As [`catch_up`].
+pub fn apply(
+    venue: &mut Venue,
+    batches: impl Iterator<Item = Result<Committed, LogError>>,
+    from: Position,
+    until: Position,
+    observer: &mut impl Observer,
+) -> Result<Position, RecoveryError> {
+    let mut position = from;
+    for committed in batches {
         let committed = match committed {
             Err(LogError::Broker { .. }) if position > from => break,
             committed => committed?,

@@ -478,7 +478,7 @@ mod tests {
     }
 
     #[test]
-    fn a_twin_that_missed_something_while_it_was_built_cannot_be_taken() {
+    fn only_a_twin_that_is_being_built_becomes_ready() {
         let berth: Arc<Berth<Heard>> = Berth::new(Arc::default());
         for (before, after) in [
             (Condition::Building, Condition::Ready),

@@ -5,8 +5,9 @@
 //! encrypted with the venue's key: no table, nothing to clean up, and the flow ends where it began.
 //!
 //! Invariants: an id token counts only with our client id, its issuer, our nonce and an intact signature
-//! by a fixed set of algorithms; one that an app got by itself has no nonce and counts once; an e-mail address that the provider has not verified is not taken over,
-//! and one that has an account is never linked by itself, since that would hand over the account.
+//! by a fixed set of algorithms; one that an app got by itself has no nonce and counts once; an e-mail
+//! address that the provider has not verified is not taken over, and one that has an account is never
+//! linked by itself, since that would hand over the account.
 
 mod flow;
 mod provider;

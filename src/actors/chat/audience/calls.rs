@@ -65,3 +65,43 @@ impl Calls {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::chat::events::{Delivered, Event};
+    use crate::domain::chat::{MessageSequence, RoomId};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Wake, Waker};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[actix::test]
+    async fn a_round_calls_each_session_once_a_few_at_a_time() {
+        let (called, again) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let event = Delivered::of(RoomId::made(1 << 30), None, Event::Head(MessageSequence(1)));
+        let mut calls = Calls::default();
+        for _ in 0..2 * PIECE + 1 {
+            let outbox = Rc::new(Outbox::default());
+            outbox.wait(&Waker::from(called.clone()));
+            assert!(outbox.put(&event), "it is to be called");
+            assert!(!outbox.put(&event), "it will be");
+            calls.add(outbox);
+        }
+        let waker = Waker::from(again.clone());
+        let mut context = Context::from_waker(&waker);
+        // After all but the last piece it asks to be polled again.
+        for (total, polls) in [(PIECE, 1), (2 * PIECE, 2), (2 * PIECE + 1, 2), (2 * PIECE + 1, 2)] {
+            assert!(calls.call(&mut context).is_pending());
+            assert_eq!((called.0.load(Ordering::Relaxed), again.0.load(Ordering::Relaxed)), (total, polls));
+        }
+    }
+}

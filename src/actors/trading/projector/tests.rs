@@ -1,0 +1,54 @@
+//! The follower over logs with holes.
+
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::persistence::log::conformance::batch;
+use crate::persistence::log::{Batches, Committed};
+
+/// A log whose batches stand at these positions.
+struct Log(Vec<u64>);
+
+impl LogReader for Log {
+    fn read(&self, from: Position) -> Result<Batches, LogError> {
+        let committed = |position| Committed {
+            position: Position(position),
+            batch: Arc::new(batch(StreamId::Chat(1), 1, position, 0)),
+        };
+        let after: Vec<u64> = self.0.iter().copied().filter(|position| *position > from.0).collect();
+        Ok(Box::new(after.into_iter().map(move |position| Ok(committed(position)))))
+    }
+}
+
+fn follower(folder: &std::path::Path, log: Vec<u64>, role: Role) -> Follower {
+    let parts = Parts {
+        reader: Arc::new(Log(log)),
+        database: Database::open(&folder.join("agora.db")).unwrap(),
+        snapshots: Snapshots::open(folder.join("snapshots")).unwrap(),
+        sealed: Arc::new(Vec::new),
+        archives: false,
+        written: Arc::default(),
+        snapshot_every: Duration::from_secs(60),
+        prune: None,
+        peers: Some(Peers::new(role.clone())),
+        role,
+    };
+    Follower::new(parts).unwrap()
+}
+
+/// At a broker any position may be none of ours: the engine's questions and the broker's own notes take some.
+#[test]
+fn the_place_of_a_hash_may_be_no_batch() {
+    let folder = tempfile::tempdir().unwrap();
+    let log: Vec<u64> = (4_990..5_010).filter(|at| *at != HASH_EVERY).chain([9_999, 10_000, 31_000]).collect();
+    let mut active = follower(folder.path(), log.clone(), Role::alone(1));
+    active.advance().unwrap();
+    assert_eq!(active.position(), Position(31_000));
+    let hashes = |follower: &Follower| follower.parts.peers.as_ref().unwrap().status(0).hashes;
+    assert_eq!(hashes(&active).iter().map(|(at, _)| *at).collect::<Vec<_>>(), [10_000]);
+    // A standby goes as far as the active node has written.
+    let mut standby = follower(folder.path(), log, Role::one_of_several(2));
+    standby.advance().unwrap();
+    assert_eq!(standby.position(), Position(31_000));
+    assert_eq!(hashes(&standby), hashes(&active));
+}
