@@ -1,6 +1,8 @@
 //! How fast one book applies entries: the flow of [`flow`] through the real [`Book::apply`], with
-//! every outcome written and read again, checked against the oracle's totals.
+//! every outcome written and read again, checked against the oracle's totals; and by turns through the
+//! bare book of [`bare`], as a yardstick for the machine.
 
+pub mod bare;
 pub mod flow;
 
 use crate::domain::book::Book;
@@ -8,7 +10,7 @@ use crate::domain::entry::MarketEntry;
 use crate::domain::event::Event;
 use crate::domain::ids::{AccountId, CurrencyId, OrderId, Ticket};
 use crate::domain::market::{Currency, MarketConfig, Scale, Step};
-use crate::domain::money::{Ppm, Price, Size};
+use crate::domain::money::{Amount, Ppm, Price, Size};
 use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, TimeInForce};
 use crate::domain::time::Timestamp;
 use anyhow::{Context, ensure};
@@ -48,10 +50,14 @@ pub struct CoreReport {
     pub rounds: Vec<Duration>,
     /// The same, only while the thread had a core; none where the system does not tell.
     pub on_cpu: Vec<Duration>,
-    /// Nanoseconds of one command applied alone, one clock reading included: the 50, 99 and 99.9 % quantiles.
-    pub latency_ns: [u64; 3],
-    /// Nanoseconds of one clock reading, median.
-    pub clock_ns: u64,
+    /// Time of the whole flow through the bare book, by round.
+    pub bare: Vec<Duration>,
+    /// One command applied alone, one clock reading included.
+    pub latency: Quantiles,
+    /// The same in the bare book.
+    pub bare_latency: Quantiles,
+    /// One clock reading.
+    pub clock: Quantiles,
     /// Bytes that the book keeps for each live order, pages of levels aside.
     pub bytes_per_order: usize,
     /// What the book did; the oracle did the same, else there is no report.
@@ -62,6 +68,15 @@ impl CoreReport {
     /// Commands per second of the median round.
     pub fn commands_per_second(&self) -> f64 {
         self.rate(&self.rounds)
+    }
+
+    /// The book's rate over that of the bare book in the round beside it, in the median of all rounds.
+    pub fn ratio(&self) -> f64 {
+        let ratio =
+            |(bare, book): (&Duration, &Duration)| bare.as_secs_f64() / book.as_secs_f64().max(f64::MIN_POSITIVE);
+        let mut ratios: Vec<f64> = self.bare.iter().zip(&self.rounds).map(ratio).collect();
+        ratios.sort_unstable_by(f64::total_cmp);
+        ratios.get(ratios.len() / 2).copied().unwrap_or_default()
     }
 
     fn rate(&self, rounds: &[Duration]) -> f64 {
@@ -75,7 +90,6 @@ impl CoreReport {
 impl fmt::Display for CoreReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Totals { fills, traded, notional, live, digest } = self.totals;
-        let [half, most, nearly_all] = self.latency_ns;
         writeln!(f, "commands       {}", self.commands)?;
         writeln!(f, "throughput     {:.2} M commands/s (median)", self.commands_per_second() / 1e6)?;
         if !self.on_cpu.is_empty() {
@@ -85,16 +99,16 @@ impl fmt::Display for CoreReport {
                 self.rate(&self.on_cpu) / 1e6
             )?;
         }
+        writeln!(f, "bare book      {:.2} M commands/s (median)", self.rate(&self.bare) / 1e6)?;
+        writeln!(f, "ratio          {:.2} of the bare book (median of the rounds)", self.ratio())?;
         write!(f, "rounds        ")?;
         for round in &self.rounds {
             write!(f, " {:.1} ms", round.as_secs_f64() * 1e3)?;
         }
         writeln!(f)?;
-        let clock = self.clock_ns;
-        writeln!(
-            f,
-            "applied alone  p50 {half} ns, p99 {most} ns, p99.9 {nearly_all} ns (of it {clock} ns for the clock)"
-        )?;
+        let [clock, ..] = self.clock.0;
+        writeln!(f, "applied alone  {} (of it {clock} ns for the clock)", self.latency)?;
+        writeln!(f, "bare, alone    {}", self.bare_latency)?;
         writeln!(f, "per live order {} bytes", self.bytes_per_order)?;
         writeln!(f, "fills          {fills} of {traded} lots, notional {notional}")?;
         write!(f, "live orders    {live} at the end; digest {digest:016x} agrees with the oracle")
@@ -109,19 +123,27 @@ pub fn run(options: &CoreOptions) -> anyhow::Result<CoreReport> {
     let (commands, expected) = flow::generate(&options.flow);
     let (config, scale) = market(options)?;
     let book = || Book::new(config.clone(), scale);
-    let entries = entries(options, book(), &commands)?;
+    let records = records(options, book(), &commands)?;
     let mut totals = Totals::default();
-    let (mut rounds, mut on_cpu) = (Vec::with_capacity(options.rounds), Vec::with_capacity(options.rounds));
+    let [mut rounds, mut on_cpu, mut bare] = [const { Vec::new() }; 3];
     for _ in 0..options.rounds.max(1) {
+        let (took, reached) = bare::run(&commands)?;
+        ensure!(reached == expected, "the bare book reached {reached:?}, but a correct one reaches {expected:?}");
+        bare.push(took);
         let mut book = book();
         let mut events = Vec::with_capacity(1024);
         totals = Totals::default();
+        let mut batch = Vec::with_capacity(Book::LOOK_AHEAD);
+        let mut at = Timestamp::ZERO;
         let ran = time_with_a_core();
         let start = Instant::now();
-        for (first, batch) in (1..).step_by(Book::LOOK_AHEAD).zip(entries.chunks(Book::LOOK_AHEAD)) {
-            book.look_ahead(batch);
-            for (at, entry) in (first..).zip(batch) {
-                book.apply(Timestamp(at), entry, &mut events);
+        for some in records.chunks(Book::LOOK_AHEAD) {
+            batch.clear();
+            batch.extend(some.iter().map(|record| record.entry(options)));
+            book.look_ahead(&batch);
+            for entry in &batch {
+                at.0 += 1;
+                book.apply(at, entry, &mut events);
                 consume(&mut events, &mut totals);
             }
         }
@@ -130,9 +152,17 @@ pub fn run(options: &CoreOptions) -> anyhow::Result<CoreReport> {
         totals.live = book.live_orders();
         ensure!(totals == expected, "the book reached {totals:?}, but a correct one reaches {expected:?}");
     }
-    let (latency_ns, clock_ns) = latency(book(), &entries);
-    let bytes_per_order = Book::BYTES_PER_ORDER;
-    Ok(CoreReport { commands: entries.len(), rounds, on_cpu, latency_ns, clock_ns, bytes_per_order, totals })
+    Ok(CoreReport {
+        commands: records.len(),
+        rounds,
+        on_cpu,
+        bare,
+        bare_latency: bare::latency(&commands)?,
+        latency: latency(book(), &records, options),
+        clock: Quantiles::of_the_clock(),
+        bytes_per_order: Book::BYTES_PER_ORDER,
+        totals,
+    })
 }
 
 /// How long this thread has had a core so far: what a shared machine leaves of the wall clock.
@@ -153,26 +183,44 @@ fn consume(events: &mut Vec<Event>, totals: &mut Totals) {
     events.clear();
 }
 
-/// A second run with the clock read after every command, each applied alone as if it had come by
-/// itself, without a look at those that follow.
-fn latency(mut book: Book, entries: &[MarketEntry]) -> ([u64; 3], u64) {
-    let nanos = |from: Instant, to: Instant| u64::try_from((to - from).as_nanos()).unwrap_or(u64::MAX);
-    let mut clock: Vec<u64> = (0..10_001).map(|_| nanos(Instant::now(), Instant::now())).collect();
-    clock.sort_unstable();
-    let mut times = Vec::with_capacity(entries.len());
+/// Another run with the clock read before and after every command, each applied alone as if it had
+/// come by itself, without a look at those that follow.
+fn latency(mut book: Book, records: &[Record], options: &CoreOptions) -> Quantiles {
     let mut events = Vec::with_capacity(1024);
     let mut totals = Totals::default();
-    let mut before = Instant::now();
-    for (at, entry) in (1..).zip(entries) {
-        book.apply(Timestamp(at), entry, &mut events);
+    Quantiles::of((1..).zip(records), |(at, record)| {
+        let entry = record.entry(options);
+        let before = Instant::now();
+        book.apply(Timestamp(at), &entry, &mut events);
         consume(&mut events, &mut totals);
-        let now = Instant::now();
-        times.push(nanos(before, now));
-        before = now;
+        before.elapsed()
+    })
+}
+
+/// Times of single commands in nanoseconds, exceeded by the half, one in a hundred and one in a thousand.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Quantiles([u64; 3]);
+
+impl Quantiles {
+    fn of<T>(what: impl Iterator<Item = T>, time: impl FnMut(T) -> Duration) -> Quantiles {
+        let mut times: Vec<u64> =
+            what.map(time).map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)).collect();
+        times.sort_unstable();
+        let last = times.len().saturating_sub(1);
+        Quantiles([500, 990, 999].map(|permille| times.get(last * permille / 1000).copied().unwrap_or(0)))
     }
-    times.sort_unstable();
-    let quantile = |permille: usize| times.get(times.len().saturating_sub(1) * permille / 1000).copied().unwrap_or(0);
-    ([quantile(500), quantile(990), quantile(999)], clock.get(clock.len() / 2).copied().unwrap_or(0))
+
+    /// Of reading the clock.
+    fn of_the_clock() -> Quantiles {
+        Quantiles::of(0..10_001, |_| Instant::now().elapsed())
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [half, most, nearly_all] = self.0;
+        write!(f, "p50 {half} ns, p99 {most} ns, p99.9 {nearly_all} ns")
+    }
 }
 
 fn market(options: &CoreOptions) -> anyhow::Result<(MarketConfig, Scale)> {
@@ -194,47 +242,81 @@ fn market(options: &CoreOptions) -> anyhow::Result<(MarketConfig, Scale)> {
     Ok((config, scale))
 }
 
-/// The commands as entries. Cancels need the ids that the book gives, so the flow is run once here;
-/// the same entries give the same ids in every later run.
-fn entries(options: &CoreOptions, mut book: Book, commands: &[FlowCommand]) -> anyhow::Result<Vec<MarketEntry>> {
+/// A command as the flow holds it while it waits for its turn: small, so that two million of them
+/// do not drive the book out of the caches as they pass.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    account: AccountId,
+    side: Side,
+    what: What,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum What {
+    Place { price: u32, size: u32, hold: u64 },
+    Cancel { number: u32, slot: u32 },
+}
+
+impl Record {
+    fn entry(&self, options: &CoreOptions) -> MarketEntry {
+        let &Record { account, side, what } = self;
+        match what {
+            What::Cancel { number, slot } => {
+                MarketEntry::Cancel { ticket: Ticket(0), account, order: OrderId { number: number.into(), slot } }
+            }
+            What::Place { price, size, hold } => MarketEntry::Place(NewOrder {
+                ticket: Ticket(0),
+                account,
+                client_id: None,
+                side,
+                kind: Kind::Limit {
+                    price: Price(price.into()),
+                    time_in_force: TimeInForce::GoodTillCanceled,
+                    post_only: false,
+                },
+                size: Size(size.into()),
+                stop: None,
+                self_trade: SelfTrade::DecrementAndCancel,
+                maker_fee: options.maker_fee,
+                taker_fee: options.taker_fee,
+                hold: Amount(hold.into()),
+            }),
+        }
+    }
+}
+
+/// The commands with accounts, holds, and the ids that the book gives: for those the flow is run
+/// once here; the same entries give the same ids in every later run.
+fn records(options: &CoreOptions, mut book: Book, commands: &[FlowCommand]) -> anyhow::Result<Vec<Record>> {
     let mut ids = vec![OrderId::default()];
     let mut events = Vec::new();
     let pairs = options.accounts.max(2) / 2;
     // Buyers have even accounts and sellers odd ones, so nobody meets an order of his own.
     let account =
         |id: u32, side: Side| AccountId(2 + id.wrapping_mul(2_654_435_761) % pairs * 2 + u32::from(side == Side::Sell));
-    let mut entries = Vec::with_capacity(commands.len());
+    let mut records = Vec::with_capacity(commands.len());
     for (at, command) in (1..).zip(commands) {
-        let entry = match *command {
+        let record = match *command {
             FlowCommand::Cancel { id, side } => {
-                let order = ids.get(id as usize).copied().context("a cancel before its order")?;
-                MarketEntry::Cancel { ticket: Ticket(0), account: account(id, side), order }
+                let OrderId { number, slot } = ids.get(id as usize).copied().context("a cancel before its order")?;
+                let number = u32::try_from(number).context("too many orders")?;
+                Record { account: account(id, side), side, what: What::Cancel { number, slot } }
             }
             FlowCommand::Limit { id, side, price, size } => {
-                let (price, size) = (Price(u64::from(price)), Size(u64::from(size)));
-                MarketEntry::Place(NewOrder {
-                    ticket: Ticket(0),
-                    account: account(id, side),
-                    client_id: None,
-                    side,
-                    kind: Kind::Limit { price, time_in_force: TimeInForce::GoodTillCanceled, post_only: false },
-                    size,
-                    stop: None,
-                    self_trade: SelfTrade::DecrementAndCancel,
-                    maker_fee: options.maker_fee,
-                    taker_fee: options.taker_fee,
-                    hold: book.hold_for(side, price, size, options.maker_fee.max(options.taker_fee)),
-                })
+                let fee = options.maker_fee.max(options.taker_fee);
+                let hold = book.hold_for(side, Price(price.into()), Size(size.into()), fee);
+                let hold = u64::try_from(hold.0).context("a hold beyond 64 bits")?;
+                Record { account: account(id, side), side, what: What::Place { price, size, hold } }
             }
         };
-        book.apply(Timestamp(at), &entry, &mut events);
+        book.apply(Timestamp(at), &record.entry(options), &mut events);
         ids.extend(events.drain(..).filter_map(|event| match event {
             Event::Accepted(id, _) => Some(id),
             _ => None,
         }));
-        entries.push(entry);
+        records.push(record);
     }
-    Ok(entries)
+    Ok(records)
 }
 
 #[cfg(test)]
