@@ -311,10 +311,10 @@ impl Events {
         })
     }
 
-    /// Every accepted order was told of, in the order of the log; what came twice is the same.
+    /// Every accepted order was told of, each key in the order of the log; what came twice is the same.
     fn check(&self, mut promised: BTreeSet<String>) {
-        let mut seen: HashMap<String, Vec<u8>> = HashMap::new();
-        let mut newest: HashMap<String, (u64, u64)> = HashMap::new();
+        let mut seen: HashMap<String, Value> = HashMap::new();
+        let mut newest: HashMap<(String, String), (u64, u64)> = HashMap::new();
         let begun = Instant::now();
         self.at_the_broker(async |channel| {
             while !promised.is_empty() {
@@ -324,19 +324,25 @@ impl Events {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     continue;
                 };
-                let event: Value = serde_json::from_slice(&message.delivery.data).unwrap();
-                let id = event["id"].as_str().unwrap().to_string();
-                if let Some(before) = seen.insert(id.clone(), message.delivery.data.clone()) {
-                    assert_eq!(before, message.delivery.data, "a repeat says something else");
-                } else if event["type"] != "ledger" {
-                    let mut parts = id.split('/');
-                    let stream = parts.next().unwrap().to_string();
-                    let place = [(); 2].map(|()| parts.next().unwrap().parse().unwrap());
-                    let before = newest.insert(stream, (place[0], place[1]));
-                    assert!(before < Some((place[0], place[1])), "{id} came after {before:?}");
-                }
-                if event["type"] == "accepted" {
-                    promised.remove(event["order_id"].as_str().unwrap());
+                let events: Vec<Value> = serde_json::from_slice(&message.delivery.data).unwrap();
+                assert_eq!(message.delivery.properties.message_id().as_ref().unwrap().as_str(), events[0]["id"]);
+                for event in events {
+                    let id = event["id"].as_str().unwrap().to_string();
+                    if event["type"] == "accepted" {
+                        promised.remove(event["order_id"].as_str().unwrap());
+                    }
+                    if let Some(before) = seen.insert(id.clone(), event.clone()) {
+                        assert_eq!(before, event, "a repeat says something else");
+                        continue;
+                    }
+                    let parts: Vec<&str> = id.split('/').collect();
+                    let ([stream, sequence, index] | [stream, sequence, "ledger", index]) = parts[..] else {
+                        panic!("{id} names no place in a stream");
+                    };
+                    let place = (sequence.parse().unwrap(), index.parse().unwrap());
+                    let of_key = (message.delivery.routing_key.to_string(), stream.to_string());
+                    let before = newest.insert(of_key, place);
+                    assert!(before < Some(place), "{id} came after {before:?}");
                 }
             }
         });

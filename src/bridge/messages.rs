@@ -1,9 +1,10 @@
 //! Outcomes as JSON, as docs/events.md promises them.
 
+use super::outgoing::Outgoing;
 use crate::actors::trading::{Market, Trading};
 use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::{AccountId, StreamId};
-use crate::domain::ledger::{Ledger, LedgerOutcome};
+use crate::domain::ledger::Ledger;
 use crate::domain::money::Amount;
 use crate::domain::order::Side;
 use crate::domain::posting::{Posting, PostingKind};
@@ -13,35 +14,26 @@ use crate::domain::venue::{self, Observer};
 use crate::http::{ids, wire};
 use serde_json::{Value, json};
 
-/// One message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Message {
-    /// The routing key.
-    pub(super) key: String,
-    /// The same for the same outcome, whoever publishes it and however often.
-    pub(super) id: String,
-    /// The content.
-    pub(super) body: Vec<u8>,
-}
-
 /// Turns outcomes into messages.
 pub(super) struct Collector<'a> {
-    pub(super) trading: &'a Trading,
-    pub(super) messages: Vec<Message>,
+    trading: &'a Trading,
+    pub(super) outgoing: Outgoing,
+    /// Whether something was of a market or currency that this node has not listed yet, and so could not be told.
+    pub(super) unlisted: bool,
     /// Postings of the batch that is being applied.
     postings: u64,
 }
 
 impl<'a> Collector<'a> {
     pub(super) fn new(trading: &'a Trading) -> Collector<'a> {
-        Collector { trading, messages: Vec::new(), postings: 0 }
+        Collector { trading, outgoing: Outgoing::default(), unlisted: false, postings: 0 }
     }
 
-    fn add(&mut self, key: String, id: String, mut body: Value) {
-        if let Some(fields) = body.as_object_mut() {
+    fn add(&mut self, key: String, id: String, mut outcome: Value) {
+        if let Some(fields) = outcome.as_object_mut() {
             fields.insert("id".into(), Value::from(id.as_str()));
         }
-        self.messages.push(Message { key, id, body: body.to_string().into_bytes() });
+        self.outgoing.add(key, id, &outcome);
     }
 
     fn posting(&mut self, id: String, posting: &Posting, market: Option<&Market>, at: Timestamp) {
@@ -49,6 +41,7 @@ impl<'a> Collector<'a> {
             return;
         }
         let Some(currency) = self.trading.currencies().iter().find(|currency| currency.id == posting.currency) else {
+            self.unlisted = true;
             return;
         };
         let order = market.map(|market| ids::order(market.id, posting.order).to_string());
@@ -179,7 +172,10 @@ impl Observer for Collector<'_> {
 
     fn market(&mut self, outcomes: &MarketOutcomes, _: &venue::Market) {
         self.postings = 0;
-        let Some(market) = self.trading.market_by_id(outcomes.market).cloned() else { return };
+        let Some(market) = self.trading.market_by_id(outcomes.market).cloned() else {
+            self.unlisted = true;
+            return;
+        };
         let mut numbered = outcomes.numbered();
         for (sequence, _, events) in outcomes.by_entry() {
             for (index, event) in events.iter().enumerate() {
@@ -197,13 +193,11 @@ impl Observer for Collector<'_> {
 
     fn ledger(&mut self, outcomes: &LedgerOutcomes, _: &Ledger) {
         let mut start = 0;
-        for ((_, outcome, end), sequence) in outcomes.entries.iter().zip(outcomes.first.0..) {
+        for ((_, _, end), sequence) in outcomes.entries.iter().zip(outcomes.first.0..) {
             let end = *end as usize;
-            if matches!(outcome, LedgerOutcome::Moved(..)) {
-                let postings = outcomes.postings.get(start..end).unwrap_or_default();
-                for (index, posting) in postings.iter().enumerate() {
-                    self.posting(format!("{}/{sequence}/{index}", StreamId::Ledger), posting, None, outcomes.at);
-                }
+            let postings = outcomes.postings.get(start..end).unwrap_or_default();
+            for (index, posting) in postings.iter().enumerate() {
+                self.posting(format!("{}/{sequence}/{index}", StreamId::Ledger), posting, None, outcomes.at);
             }
             start = end;
         }

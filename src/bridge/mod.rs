@@ -2,11 +2,12 @@
 //!
 //! Only the active node publishes. It applies the log to a venue of its own and keeps in the database how far it has
 //! published, so that the next active node goes on from there. Every outcome is published at least once; its id is the
-//! same each time, and messages of one stream come in the order of the log.
+//! same each time, and what one key tells of one stream comes in the order of the log.
 //!
 //! Invariant: the watermark never passes a message that the broker has not confirmed.
 
 mod messages;
+mod outgoing;
 
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
@@ -26,12 +27,13 @@ use actix::prelude::*;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Connection, ExchangeKind};
-use messages::{Collector, Message};
+use messages::Collector;
+use outgoing::Message;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-/// Batches that are published in one go. There are some ten messages for each, and orders wait for the broker meanwhile.
+/// Batches whose outcomes are published together: one message for each routing key, as long as it does not grow too large.
 const BATCHES_AT_ONCE: usize = 20;
 
 /// Batches that are published before the watermark moves, unless there are no more.
@@ -126,7 +128,7 @@ async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(),
         let begun = Instant::now();
         let work = parts.clone();
         let (next, messages) = blocking(move || advance(&work, state)).await?;
-        send(&channel, exchange, &messages).await.map_err(words)?;
+        send(&channel, exchange, messages).await.map_err(words)?;
         state = next;
         // Orders come first: while there are new ones, this takes half of the time at most, and catches up afterwards.
         if parts.log.position.load(Ordering::Relaxed) > newest {
@@ -171,7 +173,10 @@ fn advance(parts: &Parts, (mut venue, from): (Venue, Position)) -> Result<((Venu
     let all = Position(u64::MAX);
     let to = catch_up(&mut venue, parts.reader.as_ref(), from, all, BATCHES_AT_ONCE, &mut collector)
         .map_err(|error| error.to_string())?;
-    let messages = collector.messages;
+    if collector.unlisted {
+        return Err("a market or currency is not listed here yet".into());
+    }
+    let messages = collector.outgoing.messages();
     Ok(((venue, to), messages))
 }
 
@@ -185,16 +190,18 @@ async fn open(brokers: &Brokers, exchange: &str) -> Result<(Connection, Channel)
     Ok((connection, channel))
 }
 
-async fn send(channel: &Channel, exchange: &str, messages: &[Message]) -> Result<(), BrokerError> {
+async fn send(channel: &Channel, exchange: &str, messages: Vec<Message>) -> Result<(), BrokerError> {
     let mut confirms = Vec::with_capacity(messages.len());
-    for Message { key, id, body } in messages {
+    for message in messages {
+        let (key, first) = (message.key.clone(), message.first.clone());
         let properties = BasicProperties::default()
             .with_content_type("application/json".into())
             .with_delivery_mode(2)
-            .with_message_id(id.as_str().into());
+            .with_message_id(first.into());
         // Not mandatory: an outcome that nobody has asked for is dropped.
         let options = BasicPublishOptions::default();
-        let published = channel.basic_publish(exchange.into(), key.as_str().into(), options, body, properties);
+        let body = message.body();
+        let published = channel.basic_publish(exchange.into(), key.into(), options, &body, properties);
         confirms.push(patiently("publishing", published).await?);
     }
     for confirm in confirms {
