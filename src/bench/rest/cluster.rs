@@ -1,11 +1,12 @@
 //! The same orders over RabbitMQ and over the embedded log, and how long a fail-over takes.
 //!
-//! Both venues are processes of their own, loaded by turns. With a PostgreSQL database two nodes are started beside that,
-//! and the active one is killed again and again while orders are sent to the other: the gap is the time from the last
-//! acknowledgement before the kill to the first after it.
+//! Both venues are processes of their own and loaded by turns; while one is measured the other does not run, so that
+//! nothing of it, its catching up neither, takes from the one that is. With a PostgreSQL database two nodes are started
+//! beside that, and the active one is killed again and again while orders are sent to the other: the gap is the time from
+//! the last acknowledgement before the kill to the first after it.
 
 use super::client::{Connection, request, until_ready};
-use super::{Figures, Options as RestOptions, Server, figures, round, sign_up};
+use super::{Figures, Load, Options as RestOptions, Server, figures, round, sign_up};
 use anyhow::{Context, ensure};
 use serde_json::json;
 use std::fmt;
@@ -50,6 +51,8 @@ pub struct Report {
     pub broker: Figures,
     /// The same at half its rate, each request sent at its time.
     pub half_load: Figures,
+    /// The embedded log at that rate.
+    pub embedded_then: Figures,
     /// Answers that were not 200.
     pub errors: usize,
     /// From the last acknowledgement before each kill to the first after it, shortest first.
@@ -87,30 +90,59 @@ async fn user(server: &Server, index: usize) -> anyhow::Result<String> {
     }
 }
 
+/// One of the two venues: how it is started, and its users once it has any.
+struct Contender<'a> {
+    folder: PathBuf,
+    more: Vec<&'a str>,
+    tokens: Vec<String>,
+}
+
+impl Contender<'_> {
+    /// Loads it for a round, in a process that lives only so long.
+    async fn round(&mut self, options: &RestOptions, rate: Option<f64>) -> anyhow::Result<Load> {
+        let server = start(&self.folder, &self.more)?;
+        until_ready(server.address).await?;
+        for index in self.tokens.len()..options.users {
+            self.tokens.push(user(&server, index).await?);
+        }
+        let token = self.tokens.first().context("nobody is to trade")?;
+        acknowledged(&mut Connection::open(server.address).await?, token).await?;
+        settle(&server).await;
+        round(options, &server, &self.tokens, rate).await
+    }
+}
+
+/// Waits until a server has worked off what the round before left, as far as it lets that be seen.
+async fn settle(server: &Server) {
+    const LOOK: Duration = Duration::from_millis(250);
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        let before = server.processor_time();
+        tokio::time::sleep(LOOK).await;
+        let Some((now, before)) = server.processor_time().zip(before) else { return };
+        if now.saturating_sub(before) < LOOK / 10 {
+            return;
+        }
+    }
+}
+
 async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let (connections, rounds, seconds) = (options.connections, options.rounds.max(1), options.seconds);
     let rest = RestOptions { connections, users: 8, workers: 2, rounds, seconds, data: None };
     let prefix = format!("agora-bench-{}", std::process::id());
-    let embedded = start(&folder.join("embedded"), &[])?;
     let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix, "--roles", &options.roles];
-    let broker = start(&folder.join("broker"), &shared)?;
-    let mut tokens = [Vec::new(), Vec::new()];
-    for (server, tokens) in [&embedded, &broker].into_iter().zip(&mut tokens) {
-        until_ready(server.address).await?;
-        for index in 0..rest.users {
-            tokens.push(user(server, index).await?);
-        }
-    }
-    let [of_embedded, of_broker] = &tokens;
+    let mut embedded = Contender { folder: folder.join("embedded"), more: Vec::new(), tokens: Vec::new() };
+    let mut broker = Contender { folder: folder.join("broker"), more: shared.to_vec(), tokens: Vec::new() };
     let (mut embedded_rounds, mut broker_rounds) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        embedded_rounds.push(round(&rest, &embedded, of_embedded, None).await?);
-        broker_rounds.push(round(&rest, &broker, of_broker, None).await?);
+        embedded_rounds.push(embedded.round(&rest, None).await?);
+        broker_rounds.push(broker.round(&rest, None).await?);
     }
     let half = figures(&broker_rounds).requests_per_second / 2.0;
-    let half_load = round(&rest, &broker, of_broker, Some(half)).await?;
-    let errors = embedded_rounds.iter().chain(&broker_rounds).chain([&half_load]).map(|round| round.errors).sum();
-    drop((embedded, broker));
+    let half_load = broker.round(&rest, Some(half)).await?;
+    let embedded_then = embedded.round(&rest, Some(half)).await?;
+    let all = embedded_rounds.iter().chain(&broker_rounds).chain([&half_load, &embedded_then]);
+    let errors = all.map(|round| round.errors).sum();
     let gaps = match &options.database {
         Some(database) if options.kills > 0 => fail_overs(options, database, folder).await?,
         _ => Vec::new(),
@@ -119,6 +151,7 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         embedded: figures(&embedded_rounds),
         broker: figures(&broker_rounds),
         half_load: figures(&[half_load]),
+        embedded_then: figures(&[embedded_then]),
         errors,
         gaps,
     })
@@ -184,11 +217,17 @@ async fn acknowledged(connection: &mut Connection, token: &str) -> anyhow::Resul
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "log      | requests/s |  p50 ms |  p99 ms | its CPU, us/request")?;
-        for (name, figures) in [("embedded", self.embedded), ("broker", self.broker), ("at half", self.half_load)] {
+        writeln!(f, "log               | requests/s |  p50 ms |  p99 ms | its CPU, us/request")?;
+        let rows = [
+            ("embedded", self.embedded),
+            ("broker", self.broker),
+            ("broker at half", self.half_load),
+            ("embedded as fast", self.embedded_then),
+        ];
+        for (name, figures) in rows {
             let Figures { requests_per_second, p50_ms, p99_ms, cpu_us } = figures;
             let cpu = cpu_us.map_or("unknown".to_owned(), |cpu| format!("{cpu:.1}"));
-            writeln!(f, "{name:<8} | {requests_per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2} | {cpu:>19}")?;
+            writeln!(f, "{name:<17} | {requests_per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2} | {cpu:>19}")?;
         }
         let ratio = self.broker.requests_per_second / self.embedded.requests_per_second;
         write!(f, "broker / embedded: {ratio:.2}; answers that were not 200: {}", self.errors)?;
