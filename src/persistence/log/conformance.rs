@@ -209,6 +209,18 @@ pub fn any_position_can_be_read_from(subject: &dyn Subject) {
         seen.push(next);
     }
     assert!(same(&seen, &whole), "reading one at a time gives something else");
+    // So do several who share it, each at a place of its own and piece by piece.
+    let mut followers = [(0, start), (20, whole[19].position), (50, whole[49].position)];
+    while followers.iter().any(|(next, _)| *next < whole.len()) {
+        for (next, at) in &mut followers {
+            let batches = reader.read(*at).unwrap_or_else(|error| panic!("reading after {at}: {error}"));
+            let piece: Vec<Committed> = batches.take(7).map(|next| next.unwrap_or_else(|e| panic!("{e}"))).collect();
+            let expected = &whole[*next..whole.len().min(*next + 7)];
+            assert!(same(&piece, expected), "a follower that shares its reader sees something else from {next}");
+            *next += piece.len();
+            *at = piece.last().map_or(*at, |last| last.position);
+        }
+    }
 }
 
 /// A log that was closed and opened again has the same end and content, and goes on from there.

@@ -10,6 +10,7 @@
 pub mod conformance;
 pub mod embedded;
 pub mod faulty;
+mod places;
 pub mod rabbitmq;
 
 use crate::domain::batch::{Batch, BatchError};

@@ -23,11 +23,11 @@ mod tail;
 #[cfg(test)]
 mod tests;
 
-use super::{AppendError, Batches, Busy, LogEngine, LogError, LogReader, Position, Proposal, Report, Sink};
+use super::{AppendError, Busy, LogEngine, LogError, LogReader, Position, Proposal, Report, Sink};
 use crate::domain::batch::Batch;
 use copy::LocalCopy;
 use parking_lot::Mutex;
-use reader::Walk;
+use reader::Reader;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -206,7 +206,7 @@ impl LogEngine for RabbitMq {
     }
 
     fn reader(&self) -> Arc<dyn LogReader> {
-        Arc::new(Reader(Arc::clone(&self.shared)))
+        Arc::new(Reader::new(Arc::clone(&self.shared)))
     }
 
     fn available(&self) -> bool {
@@ -229,15 +229,5 @@ impl Drop for RabbitMq {
             // A thread that panicked has said so; there is nothing left to do for it.
             let _ = thread.join();
         }
-    }
-}
-
-struct Reader(Arc<Shared>);
-
-impl LogReader for Reader {
-    /// Served from memory as far as that goes back, else from the broker. That batches are missing is known only when
-    /// the first one arrives, so it is the first item that says so.
-    fn read(&self, from: Position) -> Result<Batches, LogError> {
-        Ok(Box::new(Walk::new(Arc::clone(&self.0), from)))
     }
 }

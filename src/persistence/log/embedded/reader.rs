@@ -1,33 +1,36 @@
 //! Reads committed batches while the writer goes on.
 
+use super::super::places::Places;
 use super::super::{Batches, Committed, LogError, LogReader, Position};
 use super::Shared;
 use super::segment::{Step, Walk};
 use crate::domain::batch::Batch;
-use parking_lot::Mutex;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A reader over the committed part of the log.
 pub(super) struct Reader(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    /// Where the last iterator stopped, so that going on from there finds its place at once.
-    resume: Mutex<Option<Walk>>,
+    places: Places<Walk>,
 }
+
+/// A walk holds an open file and what was read ahead of it.
+const LASTING: Duration = Duration::from_secs(60);
 
 impl Reader {
     pub(super) fn new(shared: Arc<Shared>) -> Reader {
-        Reader(Arc::new(Inner { shared, resume: Mutex::new(None) }))
+        Reader(Arc::new(Inner { shared, places: Places::new(LASTING) }))
     }
 }
 
 impl LogReader for Reader {
     /// A position past the end gives nothing until the log has grown beyond it.
     fn read(&self, from: Position) -> Result<Batches, LogError> {
-        let resumed = self.0.resume.lock().take_if(|walk| walk.next == from.0.saturating_add(1));
+        let walk = self.0.places.take(from);
         let mut batches =
-            Reading { inner: Arc::clone(&self.0), at: from.0, walk: resumed, limit: 0, came_from: None, ended: false };
+            Reading { inner: Arc::clone(&self.0), at: from.0, walk, limit: 0, came_from: None, ended: false };
         // A walk that is taken up again may hold the beginning of a frame whose rest must still be read.
         match &batches.walk {
             Some(walk) => batches.limit = batches.limit_of(walk)?,
@@ -135,8 +138,8 @@ impl Iterator for Reading {
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        if !self.ended && self.walk.is_some() {
-            *self.inner.resume.lock() = self.walk.take();
+        if let Some(walk) = self.walk.take().filter(|walk| !self.ended && walk.next == self.at + 1) {
+            self.inner.places.keep(Position(self.at), walk);
         }
     }
 }

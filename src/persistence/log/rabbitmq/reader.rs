@@ -4,7 +4,8 @@ use super::Shared;
 use super::link::{self, LinkError, Start};
 use super::session::decode;
 use crate::domain::batch::Batch;
-use crate::persistence::log::{Committed, LogError, Position};
+use crate::persistence::log::places::Places;
+use crate::persistence::log::{Batches, Committed, LogError, LogReader, Position};
 use crossbeam_channel::{Receiver, Sender};
 use futures_util::StreamExt;
 use lapin::Connection;
@@ -32,18 +33,51 @@ const ATTEMPTS: u32 = 10;
 /// Batches that wait between broker and reader.
 const AHEAD: usize = 256;
 
-/// One walk through the log.
-pub(super) struct Walk {
+/// How long a connection to the broker is kept for whoever goes on where it stands.
+const LASTING: Duration = Duration::from_secs(10);
+
+/// Reads the log: from memory as far as that goes back, else from the broker.
+pub(super) struct Reader(Arc<Inner>);
+
+struct Inner {
     shared: Arc<Shared>,
-    at: Position,
-    older: Option<Receiver<Result<Committed, LogError>>>,
-    /// Where the walk from the broker ends and memory goes on.
-    older_to: Position,
+    /// Not in what is shared with the threads that fetch: they would keep themselves alive.
+    places: Places<Older>,
 }
 
-impl Walk {
-    pub(super) fn new(shared: Arc<Shared>, from: Position) -> Walk {
-        Walk { shared, at: from, older: None, older_to: Position(0) }
+impl Reader {
+    pub(super) fn new(shared: Arc<Shared>) -> Reader {
+        Reader(Arc::new(Inner { shared, places: Places::new(LASTING) }))
+    }
+}
+
+impl LogReader for Reader {
+    /// That batches are missing at the broker is known only when the first one arrives, so it is the first item that says
+    /// so.
+    fn read(&self, from: Position) -> Result<Batches, LogError> {
+        let older = self.0.places.take(from);
+        Ok(Box::new(Walk { inner: Arc::clone(&self.0), at: from, older }))
+    }
+}
+
+/// Batches that the broker sends, and where that ends and memory goes on.
+struct Older {
+    batches: Receiver<Result<Committed, LogError>>,
+    to: Position,
+}
+
+/// One walk through the log. Dropped on the way, it leaves what the broker was sending to whoever goes on from there.
+struct Walk {
+    inner: Arc<Inner>,
+    at: Position,
+    older: Option<Older>,
+}
+
+impl Drop for Walk {
+    fn drop(&mut self) {
+        if let Some(older) = self.older.take() {
+            self.inner.places.keep(self.at, older);
+        }
     }
 }
 
@@ -53,7 +87,7 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(older) = &self.older {
-                match older.recv() {
+                match older.batches.recv() {
                     Ok(Ok(committed)) => {
                         self.at = committed.position;
                         return Some(Ok(committed));
@@ -64,13 +98,13 @@ impl Iterator for Walk {
                         return Some(Err(error));
                     }
                     Err(_) => {
+                        self.at = self.at.max(older.to);
                         self.older = None;
-                        self.at = self.at.max(self.older_to);
                     }
                 }
             }
             let floor = {
-                let tail = self.shared.tail.lock();
+                let tail = self.inner.shared.tail.lock();
                 if self.at >= tail.end() {
                     return None;
                 }
@@ -81,7 +115,7 @@ impl Iterator for Walk {
                 tail.floor()
             };
             let (send, receive) = crossbeam_channel::bounded(AHEAD);
-            let (shared, from) = (Arc::clone(&self.shared), self.at);
+            let (shared, from) = (Arc::clone(&self.inner.shared), self.at);
             let spawned = std::thread::Builder::new()
                 .name("log reader".into())
                 .spawn(move || fetch(&shared, from, floor, &send))
@@ -89,7 +123,7 @@ impl Iterator for Walk {
             if let Err(error) = spawned {
                 return Some(Err(error));
             }
-            (self.older, self.older_to) = (Some(receive), floor);
+            self.older = Some(Older { batches: receive, to: floor });
         }
     }
 }
@@ -116,7 +150,7 @@ fn fetch(shared: &Shared, from: Position, to: Position, send: &Sender<Result<Com
                     return Err(Stop::Link(LinkError::Lost(missing)));
                 }
                 at = Position(offset + 1);
-                if !link::is_batch(&delivery) {
+                if offset >= to.0 || !link::is_batch(&delivery) {
                     return Ok(());
                 }
                 let committed = decode(offset, delivery.data)?;
@@ -152,7 +186,8 @@ impl From<LinkError> for Stop {
     }
 }
 
-/// Hands over the messages with offsets from `from` to before `to`, which must exist.
+/// Hands over the messages from offset `from` on, up to the one that ends the scan: the last before `to`, or the first
+/// behind that when those before it are gone. `to` must not be beyond the end.
 async fn scan(
     connection: &Connection,
     queue: &str,
@@ -177,9 +212,7 @@ async fn scan(
         if count % GRANT_EVERY == 0 {
             link::acknowledge(&delivery).await?;
         }
-        if offset < to {
-            each(offset, delivery)?;
-        }
+        each(offset, delivery)?;
         if offset + 1 >= to {
             link::patiently("closing a channel", channel.close(200, "done".into())).await?;
             return Ok(());
@@ -198,6 +231,9 @@ pub(super) async fn has(
 ) -> Result<bool, LinkError> {
     let (mut first, mut found) = (true, false);
     let scanned = scan(connection, queue, from.0.saturating_sub(1 + SLACK), end, |offset, delivery| {
+        if offset >= end {
+            return Ok(());
+        }
         let removed = std::mem::take(&mut first) && offset >= from.0;
         let same = |other: Batch| other.is_same_place(batch);
         found = removed || (link::is_batch(&delivery) && Batch::decode(&delivery.data.into()).is_ok_and(same));
@@ -216,7 +252,7 @@ pub(super) async fn newest_batch_before(connection: &Connection, queue: &str, en
     for window in [64, 4_096, 262_144, u64::MAX] {
         let from = end.saturating_sub(window);
         let scanned = scan(connection, queue, from, end, |offset, delivery| {
-            if link::is_batch(&delivery) {
+            if offset < end && link::is_batch(&delivery) {
                 newest = Position(offset + 1);
             }
             Ok(())
