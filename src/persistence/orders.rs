@@ -265,7 +265,8 @@ pub fn upsert(connection: &mut Connection, records: &[(MarketId, OrderRecord)]) 
             Status::Done(_, at) => Some(at.0),
             Status::Active | Status::Open => None,
         },
-    }, NEWEST_WINS)
+    }, NEWEST_WINS, 1)
+    .map(drop)
 }
 
 /// One order.

@@ -4,6 +4,7 @@
 use diesel::prelude::*;
 use diesel::query_builder::{AstPass, QueryFragment, QueryId};
 use diesel::sqlite::Sqlite;
+use std::marker::PhantomData;
 
 /// The most rows of one statement on PostgreSQL, so that its arrays stay a few megabytes.
 pub const POSTGRES_ROWS: usize = 5_000;
@@ -19,23 +20,33 @@ pub fn from_arrays(table: &str, columns: &[&str], conflict: &str) -> String {
 
 /// `INSERT INTO … VALUES (?, …), …` as a statement that diesel keeps prepared, which it does for
 /// neither `ON CONFLICT DO UPDATE` nor text. `R` is a tuple of a row's values.
-pub struct FromValues<'a, R> {
-    /// Up to the values.
-    head: String,
-    rows: Vec<R>,
+///
+/// diesel finds it again by `Place` and the number of rows, without writing its text down each time:
+/// whoever uses one `Place` always gives the same table, columns and conflict.
+pub struct FromValues<'a, R, Place, const ROWS: usize> {
+    table: &'a str,
+    columns: &'a [&'a str],
+    rows: [R; ROWS],
     conflict: &'a str,
+    place: PhantomData<Place>,
 }
 
-impl<'a, R> FromValues<'a, R> {
+impl<'a, R, Place, const ROWS: usize> FromValues<'a, R, Place, ROWS> {
     /// A statement of these rows, whose values stand in the order of the columns.
-    pub fn new(table: &str, columns: &[&str], rows: Vec<R>, conflict: &'a str) -> FromValues<'a, R> {
-        FromValues { head: format!("INSERT INTO {table} ({}) VALUES ", columns.join(", ")), rows, conflict }
+    pub fn new(table: &'a str, columns: &'a [&'a str], rows: [R; ROWS], conflict: &'a str) -> Self {
+        FromValues { table, columns, rows, conflict, place: PhantomData }
     }
 }
 
-impl<R: QueryFragment<Sqlite>> QueryFragment<Sqlite> for FromValues<'_, R> {
+impl<R: QueryFragment<Sqlite>, Place, const ROWS: usize> QueryFragment<Sqlite> for FromValues<'_, R, Place, ROWS> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
-        out.push_sql(&self.head);
+        out.push_sql("INSERT INTO ");
+        out.push_sql(self.table);
+        for (index, column) in self.columns.iter().enumerate() {
+            out.push_sql(if index == 0 { " (" } else { ", " });
+            out.push_sql(column);
+        }
+        out.push_sql(") VALUES ");
         for (index, row) in self.rows.iter().enumerate() {
             out.push_sql(if index == 0 { "(" } else { ", (" });
             row.walk_ast(out.reborrow())?;
@@ -47,21 +58,22 @@ impl<R: QueryFragment<Sqlite>> QueryFragment<Sqlite> for FromValues<'_, R> {
     }
 }
 
-impl<R> QueryId for FromValues<'_, R> {
-    type QueryId = ();
-    const HAS_STATIC_QUERY_ID: bool = false;
+impl<R, Place: 'static, const ROWS: usize> QueryId for FromValues<'_, R, Place, ROWS> {
+    type QueryId = (Place, [(); ROWS]);
+    const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl<R> RunQueryDsl<SqliteConnection> for FromValues<'_, R> {}
+impl<R, Place, const ROWS: usize> RunQueryDsl<SqliteConnection> for FromValues<'_, R, Place, ROWS> {}
 
 /// Inserts a slice of rows: connection, table, rows, the columns with their SQL types and values, and
-/// an `ON CONFLICT` clause, which may be empty. A `QueryResult<()>`.
+/// an `ON CONFLICT` clause, which may be empty and is the same each time. A `QueryResult<()>`.
 ///
 /// ```ignore
 /// bulk_insert!(connection, "t", rows, |row| { number: BigInt = row.number, name: Text = &row.name }, "")
 /// ```
-/// A last argument says how many rows a statement has on SQLite, and the result is how many were added or changed. Before a statement of several rows changes a page it
-/// keeps a copy, in case that it fails half-way: where each row changes pages of its own, single rows are cheaper.
+/// A last argument says how many rows a statement has on SQLite, and the result is how many were added or changed. Before
+/// a statement of several rows changes a page it keeps a copy, in case that it fails half-way: where each row changes pages
+/// of its own, single rows are cheaper.
 macro_rules! bulk_insert {
     ($connection:expr, $table:literal, $rows:expr,
      |$row:ident| { $($column:ident: $type:ty = $value:expr),+ $(,)? }, $conflict:expr) => {
@@ -90,10 +102,18 @@ macro_rules! bulk_insert {
                     }
                 }
                 Either::Sqlite(inner) => {
-                    let full = rows.chunks_exact($at_once);
-                    for chunk in full.clone().chain(full.remainder().chunks(1)) {
-                        let rows = chunk.iter().map(|$row| ($(diesel::IntoSql::into_sql::<$type>($value),)+));
-                        changed += bulk::FromValues::new($table, COLUMNS, rows.collect(), $conflict).execute(inner)?;
+                    // Names the statement for diesel.
+                    struct Here;
+                    let (full, rest) = rows.as_chunks::<{ $at_once }>();
+                    for chunk in full {
+                        let rows = chunk.each_ref().map(|$row| ($(diesel::IntoSql::into_sql::<$type>($value),)+));
+                        let insert = bulk::FromValues::<_, Here, _>::new($table, COLUMNS, rows, $conflict);
+                        changed += insert.execute(inner)?;
+                    }
+                    for $row in rest {
+                        let row = [($(diesel::IntoSql::into_sql::<$type>($value),)+)];
+                        let insert = bulk::FromValues::<_, Here, _>::new($table, COLUMNS, row, $conflict);
+                        changed += insert.execute(inner)?;
                     }
                 }
             }
@@ -116,8 +136,8 @@ mod tests {
             "INSERT INTO t (a, b) SELECT * FROM unnest($1, $2) ON CONFLICT DO NOTHING"
         );
         let value = |number: i32| number.into_sql::<diesel::sql_types::Integer>();
-        let rows = vec![(value(1), value(2)), (value(3), value(4))];
-        let statement = FromValues::new("t", &["a", "b"], rows, "ON CONFLICT DO NOTHING");
+        let rows = [(value(1), value(2)), (value(3), value(4))];
+        let statement = FromValues::<_, (), _>::new("t", &["a", "b"], rows, "ON CONFLICT DO NOTHING");
         let text = diesel::debug_query::<Sqlite, _>(&statement).to_string();
         let expected = "INSERT INTO t (a, b) VALUES (?, ?), (?, ?) ON CONFLICT DO NOTHING -- binds: [1, 2, 3, 4]";
         assert_eq!(text, expected);
