@@ -92,7 +92,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         snapshot_every: Duration::from_secs(settings.checkpoint_every_s.max(1)),
     };
     let mut follower = Follower::new(parts.clone())?;
-    follower.advance().context("the log cannot be replayed")?;
+    follower.catch_up(engine.end()).context("the log cannot be replayed")?;
     if role.is_active() && follower.position() < engine.end() {
         return Err(anyhow!("the database does not take the log's content; see the messages above"));
     }

@@ -58,8 +58,11 @@ pub fn follow(database: &Database, reader: &dyn LogReader, through: Position) ->
         if last == archived {
             break;
         }
-        projection::archive(database, Position(archived.0 + 1), last, &content)?;
-        archived = last;
+        archived = match projection::archive(database, Position(archived.0 + 1), last, &content)? {
+            true => last,
+            // Another node has archived from there, and perhaps less: the next part begins behind that one.
+            false => projection::archived(database)?,
+        };
     }
     Ok(count)
 }
@@ -303,6 +306,27 @@ mod tests {
         let read = decode(content).unwrap();
         assert_eq!(read.len(), 4);
         assert_eq!(*read[1].batch, *stream([6], 0).batches[0].batch);
+    }
+
+    /// A stream during whose reading another node archives up to position 3.
+    struct Overtaken(Database, [u64; 5]);
+
+    impl LogReader for Overtaken {
+        fn read(&self, from: Position) -> Result<Batches, LogError> {
+            if from == Position(0) {
+                follow(&self.0, &stream(self.1, 0), Position(3)).unwrap();
+            }
+            stream(self.1, 0).read(from)
+        }
+    }
+
+    #[test]
+    fn two_nodes_that_archive_at_once_leave_no_hole() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let all = [1, 2, 3, 5, 6];
+        follow(&database, &Overtaken(database.clone(), all), Position(6)).unwrap();
+        assert_eq!(compare(&database, &stream(all, 0), Position(6)).unwrap(), 5);
     }
 
     #[test]

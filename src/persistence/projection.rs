@@ -163,11 +163,12 @@ pub fn archived_content(database: &Database, first: Position) -> Result<Option<V
     }))
 }
 
-/// Adds a segment of the log to the archive, compressed; a repeat changes nothing.
+/// Adds a segment of the log to the archive, compressed. A repeat changes nothing: false when there is one already that
+/// begins there, which may end elsewhere.
 ///
 /// # Errors
 /// [`DbError`]; nothing was written then.
-pub fn archive(database: &Database, first: Position, last: Position, content: &[u8]) -> Result<(), DbError> {
+pub fn archive(database: &Database, first: Position, last: Position, content: &[u8]) -> Result<bool, DbError> {
     let compressed = zstd::bulk::compress(content, 3).map_err(|error| DbError::Unavailable(error.to_string()))?;
     database.write(|connection| {
         let row = (
@@ -181,6 +182,6 @@ pub fn archive(database: &Database, first: Position, last: Position, content: &[
             .values(row)
             .on_conflict_do_nothing()
             .execute(inner)
-            .map(drop))
+            .map(|added| added > 0))
     })
 }

@@ -162,7 +162,8 @@ impl Follower {
         })
     }
 
-    /// Applies and writes everything up to the log's present end.
+    /// Applies and writes everything up to the log's present end, or until it is time to [keep](Follower::keep) what was
+    /// reached: a log that grows all the time has no end, and snapshots, archive and the node's role cannot wait for one.
     ///
     /// # Errors
     /// When the log cannot be applied: a bug or damage. A database that is away is no error; the
@@ -179,8 +180,13 @@ impl Follower {
             return Ok(());
         }
         self.writes = writes;
+        // Keeping takes a while too: between two times something is read.
+        let mut moved = false;
         loop {
             if writes && !self.write() {
+                return Ok(());
+            }
+            if writes && moved && (self.is_due() || !self.parts.role.is_active()) {
                 return Ok(());
             }
             let before = self.position;
@@ -205,6 +211,7 @@ impl Follower {
                 self.hash_if_still();
                 return Ok(());
             }
+            moved = true;
             self.moved_at = Instant::now();
             if self.position.0.is_multiple_of(HASH_EVERY) {
                 self.hash();
@@ -299,6 +306,26 @@ impl Follower {
         }
     }
 
+    /// Whether it is time to keep what was reached.
+    fn is_due(&self) -> bool {
+        self.snapshot_at.elapsed() >= self.parts.snapshot_every
+    }
+
+    /// Applies and writes everything up to the log's end, keeping what was reached whenever it is time: for a start, before
+    /// anybody adds to the log.
+    ///
+    /// # Errors
+    /// As [`Follower::advance`].
+    pub fn catch_up(&mut self, end: Position) -> Result<(), RecoveryError> {
+        loop {
+            self.advance()?;
+            if self.position >= end || !self.is_due() {
+                return Ok(());
+            }
+            self.keep();
+        }
+    }
+
     /// Takes a snapshot if there is something new in it, and archives what can be.
     pub fn keep(&mut self) {
         let written = Position(self.parts.written.load(Ordering::Relaxed));
@@ -352,7 +379,7 @@ impl Follower {
                     .map_err(|error| error.to_string())
             });
             match stored {
-                Ok(()) => tracing::info!(segment = %segment.path.display(), "segment archived"),
+                Ok(_) => tracing::info!(segment = %segment.path.display(), "segment archived"),
                 Err(error) => return tracing::warn!(error, "a segment could not be archived"),
             }
         }
@@ -548,7 +575,7 @@ impl Actor for Projector {
             if projector.due || (behind && projector.follower.parts.role.is_active()) {
                 projector.advance(ctx);
             }
-            if projector.follower.snapshot_at.elapsed() >= projector.follower.parts.snapshot_every {
+            if projector.follower.is_due() {
                 projector.follower.keep();
                 (projector.checkpoint)();
             }
@@ -562,6 +589,9 @@ impl Handler<Shutdown> for Projector {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
+        if self.follower.is_due() {
+            self.follower.keep();
+        }
         self.advance(ctx);
         self.follower.keep();
     }

@@ -20,7 +20,7 @@ impl LogReader for Log {
     }
 }
 
-fn follower(folder: &std::path::Path, log: Vec<u64>, role: Role) -> Follower {
+fn follower(folder: &std::path::Path, log: Vec<u64>, role: Role, every: Duration) -> Follower {
     let parts = Parts {
         reader: Arc::new(Log(log)),
         database: Database::open(&folder.join("agora.db")).unwrap(),
@@ -28,7 +28,7 @@ fn follower(folder: &std::path::Path, log: Vec<u64>, role: Role) -> Follower {
         sealed: Arc::new(Vec::new),
         archives: false,
         written: Arc::default(),
-        snapshot_every: Duration::from_secs(60),
+        snapshot_every: every,
         prune: None,
         peers: Some(Peers::new(role.clone())),
         role,
@@ -36,19 +36,37 @@ fn follower(folder: &std::path::Path, log: Vec<u64>, role: Role) -> Follower {
     Follower::new(parts).unwrap()
 }
 
+const SELDOM: Duration = Duration::from_secs(60);
+
 /// At a broker any position may be none of ours: the engine's questions and the broker's own notes take some.
 #[test]
 fn the_place_of_a_hash_may_be_no_batch() {
     let folder = tempfile::tempdir().unwrap();
     let log: Vec<u64> = (4_990..5_010).filter(|at| *at != HASH_EVERY).chain([9_999, 10_000, 31_000]).collect();
-    let mut active = follower(folder.path(), log.clone(), Role::alone(1));
+    let mut active = follower(folder.path(), log.clone(), Role::alone(1), SELDOM);
     active.advance().unwrap();
     assert_eq!(active.position(), Position(31_000));
     let hashes = |follower: &Follower| follower.parts.peers.as_ref().unwrap().status(0).hashes;
     assert_eq!(hashes(&active).iter().map(|(at, _)| *at).collect::<Vec<_>>(), [10_000]);
     // A standby goes as far as the active node has written.
-    let mut standby = follower(folder.path(), log, Role::one_of_several(2));
+    let mut standby = follower(folder.path(), log, Role::one_of_several(2), SELDOM);
     standby.advance().unwrap();
     assert_eq!(standby.position(), Position(31_000));
     assert_eq!(hashes(&standby), hashes(&active));
+}
+
+/// A log that grows faster than it can be written has no end: what was reached is kept all the same.
+#[test]
+fn snapshots_do_not_wait_for_the_end_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let end = Position(3 * BATCHES_AT_ONCE as u64);
+    let mut active = follower(folder.path(), (1..=end.0).collect(), Role::alone(1), Duration::ZERO);
+    active.advance().unwrap();
+    assert!(active.position() > Position(0) && active.position() < end, "{}", active.position());
+    let reached = active.position();
+    active.keep();
+    assert_eq!(active.snapshot, reached);
+    active.catch_up(end).unwrap();
+    assert_eq!(active.position(), end);
+    assert!(active.snapshot > reached);
 }
