@@ -79,7 +79,10 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     let large = json!({"amount": "2", "currency": "BTC", "crypto_address": address});
     let first = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
     let second = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
-    let third = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
+    let mut named = large.clone();
+    named["id"] = json!("6b7e0c0e-8f0e-4a39-9b40-6a5d0b9f3a03");
+    let third = done(&mut ada, "/withdrawals/crypto", &named)["id"].as_str().unwrap().to_owned();
+    assert_eq!(done(&mut ada, "/withdrawals/crypto", &named)["id"], json!(third));
     std::thread::sleep(Duration::from_millis(800));
     assert_eq!(balance(&mut ada, "BTC"), (3.5, 6.0));
     let holds = {
@@ -97,6 +100,8 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     done(&mut admin, &format!("/admin/withdrawals/{first}/approve"), &json!({}));
     done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
     assert_eq!(ada.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 200);
+    let again = post(&mut ada, "/withdrawals/crypto", &named);
+    assert_eq!((again.status, again.json()["code"].as_str()), (400, Some("withdrawal_over")), "it was called back");
     until("the approved one", || balance(&mut ada, "BTC") == (7.5, 0.0));
     assert_eq!(ada.send("DELETE", &format!("/withdrawals/{first}"), b"").unwrap().status, 400, "it has left");
 
@@ -115,6 +120,13 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     let broke =
         post(&mut ada, "/withdrawals/crypto", &json!({"amount": "100", "currency": "BTC", "crypto_address": address}));
     assert_eq!((broke.status, broke.json()["message"].as_str()), (400, Some("Insufficient funds")));
+    // A repeat of one that was refused is no withdrawal, whatever it asks for.
+    let id = "6b7e0c0e-8f0e-4a39-9b40-6a5d0b9f3a04";
+    for (amount, code) in [("100", "insufficient_funds"), ("100", "withdrawal_over"), ("1", "withdrawal_over")] {
+        let order = json!({"amount": amount, "currency": "BTC", "crypto_address": address, "id": id});
+        let answer = post(&mut ada, "/withdrawals/crypto", &order);
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (400, Some(code)), "{order}");
+    }
     assert_eq!(balance(&mut ada, "BTC"), (7.5, 0.0));
 
     // The history knows every state; nothing is said to be processed before it is complete.

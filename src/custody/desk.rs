@@ -1,25 +1,30 @@
 //! The desk between the ledger and the custodian. See the module above for its one rule.
 
 use super::{Custodian, Limit, Network, Progress, Shipment};
+use crate::actors::trading::ledger::{IsReady, LedgerCommand};
 use crate::actors::trading::market_data::wall_clock;
-use crate::actors::trading::{Refused, Trading, Unavailable, ledger::LedgerCommand};
+use crate::actors::trading::{Refused, Trading, Unavailable};
 use crate::domain::entry::{Movement, Settlement, TransferId};
 use crate::domain::ids::{AccountId, Ticket};
 use crate::domain::ledger::{Ignored, LedgerOutcome, Withdrawal};
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
-use crate::persistence::custody::{self, AddressRow, Stage, WithdrawalRow};
+use crate::persistence::custody::{self, AddressRow, Place, Stage, WithdrawalRow};
 use crate::persistence::db::{Connection, Database, DbError};
 use diesel::QueryResult;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 
 /// How often the desk looks after its withdrawals and deposits.
 const ROUND: Duration = Duration::from_millis(250);
-/// Withdrawals that are looked at in one round.
+/// Withdrawals that are read at once.
 const AT_ONCE: i64 = 1_000;
+/// How long a request may be on its way before it is asked whether its money is held.
+const REQUESTED_FOR: i64 = 10 * crate::domain::time::SECOND;
+/// How long the ledger may take to say whether it is ready.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// Why the desk did not do what it was asked to.
 #[derive(Debug, Error)]
@@ -42,6 +47,9 @@ pub enum CustodyError {
     /// It is on its way, or over.
     #[error("the withdrawal cannot be changed any more")]
     TooLate,
+    /// The request repeats one that was refused or called back.
+    #[error("the withdrawal with this id was refused or called back; a new one needs another id")]
+    Over,
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] Refused),
@@ -59,7 +67,7 @@ impl From<Unavailable> for CustodyError {
 /// What a user asks to withdraw.
 #[derive(Clone, Debug)]
 pub struct WithdrawalOrder {
-    /// The withdrawal's id; a repeat changes nothing.
+    /// The withdrawal's id; a repeat changes nothing, and is an error once the withdrawal was refused or called back.
     pub id: TransferId,
     /// Who.
     pub account: AccountId,
@@ -89,6 +97,18 @@ struct Inner {
     custodian: Box<dyn Custodian>,
     /// Above these amounts, by currency, an administrator has to approve.
     limits: BTreeMap<String, Limit>,
+    /// How many withdrawals are read at once.
+    at_once: i64,
+}
+
+/// What a repeated request is answered with.
+fn repeated(known: WithdrawalRow) -> Result<WithdrawalRow, CustodyError> {
+    match known.stage {
+        Stage::Held | Stage::Done => Ok(known),
+        // Whether the money is held is not known yet.
+        Stage::Requested => Err(Unavailable::OutcomeUnknown.into()),
+        Stage::Canceled | Stage::Refused => Err(CustodyError::Over),
+    }
 }
 
 impl Desk {
@@ -99,7 +119,7 @@ impl Desk {
         custodian: Box<dyn Custodian>,
         limits: BTreeMap<String, Limit>,
     ) -> Desk {
-        let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits }) };
+        let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits, at_once: AT_ONCE }) };
         let busy = desk.clone();
         actix_web::rt::spawn(async move {
             loop {
@@ -173,7 +193,7 @@ impl Desk {
     /// Takes a withdrawal in: from here on its money is held.
     ///
     /// # Errors
-    /// [`CustodyError`]; nothing is held then.
+    /// [`CustodyError`]; nothing is held then, unless the outcome is unknown or the database is out of reach.
     pub async fn withdraw(&self, order: WithdrawalOrder) -> Result<WithdrawalRow, CustodyError> {
         let WithdrawalOrder { id, account, currency, amount, fee_on_top, network, address, tag } = order;
         let network = self.network(&currency, network.as_deref())?;
@@ -189,7 +209,7 @@ impl Desk {
             return Err(CustodyError::TooLarge(shown(network.most.0)));
         }
         if let Some(known) = self.read(move |c| custody::get(c, id)).await? {
-            return Ok(known);
+            return repeated(known);
         }
         let row = WithdrawalRow {
             id,
@@ -207,19 +227,30 @@ impl Desk {
             ended_at: None,
         };
         let stored = row.clone();
-        self.write(move |c| custody::insert(c, &stored)).await?;
+        if !self.write(move |c| custody::insert(c, &stored)).await? {
+            // The same request came twice at once; the other one goes on.
+            return Err(Unavailable::OutcomeUnknown.into());
+        }
         let ticket = Ticket(0);
         let movement = Movement { ticket, account, currency: currency.id, amount: total, transfer: id };
         match self.inner.trading.execute(LedgerCommand::HoldWithdrawal(movement)).await {
             Ok(LedgerOutcome::WithdrawalHeld(_) | LedgerOutcome::Ignored(Ignored::Repeat)) => {
-                self.write(move |c| custody::advance(c, id, Stage::Held, None, None)).await?;
-                Ok(WithdrawalRow { stage: Stage::Held, ..row })
+                if self.write(move |c| custody::hold(c, id)).await? {
+                    return Ok(WithdrawalRow { stage: Stage::Held, ..row });
+                }
+                // A round was faster: it goes on already, or it took so long that it was given up.
+                let row = self.read(move |c| custody::get(c, id)).await?;
+                repeated(row.ok_or(CustodyError::NotFound)?)
             }
-            // What became of it is not known yet; the next round finds out.
+            // What became of it is not known yet; a later round finds out.
             Err(error @ Refused::Unavailable(Unavailable::OutcomeUnknown)) => Err(error.into()),
+            // Nothing happened, and the same request may come again.
+            Err(error @ Refused::Unavailable(_)) => {
+                self.write(move |c| custody::forget(c, id)).await?;
+                Err(error.into())
+            }
             refused => {
-                let now = Some(wall_clock());
-                self.write(move |c| custody::advance(c, id, Stage::Refused, None, now)).await?;
+                self.finish(id, Stage::Refused).await?;
                 match refused {
                     Err(error) => Err(error.into()),
                     Ok(_) => Err(CustodyError::NotFound),
@@ -228,13 +259,38 @@ impl Desk {
         }
     }
 
-    /// Withdrawals that are not over, with whether each waits for an approval.
+    /// The withdrawals that are not over, oldest first, with whether each waits for an approval.
     ///
     /// # Errors
     /// [`CustodyError`].
     pub async fn unfinished(&self) -> Result<Vec<(WithdrawalRow, bool)>, CustodyError> {
-        let rows = self.read(|c| custody::unfinished(c, AT_ONCE)).await?;
-        Ok(rows.into_iter().map(|row| (self.waits(&row), row)).map(|(waits, row)| (row, waits)).collect())
+        let (mut all, mut place) = (Vec::new(), Some(Place::START));
+        while let Some(behind) = place {
+            let (rows, next) = self.page(behind).await?;
+            all.extend(rows.into_iter().map(|row| self.with_waits(row)));
+            place = next;
+        }
+        Ok(all)
+    }
+
+    /// A withdrawal that is not over, with whether it waits for an approval.
+    ///
+    /// # Errors
+    /// [`CustodyError`].
+    pub async fn find(&self, id: TransferId) -> Result<Option<(WithdrawalRow, bool)>, CustodyError> {
+        let row = self.read(move |c| custody::get(c, id)).await?;
+        Ok(row.filter(|row| !row.stage.is_over()).map(|row| self.with_waits(row)))
+    }
+
+    /// The next withdrawals that are not over, and the place where they end, if there may be more.
+    async fn page(&self, behind: Place) -> Result<(Vec<WithdrawalRow>, Option<Place>), CustodyError> {
+        let most = self.inner.at_once;
+        self.read(move |c| custody::unfinished(c, &behind, most)).await
+    }
+
+    fn with_waits(&self, row: WithdrawalRow) -> (WithdrawalRow, bool) {
+        let waits = self.waits(&row);
+        (row, waits)
     }
 
     fn waits(&self, row: &WithdrawalRow) -> bool {
@@ -248,7 +304,7 @@ impl Desk {
     /// [`CustodyError`].
     pub async fn approve(&self, id: TransferId, by: AccountId) -> Result<(), CustodyError> {
         let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
-        if !matches!(row.stage, Stage::Held | Stage::Requested) {
+        if row.stage.is_over() {
             return Err(CustodyError::TooLate);
         }
         self.write(move |c| custody::approve(c, id, by, wall_clock())).await
@@ -272,8 +328,7 @@ impl Desk {
         if !matches!(self.inner.trading.execute(recall).await?, LedgerOutcome::WithdrawalReturned(_)) {
             return Err(CustodyError::TooLate);
         }
-        let now = Some(wall_clock());
-        self.write(move |c| custody::advance(c, id, Stage::Canceled, None, now)).await
+        self.finish(id, Stage::Canceled).await
     }
 
     /// Pretends that money comes from outside; false when the custodian is a real one.
@@ -282,13 +337,28 @@ impl Desk {
     }
 
     async fn round(&self) -> Result<(), CustodyError> {
-        let held = self.inner.trading.withdrawals().await?;
-        let rows = self.read(|c| custody::unfinished(c, AT_ONCE)).await?;
-        for row in rows {
-            match held.iter().find(|held| held.movement.transfer == row.id) {
-                Some(withdrawal) => self.further(&row, withdrawal).await?,
-                None => self.tidy(&row).await?,
+        let (mut place, mut strays) = (Some(Place::START), None::<BTreeSet<TransferId>>);
+        while let Some(behind) = place {
+            // The rows before the ledger: what a row tells of is in a ledger that is read later, unless that is behind.
+            let (rows, next) = self.page(behind).await?;
+            let decides = self.decides().await;
+            let held = self.inner.trading.withdrawals().await?.into_iter();
+            let held: BTreeMap<TransferId, Withdrawal> = held.map(|held| (held.movement.transfer, held)).collect();
+            let strays = strays.get_or_insert_with(|| {
+                held.values().filter(|held| !held.released).map(|held| held.movement.transfer).collect()
+            });
+            for row in &rows {
+                strays.remove(&row.id);
+                match held.get(&row.id) {
+                    Some(withdrawal) => self.further(row, withdrawal).await?,
+                    None if decides => self.tidy(row).await?,
+                    None => {}
+                }
             }
+            place = next;
+        }
+        for id in strays.unwrap_or_default() {
+            self.give_back(id).await?;
         }
         for arrival in self.inner.custodian.arrivals() {
             let text = arrival.address.clone();
@@ -306,9 +376,21 @@ impl Desk {
         Ok(())
     }
 
+    /// Whether this node decides about what its ledger does not hold: it is the active one, and has applied all that
+    /// was committed before.
+    async fn decides(&self) -> bool {
+        let trading = &self.inner.trading;
+        trading.role().is_active() && trading.ledger().send(IsReady).within(ANSWERS_WITHIN).await == Ok(true)
+    }
+
     /// Takes a withdrawal whose money is held one step further.
     async fn further(&self, row: &WithdrawalRow, held: &Withdrawal) -> Result<(), CustodyError> {
         let id = row.id;
+        if row.stage == Stage::Requested {
+            // Whoever asked for it has not heard of it yet, or never will. The next round goes on with it, unless the
+            // row was refused in the meantime: what is noted as held cannot be.
+            return self.write(move |c| custody::hold(c, id)).await.map(drop);
+        }
         if !held.released {
             if !self.waits(row) {
                 self.inner.trading.execute(LedgerCommand::ReleaseWithdrawal(id)).await?;
@@ -321,7 +403,7 @@ impl Desk {
             Progress::Underway => Ok(()),
             Progress::Arrived(hash) => {
                 // The transaction is written down first: after the entry nobody would ask for it again.
-                self.write(move |c| custody::advance(c, id, Stage::Held, Some(hash), None)).await?;
+                self.write(move |c| custody::note_transaction(c, id, hash)).await?;
                 self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Paid)).await?;
                 self.finish(id, Stage::Done).await
             }
@@ -332,23 +414,52 @@ impl Desk {
         }
     }
 
-    /// A row whose money the ledger does not hold: the entry is over, or it never came to be.
+    /// A row whose money the ledger did not hold a moment ago: the withdrawal is over, or it never came to be, or its
+    /// hold is still on its way through the log.
+    ///
+    /// To tell these apart an entry is committed that calls it back. It comes after every hold that is on its way from
+    /// here, and those of older epochs count no more once it is committed; so its outcome is the last word.
     async fn tidy(&self, row: &WithdrawalRow) -> Result<(), CustodyError> {
-        // A request that is just being made is not held yet.
-        if row.stage == Stage::Requested && wall_clock() - row.created_at < 10 * crate::domain::time::SECOND {
+        if row.hash.is_some() {
+            // It was written down before the ledger heard that the money has left.
+            return self.finish(row.id, Stage::Done).await;
+        }
+        // A request that is just being made is not held yet. And a node that is not active any more would ask another
+        // one, which may hold what is missing here.
+        let is_new = row.stage == Stage::Requested && wall_clock() - row.created_at < REQUESTED_FOR;
+        if is_new || !self.inner.trading.role().is_active() {
             return Ok(());
         }
-        let stage = match row.stage {
-            Stage::Requested => Stage::Refused,
-            _ if row.hash.is_some() => Stage::Done,
-            _ => Stage::Canceled,
+        let recall = LedgerCommand::SettleWithdrawal(row.id, Settlement::Canceled);
+        let stage = match self.inner.trading.execute(recall).await? {
+            LedgerOutcome::WithdrawalReturned(_) => Stage::Canceled,
+            // The ledger knows of no such withdrawal (any more).
+            LedgerOutcome::Ignored(Ignored::Repeat) if row.stage == Stage::Requested => Stage::Refused,
+            LedgerOutcome::Ignored(Ignored::Repeat) => Stage::Canceled,
+            // It is held after all, and released: it goes on.
+            _ => return Ok(()),
         };
         self.finish(row.id, stage).await
     }
 
+    /// Gives back what is held for a withdrawal that was refused: its hold came when it was expected no more.
+    async fn give_back(&self, id: TransferId) -> Result<(), CustodyError> {
+        let row = self.read(move |c| custody::get(c, id)).await?;
+        if row.is_some_and(|row| matches!(row.stage, Stage::Refused | Stage::Canceled))
+            && self.inner.trading.role().is_active()
+        {
+            // The ledger ignores it when it is not so any more.
+            self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Canceled)).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes down how a withdrawal ended, if that can be its end.
     async fn finish(&self, id: TransferId, stage: Stage) -> Result<(), CustodyError> {
-        let now = Some(wall_clock());
-        let hash = self.read(move |c| custody::get(c, id)).await?.and_then(|row| row.hash);
-        self.write(move |c| custody::advance(c, id, stage, hash, now)).await
+        let now = wall_clock();
+        self.write(move |c| custody::finish(c, id, stage, now)).await.map(drop)
     }
 }
+
+#[cfg(test)]
+mod tests;

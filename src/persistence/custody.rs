@@ -29,7 +29,7 @@ pub enum Stage {
 
 impl Stage {
     /// The word in the database and for administrators.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Stage::Requested => "requested",
             Stage::Held => "pending",
@@ -48,7 +48,15 @@ impl Stage {
             _ => Stage::Refused,
         }
     }
+
+    /// Whether nothing more happens to it.
+    pub fn is_over(self) -> bool {
+        !matches!(self, Stage::Requested | Stage::Held)
+    }
 }
+
+/// The words of the stages that are not over.
+const UNFINISHED: [&str; 2] = [Stage::Requested.name(), Stage::Held.name()];
 
 /// A withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,11 +141,11 @@ macro_rules! columns {
     };
 }
 
-/// Writes a new withdrawal down; a repeat changes nothing.
+/// Writes a new withdrawal down; a repeat changes nothing, and is told by false.
 ///
 /// # Errors
 /// Those of the database.
-pub fn insert(connection: &mut Connection, row: &WithdrawalRow) -> QueryResult<()> {
+pub fn insert(connection: &mut Connection, row: &WithdrawalRow) -> QueryResult<bool> {
     let values = (
         withdrawals::id.eq(text(row.id)),
         withdrawals::account.eq(i64::from(row.account.0)),
@@ -154,28 +162,55 @@ pub fn insert(connection: &mut Connection, row: &WithdrawalRow) -> QueryResult<(
         .values(values)
         .on_conflict_do_nothing()
         .execute(inner)
-        .map(drop))
+        .map(|added| added > 0))
 }
 
-/// Moves a withdrawal on, with its transaction and its end if there are any.
+/// Takes a request back that the ledger never heard of, so that the same one may come again.
 ///
 /// # Errors
 /// Those of the database.
-pub fn advance(
-    connection: &mut Connection,
-    id: TransferId,
-    stage: Stage,
-    hash: Option<String>,
-    ended_at: Option<Timestamp>,
-) -> QueryResult<()> {
-    diesel::update(withdrawals::table.filter(withdrawals::id.eq(text(id))))
-        .set((
-            withdrawals::stage.eq(stage.name()),
-            withdrawals::hash.eq(hash),
-            withdrawals::ended_at.eq(ended_at.map(|at| at.0)),
-        ))
+pub fn forget(connection: &mut Connection, id: TransferId) -> QueryResult<()> {
+    let asked = withdrawals::id.eq(text(id)).and(withdrawals::stage.eq(Stage::Requested.name()));
+    diesel::delete(withdrawals::table.filter(asked)).execute(connection).map(drop)
+}
+
+/// Notes that a withdrawal's money is held; false when it was not waiting for that any more.
+///
+/// # Errors
+/// Those of the database.
+pub fn hold(connection: &mut Connection, id: TransferId) -> QueryResult<bool> {
+    let asked = withdrawals::id.eq(text(id)).and(withdrawals::stage.eq(Stage::Requested.name()));
+    diesel::update(withdrawals::table.filter(asked))
+        .set(withdrawals::stage.eq(Stage::Held.name()))
         .execute(connection)
-        .map(drop)
+        .map(|held| held > 0)
+}
+
+/// Notes the transaction of a withdrawal that is not over. From then on it can only be done.
+///
+/// # Errors
+/// Those of the database.
+pub fn note_transaction(connection: &mut Connection, id: TransferId, hash: String) -> QueryResult<()> {
+    let unfinished = withdrawals::id.eq(text(id)).and(withdrawals::stage.eq_any(UNFINISHED));
+    diesel::update(withdrawals::table.filter(unfinished)).set(withdrawals::hash.eq(hash)).execute(connection).map(drop)
+}
+
+/// Ends a withdrawal; false when that cannot be its end. What is over stays as it is, money that was held was not
+/// refused, and what has a transaction was not given back: whoever says so has looked at an older row.
+///
+/// # Errors
+/// Those of the database.
+pub fn finish(connection: &mut Connection, id: TransferId, stage: Stage, at: Timestamp) -> QueryResult<bool> {
+    let before = if stage == Stage::Refused { vec![Stage::Requested.name()] } else { UNFINISHED.to_vec() };
+    let unfinished = withdrawals::id.eq(text(id)).and(withdrawals::stage.eq_any(before));
+    let end = (withdrawals::stage.eq(stage.name()), withdrawals::ended_at.eq(at.0));
+    let ended = if stage == Stage::Done {
+        diesel::update(withdrawals::table.filter(unfinished)).set(end).execute(connection)?
+    } else {
+        let unpaid = unfinished.and(withdrawals::hash.is_null());
+        diesel::update(withdrawals::table.filter(unpaid)).set(end).execute(connection)?
+    };
+    Ok(ended > 0)
 }
 
 /// Notes that an administrator approved a withdrawal.
@@ -199,18 +234,39 @@ pub fn get(connection: &mut Connection, id: TransferId) -> QueryResult<Option<Wi
     Ok(row.and_then(parsed))
 }
 
-/// Withdrawals that are not over, oldest first, at most `limit`.
+/// A place in the list of withdrawals that are not over, which are in the order of time and id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    at: i64,
+    id: String,
+}
+
+impl Place {
+    /// In front of all.
+    pub const START: Place = Place { at: i64::MIN, id: String::new() };
+}
+
+/// A page of the withdrawals that are not over: those behind a place, oldest first, at most `limit`; and the place
+/// behind which there may be more.
 ///
 /// # Errors
 /// Those of the database.
-pub fn unfinished(connection: &mut Connection, limit: i64) -> QueryResult<Vec<WithdrawalRow>> {
+pub fn unfinished(
+    connection: &mut Connection,
+    behind: &Place,
+    limit: i64,
+) -> QueryResult<(Vec<WithdrawalRow>, Option<Place>)> {
     let rows: Vec<Stored> = withdrawals::table
-        .filter(withdrawals::stage.eq_any([Stage::Requested.name(), Stage::Held.name()]))
-        .order(withdrawals::created_at.asc())
+        .filter(withdrawals::stage.eq_any(UNFINISHED))
+        .filter(withdrawals::created_at.ge(behind.at))
+        .filter(withdrawals::created_at.gt(behind.at).or(withdrawals::id.gt(behind.id.clone())))
+        .order((withdrawals::created_at.asc(), withdrawals::id.asc()))
         .limit(limit)
         .select(columns!())
         .load(connection)?;
-    Ok(rows.into_iter().filter_map(parsed).collect())
+    let is_full = i64::try_from(rows.len()).is_ok_and(|found| found >= limit);
+    let next = rows.last().filter(|_| is_full).map(|((id, ..), (_, at, ..))| Place { at: *at, id: id.clone() });
+    Ok((rows.into_iter().filter_map(parsed).collect(), next))
 }
 
 /// A user's withdrawals between two moments, both included, newest first, at most `limit`.
@@ -300,4 +356,109 @@ pub fn address_of(
         .first(connection)
         .optional()?;
     Ok(row.and_then(address))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests {
+    use super::*;
+    use crate::persistence::db::Database;
+
+    fn row(id: TransferId, at: i64, stage: Stage) -> WithdrawalRow {
+        WithdrawalRow {
+            id,
+            account: AccountId::FIRST_USER,
+            currency: CurrencyId(0),
+            amount: Amount(100),
+            fee: Amount(1),
+            network: "bitcoin".into(),
+            address: "somewhere".into(),
+            tag: None,
+            created_at: Timestamp(at),
+            stage,
+            approved_at: None,
+            hash: None,
+            ended_at: None,
+        }
+    }
+
+    fn database() -> (tempfile::TempDir, Database) {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        (folder, database)
+    }
+
+    #[test]
+    fn pages_of_unfinished_withdrawals_leave_none_out() {
+        let (_folder, database) = database();
+        // Many of one moment, and some that are over between them.
+        let rows: Vec<WithdrawalRow> = (1..=40_u128)
+            .map(|id| row(id, id as i64 / 8, if id % 5 == 0 { Stage::Done } else { Stage::Held }))
+            .chain([row(99, -7, Stage::Requested)])
+            .collect();
+        for row in &rows {
+            assert!(database.write(|c| insert(c, row)).unwrap());
+            assert!(!database.write(|c| insert(c, row)).unwrap(), "a repeat");
+        }
+        let mut expected: Vec<&WithdrawalRow> = rows.iter().filter(|row| !row.stage.is_over()).collect();
+        expected.sort_by_key(|row| (row.created_at, row.id));
+        for limit in [1, 3, 8, 33, 1_000] {
+            let (mut found, mut place) = (Vec::new(), Some(Place::START));
+            while let Some(behind) = place {
+                let (page, next) = database.read(|c| unfinished(c, &behind, limit)).unwrap();
+                assert!(page.len() <= limit as usize);
+                found.extend(page);
+                place = next;
+            }
+            assert_eq!(found.iter().collect::<Vec<_>>(), expected, "pages of {limit}");
+        }
+    }
+
+    #[test]
+    fn a_withdrawal_ends_once_and_as_it_can() {
+        use Stage::{Canceled, Done, Held, Refused, Requested};
+        let (_folder, database) = database();
+        // The stage, whether there is a transaction, the end that is told, and what becomes of it.
+        let cases = [
+            (Requested, false, Refused, Refused),
+            (Requested, false, Canceled, Canceled),
+            (Held, false, Refused, Held),
+            (Held, false, Canceled, Canceled),
+            (Held, false, Done, Done),
+            (Held, true, Canceled, Held),
+            (Held, true, Done, Done),
+            (Done, false, Canceled, Done),
+            (Canceled, false, Done, Canceled),
+            (Refused, false, Canceled, Refused),
+        ];
+        for (id, (stage, paid, end, expected)) in (1..).zip(cases) {
+            let hash = paid.then(|| "hash".to_owned());
+            database.write(|c| insert(c, &row(id, 1, stage))).unwrap();
+            if let Some(hash) = hash.clone() {
+                database.write(|c| note_transaction(c, id, hash)).unwrap();
+            }
+            let ended = database.write(|c| finish(c, id, end, Timestamp(3))).unwrap();
+            let after = database.read(|c| get(c, id)).unwrap().unwrap();
+            let case = format!("{stage:?}, {paid}, {end:?}");
+            assert_eq!((after.stage, after.hash, ended), (expected, hash, stage != expected), "{case}");
+            assert_eq!(after.ended_at, ended.then_some(Timestamp(3)), "{case}");
+            // Nobody comes late and wakes it up.
+            assert!(!database.write(|c| hold(c, id)).unwrap(), "{case}");
+        }
+    }
+
+    #[test]
+    fn only_a_request_is_held_or_taken_back() {
+        let (_folder, database) = database();
+        for id in [1, 2] {
+            database.write(|c| insert(c, &row(id, 1, Stage::Requested))).unwrap();
+        }
+        assert!(database.write(|c| hold(c, 1)).unwrap());
+        assert!(!database.write(|c| hold(c, 1)).unwrap(), "it is held already");
+        for id in [1, 2] {
+            database.write(|c| forget(c, id)).unwrap();
+        }
+        let stage = |id| database.read(|c| get(c, id)).unwrap().map(|row| row.stage);
+        assert_eq!((stage(1), stage(2)), (Some(Stage::Held), None));
+    }
 }

@@ -545,8 +545,7 @@ impl Handler<GetWithdrawals> for LedgerActor {
     type Result = MessageResult<GetWithdrawals>;
 
     fn handle(&mut self, _: GetWithdrawals, _: &mut Self::Context) -> Self::Result {
-        let ledger = self.state.as_ref().map(|state| &state.replica.ledger);
-        MessageResult(ledger.map(|ledger| ledger.withdrawals().copied().collect()).unwrap_or_default())
+        MessageResult(self.replica().map(|replica| replica.ledger.withdrawals().copied().collect()))
     }
 }
 

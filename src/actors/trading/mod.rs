@@ -484,9 +484,9 @@ impl Trading {
     /// The withdrawals whose money is reserved.
     ///
     /// # Errors
-    /// [`Unavailable`] when the ledger does not answer.
+    /// [`Unavailable`] when the ledger does not answer, or knows nothing yet.
     pub async fn withdrawals(&self) -> Result<Vec<crate::domain::ledger::Withdrawal>, Unavailable> {
-        within(self.inner.ledger.send(ledger::GetWithdrawals)).await
+        within(self.inner.ledger.send(ledger::GetWithdrawals)).await?.ok_or(Unavailable::Starting)
     }
 
     /// Commits and applies a command of the ledger's stream.

@@ -29,6 +29,7 @@ impl From<CustodyError> for ApiError {
             CustodyError::TooSmall(_) => ApiError::bad_request("amount_too_small", text),
             CustodyError::TooLarge(_) => ApiError::bad_request("amount_too_large", text),
             CustodyError::TooLate => ApiError::bad_request("withdrawal_underway", text),
+            CustodyError::Over => ApiError::bad_request("withdrawal_over", text),
             CustodyError::NotFound => ApiError::not_found(),
             CustodyError::Ledger(refused) => refused.into(),
             CustodyError::Database(error) => error.into(),
@@ -150,7 +151,7 @@ fn view(row: &WithdrawalRow, currency: &Currency) -> Value {
 }
 
 /// `POST /withdrawals/crypto`: holds the money and sends it; above a limit an administrator has to approve. A repeated
-/// `id` (ours) is the same withdrawal.
+/// `id` (ours) is the same withdrawal, and an error once that was refused or called back.
 pub async fn withdraw(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let account = user.0.user;
     let body: CryptoBody<'_> = read(&body)?;
@@ -330,10 +331,9 @@ fn admin_view(state: &AppState, row: &WithdrawalRow, waits: bool) -> Option<Valu
 
 /// Owner and view of an unfinished withdrawal as it is before somebody decides about it, for the audit log.
 async fn pending(state: &AppState, id: &str) -> Result<(Option<AccountId>, Option<Value>), ApiError> {
-    let id = named(id)?;
-    let rows = state.custody.unfinished().await?;
-    let found = rows.iter().find(|(row, _)| row.id == id);
-    Ok((found.map(|(row, _)| row.account), found.and_then(|(row, waits)| admin_view(state, row, *waits))))
+    let found = state.custody.find(named(id)?).await?;
+    let view = found.as_ref().and_then(|(row, waits)| admin_view(state, row, *waits));
+    Ok((found.map(|(row, _)| row.account), view))
 }
 
 /// `POST /admin/withdrawals/{id}/approve`.

@@ -113,9 +113,9 @@ pub struct Listed {
     pub stopped: bool,
 }
 
-/// Asks for the withdrawals whose money is reserved.
+/// Asks for the withdrawals whose money is reserved; nothing is known of them while the ledger is starting.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Vec<Withdrawal>")]
+#[rtype(result = "Option<Vec<Withdrawal>>")]
 pub struct GetWithdrawals;
 
 /// Asks for a command to be committed and applied.

@@ -1,0 +1,296 @@
+//! The desk over a log in memory, which stands still when it is told to.
+
+#![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+
+use super::*;
+use crate::actors::event_log::{LogMeter, ReportLine};
+use crate::actors::role::{Role, State};
+use crate::actors::supervision::{Settings, Watch};
+use crate::actors::supervisor::Supervisor;
+use crate::actors::trading::recovery::Recovery;
+use crate::actors::trading::{self, Foundation, Threads};
+use crate::custody::Simulated;
+use crate::domain::ids::{CurrencyId, Epoch};
+use crate::domain::ledger::Balance;
+use crate::domain::order::Reject;
+use crate::domain::time::Timestamp;
+use crate::domain::venue::Venue;
+use crate::persistence::log::faulty::{Faults, Faulty, Medium};
+use crate::persistence::log::{LogEngine, Position};
+use crate::persistence::snapshots::Snapshots;
+use actix::Arbiter;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const ADA: AccountId = AccountId::FIRST_USER;
+const COIN: i128 = 100_000_000;
+const ADDRESS: &str = "simbtc1q00000000000000000000";
+
+/// A venue with one currency and one user, who has 20 coins. Above 1 coin a withdrawal has to be approved.
+struct Bench {
+    desk: Desk,
+    trading: Trading,
+    role: Role,
+    /// While it is set, nothing that is proposed to the log gets into it.
+    stalled: Arc<AtomicBool>,
+    engine: Arc<Faulty>,
+    _root: Supervisor,
+    _folder: tempfile::TempDir,
+}
+
+impl Drop for Bench {
+    /// What is proposed while the actors end is nobody's.
+    fn drop(&mut self) {
+        self.engine.kill();
+    }
+}
+
+fn btc() -> Currency {
+    Currency { id: CurrencyId(0), code: "BTC".into(), name: "Bitcoin".into(), decimals: 8, fiat: false }
+}
+
+fn order(id: TransferId, atoms: i128) -> WithdrawalOrder {
+    WithdrawalOrder {
+        id,
+        account: ADA,
+        currency: btc(),
+        amount: Amount(atoms),
+        fee_on_top: false,
+        network: None,
+        address: ADDRESS.into(),
+        tag: None,
+    }
+}
+
+async fn a_moment() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+impl Bench {
+    async fn start() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let medium = Medium::new(1, Faults::default(), 64);
+        let reports = ReportLine::default();
+        let line = reports.clone();
+        let engine = Arc::new(medium.open(Box::new(move |report| line.forward(report))));
+        let snapshots = Snapshots::open(folder.path().join("snapshots")).unwrap();
+        let recovery = Recovery::new(engine.reader(), snapshots, Venue::default(), Position(0), 1_000);
+        let role = Role::alone(1);
+        let foundation = Foundation {
+            engine: engine.clone(),
+            reports,
+            meter: Arc::new(LogMeter::default()),
+            recovery: Arc::new(recovery.on_one_thread()),
+            currencies: Vec::new(),
+            markets: Vec::new(),
+            newest_epoch: Epoch::default(),
+            newest_time: Timestamp::ZERO,
+            role: role.clone(),
+            forward: None,
+            settings: Settings::default(),
+            watch: Watch {
+                every: Duration::from_secs(10),
+                deadline: Duration::from_secs(60),
+                start_within: Some(Duration::from_secs(60)),
+            },
+            in_flight: 64,
+            clock: Arc::new(wall_clock),
+            threads: Threads::One(Arbiter::current()),
+        };
+        let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
+        let trading = trading::start(&root, foundation).await.unwrap();
+        let stalled = Arc::<AtomicBool>::default();
+        let still = stalled.clone();
+        actix_web::rt::spawn(async move {
+            loop {
+                while !still.load(Ordering::Relaxed) && medium.step() {}
+                a_moment().await;
+            }
+        });
+        while trading.ledger().send(IsReady).await != Ok(true) {
+            a_moment().await;
+        }
+        trading.execute(LedgerCommand::ListCurrency(Box::new(btc()))).await.unwrap();
+        trading.open_account(ADA).await.unwrap();
+        trading.deposit(ADA, CurrencyId(0), Amount(20 * COIN), 1_000).await.unwrap();
+        while trading.currency("BTC").is_none() {
+            a_moment().await;
+        }
+        let inner = Inner {
+            trading: trading.clone(),
+            database: Database::open(&folder.path().join("agora.db")).unwrap(),
+            custodian: Box::new(Simulated::new(Duration::ZERO)),
+            limits: BTreeMap::from([("BTC".to_owned(), Limit::parse("1").unwrap())]),
+            at_once: 2,
+        };
+        let desk = Desk { inner: Arc::new(inner) };
+        Bench { desk, trading, role, stalled, engine, _root: root, _folder: folder }
+    }
+
+    /// A row of long ago, of which the ledger has not heard.
+    async fn write_down(&self, id: TransferId, stage: Stage) -> WithdrawalRow {
+        let row = WithdrawalRow {
+            id,
+            account: ADA,
+            currency: CurrencyId(0),
+            amount: Amount(2 * COIN),
+            fee: Amount(1),
+            network: "bitcoin".into(),
+            address: ADDRESS.into(),
+            tag: None,
+            created_at: Timestamp(1),
+            stage,
+            approved_at: None,
+            hash: None,
+            ended_at: None,
+        };
+        let stored = row.clone();
+        assert!(self.desk.write(move |c| custody::insert(c, &stored)).await.unwrap());
+        row
+    }
+
+    async fn stage(&self, id: TransferId) -> Stage {
+        self.desk.read(move |c| custody::get(c, id)).await.unwrap().unwrap().stage
+    }
+
+    /// The withdrawals in the ledger, each with whether it is released.
+    async fn held(&self) -> Vec<(TransferId, bool)> {
+        let held = self.trading.withdrawals().await.unwrap();
+        held.iter().map(|held| (held.movement.transfer, held.released)).collect()
+    }
+
+    async fn balance(&self) -> Balance {
+        self.trading.balances(ADA).await.unwrap().unwrap().first().copied().unwrap()
+    }
+}
+
+fn whole() -> Balance {
+    Balance { available: Amount(20 * COIN), hold: Amount::ZERO }
+}
+
+fn hold(id: TransferId) -> LedgerCommand {
+    let (ticket, currency, amount) = (Ticket(0), CurrencyId(0), Amount(2 * COIN));
+    LedgerCommand::HoldWithdrawal(Movement { ticket, account: ADA, currency, amount, transfer: id })
+}
+
+#[actix_rt::test]
+async fn withdrawals_that_wait_do_not_hide_newer_ones() {
+    let bench = Bench::start().await;
+    for id in 1..=5 {
+        assert_eq!(bench.desk.withdraw(order(id, 2 * COIN)).await.unwrap().stage, Stage::Held);
+    }
+    bench.desk.withdraw(order(6, COIN / 2)).await.unwrap();
+    let waits = |rows: Vec<(WithdrawalRow, bool)>| rows.iter().map(|(row, waits)| (row.id, *waits)).collect::<Vec<_>>();
+    let waiting: Vec<(TransferId, bool)> = (1..=5).map(|id| (id, true)).collect();
+    let all: Vec<(TransferId, bool)> = waiting.iter().copied().chain([(6, false)]).collect();
+    assert_eq!(waits(bench.desk.unfinished().await.unwrap()), all);
+    bench.desk.round().await.unwrap();
+    let released: Vec<TransferId> = bench.held().await.into_iter().filter(|held| held.1).map(|held| held.0).collect();
+    assert_eq!(released, [6]);
+    bench.desk.round().await.unwrap();
+    assert_eq!(bench.stage(6).await, Stage::Done);
+    assert_eq!(waits(bench.desk.unfinished().await.unwrap()), waiting);
+    assert_eq!(bench.desk.find(6).await.unwrap(), None);
+    // The last one in the list is found all the same.
+    bench.desk.approve(5, ADA).await.unwrap();
+    bench.desk.round().await.unwrap();
+    bench.desk.round().await.unwrap();
+    assert_eq!(bench.stage(5).await, Stage::Done);
+}
+
+#[actix_rt::test]
+async fn what_was_refused_or_called_back_is_not_asked_for_again() {
+    let bench = Bench::start().await;
+    let refused = bench.desk.withdraw(order(1, 100 * COIN)).await;
+    assert!(matches!(refused, Err(CustodyError::Ledger(Refused::Reject(Reject::InsufficientFunds)))), "{refused:?}");
+    assert_eq!(bench.stage(1).await, Stage::Refused);
+    let again = bench.desk.withdraw(order(1, COIN)).await;
+    assert!(matches!(again, Err(CustodyError::Over)), "{again:?}");
+
+    let first = bench.desk.withdraw(order(2, 2 * COIN)).await.unwrap();
+    assert_eq!(bench.desk.withdraw(order(2, 2 * COIN)).await.unwrap().id, first.id, "it is the same one");
+    bench.desk.cancel(2, Some(ADA)).await.unwrap();
+    let again = bench.desk.withdraw(order(2, 2 * COIN)).await;
+    assert!(matches!(again, Err(CustodyError::Over)), "{again:?}");
+    assert_eq!((bench.held().await, bench.balance().await), (Vec::new(), whole()));
+
+    // Of one that was written down it is not known yet whether its money is held.
+    bench.write_down(3, Stage::Requested).await;
+    let unknown = bench.desk.withdraw(order(3, 2 * COIN)).await;
+    let expected = Refused::Unavailable(Unavailable::OutcomeUnknown);
+    assert!(matches!(unknown, Err(CustodyError::Ledger(why)) if why == expected), "{unknown:?}");
+    bench.desk.round().await.unwrap();
+    assert_eq!(bench.stage(3).await, Stage::Refused);
+    assert!(matches!(bench.desk.withdraw(order(3, 2 * COIN)).await, Err(CustodyError::Over)));
+}
+
+#[actix_rt::test]
+async fn a_hold_that_is_on_its_way_is_not_forgotten() {
+    let bench = Bench::start().await;
+    bench.write_down(1, Stage::Requested).await;
+    bench.stalled.store(true, Ordering::Relaxed);
+    let (trading, desk) = (bench.trading.clone(), bench.desk.clone());
+    let asked = actix_web::rt::spawn(async move { trading.execute(hold(1)).await });
+    let round = actix_web::rt::spawn(async move { desk.round().await });
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(bench.stage(1).await, Stage::Requested, "its money may be held yet");
+    bench.stalled.store(false, Ordering::Relaxed);
+    let asked = asked.await.unwrap();
+    assert!(matches!(asked, Ok(LedgerOutcome::WithdrawalHeld(_))), "{asked:?}");
+    round.await.unwrap().unwrap();
+    assert_eq!((bench.stage(1).await, bench.held().await), (Stage::Canceled, Vec::new()));
+    assert_eq!(bench.balance().await, whole());
+
+    // One that comes even later is given back.
+    bench.write_down(2, Stage::Refused).await;
+    bench.trading.execute(hold(2)).await.unwrap();
+    assert_eq!(bench.held().await, [(2, false)]);
+    bench.desk.round().await.unwrap();
+    assert_eq!((bench.stage(2).await, bench.held().await), (Stage::Refused, Vec::new()));
+    assert_eq!(bench.balance().await, whole());
+
+    // One that was held while nobody waited for the answer any more goes on.
+    bench.write_down(3, Stage::Requested).await;
+    bench.trading.execute(hold(3)).await.unwrap();
+    bench.desk.round().await.unwrap();
+    assert_eq!((bench.stage(3).await, bench.held().await), (Stage::Held, vec![(3, false)]));
+}
+
+#[actix_rt::test]
+async fn a_row_is_given_up_only_when_the_log_says_so() {
+    let bench = Bench::start().await;
+    // As seen by one whose ledger is behind: what the custodian has stays, what it has not comes back.
+    for (id, released, stage) in [(1, true, Stage::Held), (2, false, Stage::Canceled)] {
+        let row = bench.desk.withdraw(order(id, 2 * COIN)).await.unwrap();
+        if released {
+            bench.trading.execute(LedgerCommand::ReleaseWithdrawal(id)).await.unwrap();
+        }
+        bench.desk.tidy(&row).await.unwrap();
+        assert_eq!(bench.stage(id).await, stage);
+    }
+    assert_eq!(bench.held().await, [(1, true)]);
+    assert_eq!(bench.balance().await, Balance { available: Amount(18 * COIN), hold: Amount(2 * COIN) });
+
+    // One that stands by gives nothing up.
+    let row = bench.desk.withdraw(order(3, 2 * COIN)).await.unwrap();
+    bench.write_down(4, Stage::Held).await;
+    bench.write_down(5, Stage::Requested).await;
+    assert!(bench.role.step_down());
+    bench.desk.tidy(&row).await.unwrap();
+    bench.desk.round().await.unwrap();
+    let stages = [bench.stage(3).await, bench.stage(4).await, bench.stage(5).await];
+    assert_eq!(stages, [Stage::Held, Stage::Held, Stage::Requested]);
+    assert!(
+        bench.role.change(State::Standby, State::TakingOver) && bench.role.change(State::TakingOver, State::Active)
+    );
+    bench.desk.round().await.unwrap();
+    let stages = [bench.stage(3).await, bench.stage(4).await, bench.stage(5).await];
+    assert_eq!(stages, [Stage::Held, Stage::Canceled, Stage::Refused]);
+
+    // What has left is done, whoever looks at an older row.
+    assert_eq!(bench.stage(1).await, Stage::Done);
+    let mut older = bench.desk.read(|c| custody::get(c, 1)).await.unwrap().unwrap();
+    assert!(older.hash.is_some());
+    (older.stage, older.hash) = (Stage::Held, None);
+    bench.desk.tidy(&older).await.unwrap();
+    assert_eq!(bench.stage(1).await, Stage::Done);
+}
