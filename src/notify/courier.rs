@@ -1,10 +1,10 @@
 //! Carries notifications: reads what has happened from the database, and sends what is due.
 //!
-//! Invariants: an event is read and its messages are put on their way in one transaction, so it is
-//! neither lost nor sent to anybody twice by us; nodes that share a database share the work; a message
-//! that nobody takes is tried for half a day and then kept for its user to look at, for a month and among a
-//! hundred. An outlet that answered but whose answer was lost gets the message again. An outlet that hangs makes no
-//! other user wait.
+//! Invariants: the messages of an event are put on their way in one transaction with the place up to which its source
+//! was read, so it is neither lost nor sent to anybody twice by us; nodes that share a database share the work; where
+//! there is nothing to do nothing is written; a message that nobody takes is tried for half a day and then kept for its
+//! user to look at, for a month and among a hundred. An outlet that answered but whose answer was lost gets the message
+//! again. An outlet that hangs makes no other user wait.
 
 use super::events::EventKind;
 use super::outlets;
@@ -17,19 +17,21 @@ use crate::domain::ids::AccountId;
 use crate::domain::money::{Amount, Decimal};
 use crate::domain::order::Side;
 use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
-use crate::persistence::db::{Connection, Database};
+use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::fills;
-use crate::persistence::notifications::{self as store, Delivery, Room};
+use crate::persistence::notifications::{self as store, Delivery, Moved, Room};
 use actix::prelude::*;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
 use std::collections::hash_map::Entry;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the database is looked at.
 const EVERY: Duration = Duration::from_secs(1);
-/// Events of one source that are read at once.
+/// Events of one source that are put on their way in one transaction.
 const EVENTS_AT_ONCE: i64 = 500;
+/// How long the sources that have more than that go on before what is due is sent.
+const GATHER_FOR: Duration = Duration::from_millis(500);
 /// Messages that are under way at once, and those of one user: whose webhook hangs does not make others wait.
 const SENT_AT_ONCE: usize = 32;
 const SENT_AT_ONCE_TO_USER: usize = 4;
@@ -123,72 +125,89 @@ impl Parts {
         let (parts, now) = (self.clone(), self.accounts.clock_now());
         let due = actix_web::rt::task::spawn_blocking(move || -> anyhow::Result<Vec<Delivery>> {
             parts.gather(now)?;
+            if !parts.database.read(|conn| store::is_any_due(conn, now))? {
+                return Ok(Vec::new());
+            }
             Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, room))?)
         });
         due.await?
     }
 
     /// Puts what has happened on its way.
-    fn gather(&self, now: Timestamp) -> anyhow::Result<()> {
-        for market in self.trading.markets() {
-            self.database.write(|conn| self.gather_fills(conn, market, now))?;
-        }
-        self.database.write(|conn| self.gather_transfers(conn, now))?;
-        Ok(())
+    fn gather(&self, now: Timestamp) -> Result<(), DbError> {
+        let fills = self.trading.markets().iter().map(|market| Source::Fills(market));
+        let sources: Vec<Source<'_>> = fills.chain([Source::Transfers]).collect();
+        in_turns(sources, GATHER_FOR, |source| match source {
+            Source::Fills(market) => self.gather_fills(market, now),
+            Source::Transfers => self.gather_transfers(now),
+        })
     }
 
-    fn gather_fills(&self, conn: &mut Connection, market: &Market, now: Timestamp) -> diesel::QueryResult<()> {
+    /// Puts some of a market's fills on their way; whether there may be more.
+    ///
+    /// Fills do not change any more, so they are read before the transaction: others who write do not wait for that,
+    /// and without fills there is none. It finds out whether another node was faster; that one goes on.
+    fn gather_fills(&self, market: &Market, now: Timestamp) -> Result<bool, DbError> {
         let source = format!("fills {}", market.id.0);
-        let Some(from) = store::position(conn, &source)? else {
+        let read = self.database.read(|conn| {
+            let Some(from) = store::position(conn, &source)? else { return Ok(None) };
+            let rows = fills::after(conn, market.id, u64::try_from(from).unwrap_or(0), EVENTS_AT_ONCE)?;
+            // Read after the fills, so that nobody is missing who wanted to know before they were there.
+            let listeners = if rows.is_empty() { Vec::new() } else { store::listeners(conn, EventKind::Fill.name())? };
+            Ok(Some((from, rows, listeners)))
+        })?;
+        let Some((from, rows, listeners)) = read else {
             // What happened before anybody could ask is not told.
-            let newest = store::newest_trade(conn, market.id)?;
-            return store::advance(conn, &source, None, newest).map(drop);
+            self.database.write(|conn| {
+                let newest = store::newest_trade(conn, market.id)?;
+                store::advance(conn, &source, None, newest)
+            })?;
+            return Ok(false);
         };
-        let rows = fills::after(conn, market.id, u64::try_from(from).unwrap_or(0), EVENTS_AT_ONCE)?;
         let fills: Vec<Fill> = rows.into_iter().map(|row| row.fill).collect();
-        let Some(last) = fills.last() else { return Ok(()) };
+        let Some(last) = fills.last() else { return Ok(false) };
         let to = i64::try_from(last.trade.0).unwrap_or(i64::MAX);
-        if !store::advance(conn, &source, Some(from), to)? {
-            return Ok(());
-        }
-        let listeners = store::listeners(conn, EventKind::Fill.name())?;
-        for fill in &fills {
-            for (account, maker) in [(fill.maker_account, true), (fill.taker_account, false)] {
-                if listeners.contains(&i64::from(account.0)) {
-                    let payload = shown_fill(market, fill, maker).to_string();
-                    store::enqueue(conn, account, EventKind::Fill.name(), &payload, now)?;
-                }
+        let listeners: FxHashSet<i64> = listeners.into_iter().collect();
+        let advanced = self.database.write(|conn| {
+            if !store::advance(conn, &source, Some(from), to)? {
+                return Ok(false);
             }
-        }
-        let prices = fills.iter().map(|fill| i64::try_from(fill.price.0).unwrap_or(i64::MAX));
-        let (lowest, highest) = prices.fold((i64::MAX, 0), |(low, high), price| (low.min(price), high.max(price)));
-        for alert in store::set_off(conn, i32::from(market.id.0), lowest, highest)? {
-            let price = if alert.above { highest } else { lowest };
-            let payload = json!({
-                "product_id": market.config.symbol,
-                "direction": if alert.above { "above" } else { "below" },
-                "threshold": ticks(market, alert.price),
-                "price": ticks(market, price),
-            });
-            let Ok(user) = u32::try_from(alert.user_id) else { continue };
-            store::enqueue(conn, AccountId(user), EventKind::PriceAlert.name(), &payload.to_string(), now)?;
-        }
-        Ok(())
+            put_fills(conn, market, &fills, &listeners, now)?;
+            Ok(true)
+        })?;
+        Ok(advanced && fills.len() as i64 >= EVENTS_AT_ONCE)
     }
 
-    fn gather_transfers(&self, conn: &mut Connection, now: Timestamp) -> diesel::QueryResult<()> {
+    /// Puts some transfers on their way; whether there may be more. As with fills, they are read before.
+    fn gather_transfers(&self, now: Timestamp) -> Result<bool, DbError> {
         let source = "transfers";
-        let Some(from) = store::position(conn, source)? else {
-            let newest = store::newest_entry(conn)?;
-            return store::advance(conn, source, None, newest).map(drop);
+        let read = self.database.read(|conn| {
+            let Some(from) = store::position(conn, source)? else { return Ok(None) };
+            Ok(Some((from, store::transfers_after(conn, from, EVENTS_AT_ONCE)?)))
+        })?;
+        let Some((from, found)) = read else {
+            self.database.write(|conn| {
+                let newest = store::newest_entry(conn)?;
+                store::advance(conn, source, None, newest)
+            })?;
+            return Ok(false);
         };
-        let moved = store::transfers_after(conn, from, EVENTS_AT_ONCE)?;
-        let Some((last, ..)) = moved.last() else { return Ok(()) };
-        if !store::advance(conn, source, Some(from), *last)? {
-            return Ok(());
+        if found.through == from {
+            return Ok(false);
         }
+        let advanced = self.database.write(|conn| {
+            if !store::advance(conn, source, Some(from), found.through)? {
+                return Ok(false);
+            }
+            self.put_transfers(conn, &found.moved, now)?;
+            Ok(true)
+        })?;
+        Ok(advanced && found.more)
+    }
+
+    fn put_transfers(&self, conn: &mut Connection, moved: &[Moved], now: Timestamp) -> diesel::QueryResult<()> {
         for (_, account, currency, amount) in moved {
-            let (Ok(account), Ok(place)) = (u32::try_from(account), usize::try_from(currency)) else { continue };
+            let (Ok(account), Ok(place)) = (u32::try_from(*account), usize::try_from(*currency)) else { continue };
             let (Some(currency), Ok(atoms)) = (self.trading.currencies().get(place), amount.parse::<i128>()) else {
                 continue;
             };
@@ -257,6 +276,66 @@ impl Parts {
     }
 }
 
+/// Where events are read.
+enum Source<'a> {
+    /// The trades of a market.
+    Fills(&'a Market),
+    /// The ledger.
+    Transfers,
+}
+
+/// Gives each source a turn, then further ones to those that say that they have more, for about so long.
+///
+/// The time is looked at between rounds only, so that the last source gets on as fast as the first.
+fn in_turns<S, E>(mut sources: Vec<S>, time: Duration, mut turn: impl FnMut(&S) -> Result<bool, E>) -> Result<(), E> {
+    let begun = Instant::now();
+    while !sources.is_empty() {
+        let mut more = Vec::new();
+        for source in sources {
+            if turn(&source)? {
+                more.push(source);
+            }
+        }
+        if begun.elapsed() >= time {
+            break;
+        }
+        sources = more;
+    }
+    Ok(())
+}
+
+/// Puts fills on their way to those of their parties who listen, and sets off the price alerts that they reach.
+fn put_fills(
+    conn: &mut Connection,
+    market: &Market,
+    fills: &[Fill],
+    listeners: &FxHashSet<i64>,
+    now: Timestamp,
+) -> diesel::QueryResult<()> {
+    for fill in fills {
+        for (account, maker) in [(fill.maker_account, true), (fill.taker_account, false)] {
+            if listeners.contains(&i64::from(account.0)) {
+                let payload = shown_fill(market, fill, maker).to_string();
+                store::enqueue(conn, account, EventKind::Fill.name(), &payload, now)?;
+            }
+        }
+    }
+    let prices = fills.iter().map(|fill| i64::try_from(fill.price.0).unwrap_or(i64::MAX));
+    let (lowest, highest) = prices.fold((i64::MAX, 0), |(low, high), price| (low.min(price), high.max(price)));
+    for alert in store::set_off(conn, i32::from(market.id.0), lowest, highest)? {
+        let price = if alert.above { highest } else { lowest };
+        let payload = json!({
+            "product_id": market.config.symbol,
+            "direction": if alert.above { "above" } else { "below" },
+            "threshold": ticks(market, alert.price),
+            "price": ticks(market, price),
+        });
+        let Ok(user) = u32::try_from(alert.user_id) else { continue };
+        store::enqueue(conn, AccountId(user), EventKind::PriceAlert.name(), &payload.to_string(), now)?;
+    }
+    Ok(())
+}
+
 /// When a message is tried again after so many tries; `None` when it is given up.
 fn next_try(tries: i32, now: Timestamp) -> Option<Timestamp> {
     let doubled = u32::try_from(tries - 1).ok().and_then(|times| 2_i64.checked_pow(times))?;
@@ -287,8 +366,27 @@ fn shown_fill(market: &Market, fill: &Fill, maker: bool) -> Value {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    /// The order of turns, when these sources have so much to give at one event each.
+    fn turns(mut left: [usize; 3], time: Duration) -> Vec<usize> {
+        let mut turns = Vec::new();
+        let turn = |source: &usize| -> Result<bool, ()> {
+            turns.push(*source);
+            left[*source] = left[*source].saturating_sub(1);
+            Ok(left[*source] > 0)
+        };
+        in_turns(vec![0, 1, 2], time, turn).unwrap();
+        turns
+    }
+
+    #[test]
+    fn a_source_with_more_has_further_turns_while_there_is_time() {
+        assert_eq!(turns([0, 3, 2], Duration::MAX), [0, 1, 2, 1, 2, 1]);
+        assert_eq!(turns([0, 3, 2], Duration::ZERO), [0, 1, 2], "each has one in any case");
+    }
 
     #[test]
     fn tries_get_rarer_and_end_after_half_a_day() {

@@ -10,6 +10,8 @@ use std::fmt;
 
 /// Deliveries of a user that were given up and are kept.
 pub const MOST_GIVEN_UP: i64 = 100;
+/// Entries of the ledger that are searched for movements of money at once: most are trades.
+pub const ENTRIES_AT_ONCE: i64 = 50_000;
 
 /// Where a user wants to be told of what. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq, Queryable, Insertable)]
@@ -215,6 +217,15 @@ impl Room {
     }
 }
 
+/// Whether any delivery is due.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn is_any_due(conn: &mut Connection, now: Timestamp) -> QueryResult<bool> {
+    let due = deliveries::table.filter(deliveries::due_at.le(now.0)).select(deliveries::id);
+    Ok(due.first::<i64>(conn).optional()?.is_some())
+}
+
 /// Takes deliveries that are due, the oldest first, for which there is room: they are due again at `again`, so that they
 /// come back when whoever took them dies, and no other node takes them meanwhile.
 ///
@@ -363,18 +374,43 @@ pub fn newest_entry(conn: &mut Connection) -> QueryResult<i64> {
 /// A movement of money in or out: number, account, currency, signed amount in atoms.
 pub type Moved = (i64, i64, i32, String);
 
-/// Movements of money after this number, oldest first.
+/// Movements of money in a part of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Movements {
+    /// The movements, oldest first.
+    pub moved: Vec<Moved>,
+    /// The number of the last entry that was looked at, whether money moved in or out with it or not.
+    pub through: i64,
+    /// Whether there are entries after it.
+    pub more: bool,
+}
+
+/// Movements of money after this number, at most so many, among the next [`ENTRIES_AT_ONCE`] entries.
+///
+/// No entry before the newest one turns up later: they get their numbers without gaps, in one transaction after another
+/// (see `projection::write`, which holds a lock). It is looked up first, so it need not be done in a transaction.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn transfers_after(conn: &mut Connection, id: i64, most: i64) -> QueryResult<Vec<Moved>> {
-    ledger_entries::table
+pub fn transfers_after(conn: &mut Connection, id: i64, most: i64) -> QueryResult<Movements> {
+    let newest = newest_entry(conn)?;
+    let until = newest.min(id.saturating_add(ENTRIES_AT_ONCE));
+    if until <= id {
+        return Ok(Movements { moved: Vec::new(), through: id, more: false });
+    }
+    let moved: Vec<Moved> = ledger_entries::table
         .filter(ledger_entries::id.gt(id))
+        .filter(ledger_entries::id.le(until))
         .filter(ledger_entries::transfer.is_not_null())
         .order(ledger_entries::id)
         .limit(most)
         .select((ledger_entries::id, ledger_entries::account, ledger_entries::currency, ledger_entries::amount))
-        .load(conn)
+        .load(conn)?;
+    let through = match moved.last() {
+        Some((last, ..)) if moved.len() as i64 >= most => *last,
+        Some(_) | None => until,
+    };
+    Ok(Movements { moved, through, more: through < newest })
 }
 
 /// Which of these accounts have an outlet that wants this event.
@@ -384,4 +420,44 @@ pub fn transfers_after(conn: &mut Connection, id: i64, most: i64) -> QueryResult
 pub fn listeners(conn: &mut Connection, event: &str) -> QueryResult<Vec<i64>> {
     let rows: Vec<(i64, String)> = outlets::table.select((outlets::user_id, outlets::events)).load(conn)?;
     Ok(rows.into_iter().filter(|(_, events)| events.split(',').any(|name| name == event)).map(|(id, _)| id).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{CurrencyId, OrderId, TradeId};
+    use crate::domain::money::Amount;
+    use crate::persistence::db::Database;
+    use crate::persistence::ledger_entries::{self as ledger, Cause, LedgerRow, TradePlace};
+    use crate::persistence::transfers::TransferKind;
+
+    #[test]
+    fn the_ledger_is_searched_once_also_where_no_money_moves_in_or_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let order = OrderId { number: 1, slot: 0 };
+        let trade = Cause::Match(TradePlace { market: MarketId(0), order, trade: TradeId(1) });
+        let transfer = Cause::Transfer(TransferKind::Deposit, 7);
+        let row = |cause| LedgerRow {
+            account: AccountId(2),
+            currency: CurrencyId(0),
+            amount: Amount(5),
+            balance: Amount(5),
+            cause,
+            at: Timestamp(1),
+        };
+        let after = |id, most| {
+            let found = database.read(|conn| transfers_after(conn, id, most)).unwrap();
+            (found.moved.iter().map(|(id, ..)| *id).collect::<Vec<i64>>(), found.through, found.more)
+        };
+        assert_eq!(after(0, 10), (vec![], 0, false));
+        let rows = [trade, transfer, trade, transfer, trade].map(row);
+        database.write(|conn| ledger::insert(conn, 1, &rows)).unwrap();
+        assert_eq!(after(0, 10), (vec![2, 4], 5, false));
+        assert_eq!(after(0, 2), (vec![2, 4], 4, true));
+        assert_eq!(after(0, 1), (vec![2], 2, true));
+        assert_eq!(after(4, 10), (vec![], 5, false), "trades alone move it on too");
+        assert_eq!(after(5, 10), (vec![], 5, false));
+    }
 }
