@@ -3,7 +3,8 @@
 //!
 //! Invariants: bounded by bytes and by number; what was read before something was forgotten is not
 //! put in after it, so a change that was acknowledged is never undone here; an old entry is better
-//! than none while the database is away, so age alone removes nothing.
+//! than none while the database is away, so age alone removes nothing; an entry that was to be read
+//! anew and was not is read anew for the next one who asks.
 
 use crate::domain::ids::AccountId;
 use crate::domain::link::{Link, LinkId, RedirectCode, State};
@@ -175,19 +176,32 @@ impl Cache {
         self.forgotten.load(Ordering::Acquire)
     }
 
-    /// Puts in what was read, unless something was forgotten since `moment`.
+    /// Puts in what was read, unless something was forgotten since `moment`: an older entry stays then, and its refresh
+    /// came to nothing.
     pub fn put(&self, name: &str, entry: Option<&Arc<Entry>>, moment: u64, now: Timestamp) {
         if self.moment() != moment {
+            self.refresh_failed(name);
             return;
         }
         match entry {
             Some(entry) => self.links.insert(name.into(), entry.clone()),
-            None => self.missing.insert(name.into(), now + MISSING_FOR),
+            None => {
+                // An older entry would hide it.
+                self.links.remove(name);
+                self.missing.insert(name.into(), now + MISSING_FOR);
+            }
         }
         // Somebody may have forgotten it between the look and the insertion.
         if self.moment() != moment {
             self.links.remove(name);
             self.missing.remove(name);
+        }
+    }
+
+    /// A name was not read anew; if there is an entry of it, the next one who asks tries again.
+    pub fn refresh_failed(&self, name: &str) {
+        if let Some(old) = self.links.get(name) {
+            old.refresh_failed();
         }
     }
 
@@ -276,6 +290,25 @@ mod tests {
         assert!(!entry.wants_refresh(now + FRESH_FOR + 1));
         entry.refresh_failed();
         assert!(entry.wants_refresh(now + FRESH_FOR + 1));
+    }
+
+    #[test]
+    fn an_old_entry_that_could_not_be_replaced_is_refreshed_again() {
+        let cache = Cache::new(1 << 20);
+        let then = Timestamp(5);
+        let now = then + (FRESH_FOR + 1);
+        let old = entry("abc", then);
+        cache.put("abc", Some(&old), cache.moment(), then);
+        assert!(old.wants_refresh(now) && !old.wants_refresh(now));
+        let moment = cache.moment();
+        cache.forget("another");
+        cache.put("abc", Some(&entry("abc", now)), moment, now);
+        assert!(old.wants_refresh(now), "it is still there and still old");
+        cache.put("abc", Some(&entry("abc", now)), cache.moment(), now);
+        let Known::Link(fresh) = cache.get("abc", now) else { panic!("it is there") };
+        assert!(!fresh.wants_refresh(now));
+        cache.put("abc", None, cache.moment(), now);
+        assert!(matches!(cache.get("abc", now), Known::Missing));
     }
 
     #[test]

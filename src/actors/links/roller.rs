@@ -30,6 +30,10 @@ const LONGEST_REST: Duration = Duration::from_secs(3);
 const BEHIND: u64 = 6_000_000;
 /// How often what is too old is removed, µs.
 const PRUNE_EVERY: i64 = 10 * MINUTE;
+/// Rows of each kind that one transaction removes.
+const PRUNED_AT_ONCE: i64 = 5_000;
+/// After so long the rest waits until clicks were rolled up again.
+const PRUNE_FOR: Duration = Duration::from_secs(1);
 
 /// What the actor is built from.
 #[derive(Clone)]
@@ -82,9 +86,48 @@ impl Roller {
     }
 
     fn advance(&mut self) -> Result<(), RollError> {
+        let mut begun = Instant::now();
+        while let Some(left) = self.step()? {
+            if left < BEHIND {
+                // It lives alone on its thread.
+                std::thread::sleep((begun.elapsed() * REST).min(LONGEST_REST));
+            }
+            begun = Instant::now();
+        }
+        Ok(())
+    }
+
+    /// Rolls some clicks up, and removes what is too old when that is due; how many clicks wait then, `None` when there
+    /// were none to roll up.
+    fn step(&mut self) -> Result<Option<u64>, RollError> {
+        let rolled = self.roll_some()?;
+        let now = wall_clock();
+        // Not only once none wait: while clicks keep coming, that may be never.
+        self.prune(now, rolled.as_ref().map_or(now, |rolled| rolled.newest.min(now)))?;
+        Ok(rolled.map(|rolled| rolled.left))
+    }
+
+    /// Removes what is too old, if it is time to. Clicks before `rolled` are rolled up.
+    fn prune(&mut self, now: Timestamp, rolled: Timestamp) -> Result<(), RollError> {
+        if now - self.pruned_at <= PRUNE_EVERY {
+            return Ok(());
+        }
+        let (begun, keep) = (Instant::now(), i64::from(self.parts.raw_days) * DAY);
+        // Many short transactions: others who write come in between.
+        let some = |conn: &mut _| rollup::prune(conn, now, rolled, keep, PRUNED_AT_ONCE);
+        while self.parts.database.write(some).map_err(RollError::Away)? {
+            if begun.elapsed() > PRUNE_FOR {
+                return Ok(());
+            }
+        }
+        self.pruned_at = now;
+        Ok(())
+    }
+
+    /// Rolls the next clicks up; `None` when none wait.
+    fn roll_some(&mut self) -> Result<Option<Rolled>, RollError> {
         let Parts { buffer, database, raw_days, lag } = self.parts.clone();
         loop {
-            let begun = Instant::now();
             let number = buffer.lock().number();
             let mark = match self.mark {
                 Some(mark) => mark,
@@ -102,12 +145,10 @@ impl Roller {
             };
             lag.store(last.saturating_sub(mark), Ordering::Relaxed);
             if last <= mark {
-                break;
+                return Ok(None);
             }
             let batch = clicks::read(&files, mark, self.at_once).map_err(RollError::Disk)?;
-            if batch.clicks.is_empty() {
-                break;
-            }
+            let Some(newest) = batch.clicks.last().map(|click| click.at) else { return Ok(None) };
             let add = |conn: &mut _| rollup::add(conn, number, mark, batch.through, &batch.clicks, raw_days > 0);
             let writing = Instant::now();
             if !database.write_durably(add).map_err(RollError::Away)? {
@@ -116,21 +157,20 @@ impl Roller {
             }
             self.at_once = fitting(self.at_once, writing.elapsed());
             self.mark = Some(batch.through);
-            lag.store(last.saturating_sub(batch.through), Ordering::Relaxed);
+            let left = last.saturating_sub(batch.through);
+            lag.store(left, Ordering::Relaxed);
             buffer.lock().remove_through(batch.through).map_err(RollError::Disk)?;
-            if last.saturating_sub(batch.through) < BEHIND {
-                // It lives alone on its thread.
-                std::thread::sleep((begun.elapsed() * REST).min(LONGEST_REST));
-            }
+            return Ok(Some(Rolled { newest, left }));
         }
-        let now = wall_clock();
-        if now - self.pruned_at > PRUNE_EVERY {
-            let keep = i64::from(raw_days) * DAY;
-            database.write(|conn| rollup::prune(conn, now, keep)).map_err(RollError::Away)?;
-            self.pruned_at = now;
-        }
-        Ok(())
     }
+}
+
+/// What was rolled up.
+struct Rolled {
+    /// When its newest click was.
+    newest: Timestamp,
+    /// How many clicks wait.
+    left: u64,
 }
 
 enum RollError {
@@ -157,8 +197,46 @@ impl Handler<Shutdown> for Roller {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+    use crate::domain::link::LinkId;
+    use crate::persistence::links::clicks::Click;
+
+    #[test]
+    fn what_is_too_old_goes_while_clicks_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let mut buffer = Buffer::open(&folder.path().join("clicks")).unwrap();
+        let click = Click {
+            link: LinkId(1),
+            at: wall_clock(),
+            visitor: 1,
+            referrer: String::new(),
+            device: "desktop".into(),
+            os: "Linux".into(),
+            browser: "Firefox".into(),
+            language: String::new(),
+            country: String::new(),
+            bot: String::new(),
+            target: String::new(),
+        };
+        // Each is as many as one transaction takes at first.
+        for _ in 0..2 {
+            buffer.append(&vec![click.clone(); FEWEST]).unwrap();
+        }
+        let salt = |made| database.write(|conn| rollup::salt(conn, Timestamp::ZERO, made)).unwrap();
+        assert_eq!(salt("of then"), "of then");
+        let buffer = Arc::new(Mutex::new(buffer));
+        let parts = Parts { buffer, database: database.clone(), raw_days: 1, lag: Arc::default() };
+        let lifeline = Lifeline::new("click roller".into(), 1, None, Arc::new(|_| ()), Arc::default());
+        let mut roller = Roller::new(parts, lifeline);
+        assert!(matches!(roller.step(), Ok(Some(left)) if left == FEWEST as u64));
+        assert_eq!(salt("of now"), "of now", "the old one is gone before all clicks are rolled up");
+        assert!(matches!(roller.step(), Ok(Some(0))));
+        assert!(matches!(roller.step(), Ok(None)));
+        assert_eq!(salt("of later"), "of now", "it is done only now and then");
+    }
 
     #[test]
     fn a_transaction_that_took_long_makes_the_next_one_smaller() {

@@ -149,9 +149,7 @@ impl Shortener {
                 }
                 Err(away) => {
                     for (name, replies) in asked.drain() {
-                        if let cache::Known::Link(old) = parts.cache.get(&name, now) {
-                            old.refresh_failed();
-                        }
+                        parts.cache.refresh_failed(&name);
                         for reply in replies {
                             let _ = reply.send(Err(away.clone()));
                         }
@@ -283,8 +281,9 @@ impl Handler<Find> for Shortener {
 
     fn handle(&mut self, Find { name, reply }: Find, ctx: &mut Self::Context) {
         if self.names.len() >= MAX_NAMES {
-            if let Some(reply) = reply {
-                let _ = reply.send(Err(LinksError::Overloaded));
+            match reply {
+                Some(reply) => drop(reply.send(Err(LinksError::Overloaded))),
+                None => self.parts.cache.refresh_failed(&name),
             }
             return;
         }

@@ -36,7 +36,7 @@ pub enum Made {
     Created(Box<Link>),
     /// The same link was there already.
     Unchanged(Box<Stored>),
-    /// Its random slug was taken.
+    /// Its random slug was taken, or that of the link of the same batch which would have done.
     Collided,
 }
 
@@ -139,6 +139,14 @@ pub fn perform(conn: &mut Connection, jobs: &[Job]) -> QueryResult<Vec<Outcome>>
     Ok(outcomes)
 }
 
+/// What is the same as a link that is wanted, or has its name.
+enum Before<'a> {
+    /// A link that is there.
+    Stored(&'a Stored),
+    /// One that stands earlier in the batch. Whether it will be there is known only when it was added.
+    Twin(&'a Link),
+}
+
 fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made, LinksError>>> {
     let chosen = || new.iter().filter(|new| new.chosen);
     let names: Vec<(&str, &str)> = chosen().map(|new| (new.link.domain.as_str(), new.link.slug.as_str())).collect();
@@ -154,46 +162,42 @@ fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made
     for stored in rows::same_targets(conn, &reusable)? {
         known.insert((stored.link.owner, stored.link.domain.clone(), stored.link.target.clone()), stored);
     }
-    let mut outcomes = Vec::with_capacity(new.len());
+    let mut befores = Vec::with_capacity(new.len());
     // Links of this very batch, by name and by target.
-    let mut named = HashMap::<(&str, &str), usize>::new();
-    let mut targets = HashMap::<(Option<AccountId>, &str, &str), usize>::new();
+    let mut named = HashMap::<(&str, &str), &Link>::new();
+    let mut targets = HashMap::<(Option<AccountId>, &str, &str), &Link>::new();
     let mut fresh = Vec::new();
-    for (index, NewLink { link, chosen, reuse }) in new.iter().enumerate() {
+    for NewLink { link, chosen, reuse } in new {
+        let name = (link.domain.as_str(), link.slug.as_str());
         let target = (link.owner, link.domain.as_str(), link.target.as_str());
-        let earlier = |index: Option<&usize>| index.and_then(|index| new.get(*index)).map(|new| &new.link);
-        let outcome = if *chosen {
-            let before = taken.get(&(link.domain.clone(), link.slug.clone()));
-            match (before, earlier(named.get(&(link.domain.as_str(), link.slug.as_str())))) {
-                (Some(stored), _) => Some(same(stored, link)),
-                (None, Some(twin)) => Some(same(&as_stored(twin), link)),
-                (None, None) => None,
-            }
+        let (stored, twin) = if *chosen {
+            (taken.get(&(link.domain.clone(), link.slug.clone())), named.get(&name).copied())
         } else if *reuse {
             let owned = (link.owner, link.domain.clone(), link.target.clone());
-            match (known.get(&owned), earlier(targets.get(&target))) {
-                (Some(stored), _) => Some(Ok(Made::Unchanged(Box::new(stored.clone())))),
-                (None, Some(twin)) => Some(Ok(Made::Unchanged(Box::new(as_stored(twin))))),
-                (None, None) => None,
-            }
+            (known.get(&owned), targets.get(&target).copied())
         } else {
-            None
+            (None, None)
         };
-        if outcome.is_none() {
-            named.insert((link.domain.as_str(), link.slug.as_str()), index);
-            targets.entry(target).or_insert(index);
+        let before = stored.map(Before::Stored).or(twin.map(Before::Twin));
+        if before.is_none() {
+            named.entry(name).or_insert(link);
+            targets.entry(target).or_insert(link);
             fresh.push(link);
         }
-        outcomes.push(outcome);
+        befores.push(before);
     }
     let added: HashSet<LinkId> = rows::insert(conn, &fresh)?.into_iter().collect();
-    let done = outcomes.into_iter().zip(new).map(|(outcome, new)| {
-        outcome.unwrap_or_else(|| match added.contains(&new.link.id) {
-            true => Ok(Made::Created(Box::new(new.link.clone()))),
-            // Another node has given the name away between the look and the insertion.
-            false if new.chosen => Err(LinksError::SlugTaken),
-            false => Ok(Made::Collided),
-        })
+    let done = befores.into_iter().zip(new).map(|(before, NewLink { link, chosen, .. })| {
+        let same_as = |stored: Stored| if *chosen { same(stored, link) } else { Ok(Made::Unchanged(Box::new(stored))) };
+        match before {
+            Some(Before::Stored(stored)) => same_as(stored.clone()),
+            Some(Before::Twin(twin)) if added.contains(&twin.id) => same_as(as_stored(twin)),
+            None if added.contains(&link.id) => Ok(Made::Created(Box::new(link.clone()))),
+            // Another node has given the name away between the look and the insertion, or a random one was taken. What
+            // has that name is not the twin, which will be there under another one if at all.
+            Some(Before::Twin(_)) | None if *chosen => Err(LinksError::SlugTaken),
+            Some(Before::Twin(_)) | None => Ok(Made::Collided),
+        }
     });
     Ok(done.collect())
 }
@@ -204,9 +208,9 @@ fn as_stored(link: &Link) -> Stored {
 }
 
 /// A link of this name is there: it is the same one, or the name is taken.
-fn same(stored: &Stored, link: &Link) -> Result<Made, LinksError> {
+fn same(stored: Stored, link: &Link) -> Result<Made, LinksError> {
     if stored.link.owner.is_some() && stored.link.owner == link.owner && stored.link.differences(link).is_empty() {
-        Ok(Made::Unchanged(Box::new(stored.clone())))
+        Ok(Made::Unchanged(Box::new(stored)))
     } else {
         Err(LinksError::SlugTaken)
     }
@@ -237,4 +241,58 @@ fn edit(
         }
     }
     Ok(Err(LinksError::Changed))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::domain::link::edit::blank;
+    use crate::persistence::db::Database;
+
+    fn link(id: i64, slug: &str, owner: u32) -> Link {
+        let mut link = blank(LinkId(id), String::new(), slug.into(), Some(AccountId(owner)), Timestamp(1));
+        link.target = "https://example.org/".into();
+        link
+    }
+
+    /// A database with a link of somebody else, number 1, `theirs`.
+    fn database(folder: &tempfile::TempDir) -> Database {
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        database.write(|conn| rows::insert(conn, &[link(1, "theirs", 8)])).unwrap();
+        database
+    }
+
+    #[test]
+    fn a_link_that_another_of_the_batch_stands_for_collides_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        let made = |slugs: [(i64, &str); 2]| {
+            let new = slugs.map(|(id, slug)| NewLink { link: link(id, slug, 7), chosen: false, reuse: true });
+            database.write(|conn| create(conn, &new)).unwrap()
+        };
+        let collided = made([(2, "theirs"), (3, "abc")]);
+        assert!(matches!(collided[..], [Ok(Made::Collided), Ok(Made::Collided)]), "{collided:?}");
+        // As both are tried again.
+        let again = made([(4, "def"), (5, "ghi")]);
+        let [Ok(Made::Created(first)), Ok(Made::Unchanged(second))] = &again[..] else { panic!("{again:?}") };
+        assert_eq!((first.id, second.link.id), (LinkId(4), LinkId(4)));
+    }
+
+    #[test]
+    fn a_name_that_was_given_away_meanwhile_is_taken_for_all_that_wanted_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        let made = |ids: [i64; 2]| {
+            let new = ids.map(|id| NewLink { link: link(id, "mine", 7), chosen: true, reuse: false });
+            database.write(|conn| create(conn, &new)).unwrap()
+        };
+        // It is the number that is taken: no look beforehand finds that out, as when another node takes the name.
+        let taken = made([1, 2]);
+        let refused = |made: &Result<Made, LinksError>| matches!(made, Err(LinksError::SlugTaken));
+        assert!(taken.iter().all(refused), "{taken:?}");
+        let made = made([3, 4]);
+        let [Ok(Made::Created(_)), Ok(Made::Unchanged(second))] = &made[..] else { panic!("{made:?}") };
+        assert_eq!(second.link.id, LinkId(3));
+    }
 }

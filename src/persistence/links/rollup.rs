@@ -165,6 +165,8 @@ struct Fresh {
 
 /// How many of these visitors are new to their link on that day.
 fn add_visitors(conn: &mut Connection, visitors: &[(i64, i64, i64)]) -> QueryResult<BTreeMap<(i64, i64), i64>> {
+    /// Names the statement for diesel.
+    struct Visited;
     const COLUMNS: &[&str] = &["day", "link", "visitor"];
     let conflict = "ON CONFLICT DO NOTHING";
     let mut fresh = BTreeMap::new();
@@ -187,7 +189,8 @@ fn add_visitors(conn: &mut Connection, visitors: &[(i64, i64, i64)]) -> QueryRes
             for (day, link, visitor) in visitors {
                 let value = |value| diesel::IntoSql::into_sql::<BigInt>(value);
                 let row = (value(*day), value(*link), value(*visitor));
-                if bulk::FromValues::new("link_visitors", COLUMNS, vec![row], conflict).execute(inner)? > 0 {
+                if bulk::FromValues::<_, Visited, _>::new("link_visitors", COLUMNS, [row], conflict).execute(inner)? > 0
+                {
                     *fresh.entry((*day, *link)).or_insert(0) += 1;
                 }
             }
@@ -259,22 +262,69 @@ pub fn salt(conn: &mut Connection, day: Timestamp, made: &str) -> QueryResult<St
     link_salts::table.find(day.0).select(link_salts::salt).first(conn)
 }
 
-/// Removes what is kept for a time only. `keep_raw`: µs that single clicks are kept.
+/// Removes what is kept for a time only, of each kind about `most` rows at once; whether there may be more. Clicks
+/// before `rolled` were rolled up. `keep_raw`: µs that single clicks are kept.
 ///
 /// # Errors
 /// Those of the database.
-pub fn prune(conn: &mut Connection, now: Timestamp, keep_raw: i64) -> QueryResult<()> {
-    for (grain, keep) in [(Grain::Minute, KEEP_MINUTES), (Grain::Hour, KEEP_HOURS)] {
-        let old = link_stats::table.filter(link_stats::grain.eq(grain.code()));
-        diesel::delete(old.filter(link_stats::bucket.lt((now + -keep).0))).execute(conn)?;
-    }
-    diesel::delete(link_clicks::table.filter(link_clicks::at.lt((now + -keep_raw).0))).execute(conn)?;
-    // Clicks of yesterday may still be on their way.
-    let yesterday = (now.bucket(DAY) + -DAY).0;
-    diesel::delete(link_visitors::table.filter(link_visitors::day.lt(yesterday))).execute(conn)?;
+pub fn prune(conn: &mut Connection, now: Timestamp, rolled: Timestamp, keep_raw: i64, most: i64) -> QueryResult<bool> {
     // The salt goes soon after its day: what it has hashed names nobody from then on.
     let forget = (now + -HOUR).bucket(DAY).0;
-    diesel::delete(link_salts::table.filter(link_salts::day.lt(forget))).execute(conn).map(drop)
+    diesel::delete(link_salts::table.filter(link_salts::day.lt(forget))).execute(conn)?;
+    let mut more = false;
+    for (grain, keep) in [(Grain::Minute, KEEP_MINUTES), (Grain::Hour, KEEP_HOURS)] {
+        let of_grain = link_stats::table.filter(link_stats::grain.eq(grain.code()));
+        let limit = (now + -keep).0;
+        let last: Option<i64> = of_grain
+            .filter(link_stats::bucket.lt(limit))
+            .order(link_stats::bucket)
+            .select(link_stats::bucket)
+            .offset(most)
+            .limit(1)
+            .first(conn)
+            .optional()?;
+        more |= last.is_some();
+        // All of one moment go together, so that each time some go.
+        let end = last.map_or(limit, |last| last + 1);
+        diesel::delete(of_grain.filter(link_stats::bucket.lt(end))).execute(conn)?;
+    }
+    let limit = (now + -keep_raw).0;
+    let last: Option<i64> = link_clicks::table
+        .filter(link_clicks::at.lt(limit))
+        .order(link_clicks::at)
+        .select(link_clicks::at)
+        .offset(most)
+        .limit(1)
+        .first(conn)
+        .optional()?;
+    more |= last.is_some();
+    let end = last.map_or(limit, |last| last + 1);
+    diesel::delete(link_clicks::table.filter(link_clicks::at.lt(end))).execute(conn)?;
+    // Clicks of the day before may still be on their way: a visitor who is forgotten before them would count twice.
+    Ok(prune_visitors(conn, (now.min(rolled).bucket(DAY) + -DAY).0, most)? || more)
+}
+
+/// Removes visitors of the days before this one, at most so many at once; whether there may be more.
+fn prune_visitors(conn: &mut Connection, limit: i64, most: i64) -> QueryResult<bool> {
+    let next: Option<(i64, i64, i64)> = link_visitors::table
+        .filter(link_visitors::day.lt(limit))
+        .order((link_visitors::day, link_visitors::link, link_visitors::visitor))
+        .select((link_visitors::day, link_visitors::link, link_visitors::visitor))
+        .offset(most)
+        .limit(1)
+        .first(conn)
+        .optional()?;
+    let Some((day, link, visitor)) = next else {
+        diesel::delete(link_visitors::table.filter(link_visitors::day.lt(limit))).execute(conn)?;
+        return Ok(false);
+    };
+    // Of many days or links, and of one link that many have followed: the key finds each of them.
+    diesel::delete(link_visitors::table.filter(link_visitors::day.lt(day))).execute(conn)?;
+    let of_day = link_visitors::table.filter(link_visitors::day.eq(day));
+    diesel::delete(of_day.filter(link_visitors::link.lt(link))).execute(conn)?;
+    let of_link = of_day.filter(link_visitors::link.eq(link));
+    diesel::delete(of_link.filter(link_visitors::visitor.lt(visitor))).execute(conn)?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -324,10 +374,33 @@ mod tests {
         assert_eq!(unique, [(Timestamp(0), 2)]);
         let raw = database.read(|conn| stats::clicks(conn, LinkId(1), None, 10)).unwrap();
         assert_eq!(raw.len(), 5);
-        database.write(|conn| prune(conn, Timestamp(3 * DAY), DAY)).unwrap();
+        assert!(!database.write(|conn| prune(conn, Timestamp(3 * DAY), Timestamp(3 * DAY), DAY, 100)).unwrap());
         assert!(database.read(|conn| stats::series(conn, LinkId(1), range)).unwrap().is_empty());
         let days = stats::Range { grain: Grain::Day, ..range };
         assert_eq!(database.read(|conn| stats::series(conn, LinkId(1), days)).unwrap(), [(Timestamp(0), 4, 1)]);
         assert!(database.read(|conn| stats::clicks(conn, LinkId(1), None, 10)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_is_too_old_goes_some_rows_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let clicks: Vec<Click> = (0..10).map(|number| click(number * MINUTE, number, "a.example", "")).collect();
+        assert!(database.write(|conn| add(conn, 9, 0, 10, &clicks, true)).unwrap());
+        let now = Timestamp(5 * DAY);
+        let prune = |rolled| database.write(|conn| prune(conn, now, rolled, DAY, 3)).unwrap();
+        let visitors = || database.read(|conn| link_visitors::table.count().get_result::<i64>(conn)).unwrap();
+        let raw = || database.read(|conn| link_clicks::table.count().get_result::<i64>(conn)).unwrap();
+        let minutes = || {
+            let of_grain = link_stats::table.filter(link_stats::grain.eq(Grain::Minute.code()));
+            database.read(|conn| of_grain.count().get_result::<i64>(conn)).unwrap()
+        };
+        assert!(prune(Timestamp(2 * DAY - 1)));
+        assert_eq!((visitors(), raw()), (10, 6), "clicks of the second day wait, and perhaps some of the first");
+        assert!(minutes() > 0);
+        assert!(prune(now));
+        assert_eq!((visitors(), raw()), (7, 2));
+        while prune(now) {}
+        assert_eq!((visitors(), raw(), minutes()), (0, 0, 0));
     }
 }
