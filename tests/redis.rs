@@ -333,7 +333,7 @@ fn programs_share_limits_and_pictures_and_do_without() {
     }
     let mut clients = nodes.each_ref().map(|node| node.client(""));
     let began = Instant::now();
-    let mut admitted = 0;
+    let (mut admitted, mut together) = (0, None);
     let mut ask = |clients: &mut [Client; 2], times: u64| {
         for turn in 0..times {
             let answer = clients[turn as usize % 2].send("GET", "/time", b"").unwrap();
@@ -343,7 +343,10 @@ fn programs_share_limits_and_pictures_and_do_without() {
                 other => panic!("{other}: {}", answer.json()),
             }
         }
-        let most = burst + per_second * began.elapsed().as_secs() + 1;
+        // After the first time Redis goes away, and each node lets through by itself what drains from then on.
+        let passed = began.elapsed().as_secs() + 1;
+        let alone = passed - *together.get_or_insert(passed);
+        let most = burst + per_second * (passed + alone) + 2;
         assert!(admitted <= most, "{admitted} requests were admitted, {most} may be");
         admitted
     };
