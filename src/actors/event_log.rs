@@ -41,6 +41,9 @@ pub enum FromLog {
     /// Another node has begun a newer epoch: nothing is admitted here any more. What is under way may or may not come
     /// back before the marker of its stream.
     Deposed,
+    /// The stream has a newer epoch than the one that was begun here: an earlier process of this node had it on its way
+    /// when this one read how far the log is. What is admitted here would count for nobody, so another one is to be begun.
+    Outrun,
 }
 
 /// Queues encoded entries for a stream. Answered by [`FromLog`] to the stream's owner.
@@ -283,26 +286,36 @@ impl EventLog {
         }
     }
 
-    /// Takes note of the epoch of a batch that was read, and steps down when it is another node's and newer.
+    /// Takes note of the epoch of a batch that was read. When it is newer than the stream's own, this node steps down if it
+    /// is another node's, and begins anew if it is its own.
     fn observe(&mut self, stream: StreamId, epoch: Epoch) {
         self.epochs.observe(epoch);
         self.role.observed(epoch);
         let own = self.streams.get(&stream).map(|stream| stream.epoch);
-        if epoch.node == self.role.node()
-            || own.is_none_or(|own| own == Epoch::default() || epoch <= own)
-            || !self.role.step_down()
-        {
+        if own.is_none_or(|own| own == Epoch::default() || epoch <= own) {
+            return;
+        }
+        if epoch.node == self.role.node() {
+            tracing::warn!(%stream, %epoch, "what this node had on its way before it was started came late");
+            return self.end_epoch(stream, FromLog::Outrun);
+        }
+        if !self.role.step_down() {
             return;
         }
         tracing::warn!(%stream, %epoch, "another node has taken over");
         let streams: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in streams {
-            let Some(stream) = self.streams.get_mut(&id) else { continue };
-            // Nothing of this was proposed, and it never will be.
-            stream.queued.clear();
-            (stream.count, stream.marker_due, stream.epoch) = (0, false, Epoch::default());
-            self.tell(id, FromLog::Deposed);
+            self.end_epoch(id, FromLog::Deposed);
         }
+    }
+
+    /// Takes nothing of a stream's present epoch any more, and tells its owner why.
+    fn end_epoch(&mut self, id: StreamId, why: FromLog) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        // Nothing of this was proposed, and it never will be.
+        stream.queued.clear();
+        (stream.count, stream.marker_due, stream.epoch) = (0, false, Epoch::default());
+        self.tell(id, why);
     }
 
     fn refused(&mut self, proposal: u64, error: AppendError) {

@@ -55,6 +55,15 @@ fn nothing_is_found_4() {
     many(3);
 }
 
+/// What nights have found: batches that a node had on its way before it was started came late, with epochs above those that
+/// it began then (the first two); a market was opened from a snapshot that has the marker of its epoch already.
+#[test]
+fn what_was_found_once_stays_mended() {
+    for (seed, nodes) in [(7_006_752, 1), (7_011_812, 3), (7_001_150, 3), (7_002_086, 3), (7_010_849, 3)] {
+        check(Setup { seed, nodes, steps: STEPS });
+    }
+}
+
 /// A mistake must be found within some seeds, and not by seeds in which it is not made. Which seed finds it changes with
 /// the simulator alone; the bounds are about twice what it took when they were set.
 fn is_found(mistake: Mistake, within: u64) {

@@ -224,6 +224,7 @@ impl Handler<FromLog> for ChatShard {
         match message {
             FromLog::Committed(committed) => self.committed(&committed.batch, ctx),
             FromLog::NotWritten { batch, .. } => self.not_written(&batch),
+            FromLog::Outrun => self.begin(ctx),
             FromLog::Deposed => {
                 self.epoch = Epoch::default();
                 self.parts.gate.close();

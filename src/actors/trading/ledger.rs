@@ -393,6 +393,7 @@ impl Handler<FromLog> for LedgerActor {
                 }
             }
             FromLog::Deposed => self.stand_by(),
+            FromLog::Outrun => self.begin(ctx),
         }
     }
 }

@@ -241,6 +241,7 @@ impl Handler<FromLog> for OrderBook {
                 self.void(holds);
             }
             FromLog::Deposed => self.stand_by(),
+            FromLog::Outrun => self.begin(ctx),
         }
     }
 }

@@ -60,6 +60,8 @@ enum Until {
     Batch(Position),
     /// This entry of a market, inclusive.
     Entry(MarketId, Sequence),
+    /// The listing of a market: nothing of its stream, the marker of an epoch neither.
+    Listing(MarketId),
 }
 
 impl Until {
@@ -70,6 +72,10 @@ impl Until {
             Until::Entry(market, last) => {
                 let market = venue.markets.get(usize::from(market.0));
                 market.is_none_or(|market| market.replica.stream.sequence <= last)
+            }
+            Until::Listing(market) => {
+                let market = venue.markets.get(usize::from(market.0));
+                market.is_none_or(|market| market.replica.stream.epoch == Epoch::default())
             }
         }
     }
@@ -82,6 +88,7 @@ impl Until {
                 let market = venue.markets.get(usize::from(market.0));
                 market.is_some_and(|market| market.replica.stream.sequence >= last)
             }
+            Until::Listing(market) => venue.markets.len() > usize::from(market.0),
         }
     }
 }
@@ -293,7 +300,7 @@ impl Recovery {
             return Ok(RecoveredBook { state, position, rest: Vec::new() });
         }
         let part = move |recovery: &Recovery| {
-            let until = told.map_or(Until::Entry(market, Sequence::default()), Until::Batch);
+            let until = told.map_or(Until::Listing(market), Until::Batch);
             let (state, position) = match recovery.book(market, until) {
                 // What is left of the log begins later: those who were not told of everything must notice it.
                 Err(RecoveryError::Log(LogError::Pruned { .. })) => recovery.book(market, Until::End)?,
