@@ -1,7 +1,7 @@
 //! Users who trade under bad conditions, and what must be true of their orders afterwards.
 
 use crate::rng::Rng;
-use crate::server::{Client, Server, agora};
+use crate::server::{Answer, Client, Server, agora};
 use agora::domain::money::parse_decimal;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -142,6 +142,18 @@ pub fn all_orders(client: &mut Client) -> Vec<Value> {
     }
 }
 
+/// Sends an order as a client does: again while the venue says that it cannot take it now, as when another node takes over.
+fn place_until_answered(client: &mut Client, body: &str) -> Answer {
+    let begun = Instant::now();
+    loop {
+        let answer = client.send("POST", "/orders", body.as_bytes()).unwrap();
+        if answer.status != 503 || begun.elapsed() > Duration::from_secs(30) {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// Every order that was promised is there once; those whose answer was lost are after a retry.
 pub fn check_orders(client: &mut Client, placed: &mut [Placed]) {
     for order in placed.iter_mut() {
@@ -158,7 +170,7 @@ pub fn check_orders(client: &mut Client, placed: &mut [Placed]) {
             assert_eq!(before.status, 404, "a refused order is there: {}", before.json());
             continue;
         }
-        let retries = [(); 2].map(|()| client.send("POST", "/orders", order.body.as_bytes()).unwrap());
+        let retries = [(); 2].map(|()| place_until_answered(client, &order.body));
         if let Outcome::Unknown = order.outcome {
             if before.status == 404 && retries[0].status == 400 {
                 order.outcome = Outcome::Refused;
