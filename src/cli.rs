@@ -185,7 +185,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             promote(&email, role, &data, &database)
         }
         Command::Bench { command } => measure(command),
-        Command::Simulate(options) => crate::simulation::simulate(&options),
+        Command::Simulate(options) => {
+            // Many runs full of trouble say too much of it, unless somebody wants to hear it.
+            if std::env::var_os("AGORA_LOG").is_some() {
+                telemetry(false);
+            }
+            crate::simulation::simulate(&options)
+        }
         Command::Chat(options) => actix_web::rt::System::new().block_on(crate::chat_client::terminal::run(&options)),
         Command::Bot { command } => {
             telemetry(false);

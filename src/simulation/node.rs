@@ -212,7 +212,11 @@ impl Process {
 
     /// The process will die after so many polls of its actors: at an await, whatever comes after that.
     pub(super) fn doom(&mut self, polls: u32) {
-        self.fate.borrow_mut().dies_in = Some(polls);
+        let mut fate = self.fate.borrow_mut();
+        // One that has died just now, and was not buried yet, does not live on: some of its actors never go on.
+        if fate.dies_in != Some(0) {
+            fate.dies_in = Some(polls);
+        }
     }
 
     /// Whether it has died, or ended by itself.

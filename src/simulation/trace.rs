@@ -18,6 +18,7 @@ impl Trace {
 
     /// Adds what happened.
     pub(super) fn tell(&mut self, line: String) {
+        tracing::debug!(target: "agora::simulation", "{line}");
         self.hasher.update(line.as_bytes());
         self.hasher.update(b"\n");
         if self.lines.len() == KEPT {

@@ -142,12 +142,12 @@ pub fn all_orders(client: &mut Client) -> Vec<Value> {
     }
 }
 
-/// Sends an order as a client does: again while the venue says that it cannot take it now, as when another node takes over.
-fn place_until_answered(client: &mut Client, body: &str) -> Answer {
+/// Sends an order, and again for so long while it is answered that it cannot be taken now.
+fn place_within(client: &mut Client, body: &str, patience: Duration) -> Answer {
     let begun = Instant::now();
     loop {
         let answer = client.send("POST", "/orders", body.as_bytes()).unwrap();
-        if answer.status != 503 || begun.elapsed() > Duration::from_secs(30) {
+        if answer.status != 503 || begun.elapsed() >= patience {
             return answer;
         }
         std::thread::sleep(Duration::from_millis(50));
@@ -156,6 +156,11 @@ fn place_until_answered(client: &mut Client, body: &str) -> Answer {
 
 /// Every order that was promised is there once; those whose answer was lost are after a retry.
 pub fn check_orders(client: &mut Client, placed: &mut [Placed]) {
+    check_orders_within(client, placed, Duration::ZERO);
+}
+
+/// The same where another node may just be taking over: each order is taken within `patience`.
+pub fn check_orders_within(client: &mut Client, placed: &mut [Placed], patience: Duration) {
     for order in placed.iter_mut() {
         let path = format!("/orders/client:{}", order.client_oid);
         let before = client.send("GET", &path, b"").unwrap();
@@ -170,7 +175,7 @@ pub fn check_orders(client: &mut Client, placed: &mut [Placed]) {
             assert_eq!(before.status, 404, "a refused order is there: {}", before.json());
             continue;
         }
-        let retries = [(); 2].map(|()| place_until_answered(client, &order.body));
+        let retries = [(); 2].map(|()| place_within(client, &order.body, patience));
         if let Outcome::Unknown = order.outcome {
             if before.status == 404 && retries[0].status == 400 {
                 order.outcome = Outcome::Refused;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::domain::ids::StreamId;
 use crate::persistence::log::conformance::batch;
 use crate::persistence::log::{Batches, Committed};
 
