@@ -16,6 +16,7 @@ pub mod ops;
 pub mod permissions;
 pub mod pictures;
 pub mod request_id;
+pub mod routing;
 pub mod server;
 pub mod session;
 pub mod v1;

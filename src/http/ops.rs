@@ -3,25 +3,22 @@
 use super::AppState;
 use super::error::ApiError;
 use super::gitbitex::origins;
-use super::request_id;
-use super::session::Route;
+use super::request_id::{self, REQUEST_ID};
+use super::routing::Route;
+use super::server::Answer;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
-use actix_web::body::{EitherBody, MessageBody};
+use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::http::StatusCode;
-use actix_web::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderName, HeaderValue,
-};
-use actix_web::middleware::Next;
-use actix_web::{HttpMessage, HttpResponse, ResponseError, web};
+use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
+use actix_web::{HttpResponse, ResponseError, web};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use tracing::Instrument;
 
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What scripts of other origins may read.
 const EXPOSED: &str = "CB-BEFORE, CB-AFTER, GBE-BEFORE, GBE-AFTER, Retry-After, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, X-Request-Id";
 
@@ -42,6 +39,7 @@ pub struct Metrics {
     log_flush_nanos: IntGauge,
     log_refused: IntGauge,
     projected: IntGauge,
+    published: IntGauge,
     active: IntGauge,
     epoch: IntGauge,
     take_overs: IntGauge,
@@ -96,6 +94,10 @@ impl Metrics {
             log_flush_nanos: gauge("agora_log_flush_nanoseconds_total", "time from proposal to commit, summed")?,
             log_refused: gauge("agora_log_refused_total", "proposals that the log refused")?,
             projected: gauge("agora_projected_position", "the last batch whose rows are in the database")?,
+            published: gauge(
+                "agora_published_position",
+                "the last batch that other services were told of; 0 where the bridge tells of none",
+            )?,
             active: gauge("agora_node_active", "1 on the node that admits commands")?,
             epoch: gauge("agora_epoch", "the newest epoch that was read")?,
             take_overs: gauge("agora_take_overs_total", "how often this node became active")?,
@@ -144,6 +146,7 @@ impl Metrics {
         self.log_flush_nanos.set(load(&self.log.flush_nanos));
         self.log_refused.set(load(&self.log.refused));
         self.projected.set(load(&self.written));
+        self.published.set(load(&self.log.published));
         let number = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
         let role = state.trading.role();
         self.active.set(i64::from(role.is_active()));
@@ -183,22 +186,27 @@ impl Metrics {
     }
 }
 
-/// Times every request, gives it a span, and lets browsers of any origin read the answer.
+/// Times a request that `answer` answers, gives it a span, and lets browsers of any origin read the answer.
 ///
 /// # Errors
-/// Those of the handlers.
-pub async fn observe(
+/// Those of `answer`.
+pub async fn observe<B, F>(
+    route: Option<Route>,
     request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<impl MessageBody>, actix_web::Error> {
+    answer: impl FnOnce(ServiceRequest) -> F,
+) -> Result<Answer<B>, actix_web::Error>
+where
+    B: MessageBody + 'static,
+    F: Future<Output = Result<Answer<B>, actix_web::Error>>,
+{
     let started = Instant::now();
     let metrics = request.app_data::<web::Data<AppState>>().map(|state| state.metrics.clone());
     let method = request.method().clone();
     let id = request_id::of(request.headers());
     let span = request_id::span(method.as_str(), request.path(), &id, request.headers());
-    let called = next.call(request);
-    let called = if span.is_none() { called.await? } else { called.instrument(span).await? };
-    let mut response = in_json(called);
+    let answered = answer(request);
+    let answered = if span.is_none() { answered.await? } else { answered.instrument(span).await? };
+    let mut response = in_json(answered);
     let reader = origins::reader(response.request());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
@@ -209,8 +217,7 @@ pub async fn observe(
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     if let Some(metrics) = metrics {
         // The pattern, not the path: a label for each order would never end.
-        let extensions = response.request().extensions();
-        let route = extensions.get::<Route>().map_or("other", |route| route.0.as_str());
+        let route = route.map_or("other", |route| route.pattern);
         let status = response.status();
         let labels = [method.as_str(), route, status.as_str()];
         metrics.requests.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
@@ -220,11 +227,14 @@ pub async fn observe(
 
 /// Gives the refusals of the framework (a body that is too long, a handshake that is none) the body
 /// that every error has. They alone are plain text.
-fn in_json<B: MessageBody + 'static>(response: ServiceResponse<B>) -> ServiceResponse<EitherBody<B>> {
+fn in_json<B: MessageBody + 'static>(response: Answer<B>) -> Answer<B> {
     let status = response.status();
+    if !(status.is_client_error() || status.is_server_error()) {
+        return response;
+    }
     let kind = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("text/plain");
-    if !(status.is_client_error() || status.is_server_error()) || !kind.starts_with("text/plain") {
-        return response.map_into_left_body();
+    if !kind.starts_with("text/plain") {
+        return response;
     }
     let answer = match status {
         StatusCode::PAYLOAD_TOO_LARGE => ApiError::new(status, "body_too_large", "the body is too large"),

@@ -5,8 +5,6 @@
 
 use crate::auth::{AuthError, Caller, Class, Scope};
 use crate::persistence::users::Role;
-use rustc_hash::FxHashMap;
-use std::sync::OnceLock;
 
 /// What a route asks of its caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -342,13 +340,6 @@ pub const TABLE: &[Rule] = &[
     rule("GET", "/docs/page.css", PUBLIC),
 ];
 
-/// The row of a route by its registered pattern, with or without `/v1`.
-pub fn of(method: &str, pattern: &str) -> Option<&'static Rule> {
-    static INDEX: OnceLock<FxHashMap<(&str, &str), &'static Rule>> = OnceLock::new();
-    let index = INDEX.get_or_init(|| TABLE.iter().map(|rule| ((rule.method, rule.pattern), rule)).collect());
-    index.get(&(method, pattern.strip_prefix("/v1").unwrap_or(pattern))).copied()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -374,13 +365,5 @@ mod tests {
         assert!(routes.len() > 30);
         assert_eq!(routes.difference(&unique).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "without a row");
         assert_eq!(unique.difference(&routes).collect::<Vec<_>>(), Vec::<&(String, String)>::new(), "without a route");
-    }
-
-    #[test]
-    fn rows_are_found_with_and_without_the_prefix() {
-        assert_eq!(of("POST", "/v1/orders").unwrap().access, TRADE);
-        assert_eq!(of("POST", "/orders").unwrap().access, TRADE);
-        assert_eq!(of("GET", "/v1/health/nowhere").map(|rule| rule.access), None);
-        assert_eq!(of("PUT", "/v1/orders").map(|rule| rule.access), None);
     }
 }

@@ -3,10 +3,13 @@
 //! A client's `x-request-id` is kept if it is short and plain, else one is made; it comes back in the answer. A W3C
 //! `traceparent` is taken over into the request's span, so that log lines can be joined with the caller's trace.
 
-use actix_web::http::header::{HeaderMap, HeaderValue};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tracing::Span;
+
+/// Where the name is, in requests and in answers.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The longest name that is kept.
 const LONGEST: usize = 64;
@@ -23,7 +26,7 @@ pub fn of(headers: &HeaderMap) -> HeaderValue {
     let plain = |value: &&HeaderValue| {
         (1..=LONGEST).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    headers.get("x-request-id").filter(plain).cloned().unwrap_or_else(fresh)
+    headers.get(REQUEST_ID).filter(plain).cloned().unwrap_or_else(fresh)
 }
 
 /// Unique while the program runs, and hardly ever repeated afterwards.
@@ -38,13 +41,17 @@ fn fresh() -> HeaderValue {
         (block, number)
     });
     let mut text = [b'-'; 25];
-    for (place, shift) in text.iter_mut().zip((0..64).step_by(4).rev()) {
-        *place = b"0123456789abcdef".get((block >> shift & 15) as usize).copied().unwrap_or_default();
-    }
-    for (place, shift) in text.iter_mut().skip(17).zip((0..32).step_by(4).rev()) {
-        *place = b"0123456789abcdef".get((number >> shift & 15) as usize).copied().unwrap_or_default();
-    }
+    write_hex(&mut text[..16], block);
+    write_hex(&mut text[17..], number);
     HeaderValue::from_bytes(&text).unwrap_or_else(|_| HeaderValue::from_static("0"))
+}
+
+/// Writes the lowest digits of a number.
+fn write_hex(text: &mut [u8], mut number: u64) {
+    for place in text.iter_mut().rev() {
+        *place = b"0123456789abcdef".get((number & 15) as usize).copied().unwrap_or_default();
+        number >>= 4;
+    }
 }
 
 /// The trace and the parent's span of a `traceparent`, if it is a valid one of version 00.
@@ -71,7 +78,6 @@ pub fn span(method: &str, path: &str, id: &HeaderValue, headers: &HeaderMap) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use actix_web::http::header::HeaderName;
 
     fn headers(name: &'static str, value: &str) -> HeaderMap {
         let mut headers = HeaderMap::new();

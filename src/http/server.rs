@@ -7,7 +7,7 @@
 
 use super::gitbitex::page::{self, Page};
 use super::links::visit;
-use super::{AppState, configure, ops, session};
+use super::{AppState, configure, ops, routing, session};
 use crate::config::ServeConfig;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, Url};
@@ -19,6 +19,7 @@ use actix_web::{App, HttpMessage, HttpRequest, HttpServer, web};
 use anyhow::{Context, anyhow};
 use std::any::Any;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -57,17 +58,10 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
     let (known, known_page) = (api.clone(), gitbitex.clone());
     let page = settings.gitbitex.gitbitex_assets.as_deref().map(Page::read).transpose()?.map(Arc::new);
     let factory = move || {
-        let api: Option<SocketAddr> = known.get().copied();
-        let arrive = move |request, next| arrive(api, request, next);
         let page = known_page.get().copied().zip(page.clone());
-        let page = move |request, next| page::serve(page.clone(), request, next);
-        App::new()
-            .app_data(state.clone())
-            .wrap(from_fn(session::guard))
-            .wrap(from_fn(page))
-            .wrap(from_fn(ops::observe))
-            .wrap(from_fn(arrive))
-            .configure(configure)
+        let ways = Rc::new(Ways { api: known.get().copied(), page });
+        let enter = move |request, next| enter(ways.clone(), request, next);
+        App::new().app_data(state.clone()).wrap(from_fn(enter)).configure(configure)
     };
     let mut server = HttpServer::new(factory)
         .workers(if settings.workers == 0 { cores } else { settings.workers })
@@ -120,17 +114,40 @@ pub fn sent_target(request: &HttpRequest) -> String {
     request.uri().path_and_query().map_or_else(|| request.path().to_owned(), |target| target.as_str().to_owned())
 }
 
-/// Completes a path on the API's own address, and takes a slash at its end for none.
-async fn arrive(
+/// What the addresses beside the main one are for.
+struct Ways {
     api: Option<SocketAddr>,
+    page: Option<(SocketAddr, Arc<Page>)>,
+}
+
+/// An answer of the routes, or one that was given in their place.
+pub type Answer<B> = ServiceResponse<EitherBody<B>>;
+
+/// Everything that happens before a request is routed and after it was answered. One step of the framework, since each
+/// costs pieces of memory for its future and the one that it calls.
+async fn enter<B: MessageBody + 'static>(
+    ways: Rc<Ways>,
     mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
+    next: Next<B>,
+) -> Result<Answer<B>, actix_web::Error> {
     if let Some(answer) = request.app_data::<web::Data<AppState>>().and_then(|state| visit::at_once(&request, state)) {
         return Ok(request.into_response(answer).map_into_right_body());
     }
+    complete(ways.api, &mut request);
+    let route = routing::find(request.method().as_str(), request.match_info().unprocessed());
+    let answer = |request: ServiceRequest| async move {
+        match page::serve(ways.page.as_ref(), &request) {
+            Some(answer) => Ok(request.into_response(answer).map_into_right_body()),
+            None => session::guard(route, request, next).await,
+        }
+    };
+    ops::observe(route, request, answer).await
+}
+
+/// Completes a path on the API's own address, and takes a slash at its end for none.
+fn complete(api: Option<SocketAddr>, request: &mut ServiceRequest) {
     let on_api = api.is_some_and(|address| request.app_config().local_addr() == address);
-    if let Some(path) = routed_path(request.path(), on_api, request.headers().contains_key(UPGRADE)) {
+    if let Some(path) = routed_path(request.path(), on_api, || request.headers().contains_key(UPGRADE)) {
         let uri = request.uri().clone();
         if let Some((sent, uri)) = with_path(uri, &path) {
             request.extensions_mut().insert(SentTarget(sent));
@@ -138,22 +155,22 @@ async fn arrive(
             request.head_mut().uri = uri;
         }
     }
-    Ok(next.call(request).await?.map_into_left_body())
 }
 
 /// The path under which a request is looked for, if it is another one than was sent.
-fn routed_path(sent: &str, on_api: bool, upgrade: bool) -> Option<String> {
-    let trimmed = match sent.trim_end_matches('/') {
+fn routed_path(sent: &str, on_api: bool, upgrade: impl FnOnce() -> bool) -> Option<String> {
+    let path = match sent.trim_end_matches('/') {
         "" => "/",
         trimmed => trimmed,
     };
-    let path = match trimmed {
-        path if !on_api || path == "/v1" || path.starts_with("/v1/") => path.to_owned(),
-        "/" if upgrade => "/v1/feed".to_owned(),
+    if !on_api || path == "/v1" || path.starts_with("/v1/") {
+        return (path != sent).then(|| path.to_owned());
+    }
+    Some(match path {
+        "/" if upgrade() => "/v1/feed".to_owned(),
         "/" => "/v1".to_owned(),
         path => format!("/v1{path}"),
-    };
-    (path != sent).then_some(path)
+    })
 }
 
 /// The target of a URI, and the URI with another path.
@@ -189,7 +206,7 @@ mod tests {
             ("/", true, false, Some("/v1")),
         ];
         for (sent, on_api, upgrade, expected) in cases {
-            assert_eq!(routed_path(sent, on_api, upgrade).as_deref(), expected, "{sent} {on_api} {upgrade}");
+            assert_eq!(routed_path(sent, on_api, || upgrade).as_deref(), expected, "{sent} {on_api} {upgrade}");
         }
     }
 

@@ -4,14 +4,15 @@
 //! (`CB-ACCESS-…`), an access token in a cookie. Routes that are public look at none of them.
 
 use super::error::ApiError;
-use super::permissions::{self, Access, Rule};
-use super::server::sent_target;
+use super::permissions::{Access, Rule};
+use super::routing::Route;
+use super::server::{Answer, sent_target};
 use super::{AppState, cookies, forwarded, gitbitex};
 use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
 use crate::domain::ids::AccountId;
 use crate::persistence::audit::Entry;
-use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{Payload, ServiceRequest, ServiceResponse};
+use actix_web::body::MessageBody;
+use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
@@ -19,10 +20,15 @@ use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 
-const KEY: &str = "cb-access-key";
-const SIGN: &str = "cb-access-sign";
-const TIMESTAMP: &str = "cb-access-timestamp";
-const PASSPHRASE: &str = "cb-access-passphrase";
+// Looked for in every request: a name that is text would be parsed and copied each time.
+const KEY: HeaderName = HeaderName::from_static("cb-access-key");
+const SIGN: HeaderName = HeaderName::from_static("cb-access-sign");
+const TIMESTAMP: HeaderName = HeaderName::from_static("cb-access-timestamp");
+const PASSPHRASE: HeaderName = HeaderName::from_static("cb-access-passphrase");
+const LIMIT: HeaderName = HeaderName::from_static("ratelimit-limit");
+const REMAINING: HeaderName = HeaderName::from_static("ratelimit-remaining");
+const RESET: HeaderName = HeaderName::from_static("ratelimit-reset");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The caller of a request.
 #[derive(Clone, Debug)]
@@ -69,10 +75,6 @@ pub async fn record(
     state.accounts.record(Entry { action, actor: Some(caller.user), subject, address, detail }).await;
 }
 
-/// The pattern of the route that a request takes, for whoever comes after the guard.
-#[derive(Clone, Debug)]
-pub struct Route(pub String);
-
 fn state(request: &HttpRequest) -> Result<&web::Data<AppState>, ApiError> {
     request
         .app_data::<web::Data<AppState>>()
@@ -83,19 +85,15 @@ fn state(request: &HttpRequest) -> Result<&web::Data<AppState>, ApiError> {
 ///
 /// # Errors
 /// Those of the handlers; refusals are answers.
-pub async fn guard(
+pub async fn guard<B: MessageBody + 'static>(
+    route: Option<Route>,
     mut request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
-    let pattern = request.match_pattern();
-    let rule = pattern.as_deref().and_then(|pattern| permissions::of(request.method().as_str(), pattern));
-    if let Some(pattern) = &pattern {
-        request.extensions_mut().insert(Route(pattern.clone()));
-    }
+    next: Next<B>,
+) -> Result<Answer<B>, actix_web::Error> {
     let mut verdict = None;
     let admitted = match read_body(&mut request).await {
         Err(unreadable) => Err(unreadable),
-        Ok(()) => match rule {
+        Ok(()) => match route.and_then(|route| route.rule) {
             Some(rule) => admit(&mut request, rule, &mut verdict).await,
             None => Ok(None),
         },
@@ -110,8 +108,8 @@ pub async fn guard(
             next.call(request).await?.map_into_left_body()
         }
     };
-    if let Some(pattern) = pattern.filter(|pattern| gitbitex::is_route(pattern)) {
-        response = gitbitex::problem::in_dialect(response, &pattern);
+    if let Some(route) = route.filter(|route| gitbitex::is_route(route.pattern)) {
+        response = gitbitex::problem::in_dialect(response, route.pattern);
     }
     if let Some(verdict) = verdict {
         tell(&verdict, response.headers_mut());
@@ -139,9 +137,9 @@ fn put_back(request: &mut ServiceRequest, body: web::Bytes) {
 }
 
 fn tell(verdict: &Verdict, headers: &mut HeaderMap) {
-    headers.insert(HeaderName::from_static("ratelimit-limit"), verdict.limit.into());
-    headers.insert(HeaderName::from_static("ratelimit-remaining"), verdict.remaining.into());
-    headers.insert(HeaderName::from_static("ratelimit-reset"), Verdict::seconds(verdict.reset_after).into());
+    headers.insert(LIMIT, verdict.limit.into());
+    headers.insert(REMAINING, verdict.remaining.into());
+    headers.insert(RESET, Verdict::seconds(verdict.reset_after).into());
 }
 
 /// Counts a request; a refusal is in the words of the dialect.
@@ -206,8 +204,9 @@ async fn identify(
     app: &AppState,
     address: Option<IpAddr>,
 ) -> Result<Caller, actix_web::Error> {
-    let signed = [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| request.headers().contains_key(*name));
-    if request.headers().contains_key(AUTHORIZATION) || !signed {
+    let headers = request.headers();
+    let signed = || [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| headers.contains_key(name));
+    if headers.contains_key(AUTHORIZATION) || !signed() {
         let missing = AuthError::HeaderMissing("CB-ACCESS-KEY");
         if gitbitex::is_route(rule.pattern) {
             return Ok(gitbitex::session::authenticate(request.request(), app).map_err(ApiError::from)?);
@@ -254,6 +253,6 @@ pub fn client_address(request: &HttpRequest, state: &AppState) -> Option<IpAddr>
         return Some(peer);
     }
     // A line that is no text stays in its place, as a part that is no address.
-    let lines = request.headers().get_all("x-forwarded-for").map(|value| value.to_str().unwrap_or_default());
+    let lines = request.headers().get_all(FORWARDED_FOR).map(|value| value.to_str().unwrap_or_default());
     forwarded::client(lines, trusted).or(Some(peer))
 }

@@ -4,11 +4,9 @@
 //! folder. Paths of no file are pages of the front end and answered with `index.html`.
 
 use actix_web::HttpResponse;
-use actix_web::body::{EitherBody, MessageBody};
-use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::dev::ServiceRequest;
 use actix_web::http::Method;
 use actix_web::http::header::{self, ETag, EntityTag, Header, IfNoneMatch};
-use actix_web::middleware::Next;
 use anyhow::{Context, anyhow};
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -147,23 +145,11 @@ fn is_of_the_api(path: &str) -> bool {
     path == "/ws" || path == "/api" || path.starts_with("/api/")
 }
 
-/// Serves the page on its address; `/api` and `/ws` there, and everything elsewhere, go on to the routes.
-///
-/// # Errors
-/// Those of the routes.
-pub async fn serve(
-    page: Option<(SocketAddr, Arc<Page>)>,
-    request: ServiceRequest,
-    next: Next<impl MessageBody + 'static>,
-) -> Result<ServiceResponse<EitherBody<impl MessageBody>>, actix_web::Error> {
-    if let Some((address, page)) = &page
-        && request.app_config().local_addr() == *address
-        && !is_of_the_api(request.path())
-    {
-        let answer = page.answer(&request);
-        return Ok(request.into_response(answer).map_into_right_body());
-    }
-    Ok(next.call(request).await?.map_into_left_body())
+/// The page's answer to a request on its address; none for `/api` and `/ws` there, and for everything elsewhere.
+pub fn serve(page: Option<&(SocketAddr, Arc<Page>)>, request: &ServiceRequest) -> Option<HttpResponse> {
+    let (address, page) = page?;
+    let own = request.app_config().local_addr() == *address && !is_of_the_api(request.path());
+    own.then(|| page.answer(request))
 }
 
 #[cfg(test)]
