@@ -18,5 +18,6 @@ pub mod domain;
 pub mod http;
 pub mod notify;
 pub mod persistence;
+pub mod priority;
 pub mod simulation;
 pub mod verify;

@@ -115,6 +115,8 @@ pub struct LogMeter {
     pub flush: Latency,
     /// The position of the newest committed batch.
     pub position: AtomicU64,
+    /// The position of the newest batch that the bridge has told other services of; 0 while it tells of none here.
+    pub published: AtomicU64,
     /// Whether the last proposal was refused.
     pub degraded: std::sync::atomic::AtomicBool,
     /// The position of the newest batch of each stream that was handed to its owner.

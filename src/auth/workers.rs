@@ -4,6 +4,7 @@
 //! once, unless it panics; a panic ends the job, never the thread; work whose caller hung up is
 //! skipped. (A panic inside a `SyncArbiter` would cost that thread for good, hence not that.)
 
+use crate::priority::{Priority, give_way};
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
@@ -13,9 +14,6 @@ use tokio::sync::oneshot;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The nice value of threads that give way.
-#[cfg(target_os = "linux")]
-const LOWEST_PRIORITY: i32 = 19;
 /// How long a thread finds nothing to do before it rests.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -50,7 +48,7 @@ impl Workers {
     /// # Errors
     /// When the operating system gives no thread.
     pub(super) fn start_behind(name: &str, threads: usize, queue: usize, rest: fn()) -> std::io::Result<Workers> {
-        Workers::spawn(name, threads, queue, give_way, rest)
+        Workers::spawn(name, threads, queue, || give_way(Priority::Last), rest)
     }
 
     fn spawn(name: &str, threads: usize, queue: usize, begin: fn(), rest: fn()) -> std::io::Result<Workers> {
@@ -107,15 +105,6 @@ fn next(jobs: &Receiver<Job>, rest: fn()) -> Option<Job> {
             jobs.recv().ok()
         }
         job => job.ok(),
-    }
-}
-
-/// Lowers the priority of this thread as far as it goes. On Linux a priority belongs to a thread; elsewhere
-/// it would be that of the whole program.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LOWEST_PRIORITY) {
-        tracing::debug!(%error, "a worker keeps its priority");
     }
 }
 

@@ -23,6 +23,7 @@ use crate::persistence::broker::{self, BrokerError, patiently};
 use crate::persistence::db::Database;
 use crate::persistence::log::{LogReader, Position};
 use crate::persistence::snapshots::Snapshots;
+use crate::priority::{Priority, give_way};
 use actix::prelude::*;
 use lapin::options::{BasicPublishOptions, ConfirmSelectOptions, ExchangeDeclareOptions};
 use lapin::types::FieldTable;
@@ -89,6 +90,8 @@ impl Actor for Bridge {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        // Orders come first. What reads, applies and sends for the bridge are threads that this one starts.
+        give_way(Priority::Behind);
         let work = run(self.brokers.clone(), self.exchange.clone(), self.parts.clone());
         ctx.spawn(work.into_actor(self));
     }
@@ -96,11 +99,13 @@ impl Actor for Bridge {
 
 async fn run(brokers: Brokers, exchange: String, parts: Parts) {
     loop {
-        if parts.trading.role().is_active()
-            && let Err(error) = publish(&brokers, &exchange, &parts).await
-        {
-            tracing::warn!(error, "outcomes are not published for now");
-            tokio::time::sleep(RETRY_AFTER).await;
+        if parts.trading.role().is_active() {
+            let published = publish(&brokers, &exchange, &parts).await;
+            parts.log.published.store(0, Ordering::Relaxed);
+            if let Err(error) = published {
+                tracing::warn!(error, "outcomes are not published for now");
+                tokio::time::sleep(RETRY_AFTER).await;
+            }
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -115,6 +120,7 @@ async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(),
         blocking(move || load(&parts)).await?
     };
     let mut noted = state.1;
+    parts.log.published.store(noted.0, Ordering::Relaxed);
     while parts.trading.role().is_active() {
         let newest = parts.log.position.load(Ordering::Relaxed);
         if newest <= state.1.0 || state.1.0 - noted.0 >= NOTED_EVERY {
@@ -130,6 +136,7 @@ async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(),
         let (next, messages) = blocking(move || advance(&work, state)).await?;
         send(&channel, exchange, messages).await.map_err(words)?;
         state = next;
+        parts.log.published.store(state.1.0, Ordering::Relaxed);
         // Orders come first: while there are new ones, this takes half of the time at most, and catches up afterwards.
         if parts.log.position.load(Ordering::Relaxed) > newest {
             tokio::time::sleep(begun.elapsed().min(LOOK_EVERY)).await;
@@ -173,11 +180,7 @@ fn advance(parts: &Parts, (mut venue, from): (Venue, Position)) -> Result<((Venu
     let all = Position(u64::MAX);
     let to = catch_up(&mut venue, parts.reader.as_ref(), from, all, BATCHES_AT_ONCE, &mut collector)
         .map_err(|error| error.to_string())?;
-    if collector.unlisted {
-        return Err("a market or currency is not listed here yet".into());
-    }
-    let messages = collector.outgoing.messages();
-    Ok(((venue, to), messages))
+    Ok(((venue, to), collector.messages()?))
 }
 
 async fn open(brokers: &Brokers, exchange: &str) -> Result<(Connection, Channel), BrokerError> {

@@ -3,11 +3,33 @@
 //! A message costs the broker about the same whatever is in it, and orders go through the same broker. So outcomes that are
 //! read together travel together.
 
-use serde_json::Value;
+use serde::Serialize;
 use std::collections::HashMap;
+use std::fmt;
 
 /// A message grows to about this size, in bytes, before the next one of its key begins.
 const LARGE: usize = 128 * 1024;
+
+/// A routing key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Key<'a> {
+    /// `trade.<market>`
+    Trade(&'a str),
+    /// `order.<what happened to it>`
+    Order(&'static str),
+    /// `ledger.<currency>`
+    Ledger(&'a str),
+}
+
+impl fmt::Display for Key<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Key::Trade(market) => write!(f, "trade.{market}"),
+            Key::Order(what) => write!(f, "order.{what}"),
+            Key::Ledger(currency) => write!(f, "ledger.{currency}"),
+        }
+    }
+}
 
 /// One message: outcomes of one routing key, as a JSON array in the order of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,11 +47,11 @@ impl Message {
         Message { key, first, open: vec![b'['] }
     }
 
-    fn add(&mut self, outcome: &Value) {
+    fn add(&mut self, outcome: &impl Serialize) -> serde_json::Result<()> {
         if self.open.len() > 1 {
             self.open.push(b',');
         }
-        self.open.extend_from_slice(outcome.to_string().as_bytes());
+        serde_json::to_writer(&mut self.open, outcome)
     }
 
     /// The content.
@@ -41,24 +63,33 @@ impl Message {
 
 /// Messages in the order in which they are to be published.
 #[derive(Debug, Default)]
-pub(super) struct Outgoing {
+pub(super) struct Outgoing<'a> {
     messages: Vec<Message>,
     /// Where the newest message of each key is.
-    newest: HashMap<String, usize>,
+    newest: HashMap<Key<'a>, usize>,
 }
 
-impl Outgoing {
+impl<'a> Outgoing<'a> {
     /// Adds an outcome after all others of its key.
-    pub(super) fn add(&mut self, key: String, id: String, outcome: &Value) {
+    ///
+    /// # Errors
+    /// When it cannot be told in JSON; then nothing of this may be published.
+    pub(super) fn add(
+        &mut self,
+        key: Key<'a>,
+        id: impl fmt::Display,
+        outcome: &impl Serialize,
+    ) -> serde_json::Result<()> {
         if let Some(message) = self.newest.get(&key).and_then(|place| self.messages.get_mut(*place))
             && message.open.len() < LARGE
         {
             return message.add(outcome);
         }
-        let mut message = Message::begin(key.clone(), id);
-        message.add(outcome);
+        let mut message = Message::begin(key.to_string(), id.to_string());
+        message.add(outcome)?;
         self.newest.insert(key, self.messages.len());
         self.messages.push(message);
+        Ok(())
     }
 
     pub(super) fn messages(self) -> Vec<Message> {
@@ -70,14 +101,14 @@ impl Outgoing {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[test]
     fn outcomes_of_a_key_travel_together_in_their_order() {
         let mut outgoing = Outgoing::default();
         for number in 0..6 {
-            let key = if number % 3 == 0 { "trade.BTC-USDT" } else { "order.done" };
-            outgoing.add(key.into(), format!("market.0/{number}/0"), &json!({ "number": number }));
+            let key = if number % 3 == 0 { Key::Trade("BTC-USDT") } else { Key::Order("done") };
+            outgoing.add(key, format!("market.0/{number}/0"), &json!({ "number": number })).unwrap();
         }
         let told: Vec<_> = outgoing
             .messages()
@@ -97,7 +128,7 @@ mod tests {
         let mut outgoing = Outgoing::default();
         let outcome = json!("x".repeat(1_000));
         for number in 0..300 {
-            outgoing.add("order.open".into(), number.to_string(), &outcome);
+            outgoing.add(Key::Order("open"), number, &outcome).unwrap();
         }
         let messages = outgoing.messages();
         assert!(messages.len() > 1);

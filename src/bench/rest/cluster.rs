@@ -94,6 +94,8 @@ async fn user(server: &Server, index: usize) -> anyhow::Result<String> {
 struct Contender<'a> {
     folder: PathBuf,
     more: Vec<&'a str>,
+    /// Whether it tells other services what happens.
+    bridge: bool,
     tokens: Vec<String>,
 }
 
@@ -107,23 +109,34 @@ impl Contender<'_> {
         }
         let token = self.tokens.first().context("nobody is to trade")?;
         acknowledged(&mut Connection::open(server.address).await?, token).await?;
-        settle(&server).await;
+        settle(&server, self.bridge).await?;
         round(options, &server, &self.tokens, rate).await
     }
 }
 
-/// Waits until a server has worked off what the round before left, as far as it lets that be seen.
-async fn settle(server: &Server) {
-    const LOOK: Duration = Duration::from_millis(250);
+/// Waits until a server has worked off what the round before left: everything in the log is in its database and, if
+/// it has a bridge, was told to other services.
+async fn settle(server: &Server, bridge: bool) -> anyhow::Result<()> {
+    let metrics = request("GET", "/metrics", None, "");
+    let mut connection = Connection::open(server.address).await?;
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
-        let before = server.processor_time();
-        tokio::time::sleep(LOOK).await;
-        let Some((now, before)) = server.processor_time().zip(before) else { return };
-        if now.saturating_sub(before) < LOOK / 10 {
-            return;
+    loop {
+        let (_, text) = connection.exchange(&metrics).await?;
+        let text = String::from_utf8_lossy(text);
+        let position = gauge(&text, "agora_log_position")?;
+        let told = if bridge { gauge(&text, "agora_published_position")? } else { position };
+        if told.min(gauge(&text, "agora_projected_position")?) >= position {
+            return Ok(());
         }
+        ensure!(begun.elapsed() < PATIENCE, "a node does not work off what is in its log");
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// A figure in Prometheus text.
+fn gauge(metrics: &str, name: &str) -> anyhow::Result<u64> {
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value.and_then(|value| value.parse().ok()).with_context(|| format!("there is no figure {name}"))
 }
 
 async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
@@ -131,8 +144,9 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let rest = RestOptions { connections, users: 8, workers: 2, rounds, seconds, data: None };
     let prefix = format!("agora-bench-{}", std::process::id());
     let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix, "--roles", &options.roles];
-    let mut embedded = Contender { folder: folder.join("embedded"), more: Vec::new(), tokens: Vec::new() };
-    let mut broker = Contender { folder: folder.join("broker"), more: shared.to_vec(), tokens: Vec::new() };
+    let contender = |name, more, bridge| Contender { folder: folder.join(name), more, bridge, tokens: Vec::new() };
+    let mut embedded = contender("embedded", Vec::new(), false);
+    let mut broker = contender("broker", shared.to_vec(), options.roles.split(',').any(|role| role == "bridge"));
     let (mut embedded_rounds, mut broker_rounds) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         embedded_rounds.push(embedded.round(&rest, None).await?);
@@ -244,5 +258,18 @@ impl fmt::Display for Report {
             )?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_figure_is_found_by_its_whole_name() {
+        let text = "# HELP agora_log_position the newest\nagora_log_position_x 7\nagora_log_position 12\n";
+        assert_eq!(gauge(text, "agora_log_position").unwrap(), 12);
+        assert!(gauge(text, "agora_log").is_err());
     }
 }
