@@ -45,6 +45,11 @@ struct Guess {
     right: bool,
 }
 
+/// The name under which an id token's use is claimed.
+fn id_token(token: u128) -> String {
+    format!("id token:{token:032x}")
+}
+
 impl Accounts {
     /// Counts a request against the limit of its class: by user and key when there is a caller, else by
     /// address. `None` when nothing limits it.
@@ -160,9 +165,17 @@ impl Accounts {
     pub(super) async fn token_is_first_anywhere(&self, token: u128, keep: i64) -> Result<(), AuthError> {
         let Some(redis) = &self.settings().redis else { return Ok(()) };
         let keep = Duration::from_micros(keep.unsigned_abs());
-        match redis.claim(&format!("id token:{token:032x}"), keep).await {
+        match redis.claim(&id_token(token), keep).await {
             Ok(Some(_)) => Err(AuthError::ProviderRefused),
             Ok(None) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Lets an id token count once more, after a sign-in that failed for another reason.
+    pub(super) async fn forget_token_anywhere(&self, token: u128) {
+        if let Some(redis) = &self.settings().redis {
+            // Without Redis the user gets another token from the provider.
+            let _ = redis.release(&id_token(token)).await;
         }
     }
 

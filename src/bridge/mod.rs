@@ -100,12 +100,12 @@ impl Actor for Bridge {
 async fn run(brokers: Brokers, exchange: String, parts: Parts) {
     loop {
         if parts.trading.role().is_active() {
-            let published = publish(&brokers, &exchange, &parts).await;
-            parts.log.published.store(0, Ordering::Relaxed);
-            if let Err(error) = published {
+            if let Err(error) = publish(&brokers, &exchange, &parts).await {
                 tracing::warn!(error, "outcomes are not published for now");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
+        } else {
+            parts.log.published.store(0, Ordering::Relaxed);
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -114,13 +114,16 @@ async fn run(brokers: Brokers, exchange: String, parts: Parts) {
 /// Publishes as long as this node is active.
 async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(), String> {
     let words = |error: BrokerError| error.to_string();
+    let database = parts.database.clone();
+    let until = blocking(move || watermark::position(&database).map_err(|error| error.to_string())).await?;
+    // Known before it can fail, so that an alarm goes off for a bridge that gets nowhere. 0 would say that there is none.
+    parts.log.published.store(until.0.max(1), Ordering::Relaxed);
     let (_connection, channel) = open(brokers, exchange).await.map_err(words)?;
     let mut state = {
         let parts = parts.clone();
-        blocking(move || load(&parts)).await?
+        blocking(move || load(&parts, until)).await?
     };
     let mut noted = state.1;
-    parts.log.published.store(noted.0, Ordering::Relaxed);
     while parts.trading.role().is_active() {
         let newest = parts.log.position.load(Ordering::Relaxed);
         if newest <= state.1.0 || state.1.0 - noted.0 >= NOTED_EVERY {
@@ -163,8 +166,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
 }
 
 /// The venue as it was when the last message was published.
-fn load(parts: &Parts) -> Result<(Venue, Position), String> {
-    let until = watermark::position(&parts.database).map_err(|error| error.to_string())?;
+fn load(parts: &Parts, until: Position) -> Result<(Venue, Position), String> {
     // Another node may have published from where this one has no snapshots.
     let newest = newest_state(&parts.snapshots, &parts.database, until);
     let (mut venue, mut position) = newest.map_err(|error| error.to_string())?;

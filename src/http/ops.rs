@@ -10,7 +10,7 @@ use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
+use actix_web::http::{Method, StatusCode};
 use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
 use actix_web::{HttpResponse, ResponseError, web};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -219,10 +219,20 @@ where
         // The pattern, not the path: a label for each order would never end.
         let route = route.map_or("other", |route| route.pattern);
         let status = response.status();
-        let labels = [method.as_str(), route, status.as_str()];
+        let labels = [known(&method), route, status.as_str()];
         metrics.requests.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
     }
     Ok(response)
+}
+
+/// The name of a method. Clients may make some up, and each label is kept for ever.
+fn known(method: &Method) -> &str {
+    match *method {
+        Method::GET | Method::HEAD | Method::POST | Method::PUT | Method::PATCH | Method::DELETE | Method::OPTIONS => {
+            method.as_str()
+        }
+        _ => "other",
+    }
 }
 
 /// Gives the refusals of the framework (a body that is too long, a handshake that is none) the body

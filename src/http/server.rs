@@ -134,9 +134,14 @@ async fn enter<B: MessageBody + 'static>(
         return Ok(request.into_response(answer).map_into_right_body());
     }
     complete(ways.api, &mut request);
-    let route = routing::find(request.method().as_str(), request.match_info().unprocessed());
+    let page = page::serve(ways.page.as_ref(), &request);
+    let route = match page {
+        Some(_) => None,
+        // As it is routed: with its percent signs decoded.
+        None => routing::find(request.method().as_str(), request.match_info().unprocessed()),
+    };
     let answer = |request: ServiceRequest| async move {
-        match page::serve(ways.page.as_ref(), &request) {
+        match page {
             Some(answer) => Ok(request.into_response(answer).map_into_right_body()),
             None => session::guard(route, request, next).await,
         }

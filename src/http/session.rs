@@ -7,13 +7,14 @@ use super::error::ApiError;
 use super::permissions::{Access, Rule};
 use super::routing::Route;
 use super::server::{Answer, sent_target};
+use super::links::bulk;
 use super::{AppState, cookies, forwarded, gitbitex};
 use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
 use crate::domain::ids::AccountId;
 use crate::persistence::audit::Entry;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest};
-use actix_web::http::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderName};
+use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
@@ -121,6 +122,11 @@ pub async fn guard<B: MessageBody + 'static>(
 /// request was answered without its body being read, so a client would lose its connection with every refusal and with
 /// every body that no handler wants, as some send with GET.
 async fn read_body(request: &mut ServiceRequest) -> Result<(), actix_web::Error> {
+    // Nothing here unpacks a body: what is small on the wire could be very large in memory.
+    if request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity") {
+        let message = "bodies are taken as they are, without Content-Encoding";
+        return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message).into());
+    }
     let length = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
     if length.is_some_and(|length: usize| (1..=super::MAX_BODY).contains(&length)) {
         let body = request.extract::<web::Bytes>().await?;
@@ -216,13 +222,13 @@ async fn identify(
             other => ApiError::from(other).into(),
         });
     }
-    let body = request.extract::<web::Bytes>().await?;
+    let body = match rule.pattern {
+        bulk::IMPORT => large_body(request, app).await?,
+        _ => request.extract::<web::Bytes>().await?,
+    };
     put_back(request, body.clone());
     let target = sent_target(request.request());
-    let header = |name, shown| {
-        let text = request.headers().get(name).and_then(|value| value.to_str().ok());
-        text.filter(|text| !text.is_empty()).ok_or(ApiError::from(AuthError::HeaderMissing(shown)))
-    };
+    let header = |name, shown| required(request.request(), name, shown);
     let signed = SignedRequest {
         key: header(KEY, "CB-ACCESS-KEY")?,
         signature: header(SIGN, "CB-ACCESS-SIGN")?,
@@ -235,6 +241,19 @@ async fn identify(
         once: !matches!(*request.method(), Method::GET | Method::HEAD),
     };
     Ok(app.accounts.authenticate_signed(signed).await.map_err(ApiError::from)?)
+}
+
+/// The text of a header that a signature needs.
+fn required(request: &HttpRequest, name: HeaderName, shown: &'static str) -> Result<&str, ApiError> {
+    let text = request.headers().get(name).and_then(|value| value.to_str().ok());
+    text.filter(|text| !text.is_empty()).ok_or(AuthError::HeaderMissing(shown).into())
+}
+
+/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours.
+async fn large_body(request: &mut ServiceRequest, app: &AppState) -> Result<web::Bytes, ApiError> {
+    let key = required(request.request(), KEY, "CB-ACCESS-KEY")?;
+    app.accounts.may_sign(key, required(request.request(), TIMESTAMP, "CB-ACCESS-TIMESTAMP")?)?;
+    bulk::read_whole(&app.links, request.take_payload()).await
 }
 
 fn by_token(request: &HttpRequest, state: &AppState) -> Result<Caller, AuthError> {

@@ -104,6 +104,25 @@ fn keys_sign_requests_over_the_raw_target_and_body() {
 }
 
 #[test]
+fn a_key_imports_more_than_other_bodies_hold() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let key = make_key(&mut ada, |body| body["permissions"] = json!(["view", "links"]));
+    let rows = (0..3_000).map(|number| format!("https://example.org/page/{number:06}\n"));
+    let csv = format!("target\n{}", rows.collect::<String>());
+    assert!(csv.len() > 64 * 1024);
+    let imported = key.send(&mut server.client(""), "POST", "/v1/links/import", &csv);
+    assert_eq!(imported.status, 200, "{}", imported.json());
+    let links = ada.get("/links?limit=1");
+    assert_eq!(links.as_array().map(Vec::len), Some(1), "{links}");
+    // Of whoever names no key of this venue, so much is not even read.
+    let stranger = Key { id: "0".repeat(key.id.len()), ..key };
+    let refused = stranger.send(&mut server.client(""), "POST", "/v1/links/import", &csv);
+    assert!(refused.status == 401 || refused.status == 400, "{}", refused.json());
+}
+
+#[test]
 fn what_is_wrong_with_a_signed_request_is_said_as_the_dialect_says_it() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

@@ -174,6 +174,17 @@ impl Accounts {
         })
     }
 
+    /// Whether it is worth while to read a large body before its signature is checked: the key is one that this venue has
+    /// given out, and the time is now.
+    ///
+    /// # Errors
+    /// [`AuthError::UnknownKey`], [`AuthError::BadTimestamp`], [`AuthError::StaleTimestamp`].
+    pub fn may_sign(&self, key: &str, timestamp: &str) -> Result<(), AuthError> {
+        signature::check_clock(timestamp, self.now())?;
+        let id = KeyId::parse(self.vault(), key).ok_or(AuthError::UnknownKey)?;
+        if self.api_keys().has_ended(id) { Err(AuthError::UnknownKey) } else { Ok(()) }
+    }
+
     async fn look_up(&self, id: KeyId) -> Result<Known, AuthError> {
         let text = id.to_string();
         let stored = self.read(move |conn| store::by_id(conn, &text)).await?;

@@ -216,6 +216,7 @@ impl Accounts {
         let arrival = self.sign_in_as(provider, claims, String::new(), device).await;
         if arrival.is_err() {
             self.id_tokens().forget(digest);
+            self.forget_token_anywhere(digest).await;
         }
         arrival
     }

@@ -5,7 +5,7 @@
 
 use super::rest::{Answer, Data, count};
 use super::wire::{self, Base, Body, body};
-use crate::actors::links::{LinksError, Made, NewLink};
+use crate::actors::links::{Links, LinksError, Made, NewLink};
 use crate::actors::trading::market_data::wall_clock;
 use crate::auth::Caller;
 use crate::domain::link::edit::Patch;
@@ -16,6 +16,7 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::wire::parse_time;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -193,21 +194,34 @@ async fn one(
     wire::make(&state.links, &body, patch, Some(caller.user), hosts, wall_clock())
 }
 
-/// `POST /links/import`: CSV with a line of column names, or a JSON list with the same names.
-pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, mut payload: web::Payload) -> Answer {
-    count(&state, &request, Some(&user.0)).await?;
-    let most = state.links.settings().import_bytes;
-    let too_large = || {
-        ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("an import has at most {most} bytes"))
-    };
+/// The pattern of the route whose bodies are larger than others.
+pub const IMPORT: &str = "/links/import";
+
+/// The whole body of an import.
+///
+/// # Errors
+/// 413 when it is larger than an import may be, 400 when it breaks off.
+pub async fn read_whole<S>(links: &Links, mut payload: S) -> Result<web::Bytes, ApiError>
+where
+    S: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin,
+{
+    let most = links.settings().import_bytes;
     let mut bytes = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the body broke off"))?;
         if bytes.len() + chunk.len() > most {
-            return Err(too_large());
+            let message = format!("an import has at most {most} bytes");
+            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
         }
         bytes.extend_from_slice(&chunk);
     }
+    Ok(bytes.freeze())
+}
+
+/// `POST /links/import`: CSV with a line of column names, or a JSON list with the same names.
+pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, payload: web::Payload) -> Answer {
+    count(&state, &request, Some(&user.0)).await?;
+    let bytes = read_whole(&state.links, payload).await?;
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (json, links, owner) = (kind.contains("json"), state.links.clone(), user.0.user);
     let hosts = state.links.hosts(wire::sent_host(&request).map(wire::bare_host).as_deref());

@@ -212,7 +212,8 @@ fn responses(rule: &Rule, one: &Operation) -> Value {
     }
     if rule.method != "GET" {
         error("409", "It exists already, or its state does not allow it.");
-        error("413", "The body is larger than 64 KiB.");
+        error("413", "The body is larger than 64 KiB, a picture or an import than the venue takes.");
+        error("415", "The body has a Content-Encoding.");
     }
     if matches!(rule.pattern, "/auth/me/photo" | "/chat/rooms/{id}/images") {
         error("415", "This is no PNG, JPEG, GIF or WebP image.");

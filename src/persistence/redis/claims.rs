@@ -24,4 +24,14 @@ impl Redis {
         let since: i64 = self.run(&command).await?;
         Ok((since >= 0).then_some(since))
     }
+
+    /// Gives a name back, so that it may be claimed again.
+    ///
+    /// # Errors
+    /// [`Away`]: it stays claimed for as long as it is kept.
+    pub async fn release(&self, name: &str) -> Result<(), Away> {
+        let mut command = redis::cmd("DEL");
+        command.arg(self.key(&format!("claim:{name}")));
+        self.run::<i64>(&command).await.map(drop)
+    }
 }
