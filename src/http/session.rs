@@ -4,10 +4,10 @@
 //! (`CB-ACCESS-…`), an access token in a cookie. Routes that are public look at none of them.
 
 use super::error::ApiError;
+use super::links::bulk;
 use super::permissions::{Access, Rule};
 use super::routing::Route;
 use super::server::{Answer, sent_target};
-use super::links::bulk;
 use super::{AppState, cookies, forwarded, gitbitex};
 use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
 use crate::domain::ids::AccountId;
@@ -244,7 +244,7 @@ async fn identify(
 }
 
 /// The text of a header that a signature needs.
-fn required(request: &HttpRequest, name: HeaderName, shown: &'static str) -> Result<&str, ApiError> {
+fn required<'a>(request: &'a HttpRequest, name: HeaderName, shown: &'static str) -> Result<&'a str, ApiError> {
     let text = request.headers().get(name).and_then(|value| value.to_str().ok());
     text.filter(|text| !text.is_empty()).ok_or(AuthError::HeaderMissing(shown).into())
 }
