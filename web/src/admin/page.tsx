@@ -46,10 +46,17 @@ export function AdminPage() {
       </main>
     );
   }
+  // With the key nothing of one user stays on the page for the next.
   const open = SECTIONS.filter((one) => RANK[role] >= RANK[one.role]);
   const selected = open.find((one) => one.id === section.value)?.id ?? open[0]?.id;
   return (
-    <Sheet title="Administration" base="/admin" sections={open} selected={selected ?? ""}>
+    <Sheet
+      key={session.value?.user.id}
+      title="Administration"
+      base="/admin"
+      sections={open}
+      selected={selected ?? ""}
+    >
       {selected === "overview" && <Overview />}
       {selected === "markets" && <Markets />}
       {selected === "users" && <Users />}

@@ -26,12 +26,15 @@ export class ApiError extends Error {
 }
 
 let token: string | null = null;
+/** Whose token it is. */
+let owner: string | null = null;
 let onUnauthorized: (() => void) | null = null;
 let onExpired: ((old: string) => Promise<boolean>) | null = null;
 
-/** Sets the token that private requests carry; null for none. */
-export function useToken(next: string | null): void {
+/** Sets the token that private requests carry, and whose it is; null for none. */
+export function useToken(next: string | null, user: string | null): void {
   token = next;
+  owner = user;
 }
 
 /** Called whenever the server does not accept the token any more. */
@@ -74,6 +77,7 @@ async function exchange<T>(
 ): Promise<{ answer: T; headers: Headers }> {
   const headers: Record<string, string> = { accept: "application/json" };
   const sent = token;
+  const asker = owner;
   if (sent) headers.authorization = `Bearer ${sent}`;
   const init: RequestInit = { method, headers, cache: "no-store" };
   if (body instanceof Blob) {
@@ -84,12 +88,14 @@ async function exchange<T>(
   }
 
   let response: Response;
+  let text: string;
   try {
     response = await fetch(`/v1${path}`, init);
+    // Within the try too: a line that breaks within the body tells as little as no answer.
+    text = await response.text();
   } catch {
     throw new ApiError(0, "The server cannot be reached. Check your connection and try again.");
   }
-  const text = await response.text();
   let answer: unknown = null;
   try {
     answer = text === "" ? null : JSON.parse(text);
@@ -98,8 +104,10 @@ async function exchange<T>(
   }
   if (response.ok) return { answer: answer as T, headers: response.headers };
   const fault = (answer ?? {}) as { message?: unknown; code?: unknown };
-  if (response.status === 401 && fault.code === "token_expired" && sent && again && onExpired) {
-    if (await onExpired(sent)) return exchange<T>(method, path, body, false);
+  const expired = response.status === 401 && fault.code === "token_expired";
+  if (expired && sent && again && onExpired && asker === owner) {
+    // Another user may have come meanwhile, in whose name it must not be asked again.
+    if ((await onExpired(sent)) && asker === owner) return exchange<T>(method, path, body, false);
   }
   // A late answer to an older session must not end the present one.
   const ended =

@@ -70,7 +70,8 @@ export interface Order {
   time_in_force?: string;
   post_only?: boolean;
   status: string;
-  reject_reason?: string;
+  /** Of one that is done: `filled`, or `canceled` for whatever else ended it. */
+  done_reason?: string;
   filled_size?: string;
   executed_value?: string;
   created_at: string;

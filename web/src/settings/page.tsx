@@ -36,9 +36,16 @@ export function SettingsPage() {
       </main>
     );
   }
+  // With the key nothing of one user stays on the page for the next.
   const selected = SECTIONS.find((one) => one.id === section.value)?.id ?? "profile";
   return (
-    <Sheet title="Settings" base="/settings" sections={SECTIONS} selected={selected}>
+    <Sheet
+      key={session.value.user.id}
+      title="Settings"
+      base="/settings"
+      sections={SECTIONS}
+      selected={selected}
+    >
       {selected === "profile" && <Profile />}
       {selected === "security" && <Security />}
       {selected === "sessions" && <Sessions />}

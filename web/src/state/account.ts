@@ -96,16 +96,19 @@ async function loadFees(): Promise<void> {
 export function startAccount(): void {
   whenPrivate(refreshSoon);
   void verifySession();
+  let shown: string | null = null;
   effect(() => {
-    if (session.value) {
-      void loadFees();
-      return;
+    const user = session.value?.user.id ?? null;
+    if (user !== shown) {
+      // Nothing of one user is shown to the next.
+      shown = user;
+      accounts.value = null;
+      openOrders.value = null;
+      fills.value = null;
+      fees.value = null;
+      accountError.value = null;
     }
-    accounts.value = null;
-    openOrders.value = null;
-    fills.value = null;
-    fees.value = null;
-    accountError.value = null;
+    if (user) void loadFees();
   });
   effect(() => {
     const market = product.value?.id;

@@ -135,9 +135,9 @@ function receive(message: FeedMessage): void {
       if (message.product_id === product.peek()?.id) addTrade(message, message.type === "match");
       break;
     case "heartbeat":
-      if (message.product_id === product.peek()?.id && tradesLoaded.peek()) {
+      if (message.product_id === product.peek()?.id) {
         const newest = trades.peek()[0]?.trade_id ?? 0;
-        if (message.last_trade_id > newest) void fillTrades();
+        if (!tradesLoaded.peek() || message.last_trade_id > newest) void fillTrades();
       }
       break;
     case "received":

@@ -23,23 +23,39 @@ export const isDemo = computed(
 /** Which form of the sign-in dialog is open. */
 export const authDialog = signal<"sign-in" | "sign-up" | null>(null);
 
-useToken(token.value);
+useToken(token.value, session.value?.user.id ?? null);
 whenUnauthorized(() => {
-  if (!session.value) return;
+  const present = session.peek();
+  if (!present) return;
+  const stored = load<Session>("session");
+  if (stored && stored.access_token !== present.access_token) {
+    follow();
+    return;
+  }
   enter(null);
   notify("plain", "You have been signed out", "Your session has ended. Sign in again to go on.");
 });
 
 /** A refresh token counts once, so one tab at a time uses it; the others take over what it got. */
 async function prolong(old: string): Promise<boolean> {
+  const present = session.peek();
   const stored = load<Session>("session");
-  if (stored && stored.access_token !== old) {
-    enter(stored);
+  if (stored && stored.user.id !== present?.user.id) {
+    // What one user asked must not be asked again in the name of another.
+    follow();
+    return false;
+  }
+  const latest = stored ?? present;
+  if (latest && latest.access_token !== old) {
+    take(latest);
     return true;
   }
-  if (!stored?.refresh_token) return false;
+  if (!latest?.refresh_token) return false;
   try {
-    enter(await api.refresh(stored.refresh_token));
+    const next = await api.refresh(latest.refresh_token);
+    // Whoever signed out or in meanwhile, here or in another tab, has the last word.
+    if (session.peek()?.user.id !== latest.user.id) return false;
+    enter(next);
     return true;
   } catch (error) {
     // Without an answer the session may live still, and the next request tries again.
@@ -59,11 +75,34 @@ whenExpired((old) => {
 });
 
 function enter(next: Session | null): void {
-  // The token goes first: whoever reacts to the new session already asks with it.
-  useToken(next?.access_token ?? null);
   save("session", next);
+  take(next);
+}
+
+function take(next: Session | null): void {
+  // The token goes first: whoever reacts to the new session already asks with it.
+  useToken(next?.access_token ?? null, next?.user.id ?? null);
   session.value = next;
 }
+
+/** A browser has one session: takes over what another tab has stored. Saving it again would only echo. */
+function follow(): void {
+  const before = session.peek();
+  const next = load<Session>("session");
+  // A demo account of another tab is one of this browser too.
+  demoCredentials.value = load<DemoCredentials>("demo");
+  take(next);
+  if (next && next.user.id !== before?.user.id) {
+    notify("plain", `You are signed in as ${next.user.email} now`, "Somebody signed in in another tab.");
+  } else if (before && !next) {
+    notify("plain", "You have been signed out", "It was done in another tab.");
+  }
+}
+
+addEventListener("storage", ({ key }) => {
+  // Without a key everything was cleared.
+  if (key === "agora.session" || key === null) follow();
+});
 
 export async function signIn(email: string, password: string, totp?: string): Promise<void> {
   enter(await api.signIn(email, password, totp));
@@ -72,10 +111,8 @@ export async function signIn(email: string, password: string, totp?: string): Pr
 /** The user has another name or picture now. */
 export function renewUser(user: User): void {
   const present = session.peek();
-  if (!present) return;
-  const next = { ...present, user };
-  save("session", next);
-  session.value = next;
+  // The answer may be about somebody who has left meanwhile.
+  if (present?.user.id === user.id) enter({ ...present, user });
 }
 
 /** The server has ended the session already; forgets it here. */

@@ -22,6 +22,35 @@ describe("Candles", () => {
     ]);
   });
 
+  it("tells whether newer rows join what is known, and can begin anew", () => {
+    const row = (minute: number): [number, number, number, number, number, number] => [
+      noon + minute * 60,
+      8,
+      11,
+      9,
+      10,
+      4,
+    ];
+    const candles = new Candles(60);
+    expect(candles.joins([row(9), row(8)])).toBe(true);
+    candles.merge([row(1), row(0)]);
+    expect(candles.joins([])).toBe(true);
+    expect(candles.joins([row(2), row(1)])).toBe(true);
+    expect(candles.joins([row(3), row(2)])).toBe(true);
+    expect(candles.joins([row(4), row(3)])).toBe(false);
+
+    // A live trade after a long sleep fills no hole, nor do older rows.
+    candles.add(trade("09:30", "12", "1"));
+    candles.merge([row(-1), row(-2)]);
+    expect(candles.joins([row(9), row(8)])).toBe(false);
+
+    candles.clear();
+    expect(candles.all).toEqual([]);
+    candles.merge([row(9), row(8)]);
+    expect(candles.oldest?.time).toBe(noon + 480);
+    expect(candles.joins([row(11), row(10)])).toBe(true);
+  });
+
   it("folds trades into the bucket of their time", () => {
     const candles = new Candles(60);
     candles.merge([[noon, 8, 11, 9, 10, 4]]);

@@ -14,6 +14,8 @@ export interface Candle {
 export class Candles {
   /** By time, oldest first, no two with the same time. */
   private list: Candle[] = [];
+  /** The newest bucket that the server has told of; live trades do not count, as some may have been missed. */
+  private told: number | undefined;
 
   constructor(readonly granularity: number) {}
 
@@ -29,10 +31,22 @@ export class Candles {
     return this.list.at(-1);
   }
 
+  /** Whether the latest rows of the server leave no hole behind what is known. */
+  joins(rows: Row[]): boolean {
+    const first = rows.at(-1);
+    return !first || this.told === undefined || first[0] <= this.told + this.granularity;
+  }
+
+  clear(): void {
+    this.list = [];
+    this.told = undefined;
+  }
+
   /** Takes in rows of the server (newest first); they replace what is known of the same buckets. */
   merge(rows: Row[]): void {
     const byTime = new Map(this.list.map((candle) => [candle.time, candle]));
     for (const [time, low, high, open, close, volume] of rows) {
+      this.told = Math.max(this.told ?? time, time);
       byTime.set(time, { time, open, high, low, close, volume });
     }
     this.list = [...byTime.values()].sort((a, b) => a.time - b.time);

@@ -11,7 +11,6 @@ import { type Candle, Candles } from "./candles";
 import { Drawing } from "./drawing";
 
 const RANGES = [
-  { id: "1", name: "1s" },
   { id: "60", name: "1m" },
   { id: "300", name: "5m" },
   { id: "900", name: "15m" },
@@ -112,21 +111,32 @@ function drive(
   let stopped = false;
   let exhausted = false;
   let loading = false;
+  let loaded = false;
+  let retry: ReturnType<typeof setTimeout> | undefined;
   let settle: ReturnType<typeof setTimeout> | undefined;
 
   const fetchCandles = async (before?: number): Promise<void> => {
     if (loading) return;
     loading = true;
+    clearTimeout(retry);
     try {
       const rows = await api.candles(id, granularity, before);
       if (stopped) return;
       if (before !== undefined && rows.length === 0) exhausted = true;
+      if (before === undefined && !candles.joins(rows)) {
+        // After a long sleep: what lies between is fetched when it comes into sight.
+        candles.clear();
+        exhausted = false;
+      }
       candles.merge(rows);
+      loaded = true;
       drawing.setAll(candles.all);
       report(null);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (!stopped && candles.all.length === 0) report(error.message);
+      if (stopped || loaded) return;
+      report(error.message);
+      retry = setTimeout(() => void fetchCandles(), 3_000);
     } finally {
       loading = false;
     }
@@ -136,7 +146,7 @@ function drive(
     const folded = candles.add(trade);
     if (!folded) return;
     drawing.update(folded.candle);
-    if (folded.opened && granularity >= 60) {
+    if (folded.opened) {
       // The finished candle is taken from the server once more: a trade may have come between history and feed.
       clearTimeout(settle);
       settle = setTimeout(() => void fetchCandles(), 2_000);
@@ -148,11 +158,12 @@ function drive(
   });
   drawing.onReachStart(() => {
     const oldest = candles.oldest;
-    if (oldest && !exhausted) void fetchCandles(oldest.time - granularity);
+    if (oldest && loaded && !exhausted) void fetchCandles(oldest.time - granularity);
   });
   return () => {
     stopped = true;
     clearTimeout(settle);
+    clearTimeout(retry);
     stopTrades();
     stopResync();
   };

@@ -47,7 +47,7 @@ export class Drawing {
       timeScale: {
         borderVisible: false,
         timeVisible: granularity < DAY,
-        secondsVisible: granularity < 60,
+        secondsVisible: false,
         rightOffset: 6,
         barSpacing: 8,
       },

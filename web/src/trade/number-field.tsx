@@ -1,5 +1,8 @@
 import type { ComponentChildren } from "preact";
 import { Decimal } from "../money/decimal";
+import { typedNumber } from "../money/typed";
+
+const DECIMAL_COMMA = (1.1).toLocaleString().includes(",");
 
 interface NumberFieldProps {
   id: string;
@@ -34,8 +37,8 @@ export function NumberField({ id, label, unit, value, onInput, step }: NumberFie
         value={value}
         onKeyDown={stepBy}
         onInput={(event) => {
-          // A comma is how many people write the decimal point.
-          const text = event.currentTarget.value.replace(",", ".").replace(/[^\d.]/g, "");
+          const pasted = /^insertFrom(Paste|Drop)/.test(event.inputType ?? "");
+          const text = typedNumber(event.currentTarget.value, pasted, DECIMAL_COMMA);
           event.currentTarget.value = text;
           onInput(text);
         }}

@@ -2,7 +2,7 @@
 import { useComputed, useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { ApiError, api } from "../api/http";
-import type { NewOrder, Order, Product, Side } from "../api/types";
+import type { Product, Side } from "../api/types";
 import { Decimal, placesOf } from "../money/decimal";
 import { grouped } from "../money/format";
 import { available, fees, refreshSoon } from "../state/account";
@@ -13,8 +13,10 @@ import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
 import { affordable, beforeFee, settle, share } from "./estimate";
 import { NumberField } from "./number-field";
+import { outcome } from "./outcome";
 import { MarketPhase } from "./phase";
 import { picked } from "./selection";
+import { type Draft, isUnknown, place } from "./unsure";
 
 type Kind = "limit" | "market";
 type Unit = "base" | "quote";
@@ -33,6 +35,8 @@ const LIFETIMES = [
   { id: "FOK", name: "Fill or kill" },
 ] as const;
 type Lifetime = (typeof LIFETIMES)[number]["id"];
+
+const UNKNOWN = "It is not known whether the order was placed. Sending it again cannot place it twice.";
 
 export function OrderTicket() {
   const current = product.value;
@@ -101,6 +105,14 @@ function Ticket({ market }: { market: Product }) {
       size.value = "";
     }
   };
+  const chooseKind = (next: Kind): void => {
+    kind.value = next;
+    // What was typed may have been in another currency.
+    size.value = "";
+    total.value = "";
+    error.value = null;
+    unit.value = side.value === "buy" ? "quote" : "base";
+  };
 
   const take = (name: "Bid" | "Mid" | "Ask"): void => {
     const bid = book.best("buy");
@@ -134,7 +146,7 @@ function Ticket({ market }: { market: Product }) {
       picked.subscribe((choice) => {
         if (!choice) return;
         picked.value = null;
-        kind.value = "limit";
+        if (kind.value !== "limit") chooseKind("limit");
         setPrice(choice.price);
       }),
     [],
@@ -151,12 +163,7 @@ function Ticket({ market }: { market: Product }) {
       error.value = kind.value === "limit" && price.value === "" ? "Enter a price." : "Enter an amount.";
       return;
     }
-    const order: NewOrder = {
-      product_id: market.id,
-      side: side.value,
-      type: kind.value,
-      client_oid: uuid(),
-    };
+    const order: Draft = { product_id: market.id, side: side.value, type: kind.value };
     if (kind.value === "market") {
       if (unit.value === "quote") order.funds = size.value;
       else order.size = size.value;
@@ -164,23 +171,22 @@ function Ticket({ market }: { market: Product }) {
       order.price = price.value;
       order.size = size.value;
       const [force, after] = lifetime.value.split(":");
-      order.time_in_force = force as NonNullable<NewOrder["time_in_force"]>;
-      if (after) order.cancel_after = after as NonNullable<NewOrder["cancel_after"]>;
+      order.time_in_force = force as NonNullable<Draft["time_in_force"]>;
+      if (after) order.cancel_after = after as NonNullable<Draft["cancel_after"]>;
       if (postOnly.value && !takerOnly) order.post_only = true;
     }
     busy.value = true;
     try {
-      const placed = await api.place(order);
-      if (placed.status === "rejected") {
-        error.value = `The order was rejected: ${placed.reject_reason ?? "no reason given"}.`;
-      } else {
-        announce(placed, market);
+      const placed = await place(session.peek()?.user.id ?? "", order, api.place);
+      const told = outcome(placed, market);
+      notify(told.kind, told.title, told.detail);
+      if (!told.inVain) {
         size.value = "";
         total.value = "";
       }
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
-      error.value = failure.message;
+      error.value = isUnknown(failure) ? UNKNOWN : failure.message;
     } finally {
       busy.value = false;
       refreshSoon();
@@ -200,18 +206,7 @@ function Ticket({ market }: { market: Product }) {
         onSelect={choose}
       />
       <div class="ticket-line">
-        <Tabs
-          label="Order type"
-          tabs={KINDS}
-          selected={kind.value}
-          onSelect={(next) => {
-            kind.value = next;
-            size.value = "";
-            total.value = "";
-            error.value = null;
-            unit.value = side.value === "buy" ? "quote" : "base";
-          }}
-        />
+        <Tabs label="Order type" tabs={KINDS} selected={kind.value} onSelect={chooseKind} />
         <span class="available">
           <span class="muted">Available</span>{" "}
           {session.value ? `${grouped(short(funds))} ${side.value === "buy" ? quote : base}` : "–"}
@@ -422,21 +417,4 @@ function percent(rate: Decimal): string {
 function short(amount: Decimal): string {
   const places = amount.cmp(Decimal.from("1000")) >= 0 ? 2 : 6;
   return amount.scale > places ? amount.toFixed(places) : amount.toString();
-}
-
-function announce(order: Order, market: Product): void {
-  const what = `${order.side === "buy" ? "Buy" : "Sell"} ${order.size ?? order.funds ?? ""} ${
-    order.size ? market.base_currency : market.quote_currency
-  }`;
-  const where = order.price ? `${what} at ${grouped(order.price)}` : `${what} at market`;
-  notify("good", "Order placed", where);
-}
-
-/** A random (version 4) UUID. `crypto.randomUUID` exists in secure contexts only; this works everywhere. */
-function uuid(): string {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  bytes[6] = ((bytes[6] ?? 0) & 0x0f) | 0x40;
-  bytes[8] = ((bytes[8] ?? 0) & 0x3f) | 0x80;
-  const hex = Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
-  return [hex.slice(0, 8), hex.slice(8, 12), hex.slice(12, 16), hex.slice(16, 20), hex.slice(20)].join("-");
 }

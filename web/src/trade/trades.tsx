@@ -29,7 +29,9 @@ export function TradesPanel() {
             </div>
           );
         })}
-        {tradesLoaded.value && trades.value.length === 0 && <p class="empty">No trades yet.</p>}
+        {trades.value.length === 0 && (
+          <p class="empty">{tradesLoaded.value ? "No trades yet." : "Loading…"}</p>
+        )}
       </div>
     </section>
   );
