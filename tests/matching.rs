@@ -149,6 +149,20 @@ fn stops_cascade_in_waves() {
 }
 
 #[test]
+fn a_stop_that_sleeps_stays_hidden_when_it_is_changed() {
+    let mut book = book(config());
+    let asleep = placed(&mut book, stop(limit(4, Sell, 90, 2), 95));
+    let resting = placed(&mut book, limit(4, Buy, 80, 2));
+    for (order, shown) in [(asleep, false), (resting, true)] {
+        let (ticket, account) = (Ticket(77), AccountId(4));
+        let amend = Amend { ticket, account, order, price: None, size: Some(Size(1)), extra_hold: Amount(0) };
+        let events = apply(&mut book, 0, &MarketEntry::Amend(amend));
+        let changes = events.iter().filter(|event| matches!(event, Event::Changed(_)));
+        assert_eq!(changes.map(Event::is_public).collect::<Vec<_>>(), [shown], "{}", story(&events));
+    }
+}
+
+#[test]
 fn every_price_on_the_way_counts() {
     let mut book = book(config());
     place(&mut book, limit(3, Sell, 100, 1));

@@ -332,7 +332,9 @@ impl Event {
     pub fn is_public(&self) -> bool {
         match self {
             Event::Accepted(_, order) => order.stop.is_none(),
-            Event::Opened(_) | Event::Filled(_) | Event::Crossed(_) | Event::Changed(_) | Event::Triggered(_) => true,
+            Event::Opened(_) | Event::Filled(_) | Event::Crossed(_) | Event::Triggered(_) => true,
+            // What its owner changes and does not rest is a stop that sleeps.
+            Event::Changed(change) => change.rests || change.reason != ChangeReason::Amended,
             Event::Done(done) => !done.slept,
             Event::Rejected { .. }
             | Event::Refused { .. }
