@@ -2,8 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "feeds/batches.rs"]
+mod batches;
 #[path = "feeds/doors.rs"]
 mod doors;
+#[path = "feeds/private.rs"]
+mod private;
 #[path = "model/rng.rs"]
 mod rng;
 mod server;

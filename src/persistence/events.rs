@@ -2,7 +2,7 @@
 //!
 //! Content of a row: version (one byte, 1), then zstd of the postcard form of `(sequence, time, event)` triples.
 
-use super::db::{Connection, on_either};
+use super::db::{Backend, Connection, on_either};
 use super::schema::market_events;
 use crate::domain::event::Event;
 use crate::domain::ids::{MarketId, Sequence};
@@ -110,27 +110,59 @@ fn unpack(content: &[u8]) -> QueryResult<Vec<Archived>> {
     Ok(events.into_iter().map(|(sequence, at, event)| Archived { sequence, at: Timestamp(at), event }).collect())
 }
 
-/// The public events of a market after a sequence, oldest first, at most `limit`.
+/// How far a reader of the archive has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The row, by its first entry.
+    row: i64,
+    /// So many of its events were read.
+    events: usize,
+}
+
+type Query = market_events::BoxedQuery<'static, Backend>;
+
+/// The events of a market after a sequence, oldest first, at most `limit`, and how far these go. Private events have
+/// the sequence of the public event before them, so those that come right after the one of this sequence are there too.
+/// Many of them may share it: whoever reads on gives the place of the answer before.
 ///
 /// # Errors
 /// Those of the database.
-pub fn after(connection: &mut Connection, market: MarketId, sequence: u64, limit: usize) -> QueryResult<Vec<Archived>> {
-    let rows: Vec<Vec<u8>> = market_events::table
-        .filter(market_events::market.eq(i32::from(market.0)))
-        .filter(market_events::last_sequence.gt(i64::try_from(sequence).unwrap_or(i64::MAX)))
-        .order((market_events::last_sequence.asc(), market_events::entry.asc()))
-        .limit(8)
-        .select(market_events::events)
-        .load(connection)?;
-    let mut found = Vec::new();
-    for row in rows {
-        let wanted = |archived: &Archived| archived.sequence > sequence && archived.event.is_public();
-        found.extend(unpack(&row)?.into_iter().filter(wanted).take(limit - found.len()));
+pub fn after(
+    connection: &mut Connection,
+    market: MarketId,
+    sequence: u64,
+    place: Option<Place>,
+    limit: usize,
+) -> QueryResult<(Vec<Archived>, Option<Place>)> {
+    let query: Query = market_events::table.filter(market_events::market.eq(i32::from(market.0))).into_boxed();
+    // Both are the order of the stream, each with an index of its own.
+    let query = match place {
+        Some(place) => query.filter(market_events::entry.ge(place.row)).order(market_events::entry.asc()),
+        None => query
+            .filter(market_events::last_sequence.ge(i64::try_from(sequence).unwrap_or(i64::MAX)))
+            .order((market_events::last_sequence.asc(), market_events::entry.asc())),
+    };
+    let rows: Vec<(i64, Vec<u8>)> =
+        query.limit(8).select((market_events::entry, market_events::events)).load(connection)?;
+    let (mut found, mut reached) = (Vec::new(), place);
+    for (row, content) in rows {
+        let mut read = place.filter(|place| place.row == row).map_or(0, |place| place.events);
+        for archived in unpack(&content)?.into_iter().skip(read) {
+            if found.len() >= limit {
+                break;
+            }
+            read += 1;
+            let is_private = !archived.event.is_public();
+            if archived.sequence > sequence || (is_private && archived.sequence == sequence) {
+                found.push(archived);
+            }
+        }
+        reached = Some(Place { row, events: read });
         if found.len() >= limit {
             break;
         }
     }
-    Ok(found)
+    Ok((found, reached))
 }
 
 /// The events of a market that `wanted` takes, from rows that touch this span of time, oldest first. At most `rows`
@@ -159,4 +191,83 @@ pub fn between(
         found.extend(unpack(row)?.into_iter().filter(|archived| wanted(&archived.event)));
     }
     Ok((found, complete))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Done, DoneReason};
+    use crate::domain::ids::{AccountId, Epoch, OrderId, Ticket};
+    use crate::domain::money::{Amount, Size};
+    use crate::domain::order::Side;
+    use crate::domain::replica::EntryEnd;
+    use crate::persistence::db::Database;
+
+    const MARKET: MarketId = MarketId(3);
+
+    /// The end of an order; of a stop that slept, which is private.
+    fn done(slept: bool) -> Event {
+        Event::Done(Done {
+            id: OrderId { number: 1, slot: 0 },
+            ticket: Ticket(0),
+            account: AccountId(7),
+            side: Side::Sell,
+            price: None,
+            remaining: Size(5),
+            reason: DoneReason::Canceled,
+            released: Amount(500),
+            rested: !slept,
+            slept,
+        })
+    }
+
+    /// A row of one entry.
+    fn row(entry: u64, feed_before: u64, slept: &[bool]) -> Runs {
+        let mut runs = Runs::default();
+        runs.add(&MarketOutcomes {
+            market: MARKET,
+            epoch: Epoch::default(),
+            at: Timestamp(1),
+            first: Sequence(entry),
+            feed_before,
+            entries: vec![EntryEnd { ticket: Ticket(0), end: slept.len() as u32 }],
+            events: slept.iter().map(|slept| done(*slept)).collect(),
+            parts: Vec::new(),
+            ended: Vec::new(),
+            rules_changed: false,
+            marker: false,
+        });
+        runs
+    }
+
+    #[test]
+    fn private_events_are_read_once_each_however_many_follow_one_public_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        // Public 1 and 2 with a private one between them, 12 rows of private ones, public 3.
+        let mut rows = vec![row(1, 0, &[false, true, false])];
+        rows.extend((2..14).map(|entry| row(entry, 2, &[true])));
+        rows.push(row(14, 2, &[false]));
+        database.write(|connection| rows.iter().try_for_each(|row| insert(connection, MARKET, row))).unwrap();
+
+        let all = |from: u64, limit: usize| {
+            let (mut found, mut place, mut after) = (Vec::new(), None, from);
+            loop {
+                let sought = database.read(|connection| super::after(connection, MARKET, after, place, limit));
+                let (some, reached) = sought.unwrap();
+                let Some(last) = some.last() else { return found };
+                (after, place) = (last.sequence, reached);
+                found.extend(some.iter().map(|archived| (archived.sequence, archived.event.is_public())));
+            }
+        };
+        let private = [(2, false); 12];
+        let whole = [&[(1_u64, true), (1, false), (2, true)][..], &private, &[(3, true)]].concat();
+        for limit in [1, 2, 5, 100] {
+            assert_eq!(all(0, limit), whole, "{limit}");
+            assert_eq!(all(1, limit), whole[1..], "{limit}");
+            assert_eq!(all(2, limit), whole[3..], "{limit}");
+            assert_eq!(all(3, limit), [], "{limit}");
+        }
+    }
 }

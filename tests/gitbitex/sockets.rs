@@ -257,6 +257,24 @@ fn a_dropped_socket_resumes_from_what_the_last_answer_listed() {
 }
 
 #[test]
+fn names_of_candle_channels_are_bounded_however_many_messages_bring_them() {
+    let (_folder, server, _ada, _bob) = scene();
+    let mut socket = Browser::visit(&server).socket();
+    for n in 0..4 {
+        let names: Vec<String> = (0..10).map(|m| format!("candles_{}", 60 + 10 * n + m)).collect();
+        socket.subscribe(&names.iter().map(String::as_str).collect::<Vec<_>>(), "");
+        socket.kind("subscriptions");
+    }
+    assert_eq!(socket.state.as_array().unwrap().len(), 16);
+    // Those that end make room again.
+    socket.unsubscribe(&["candles_60"], "");
+    socket.subscribe(&["candles"], "");
+    socket.settle();
+    let names: Vec<_> = socket.state.as_array().unwrap().iter().map(|entry| entry["name"].clone()).collect();
+    assert!(names.len() == 16 && names.contains(&json!("candles")) && !names.contains(&json!("candles_60")));
+}
+
+#[test]
 fn a_ping_is_answered_as_type_and_as_channel() {
     let (_folder, server, _ada, _bob) = scene();
     let mut socket = Browser::visit(&server).socket();

@@ -138,8 +138,10 @@ pub struct Picture {
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Events")]
 pub struct GetEvents {
-    /// Only what came after this feed sequence.
+    /// Only what came after this feed sequence; the first batch may have earlier events, too.
     pub after: u64,
+    /// Batches up to this entry were taken already.
+    pub done: Sequence,
     /// About how many events at most.
     pub limit: usize,
 }
@@ -232,6 +234,10 @@ impl Recent {
         if outcomes.events.is_empty() || known {
             return;
         }
+        // Whoever reads on from here must not step over a hole: what is older is in the archive.
+        if self.batches.back().is_some_and(|newest| newest.feed_after() != outcomes.feed_before) {
+            *self = Recent::default();
+        }
         if let Some((sequence, fill)) = last_fill {
             self.last_fill = Some((*sequence, outcomes.at, *fill));
         }
@@ -243,17 +249,17 @@ impl Recent {
         }
     }
 
-    /// The batches that hold events after this sequence, about `limit` events of them.
-    fn after(&self, sequence: u64, limit: usize, newest: u64) -> Option<Vec<Arc<MarketOutcomes>>> {
-        if sequence >= newest {
-            return Some(Vec::new());
-        }
-        let first = self.batches.front()?;
-        if first.feed_before > sequence {
+    /// The batches after entry `done` that hold events after this sequence, about `limit` events of them: as long as
+    /// these are fewer, they are all there are. Private events have the sequence of the public one before them, so the
+    /// batch that holds this very sequence comes first. `None` when memory does not go back so far; `newest` is the
+    /// newest sequence of the market.
+    fn after(&self, sequence: u64, done: Sequence, limit: usize, newest: u64) -> Option<Vec<Arc<MarketOutcomes>>> {
+        let reaches_back = self.batches.front().is_some_and(|first| first.feed_before <= sequence);
+        if !reaches_back && sequence < newest {
             return None;
         }
         let mut left = limit;
-        let begin = self.batches.partition_point(|batch| batch.feed_after() <= sequence);
+        let begin = self.batches.partition_point(|batch| batch.feed_after() < sequence || batch.last() <= done);
         let wanted = self.batches.iter().skip(begin).take_while(|batch| {
             let more = left > 0;
             left = left.saturating_sub(batch.events.len());
@@ -467,6 +473,7 @@ impl Actor for MarketDataActor {
                 let hole = hole && !crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::FeedHidesAHole);
                 if hole {
                     actor.lose_subscribers();
+                    *actor.parts.desk.recent.lock() = Recent::default();
                 }
                 *actor.parts.desk.told.lock() = Some(applied);
                 actor.applied = applied;
@@ -540,12 +547,12 @@ impl Handler<GetPicture> for MarketDataActor {
 impl Handler<GetEvents> for MarketDataActor {
     type Result = MessageResult<GetEvents>;
 
-    fn handle(&mut self, GetEvents { after, limit }: GetEvents, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetEvents { after, done, limit }: GetEvents, _: &mut Self::Context) -> Self::Result {
         let sequence = self.data.as_ref().map_or(0, MarketData::feed_sequence);
         MessageResult(Events {
             applied: self.applied,
             sequence,
-            batches: self.parts.desk.recent.lock().after(after, limit, sequence),
+            batches: self.parts.desk.recent.lock().after(after, done, limit, sequence),
         })
     }
 }
@@ -592,5 +599,93 @@ impl Handler<GetCandles> for MarketDataActor {
             let older = series.complete_since().is_some_and(|since| from < since);
             (series.iter().filter(inside).copied().collect(), older)
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::event::{Done, DoneReason};
+    use crate::domain::ids::{Epoch, Ticket};
+    use crate::domain::money::Amount;
+    use crate::domain::replica::EntryEnd;
+
+    fn done(slept: bool) -> Event {
+        Event::Done(Done {
+            id: OrderId { number: 1, slot: 0 },
+            ticket: Ticket(0),
+            account: AccountId(7),
+            side: Side::Buy,
+            price: Some(Price(100)),
+            remaining: Size(5),
+            reason: DoneReason::Canceled,
+            released: Amount(500),
+            rested: !slept,
+            slept,
+        })
+    }
+
+    /// A batch of one entry with so many public events and then so many private ones.
+    fn batch(entry: u64, feed_before: u64, public: usize, private: usize) -> Arc<MarketOutcomes> {
+        let events: Vec<Event> = (0..public + private).map(|n| done(n >= public)).collect();
+        Arc::new(MarketOutcomes {
+            market: MarketId(0),
+            epoch: Epoch::default(),
+            at: Timestamp(1),
+            first: Sequence(entry),
+            feed_before,
+            entries: vec![EntryEnd { ticket: Ticket(0), end: events.len() as u32 }],
+            events,
+            parts: Vec::new(),
+            ended: Vec::new(),
+            rules_changed: false,
+            marker: false,
+        })
+    }
+
+    /// The entries of the batches that memory has to give.
+    fn found(recent: &Recent, after: u64, done: u64, newest: u64) -> Option<Vec<u64>> {
+        let batches = recent.after(after, Sequence(done), 4, newest)?;
+        Some(batches.iter().map(|batch| batch.first.0).collect())
+    }
+
+    #[test]
+    fn memory_gives_what_comes_after_a_sequence_or_says_that_it_does_not_go_back_so_far() {
+        let mut recent = Recent::default();
+        assert_eq!(found(&recent, 10, 0, 10), Some(vec![]));
+        assert_eq!(found(&recent, 9, 0, 10), None);
+        for (entry, before, public) in [(21, 10, 2), (22, 12, 3), (23, 15, 1)] {
+            recent.add(&batch(entry, before, public, 0), None);
+        }
+        assert_eq!(found(&recent, 9, 0, 16), None);
+        // The limit of 4 is reached with the second batch.
+        assert_eq!(found(&recent, 10, 0, 16), Some(vec![21, 22]));
+        assert_eq!(found(&recent, 13, 21, 16), Some(vec![22, 23]));
+        assert_eq!(found(&recent, 13, 22, 16), Some(vec![23]));
+        assert_eq!(found(&recent, 16, 23, 16), Some(vec![]));
+        // A batch that is there already changes nothing.
+        recent.add(&batch(22, 12, 3, 0), None);
+        assert_eq!(recent.events, 6);
+    }
+
+    #[test]
+    fn private_events_after_the_newest_public_one_are_given_too() {
+        let mut recent = Recent::default();
+        recent.add(&batch(1, 0, 2, 1), None);
+        recent.add(&batch(2, 2, 0, 1), None);
+        assert_eq!(found(&recent, 2, 0, 2), Some(vec![1, 2]));
+        assert_eq!(found(&recent, 2, 1, 2), Some(vec![2]));
+        assert_eq!(found(&recent, 2, 2, 2), Some(vec![]));
+    }
+
+    #[test]
+    fn memory_begins_anew_after_a_hole() {
+        let mut recent = Recent::default();
+        recent.add(&batch(1, 0, 3, 0), None);
+        recent.add(&batch(5, 9, 2, 0), None);
+        assert_eq!(recent.events, 2);
+        assert_eq!(found(&recent, 1, 0, 11), None);
+        assert_eq!(found(&recent, 3, 0, 11), None);
+        assert_eq!(found(&recent, 9, 0, 11), Some(vec![5]));
     }
 }

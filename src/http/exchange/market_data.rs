@@ -45,7 +45,17 @@ pub async fn trades(
     if found.len() < limit && oldest_in_memory > 1 && oldest_in_memory != u64::MAX {
         let id = market.id;
         let below = older.unwrap_or(u64::MAX).min(oldest_in_memory);
-        for row in state.query(move |c| fills::trades(c, id, Some(below), newer, limit as i64)).await? {
+        let read = || state.query(move |c| fills::trades(c, id, Some(below), newer, limit as i64));
+        let mut rows = read().await?;
+        // Trades are numbered without holes, so it is known which one comes first. While the database lacks it, what it
+        // has would be a page with a hole, or an end where there is none.
+        let first = below.saturating_sub(1);
+        let exists = first > 0 && newer.is_none_or(|newer| first > newer);
+        if exists && rows.first().is_none_or(|row| row.fill.trade.0 != first) {
+            state.history_catches_up().await?;
+            rows = read().await?;
+        }
+        for row in rows {
             let fill = row.fill;
             let trade =
                 Trade { id: fill.trade, at: row.at, price: fill.price, size: fill.size, maker_side: fill.maker_side };

@@ -387,6 +387,11 @@ impl Hub {
         self.inner.borrow().feeds.get(&id).map(look)
     }
 
+    /// Keeps a market active for a session that catches up, which is no reader of it yet; false when it is gone.
+    pub(super) fn keep(&self, id: MarketId) -> bool {
+        self.inner.borrow_mut().feeds.get_mut(&id).map(|feed| feed.idle = 0).is_some()
+    }
+
     /// Ends the catching up of a session: from here on it follows the market, which stands at or before `applied`, the
     /// entry up to which everything was sent. False when the market is further already, or gone.
     pub(super) fn go_live(&self, session: &Rc<Session>, id: MarketId, applied: Sequence) -> bool {

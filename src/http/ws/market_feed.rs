@@ -133,10 +133,9 @@ impl MarketFeed {
         let listeners = std::mem::take(&mut self.listeners);
         *self = MarketFeed { readers, listeners, ..fresh };
         self.listeners.iter().for_each(|listener| listener.restarted(self, holes));
-        let text = self.snapshot();
         for reader in self.of(Channel::Level2).iter().chain(self.of(Channel::Level2Batch)) {
-            reader.outbox.forget_levels(self.market.id);
-            reader.outbox.optional(text.clone());
+            // Without a snapshot its book would be wrong, so whoever is behind gets it later, but gets it.
+            reader.outbox.lose_levels(self.market.id);
         }
         if holes {
             return events.into_iter().map(|reader| reader.session).collect();
@@ -320,19 +319,22 @@ impl MarketFeed {
         slow
     }
 
-    /// Hands the events of a batch to a reader; false when it cannot take them.
+    /// Hands the events of a batch to a reader; false when it cannot take them. Whether there is room is looked at
+    /// once, so that a batch is handed over whole, however large it is.
     fn hand_events(&self, reader: &EventReader, update: &Update) -> bool {
         let (session, wants, market) = (&reader.session, reader.wants, &self.market);
+        let room = session.outbox.has_room();
+        let hand = |sequence: u64, text: ByteString| room && session.outbox.event(market.id, sequence, text);
         let user = session.user.get();
         let is_party = user.is_some_and(|user| update.outcomes.events.iter().any(|e| messages::concerns(e, user)));
         if !is_party {
             if wants.full {
                 let mut all = messages::full_of(market, update).iter();
-                return all.all(|(sequence, text)| session.outbox.event(market.id, *sequence, text.clone()));
+                return all.all(|(sequence, text)| hand(*sequence, text.clone()));
             }
             if wants.matches {
                 let mut all = messages::matches_of(market, update).iter().zip(&update.fills);
-                return all.all(|(text, (sequence, _))| session.outbox.event(market.id, *sequence, text.clone()));
+                return all.all(|(text, (sequence, _))| hand(*sequence, text.clone()));
             }
             return true;
         }
@@ -344,7 +346,7 @@ impl MarketFeed {
                 (None, Some(shared)) => Some(shared.clone()),
                 _ => messages::of_event(market, party, sequence, update.at, event),
             };
-            if text.is_some_and(|text| !session.outbox.event(market.id, sequence, text)) {
+            if text.is_some_and(|text| !hand(sequence, text)) {
                 return false;
             }
         }

@@ -207,7 +207,9 @@ pub fn concerns(event: &Event, user: AccountId) -> bool {
     concerned
 }
 
-/// The message of one event, for the public or, with its own fields, for a party of it. `None` when it has none.
+/// The message of one event, for the public or, with its own fields, for a party of it. `None` when it has none. An
+/// event that is not public has no sequence of its own, so its message names none: that of the event before would look
+/// like a repeat.
 pub fn of_event(
     market: &Market,
     party: Option<AccountId>,
@@ -220,7 +222,7 @@ pub fn of_event(
         r#type: kind,
         time: wire::time(at),
         product_id: &market.config.symbol,
-        sequence,
+        sequence: event.is_public().then_some(sequence),
         order_id: ids::order(market.id, id),
         side: side(order_side),
         own: own(BTreeMap::new()),
@@ -265,7 +267,8 @@ struct Head<'a> {
     r#type: &'static str,
     time: String,
     product_id: &'a str,
-    sequence: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sequence: Option<u64>,
     order_id: Uuid,
     side: &'static str,
     #[serde(flatten)]

@@ -13,13 +13,15 @@ use crate::domain::order::Side;
 use crate::domain::time::Timestamp;
 use bytestring::ByteString;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::task::Waker;
 
 /// From so many waiting messages on, levels and tickers are conflated.
 const BEHIND: usize = 512;
-/// Beyond so many waiting messages, a connection is cut off.
+/// With so many waiting messages, a connection that is to take more is cut off. This is looked at once before the
+/// events of a batch, and the batch is taken whole: a reader that keeps up must not be cut off because one batch is
+/// large. So the bound of what waits is this and one batch.
 const MOST: usize = 4_096;
 /// Places for messages that an outbox keeps when it is empty.
 const KEPT: usize = 64;
@@ -67,14 +69,14 @@ struct Conflated {
     levels: BTreeMap<(bool, Price), (Side, Price, Size)>,
     sequence: u64,
     at: Timestamp,
-    /// There were too many; the reader begins anew.
-    lost: bool,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<Item>,
     levels: BTreeMap<MarketId, Conflated>,
+    /// The markets whose level changes were dropped; the reader begins anew with a snapshot.
+    lost: BTreeSet<MarketId>,
     tickers: BTreeMap<MarketId, ByteString>,
     /// The newest event of each market that was handed to the socket.
     delivered: Vec<(MarketId, u64)>,
@@ -100,9 +102,10 @@ impl Outbox {
         Outbox(RefCell::default(), writer)
     }
 
+    /// Adds what comes, however much waits; false when the connection is closed.
     fn push(&self, item: Item) -> bool {
         let mut inner = self.0.borrow_mut();
-        if inner.closed || inner.queue.len() >= MOST {
+        if inner.closed {
             return false;
         }
         inner.queue.push_back(item);
@@ -110,13 +113,20 @@ impl Outbox {
         true
     }
 
+    /// Whether a message, or a batch of events, may be added. Asked once for each batch.
+    pub fn has_room(&self) -> bool {
+        let inner = self.0.borrow();
+        !inner.closed && inner.queue.len() < MOST
+    }
+
     /// Adds a message; false when too many wait or the connection is closed.
     #[must_use]
     pub fn text(&self, text: ByteString) -> bool {
-        self.push(Item::Out(Outgoing::Text(text)))
+        self.has_room() && self.push(Item::Out(Outgoing::Text(text)))
     }
 
-    /// Adds the message of an event; false when too many wait or the connection is closed.
+    /// Adds the message of an event; false when the connection is closed. Whoever adds the events of a batch has asked
+    /// [`Outbox::has_room`] before the first of them.
     #[must_use]
     pub fn event(&self, market: MarketId, sequence: u64, text: ByteString) -> bool {
         self.push(Item::Event(market, sequence, text))
@@ -161,31 +171,40 @@ impl Outbox {
         text: impl FnOnce() -> ByteString,
     ) {
         let mut inner = self.0.borrow_mut();
-        if inner.closed {
+        // The snapshot that comes for lost levels has these changes in it.
+        if inner.closed || inner.lost.contains(&market.id) {
             return;
         }
         if inner.queue.len() < BEHIND && !inner.levels.contains_key(&market.id) {
             inner.queue.push_back(Item::Levels(market.id, text()));
         } else {
-            let empty = || Conflated { market: market.clone(), levels: BTreeMap::new(), sequence, at, lost: false };
+            let empty = || Conflated { market: market.clone(), levels: BTreeMap::new(), sequence, at };
             let conflated = inner.levels.entry(market.id).or_insert_with(empty);
             (conflated.sequence, conflated.at) = (sequence, at);
-            if !conflated.lost {
-                conflated.levels.extend(changes.iter().map(|change| ((change.0 == Side::Buy, change.1), *change)));
-            }
+            conflated.levels.extend(changes.iter().map(|change| ((change.0 == Side::Buy, change.1), *change)));
             if conflated.levels.len() > MOST_LEVELS {
-                conflated.levels.clear();
-                conflated.lost = true;
+                inner.levels.remove(&market.id);
+                inner.lost.insert(market.id);
             }
         }
         inner.wake();
     }
 
-    /// Forgets what waits of a market's levels or tickers, because a new snapshot comes or nobody wants them.
+    /// Forgets what waits of a market's levels, because a new snapshot comes or nobody wants them.
     pub fn forget_levels(&self, market: MarketId) {
+        self.0.borrow_mut().forget_levels(market);
+    }
+
+    /// What waits of a market's levels does not count any more, and neither does what comes: the reader gets a snapshot
+    /// as soon as it has read everything before it.
+    pub fn lose_levels(&self, market: MarketId) {
         let mut inner = self.0.borrow_mut();
-        inner.levels.remove(&market);
-        inner.queue.retain(|item| !matches!(item, Item::Levels(other, _) if *other == market));
+        if inner.closed {
+            return;
+        }
+        inner.forget_levels(market);
+        inner.lost.insert(market);
+        inner.wake();
     }
 
     /// Ends the connection: what waits is dropped, the text and the close frame go out.
@@ -197,6 +216,7 @@ impl Outbox {
         inner.closed = true;
         inner.queue = VecDeque::from([Item::Out(Outgoing::Text(text)), Item::Out(Outgoing::Close(reason.to_owned()))]);
         inner.levels.clear();
+        inner.lost.clear();
         inner.tickers.clear();
         inner.wake();
     }
@@ -241,19 +261,16 @@ impl Outbox {
         if inner.queue.capacity() > KEPT {
             inner.queue.shrink_to(KEPT);
         }
-        if inner.levels.is_empty() && inner.tickers.is_empty() {
+        if inner.levels.is_empty() && inner.lost.is_empty() && inner.tickers.is_empty() {
             return;
         }
-        let (levels, tickers) = (std::mem::take(&mut inner.levels), std::mem::take(&mut inner.tickers));
+        let (levels, lost) = (std::mem::take(&mut inner.levels), std::mem::take(&mut inner.lost));
+        let tickers = std::mem::take(&mut inner.tickers);
         drop(inner);
-        for (id, conflated) in levels {
-            hand_out(if conflated.lost {
-                Outgoing::Snapshot(id)
-            } else {
-                let Conflated { market, levels, sequence, at, .. } = &conflated;
-                Outgoing::Text((self.1)(market, *sequence, &mut levels.values(), *at))
-            });
+        for Conflated { market, levels, sequence, at } in levels.into_values() {
+            hand_out(Outgoing::Text((self.1)(&market, sequence, &mut levels.values(), at)));
         }
+        lost.into_iter().map(Outgoing::Snapshot).for_each(&mut hand_out);
         tickers.into_values().map(Outgoing::Text).for_each(hand_out);
     }
 
@@ -275,6 +292,12 @@ impl Inner {
         {
             waker.wake_by_ref();
         }
+    }
+
+    fn forget_levels(&mut self, market: MarketId) {
+        self.levels.remove(&market);
+        self.lost.remove(&market);
+        self.queue.retain(|item| !matches!(item, Item::Levels(other, _) if *other == market));
     }
 
     fn delivered(&mut self, market: MarketId, sequence: u64) {
@@ -308,20 +331,46 @@ mod tests {
     }
 
     #[test]
-    fn events_beyond_the_bound_are_refused_and_the_delivered_ones_known() {
+    fn a_batch_is_taken_whole_and_nothing_after_it_and_the_delivered_events_are_known() {
         let outbox = Outbox::default();
         let market = MarketId(0);
-        for sequence in 1..=MOST as u64 {
+        let batch = MOST as u64 + 900;
+        assert!(outbox.has_room());
+        for sequence in 1..=batch {
             assert!(outbox.event(market, sequence, "x".into()));
         }
-        assert!(!outbox.event(market, 9_999, "x".into()));
+        assert!(!outbox.has_room() && !outbox.text("x".into()));
         assert!(outbox.is_behind());
         assert_eq!(outbox.delivered(), []);
         let piece = taken(&outbox);
-        assert_eq!(piece.len(), MOST);
-        assert_eq!(outbox.delivered(), [(market, MOST as u64)]);
+        assert_eq!(piece.len() as u64, batch);
+        assert_eq!(outbox.delivered(), [(market, batch)]);
+        assert!(outbox.has_room());
         outbox.close("bye".into(), "slow");
         assert!(outbox.is_closed() && !outbox.text("more".into()));
+        assert!(!outbox.has_room() && !outbox.event(market, batch + 1, "x".into()));
+        assert_eq!(texts(&taken(&outbox)), ["bye", "close"]);
+        assert!(taken(&outbox).is_empty());
+    }
+
+    #[test]
+    fn whoever_is_behind_gets_the_snapshot_for_lost_levels_last_unless_it_has_one_or_wants_none() {
+        let outbox = Outbox::default();
+        let market = MarketId(0);
+        for _ in 0..BEHIND {
+            assert!(outbox.text("x".into()));
+        }
+        outbox.lose_levels(market);
+        outbox.lose_levels(market);
+        let all = taken(&outbox);
+        assert_eq!(all.len(), BEHIND + 1);
+        assert_eq!(all.last(), Some(&Outgoing::Snapshot(market)));
+        assert!(taken(&outbox).is_empty());
+        outbox.lose_levels(market);
+        outbox.forget_levels(market);
+        assert!(taken(&outbox).is_empty());
+        outbox.close("bye".into(), "slow");
+        outbox.lose_levels(market);
         assert_eq!(texts(&taken(&outbox)), ["bye", "close"]);
         assert!(taken(&outbox).is_empty());
     }

@@ -8,7 +8,7 @@
 use super::funds::Funds;
 use super::messages;
 use super::orders::Orders;
-use super::request::{Change, Channel};
+use super::request::{Change, Channel, MOST_CANDLE_CHANNELS};
 use crate::actors::trading::Market;
 use crate::actors::trading::market_data::{Ticker, Update};
 use crate::actors::trading::order_book::GetOrders;
@@ -191,7 +191,10 @@ impl Connection {
                 inner.readers.entry(market.id).or_default().channels.extend(&wanted);
             }
             for name in &change.candles {
-                inner.candles.entry(name.clone()).or_default().insert(market.id);
+                // Anybody may make up names, message after message.
+                if inner.candles.len() < MOST_CANDLE_CHANNELS || inner.candles.contains_key(name) {
+                    inner.candles.entry(name.clone()).or_default().insert(market.id);
+                }
             }
         }
         if let (true, Some(user), false) = (change.funds, inner.owner, currencies.is_empty()) {
@@ -350,7 +353,8 @@ impl Connection {
         }
         self.look();
         let counts = self.inner.borrow().owner == Some(user);
-        if counts && !told.into_iter().all(|(sequence, text)| self.outbox.event(market.id, sequence, text)) {
+        let room = self.outbox.has_room();
+        if counts && !told.into_iter().all(|(sequence, text)| room && self.outbox.event(market.id, sequence, text)) {
             self.close(reasons::SLOW);
         }
     }
@@ -398,9 +402,12 @@ impl Connection {
         self.unlisten(&inner.readers.into_keys().collect::<Vec<_>>());
     }
 
-    /// Hands a change to a reader; false when it cannot take it.
+    /// Hands a change to a reader; false when it cannot take it. Whether there is room is looked at once, so that a
+    /// batch is handed over whole, however large it is.
     fn hand(&self, reader: &mut Reader, owner: Option<AccountId>, market: &Arc<Market>, update: &Arc<Update>) -> bool {
         let has = |channel| reader.channels.contains(&channel);
+        let room = self.outbox.has_room();
+        let event = |sequence: u64, text: ByteString| room && self.outbox.event(market.id, sequence, text);
         let mut taken = true;
         if reader.levels == Levels::Live && !update.levels.is_empty() {
             let text = || messages::level2_of(market, update);
@@ -409,11 +416,11 @@ impl Connection {
         }
         if has(Channel::Match) {
             let mut all = messages::matches_of(market, update).iter().zip(&update.fills);
-            taken &= all.all(|(text, (sequence, _))| self.outbox.event(market.id, *sequence, text.clone()));
+            taken &= all.all(|(text, (sequence, _))| event(*sequence, text.clone()));
         }
         if has(Channel::Full) {
             let mut all = messages::full_of(market, update).iter();
-            taken &= all.all(|(sequence, text)| self.outbox.event(market.id, *sequence, text.clone()));
+            taken &= all.all(|(sequence, text)| event(*sequence, text.clone()));
         }
         if has(Channel::Ticker)
             && let Some(text) = messages::ticker_of(market, update)
@@ -423,7 +430,7 @@ impl Connection {
         if let Some(user) = owner.filter(|_| has(Channel::Order)) {
             let mut sent = true;
             taken &= reader.orders.take(user, update, |sequence, record| {
-                sent = sent && self.outbox.event(market.id, sequence, messages::order(market, sequence, record));
+                sent = sent && event(sequence, messages::order(market, sequence, record));
             });
             taken &= sent;
         }

@@ -63,8 +63,8 @@ pub struct Change {
     pub currencies: Vec<String>,
 }
 
-/// Names of candle channels that a connection may have.
-const MOST_CANDLE_CHANNELS: usize = 16;
+/// Names of candle channels that a connection may have; further ones are ignored like any unknown channel.
+pub const MOST_CANDLE_CHANNELS: usize = 16;
 
 #[derive(Deserialize)]
 struct Raw {
