@@ -15,6 +15,7 @@ use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// The first wait before a lost connection is made again.
@@ -25,6 +26,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(2);
 const MAX_FRAME: usize = 16 << 20;
 /// How long the server may be silent; it pings every few seconds.
 const SILENCE: Duration = Duration::from_secs(30);
+/// What came while nobody read is found within this time.
+const LOOK_AT_LEAST: Duration = Duration::from_millis(50);
 
 type Wire = Framed<BoxedSocket, Codec>;
 
@@ -44,6 +47,8 @@ pub struct ChatClient {
     base: String,
     token: String,
     wire: Option<Wire>,
+    /// When the server last gave a sign of life.
+    heard: Instant,
     /// By id.
     pub rooms: BTreeMap<String, Room>,
     /// The own user's id, once connected.
@@ -67,6 +72,7 @@ impl ChatClient {
             base: base.trim_end_matches('/').to_owned(),
             token: token.to_owned(),
             wire: None,
+            heard: Instant::now(),
             rooms: BTreeMap::new(),
             user: String::new(),
             pending: VecDeque::new(),
@@ -118,9 +124,10 @@ impl ChatClient {
         let upgrade = client.ws(format!("{}/v1/chat/ws", self.base)).max_frame_size(MAX_FRAME).connect();
         let (_, mut wire) = upgrade.await.map_err(|error| anyhow!("{error}"))?;
         let resume: BTreeMap<&String, u64> = self.rooms.iter().map(|(id, room)| (id, room.last)).collect();
+        let mut heard = Instant::now();
         write_to(&mut wire, &json!({"type": "hello", "token": self.token, "resume": resume})).await?;
         let hello = loop {
-            let event = read_from(&mut wire).await?.ok_or_else(|| anyhow!("the connection ended"))?;
+            let event = read_from(&mut wire, &mut heard).await?.ok_or_else(|| anyhow!("the connection ended"))?;
             match event["type"].as_str() {
                 Some("hello") => break event,
                 Some("closed") => return Err(anyhow!("{}", event["code"].as_str().unwrap_or_default())),
@@ -131,7 +138,7 @@ impl ChatClient {
         for (_, frame) in &self.pending {
             write_to(&mut wire, frame).await?;
         }
-        self.wire = Some(wire);
+        (self.wire, self.heard) = (Some(wire), heard);
         self.begin(&hello);
         self.waiting.push_back(hello);
         self.connects += 1;
@@ -162,7 +169,7 @@ impl ChatClient {
     /// The next message of the server; `None` when the connection has ended.
     async fn read(&mut self) -> anyhow::Result<Option<Value>> {
         let Some(wire) = self.wire.as_mut() else { return Ok(None) };
-        let read = read_from(wire).await;
+        let read = read_from(wire, &mut self.heard).await;
         if !matches!(read, Ok(Some(_))) {
             self.wire = None;
         }
@@ -285,15 +292,40 @@ async fn write_to(wire: &mut Wire, frame: &Value) -> anyhow::Result<()> {
     wire.send(Message::Text(frame.to_string().into())).await.map_err(|error| anyhow!("{error}"))
 }
 
-async fn read_from(wire: &mut Wire) -> anyhow::Result<Option<Value>> {
+/// The next message; `None` when the connection has ended or the server is silent for too long. That is counted from
+/// when it was last heard and not from this call: callers give up on one call after the other.
+async fn read_from(wire: &mut Wire, heard: &mut Instant) -> anyhow::Result<Option<Value>> {
     loop {
-        match tokio::time::timeout(SILENCE, wire.next()).await {
-            Ok(Some(Ok(Frame::Text(text)))) => return Ok(Some(serde_json::from_slice(&text)?)),
-            Ok(Some(Ok(Frame::Ping(content)))) => {
+        let end = (*heard + SILENCE).max(Instant::now() + LOOK_AT_LEAST);
+        let Ok(Some(Ok(frame))) = tokio::time::timeout_at(end, wire.next()).await else { return Ok(None) };
+        *heard = Instant::now();
+        match frame {
+            Frame::Text(text) => return Ok(Some(serde_json::from_slice(&text)?)),
+            Frame::Ping(content) => {
                 wire.send(Message::Pong(content)).await.map_err(|error| anyhow!("{error}"))?;
             }
-            Ok(Some(Ok(Frame::Close(_)) | Err(_)) | None) | Err(_) => return Ok(None),
-            Ok(Some(Ok(Frame::Binary(_) | Frame::Continuation(_) | Frame::Pong(_)))) => {}
+            Frame::Close(_) => return Ok(None),
+            Frame::Binary(_) | Frame::Continuation(_) | Frame::Pong(_) => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_server_is_given_up_although_callers_ask_anew_all_the_time() {
+        let (socket, _server) = tokio::io::duplex(64);
+        let socket: BoxedSocket = Box::new(socket);
+        let mut client = ChatClient::new("http://127.0.0.1:1", "");
+        client.wire = Some(Framed::new(socket, Codec::new().client_mode()));
+        let patience = Duration::from_secs(4);
+        for _ in 0..7 {
+            assert!(tokio::time::timeout(patience, client.read()).await.is_err());
+        }
+        assert!(client.is_connected());
+        assert!(matches!(tokio::time::timeout(patience, client.read()).await, Ok(Ok(None))));
+        assert!(!client.is_connected());
     }
 }

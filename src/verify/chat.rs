@@ -20,7 +20,9 @@ const PAGE: i64 = 1_000;
 /// A message in brief, so that all of them fit into memory.
 type Digest = [u8; 32];
 
+/// As the row has it. Rows of older versions may still have a NUL, so this is for both sides.
 fn digest(message: &Message) -> Digest {
+    let message = messages::as_stored(message);
     *blake3::hash(format!("{message:?}").as_bytes()).as_bytes()
 }
 

@@ -88,7 +88,8 @@ fn a_path_with_encoded_letters_is_the_same_route() {
         let head = format!("GET {path} HTTP/1.1\r\nHost: agora\r\nContent-Length: 0\r\n\r\n");
         server.client("").send_raw(head.as_bytes()).unwrap().status
     };
-    for path in ["/%761/admin/users", "/v%31/admin/users", "/%61pi/orders", "/v1/admin%2fusers", "/v1/%2561dmin/users"] {
+    for path in ["/%761/admin/users", "/v%31/admin/users", "/%61pi/orders", "/v1/admin%2fusers", "/v1/%2561dmin/users"]
+    {
         assert!(matches!(raw(path), 401 | 404), "{path}");
     }
 }
@@ -98,7 +99,8 @@ fn what_a_client_makes_up_takes_no_memory() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let mut client = server.client("");
-    let packed = "POST /v1/auth/sign-in HTTP/1.1\r\nHost: agora\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc";
+    let packed =
+        "POST /v1/auth/sign-in HTTP/1.1\r\nHost: agora\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc";
     let answer = client.send_raw(packed.as_bytes()).unwrap();
     assert_eq!((answer.status, answer.json()["code"].as_str()), (415, Some("unsupported_encoding")));
     for number in 0..5 {

@@ -4,6 +4,7 @@ use crate::people::User;
 use crate::s3;
 use crate::server::Server;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 /// Uploads, shows and deletes an image; its object must then go within what `tidied` waits for.
 fn images(server: &Server) -> (User, String, String) {
@@ -23,7 +24,10 @@ fn images(server: &Server) -> (User, String, String) {
     // Nobody shows somebody else's.
     let messages = format!("/rooms/{room}/messages");
     assert_eq!(bob.refused("POST", &messages, json!({"images": [id]})).1, "invalid");
-    ada.ok("POST", &messages, json!({"images": [id]}));
+    let mine = json!({"images": [id], "client_id": Uuid::new_v4()});
+    let sent = ada.ok("POST", &messages, mine.clone());
+    // Sent again, because the answer may have got lost, it is the same message.
+    assert_eq!(ada.ok("POST", &messages, mine)["sequence"], sent["sequence"]);
     assert_eq!(ada.refused("POST", &messages, json!({"images": [id]})).1, "invalid");
     let page = bob.ok("GET", &messages, Value::Null);
     assert_eq!(page["messages"][0]["images"][0]["id"], json!(id));

@@ -7,6 +7,7 @@ use crate::servers::{Postgres, RabbitMq};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use uuid::Uuid;
 
 struct Nodes {
     broker: RabbitMq,
@@ -100,6 +101,35 @@ fn two_nodes_a_broker_that_restarts_and_a_crash_lose_and_double_nothing() {
     });
     let mut readers = [all.at(0, &users[0]), all.at(1, &users[0])];
     check(&mut readers, &rooms, clients);
+}
+
+/// The rooms are new to the node that does not admit commands: nobody there hears of them yet.
+#[test]
+fn who_is_connected_to_a_standby_hears_of_new_rooms_and_of_what_follows() {
+    let all = Nodes::start();
+    let active = all.active();
+    let mut ada = User::new(all.node(active), "ada");
+    let mut bob = User::new(all.node(1 - active), "bob");
+    let new_room = |name: &str| json!({"kind": "public", "name": name, "id": Uuid::new_v4()});
+    let hall = ada.patiently("POST", "/rooms", new_room("Hall"))["id"].as_str().unwrap().to_owned();
+    block_on(async {
+        let mut b = bob.socket();
+        b.connect().await.unwrap();
+        bob.patiently("POST", &format!("/rooms/{hall}/join"), Value::Null);
+        assert_eq!(comes(&mut b, "room").await["room"]["id"], json!(hall));
+        ada.patiently("POST", &format!("/rooms/{hall}/messages"), json!({"text": "welcome"}));
+        assert_eq!(comes(&mut b, "message").await["message"]["text"], "welcome");
+
+        let bridge = bob.patiently("POST", "/rooms", new_room("Bridge"))["id"].as_str().unwrap().to_owned();
+        assert_eq!(comes(&mut b, "room").await["room"]["id"], json!(bridge));
+        ada.patiently("POST", &format!("/rooms/{bridge}/join"), Value::Null);
+        ada.patiently("POST", &format!("/rooms/{bridge}/messages"), json!({"text": "over here"}));
+        assert_eq!(comes(&mut b, "message").await["message"]["text"], "over here");
+
+        ada.patiently("POST", "/friends", json!({"user": bob.id, "step": "ask"}));
+        let asked = comes(&mut b, "friend").await;
+        assert_eq!((&asked["user"], &asked["status"]), (&json!(ada.id), &json!("wants")));
+    });
 }
 
 #[test]

@@ -102,6 +102,15 @@ fn make_talk_and_miss(server: &Server) {
         assert_eq!(sequences(&page), [1, 2, 3]);
     });
     assert_eq!(bob.texts(&room), ["hello @ada", "-", "three", "four"]);
+    // A text that PostgreSQL cannot keep gets no further, and neither does a question about one.
+    let invalid = (400, "invalid".to_owned());
+    assert_eq!(bob.refused("POST", &format!("/rooms/{room}/messages"), json!({"text": "a\0b"})), invalid);
+    assert_eq!(bob.refused("POST", &format!("/rooms/{room}/messages"), json!({"text": "hi @a\0b"})), invalid);
+    assert_eq!(ada.refused("PATCH", &format!("/rooms/{room}"), json!({"topic": "\0"})), invalid);
+    assert_eq!(bob.refused("POST", "/friends", json!({"nick": "a\0", "step": "ask"})), invalid);
+    assert_eq!(bob.refused("GET", "/rooms/public?q=a%00", Value::Null), invalid);
+    assert_eq!(bob.refused("GET", "/search?q=a%00", Value::Null), invalid);
+    bob.say(&room, "five");
     assert_eq!(ada.refused("PATCH", &format!("/rooms/{room}/messages/1"), json!({"text": "x"})).1, "not_yours");
 }
 
@@ -161,6 +170,30 @@ fn friends_and_those_who_are_blocked() {
     assert_eq!(bob.ok("GET", "/messages", Value::Null)["messages"], json!([]));
     bob.ok("POST", "/friends", json!({"user": ada.id, "step": "unblock"}));
     assert_eq!(bob.texts(&room), ["good morning", "do you hear me?"]);
+}
+
+#[test]
+fn only_those_who_share_a_room_of_several_see_each_other_and_not_whom_they_are_blocked_by() {
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path());
+    let (mut ada, mut bob) = (User::new(&server, "ada"), User::new(&server, "bob"));
+    let room = ada.room("public", "Square");
+    let path = format!("/people?users={}", bob.id);
+    let seen = |ada: &mut User| ada.ok("GET", &path, Value::Null)[0].clone();
+    block_on(async {
+        let mut b = bob.socket();
+        b.connect().await.unwrap();
+        // Anybody can ask anybody, and learns nothing by it.
+        ada.ok("POST", "/friends", json!({"user": bob.id, "step": "ask"}));
+        let asked = seen(&mut ada);
+        assert_eq!((&asked["status"], &asked["last_seen"]), (&json!("offline"), &Value::Null));
+        bob.ok("POST", &format!("/rooms/{room}/join"), Value::Null);
+        // Asked after what was acknowledged, so from here on the rows say it.
+        assert_eq!(bob.ok("GET", "/rooms", Value::Null).as_array().unwrap().len(), 2);
+        assert_eq!(seen(&mut ada)["status"], "online");
+        bob.ok("POST", "/friends", json!({"user": ada.id, "step": "block"}));
+        assert_eq!(seen(&mut ada)["status"], "offline");
+    });
 }
 
 #[test]

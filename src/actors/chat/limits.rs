@@ -12,6 +12,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Users whose pace is remembered.
 const REMEMBERED: usize = 50_000;
+/// What else than writing one user may do in ten seconds: come and go, make and change rooms, moderate, report, make
+/// friends. It is there against floods, so it is far above what hands do.
+const DEEDS_PER_10S: u32 = 120;
 
 /// Which links messages may contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +54,9 @@ pub struct Limits {
     pub blocked_words: Vec<String>,
     /// Links that may occur.
     pub links: Links,
-    paces: Mutex<Cache<AccountId, Pace>>,
+    paces: Paces,
+    /// Of all but messages, edits and reactions.
+    deeds: Paces,
 }
 
 impl Limits {
@@ -67,7 +72,8 @@ impl Limits {
             image_bytes: config.chat_image_bytes,
             blocked_words: words.filter(|word| !word.is_empty()).collect(),
             links: Links::parse(&config.chat_links),
-            paces: Mutex::new(Cache::new(REMEMBERED)),
+            paces: Paces::new(REMEMBERED),
+            deeds: Paces::new(REMEMBERED),
         }
     }
 
@@ -113,8 +119,29 @@ impl Limits {
     /// # Errors
     /// [`Refused::TooFast`].
     pub fn take(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
-        let mut paces = self.paces.lock();
-        let per_10s = self.user_messages_per_10s.load(Ordering::Relaxed);
+        self.paces.take(user, now, self.user_messages_per_10s.load(Ordering::Relaxed))
+    }
+
+    /// Counts anything else that a user does. Where users may write without a limit, they may do this too.
+    ///
+    /// # Errors
+    /// [`Refused::TooFast`].
+    pub(super) fn take_deed(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
+        let limited = self.user_messages_per_10s.load(Ordering::Relaxed) > 0;
+        self.deeds.take(user, now, if limited { DEEDS_PER_10S } else { 0 })
+    }
+}
+
+/// How fast each user is at one kind of thing.
+struct Paces(Mutex<Cache<AccountId, Pace>>);
+
+impl Paces {
+    fn new(remembered: usize) -> Paces {
+        Paces(Mutex::new(Cache::new(remembered)))
+    }
+
+    fn take(&self, user: AccountId, now: Timestamp, per_10s: u32) -> Result<(), Refused> {
+        let mut paces = self.0.lock();
         let mut pace = paces.get(&user).copied().unwrap_or(Pace::new(per_10s));
         pace.follow(per_10s);
         let taken = pace.take(now);
@@ -157,7 +184,8 @@ mod tests {
             image_bytes: 1,
             blocked_words: words.iter().map(|word| (*word).to_string()).collect(),
             links: Links::parse(links),
-            paces: Mutex::new(Cache::new(8)),
+            paces: Paces::new(8),
+            deeds: Paces::new(8),
         }
     }
 
@@ -189,5 +217,19 @@ mod tests {
         assert!(limits.take(AccountId(5), now).is_ok());
         assert!(limits.take(AccountId(5), now).is_err());
         assert!(limits.take(AccountId(6), now).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_writing_has_a_pace_of_its_own_unless_there_is_none() {
+        let limits = limits(&[], "any");
+        let (user, now) = (AccountId(5), Timestamp(1_000_000_000));
+        assert!(limits.take(user, now).is_ok());
+        for _ in 0..DEEDS_PER_10S {
+            assert!(limits.take_deed(user, now).is_ok());
+        }
+        assert!(matches!(limits.take_deed(user, now), Err(Refused::TooFast { .. })));
+        assert!(limits.take_deed(AccountId(6), now).is_ok());
+        limits.set_paces(0, 0);
+        assert!(limits.take_deed(user, now).is_ok());
     }
 }

@@ -254,10 +254,18 @@ impl Chat {
     }
 
     fn post_here(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Answer, Refused> {
+        if command.has_nul() {
+            return Err(ChatReject::Invalid.into());
+        }
         if by != AccountId::HOUSE {
             self.limits.check(&command)?;
-            if matches!(command, Command::Send { .. } | Command::Edit { .. } | Command::React { .. }) {
-                self.limits.take(by, wall_clock())?;
+            match command {
+                Command::Send { .. } | Command::Edit { .. } | Command::React { .. } => {
+                    self.limits.take(by, wall_clock())?;
+                }
+                // Read markers follow what others write, and what somebody wrote must always be deletable.
+                Command::Read(_) | Command::Delete(_) => {}
+                _ => self.limits.take_deed(by, wall_clock())?,
             }
         }
         let (reply, outcome) = oneshot::channel();

@@ -285,7 +285,7 @@ impl RoomActor {
     fn apply(&mut self, mut items: VecDeque<Item>, ctx: &mut Context<Self>) {
         while let Some(item) = items.pop_front() {
             if item.sequence <= self.applied {
-                self.tell_late(&item.entry);
+                self.tell_late(&item.entry, ctx);
                 continue;
             }
             let subject = item.entry.command.subject().filter(|message| self.room.has(*message));
@@ -365,8 +365,9 @@ impl RoomActor {
         match effect {
             Effect::Created if by == AccountId::HOUSE => {}
             Effect::Created => {
+                // Not to the listeners: nobody else is there, and whoever made it does not count as one yet.
                 audience.join(id, by);
-                self.tell(None, Event::Room(self.summary()));
+                audience.tell_user(by, &Delivered::of(id, None, Event::Room(self.summary())));
             }
             Effect::Configured | Effect::Closed => self.tell(None, Event::Room(self.summary())),
             Effect::Joined(who) => {
@@ -427,7 +428,7 @@ impl RoomActor {
 
     /// Tells of an entry that the room contained already when it was read, as far as what it did is still so: whoever
     /// listens has not heard of it. That there are new messages was told when the room was read.
-    fn tell_late(&self, entry: &ChatEntry) {
+    fn tell_late(&self, entry: &ChatEntry, ctx: &mut Context<Self>) {
         let member = |who: &AccountId| self.room.members.get(who);
         let gone = |who: &AccountId, effect: Effect| member(who).is_none().then_some(effect);
         let by = entry.by;
@@ -441,10 +442,14 @@ impl RoomActor {
             Command::Kick(who) => gone(who, Effect::Kicked(*who)),
             Command::Ban(who, true) => gone(who, Effect::Banned(*who)),
             Command::Friend(_) => Some(Effect::Related),
+            // The venue makes rooms without being in them.
+            Command::Create { .. } if member(&by).is_some() => Some(Effect::Joined(by)),
             Command::Create { .. } | Command::Configure { .. } | Command::Close => Some(Effect::Configured),
             Command::Edit { message, .. } | Command::Delete(message) | Command::React { message, .. } => {
-                if let Some(message) = self.memory.get(*message) {
-                    self.tell(Some(message.author), Event::Changed(Arc::new(message.clone())));
+                if self.memory.has(*message) {
+                    self.tell_changed(*message);
+                } else {
+                    self.tell_older(*message, ctx);
                 }
                 None
             }
@@ -458,6 +463,26 @@ impl RoomActor {
         if let Some(effect) = effect {
             self.publish(entry, &effect, None);
         }
+    }
+
+    /// Tells what a message is now, if it is in memory.
+    fn tell_changed(&self, message: MessageSequence) {
+        if let Some(message) = self.memory.get(message) {
+            self.tell(Some(message.author), Event::Changed(Arc::new(message.clone())));
+        }
+    }
+
+    /// The same of one that must be read first. It may be here when that is done, with what came meanwhile.
+    fn tell_older(&self, message: MessageSequence, ctx: &mut Context<Self>) {
+        let (store, room) = (self.parts.store.clone(), self.room.id);
+        let work = async move { store.read(move |conn| messages::get(conn, room, message)).await };
+        ctx.spawn(work.into_actor(self).map(move |found, actor, _| {
+            // Without history nobody sees the older message either.
+            if let Ok(Some(found)) = found {
+                actor.memory.add_older(found);
+                actor.tell_changed(message);
+            }
+        }));
     }
 
     /// Tells both of a direct room how they stand, each from its side.

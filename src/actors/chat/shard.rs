@@ -11,9 +11,9 @@ use crate::actors::event_log::{Begin, EventLog, FromLog};
 use crate::actors::role::Role;
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::batch::Batch;
-use crate::domain::chat::{ChatEntry, RoomId};
+use crate::domain::chat::{ChatEntry, Command, RoomId};
 use crate::domain::codec::Entries;
-use crate::domain::ids::{Epoch, StreamId, Ticket};
+use crate::domain::ids::{AccountId, Epoch, StreamId, Ticket};
 use crate::domain::stream::{StreamState, Verdict};
 use actix::prelude::*;
 use parking_lot::Mutex;
@@ -159,9 +159,9 @@ impl ChatShard {
                     self.lost.insert(room);
                 }
             }
-            // Whoever is active from now on reads these entries with the rest. If anybody listens, that is now, and they
-            // are handed over all the same, so that they are told.
-            None if self.parts.audience.hears(room) => {
+            // Whoever is active from now on reads these entries with the rest. If anybody listens, or begins to by one of
+            // them, that is now, and they are handed over all the same, so that they are told.
+            None if self.parts.audience.hears(room) || items.iter().any(|item| self.is_news_here(&item.entry)) => {
                 if let Ok(handle) = self.parts.rooms.get(&room)
                     && let Err(why) = handle.try_send(Apply(items))
                 {
@@ -170,6 +170,17 @@ impl ChatShard {
                 }
             }
             None => {}
+        }
+    }
+
+    /// Whether somebody with a device on this node may hear of the room from this entry on.
+    fn is_news_here(&self, entry: &ChatEntry) -> bool {
+        let is_here = |who: AccountId| self.parts.audience.devices(who) > 0;
+        match &entry.command {
+            Command::Create { .. } | Command::Join(_) => is_here(entry.by),
+            Command::Add(who) => is_here(*who),
+            Command::Friend(_) => entry.room.pair().is_some_and(|(low, high)| is_here(low) || is_here(high)),
+            _ => false,
         }
     }
 

@@ -180,4 +180,39 @@ impl Command {
             | Command::Close => None,
         }
     }
+
+    /// All that somebody wrote in it.
+    pub fn texts(&self) -> impl Iterator<Item = &str> {
+        let texts = match self {
+            Command::Create { name, topic, description, .. } => [Some(name), Some(topic), Some(description)],
+            Command::Configure { name, topic, description, .. } => {
+                [name.as_ref(), topic.as_ref(), description.as_ref()]
+            }
+            Command::Send { text, .. }
+            | Command::Edit { text, .. }
+            | Command::React { emoji: text, .. }
+            | Command::Report { reason: text, .. }
+            | Command::Resolve { note: text, .. } => [Some(text), None, None],
+            Command::Join(_)
+            | Command::Leave
+            | Command::Add(_)
+            | Command::SetRole(..)
+            | Command::Kick(_)
+            | Command::Mute(..)
+            | Command::Ban(..)
+            | Command::Invite { .. }
+            | Command::RevokeInvite(_)
+            | Command::Delete(_)
+            | Command::Read(_)
+            | Command::Friend(_)
+            | Command::Close => [None; 3],
+        };
+        texts.into_iter().flatten().map(String::as_str)
+    }
+
+    /// Whether a text has a NUL in it, which PostgreSQL cannot keep. Asked before a command becomes an entry and not
+    /// when one is applied: older logs have such entries, and what they did must stay so.
+    pub fn has_nul(&self) -> bool {
+        self.texts().any(|text| text.contains('\0'))
+    }
 }

@@ -17,6 +17,9 @@ const ACCOUNT_BITS: u32 = 31;
 const ACCOUNT_MASK: u64 = (1 << ACCOUNT_BITS) - 1;
 
 impl RoomId {
+    /// Direct rooms have numbers from this one on, and no other rooms have.
+    pub const FIRST_DIRECT: RoomId = RoomId(DIRECT);
+
     /// The room of two different users, the same whoever of them asks.
     pub fn direct(one: AccountId, other: AccountId) -> Option<RoomId> {
         let (low, high) = (u64::from(one.0.min(other.0)), u64::from(one.0.max(other.0)));
@@ -125,6 +128,7 @@ mod tests {
         assert_eq!(RoomId::direct(AccountId(4), AccountId(9)), Some(direct));
         assert_eq!(direct.pair(), Some((AccountId(4), AccountId(9))));
         assert_eq!((direct.other(AccountId(4)), direct.other(AccountId(5))), (Some(AccountId(9)), None));
+        assert!(direct >= RoomId::FIRST_DIRECT && RoomId::made(u64::MAX) < RoomId::FIRST_DIRECT);
         assert_eq!(RoomId::direct(AccountId(4), AccountId(4)), None);
         assert_eq!(RoomId::direct(AccountId(4), AccountId(1 << 31)), None);
         assert_eq!(RoomId::market(MarketId(3)).beside(), Some(MarketId(3)));

@@ -51,6 +51,8 @@ pub const MAX_MEMBERS: usize = 100_000;
 pub const MAX_INVITES: usize = 50;
 /// The most bans of a room at once.
 pub const MAX_BANS: usize = 10_000;
+/// The most reports of a room at once that nobody has dealt with.
+pub const MAX_OPEN_REPORTS: usize = 1_000;
 /// The longest slow mode, seconds.
 pub const MAX_SLOW_MODE_S: u32 = 6 * 3_600;
 /// How many of a room's newest messages are known by author and client id.

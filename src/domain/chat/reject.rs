@@ -75,7 +75,7 @@ pub enum ChatReject {
     /// A text is too long.
     #[error("that is too long")]
     TooLong,
-    /// Too many mentions, images or reactions.
+    /// Too many mentions, images, reactions or open reports.
     #[error("that is too many")]
     TooMany,
     /// A field holds what it cannot.

@@ -5,7 +5,7 @@ use super::ids::{ClientMessageId, InviteCode, MessageSequence, RoomId};
 use super::message::{Message, MessageKind};
 use super::reject::ChatReject;
 use super::rights::{Role, RoomKind, Standing};
-use super::{Action, REMEMBERED, rights};
+use super::{Action, MAX_BANS, REMEMBERED, rights};
 use crate::domain::ids::{AccountId, Sequence};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,15 @@ pub struct Invite {
     pub expires_at: Option<Timestamp>,
     /// How often it may still be used.
     pub uses: Option<u32>,
+}
+
+/// What keeps somebody from writing who is not in the room at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Restraint {
+    /// Until when it may not write.
+    pub muted_until: Option<Timestamp>,
+    /// When it wrote last, known while the room is slow.
+    pub last_sent: Option<Timestamp>,
 }
 
 /// How the two users of a direct room stand to each other.
@@ -75,6 +84,10 @@ pub struct RoomState {
     pub reports: u64,
     /// Reports that nobody has dealt with.
     pub open_reports: BTreeSet<u64>,
+    /// Of those who left or were removed while something kept them from writing: it must not end by coming again.
+    /// Rooms that older versions stored have none.
+    #[serde(default)]
+    pub set_aside: BTreeMap<AccountId, Restraint>,
 }
 
 /// One of the newest messages, in brief.
@@ -180,6 +193,7 @@ impl Room {
             relation: Relation::default(),
             reports: 0,
             open_reports: BTreeSet::new(),
+            set_aside: BTreeMap::new(),
         };
         Room::restore(id, state, BTreeMap::new(), MessageSequence(0), [])
     }
@@ -260,7 +274,8 @@ impl Room {
     }
 
     /// Applies an entry that was committed as `sequence` of its stream. `subject` is the message that
-    /// the entry is about, if the room has it.
+    /// the entry is about, if the room has it. One that was read later than the room contains already
+    /// what the entry did; then it stays as it is.
     ///
     /// # Errors
     /// [`ChatReject`] when a rule says no; nothing has changed then.
@@ -271,6 +286,9 @@ impl Room {
         entry: &ChatEntry,
         mut subject: Option<&mut Message>,
     ) -> Result<Effect, ChatReject> {
+        if let Some(message) = subject.as_deref().filter(|message| message.changed >= sequence) {
+            return self.catch_up(sequence, at, entry, message);
+        }
         if let Some(done) = self.check(at, entry, subject.as_deref())? {
             return Ok(done);
         }
@@ -316,7 +334,7 @@ impl Room {
                 Effect::Joined(*who)
             }
             Command::Leave => {
-                self.members.remove(&by);
+                self.set_aside(by, at);
                 Effect::Left(by)
             }
             Command::SetRole(who, role) => {
@@ -327,7 +345,7 @@ impl Room {
                 Effect::RoleSet(*who, *role)
             }
             Command::Kick(who) => {
-                self.members.remove(who);
+                self.set_aside(*who, at);
                 Effect::Kicked(*who)
             }
             Command::Mute(who, until) => {
@@ -389,11 +407,7 @@ impl Room {
                 if let Some(subject) = subject {
                     subject.delete(at, by);
                 }
-                let first = self.remembered_from();
-                let index = message.0.checked_sub(first.0).and_then(|index| usize::try_from(index).ok());
-                if let Some(brief) = index.and_then(|index| self.briefs.get_mut(index)) {
-                    brief.deleted = true;
-                }
+                self.note_deleted(*message);
                 Effect::Deleted(*message)
             }
             Command::React { message, emoji, on } => {
@@ -427,6 +441,56 @@ impl Room {
         })
     }
 
+    /// Does to the room what an entry does whose message is as the entry, or one after it, left it.
+    fn catch_up(
+        &mut self,
+        sequence: Sequence,
+        at: Timestamp,
+        entry: &ChatEntry,
+        subject: &Message,
+    ) -> Result<Effect, ChatReject> {
+        Ok(match &entry.command {
+            Command::Edit { message, .. } => Effect::Edited(*message),
+            Command::React { message, .. } => Effect::Reacted(*message),
+            Command::Delete(message) => {
+                if subject.is_deleted() {
+                    self.note_deleted(*message);
+                }
+                Effect::Deleted(*message)
+            }
+            // A report changes the room alone, and the others name no message. It may have been deleted since.
+            Command::Report { .. }
+            | Command::Create { .. }
+            | Command::Configure { .. }
+            | Command::Join(_)
+            | Command::Leave
+            | Command::Add(_)
+            | Command::SetRole(..)
+            | Command::Kick(_)
+            | Command::Mute(..)
+            | Command::Ban(..)
+            | Command::Invite { .. }
+            | Command::RevokeInvite(_)
+            | Command::Send { .. }
+            | Command::Read(_)
+            | Command::Friend(_)
+            | Command::Resolve { .. }
+            | Command::Close => {
+                let deleted = subject.deleted.filter(|(gone_at, _)| *gone_at <= at);
+                let mut before = Message { deleted, changed: Sequence(0), ..subject.clone() };
+                return self.apply(sequence, at, entry, Some(&mut before));
+            }
+        })
+    }
+
+    fn note_deleted(&mut self, message: MessageSequence) {
+        let first = self.remembered_from();
+        let index = message.0.checked_sub(first.0).and_then(|index| usize::try_from(index).ok());
+        if let Some(brief) = index.and_then(|index| self.briefs.get_mut(index)) {
+            brief.deleted = true;
+        }
+    }
+
     fn make(&mut self, at: Timestamp) {
         self.state.created_at = Some(at);
         if let Some((low, high)) = self.id.pair() {
@@ -437,8 +501,23 @@ impl Room {
 
     /// What was said before somebody came counts as read.
     fn enter(&mut self, who: AccountId, role: Role, at: Timestamp) {
-        let member = Member { role, joined_at: at, read_to: self.last, muted_until: None, last_sent: None };
-        self.members.insert(who, member);
+        let kept = self.state.set_aside.remove(&who);
+        let muted_until = kept.and_then(|kept| kept.muted_until).filter(|until| *until > at);
+        let last_sent = kept.and_then(|kept| kept.last_sent);
+        self.members.insert(who, Member { role, joined_at: at, read_to: self.last, muted_until, last_sent });
+    }
+
+    /// Takes a member out, and keeps what keeps it from writing.
+    fn set_aside(&mut self, who: AccountId, at: Timestamp) {
+        let Some(Member { muted_until, last_sent, .. }) = self.members.remove(&who) else { return };
+        let kept = Restraint { muted_until, last_sent };
+        // What has run out makes room.
+        let mut set_aside = std::mem::take(&mut self.state.set_aside);
+        set_aside.retain(|_, kept| self.restrains(*kept, at));
+        if set_aside.len() < MAX_BANS && self.restrains(kept, at) {
+            set_aside.insert(who, kept);
+        }
+        self.state.set_aside = set_aside;
     }
 
     fn change(&mut self, who: AccountId, change: impl FnOnce(&mut Member)) {

@@ -4,9 +4,9 @@ use super::entry::{ChatEntry, Command, FriendStep, JoinBy};
 use super::ids::{InviteCode, MessageSequence};
 use super::message::{Attachment, Message};
 use super::rights::{Action, Role, RoomKind, Standing};
-use super::room::{Effect, Member, Room};
+use super::room::{Effect, Member, Restraint, Room};
 use super::{ChatReject, MAX_ATTACHMENTS, MAX_BANS, MAX_DESCRIPTION, MAX_EMOJI, MAX_INVITES, MAX_MEMBERS};
-use super::{MAX_MENTIONS, MAX_NAME, MAX_REASON, MAX_SLOW_MODE_S, MAX_TEXT, MAX_TOPIC};
+use super::{MAX_MENTIONS, MAX_NAME, MAX_OPEN_REPORTS, MAX_REASON, MAX_SLOW_MODE_S, MAX_TEXT, MAX_TOPIC};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{SECOND, Timestamp};
 
@@ -190,6 +190,9 @@ impl Room {
                 allow(Action::Report)?;
                 present(subject)?;
                 check_length(Some(reason), MAX_REASON)?;
+                if self.state.open_reports.len() >= MAX_OPEN_REPORTS {
+                    return Err(ChatReject::TooMany);
+                }
             }
             Command::Resolve { report, note } => {
                 allow(Action::Resolve)?;
@@ -294,9 +297,19 @@ impl Room {
 
     fn check_pace(&self, by: AccountId, at: Timestamp) -> Result<(), ChatReject> {
         let Some(member) = self.members.get(&by).filter(|member| member.role == Role::Member) else { return Ok(()) };
-        let pause = i64::from(self.state.slow_mode_s) * SECOND;
-        let early = pause > 0 && member.last_sent.is_some_and(|last| at - last < pause);
+        let early = self.is_early(member.last_sent, at);
         if early { Err(ChatReject::SlowMode) } else { Ok(()) }
+    }
+
+    /// Whether whoever wrote last at that time has to wait in slow mode.
+    fn is_early(&self, last_sent: Option<Timestamp>, at: Timestamp) -> bool {
+        let pause = i64::from(self.state.slow_mode_s) * SECOND;
+        pause > 0 && last_sent.is_some_and(|last| at - last < pause)
+    }
+
+    /// Whether somebody who comes back is kept from writing.
+    pub(super) fn restrains(&self, kept: Restraint, at: Timestamp) -> bool {
+        kept.muted_until.is_some_and(|until| until > at) || self.is_early(kept.last_sent, at)
     }
 
     /// Whether a message can be in the room.

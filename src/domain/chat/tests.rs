@@ -160,6 +160,94 @@ fn moderation() {
 }
 
 #[test]
+fn whoever_leaves_and_comes_again_is_as_muted_and_as_slow_as_before() {
+    let mut world = World::public();
+    let slow = |s| Command::Configure { name: None, kind: None, topic: None, description: None, slow_mode_s: Some(s) };
+    let join = || Command::Join(JoinBy::Itself);
+    for who in [BOB, EVE] {
+        world.run(who, join()).unwrap();
+    }
+    let until = world.now + 100 * SECOND;
+    world.run(ADA, Command::Mute(BOB, Some(until))).unwrap();
+    world.run(BOB, Command::Leave).unwrap();
+    // It is stored with the room, and rooms that older versions stored have none.
+    let stored = serde_json::to_value(&world.room.state).unwrap();
+    assert_eq!(serde_json::from_value::<RoomState>(stored.clone()).unwrap(), world.room.state);
+    let mut older = stored;
+    older.as_object_mut().unwrap().remove("set_aside");
+    assert!(serde_json::from_value::<RoomState>(older).unwrap().set_aside.is_empty());
+    world.run(BOB, join()).unwrap();
+    assert!(world.room.state.set_aside.is_empty());
+    assert_eq!(world.run(BOB, send("x")), Err(ChatReject::Muted));
+    world.run(ADA, Command::Kick(BOB)).unwrap();
+    world.run(BOB, join()).unwrap();
+    assert_eq!(world.run(BOB, send("x")), Err(ChatReject::Muted));
+    world.run(ADA, Command::Mute(BOB, None)).unwrap();
+    world.run(BOB, Command::Leave).unwrap();
+    world.run(BOB, join()).unwrap();
+    assert!(world.run(BOB, send("x")).is_ok());
+
+    world.run(ADA, slow(60)).unwrap();
+    assert!(world.run(EVE, send("one")).is_ok());
+    world.run(EVE, Command::Leave).unwrap();
+    world.run(EVE, join()).unwrap();
+    assert_eq!(world.run(EVE, send("two")), Err(ChatReject::SlowMode));
+    world.run(EVE, Command::Leave).unwrap();
+    world.now = world.now + 60 * SECOND;
+    // What has run out is forgotten when the next one goes.
+    world.run(BOB, Command::Leave).unwrap();
+    assert!(world.room.state.set_aside.is_empty());
+    world.run(EVE, join()).unwrap();
+    assert!(world.run(EVE, send("two")).is_ok());
+}
+
+#[test]
+fn open_reports_are_bounded() {
+    let mut world = World::public();
+    world.run(ADA, send("x")).unwrap();
+    let report = || Command::Report { message: MessageSequence(1), reason: "spam".into() };
+    for number in 1..=MAX_OPEN_REPORTS as u64 {
+        assert_eq!(world.run(ADA, report()), Ok(Effect::Reported(number)));
+    }
+    assert_eq!(world.run(ADA, report()), Err(ChatReject::TooMany));
+    world.run(ADA, Command::Resolve { report: 7, note: String::new() }).unwrap();
+    assert!(world.run(ADA, report()).is_ok());
+}
+
+#[test]
+fn a_nul_is_found_in_every_text() {
+    let configure = |name: Option<&str>, topic: Option<&str>, description: Option<&str>| {
+        let [name, topic, description] = [name, topic, description].map(|text| text.map(str::to_owned));
+        Command::Configure { name, kind: None, topic, description, slow_mode_s: None }
+    };
+    let make = |[name, topic, description]: [&str; 3]| Command::Create {
+        kind: RoomKind::Public,
+        name: name.into(),
+        topic: topic.into(),
+        description: description.into(),
+    };
+    let message = MessageSequence(1);
+    for command in [
+        make(["\0", "", ""]),
+        make(["", "\0", ""]),
+        make(["", "", "\0"]),
+        configure(Some("\0"), None, None),
+        configure(None, Some("\0"), None),
+        configure(None, None, Some("\0")),
+        send("a\0b"),
+        Command::Edit { message, text: "\0".into(), mentions: vec![] },
+        Command::React { message, emoji: "\0".into(), on: true },
+        Command::Report { message, reason: "\0".into() },
+        Command::Resolve { report: 1, note: "\0".into() },
+    ] {
+        assert!(command.has_nul(), "{command:?}");
+    }
+    assert!(samples().iter().all(|entry| !entry.command.has_nul()));
+    // Older logs have such messages, and what they did stays so.
+    assert!(World::public().run(ADA, send("a\0b")).is_ok());
+}
+
+#[test]
 fn private_rooms_are_unknown_to_outsiders_and_entered_by_invitation() {
     let mut world = World::new(RoomId::made(1 << 31));
     assert_eq!(world.run(BOB, send("x")), Err(ChatReject::UnknownRoom));
@@ -224,6 +312,37 @@ fn reactions_and_edits_are_for_those_who_may() {
     assert_eq!(world.run(BOB, edit(" ")), Err(ChatReject::Empty));
     world.run(BOB, edit("two")).unwrap();
     assert_eq!((world.messages[&1].text.as_str(), &world.messages[&1].mentions), ("two", &vec![ADA]));
+}
+
+/// As on a standby, which reads an older message from tables that have come further than its room.
+#[test]
+fn a_message_that_was_read_later_than_its_room_is_not_changed_again() {
+    let mut world = World::public();
+    world.run(BOB, Command::Join(JoinBy::Itself)).unwrap();
+    for text in ["one", "two"] {
+        world.run(ADA, send(text)).unwrap();
+    }
+    let mut behind = world.room.clone();
+    let message = MessageSequence(1);
+    let mut entries = Vec::new();
+    for (by, command) in [
+        (ADA, Command::Edit { message, text: "uno".into(), mentions: vec![] }),
+        (BOB, Command::React { message, emoji: "🚀".into(), on: true }),
+        (BOB, Command::Report { message, reason: "spam".into() }),
+        (ADA, Command::Delete(message)),
+    ] {
+        let effect = world.run(by, command.clone()).unwrap();
+        let entry = ChatEntry { ticket: Ticket(0), room: behind.id, by, warden: false, command };
+        entries.push((world.sequence, world.now, entry, effect));
+    }
+    let read = &world.messages[&1];
+    for (sequence, at, entry, effect) in entries {
+        let mut subject = read.clone();
+        assert_eq!(behind.apply(sequence, at, &entry, Some(&mut subject)), Ok(effect));
+        assert_eq!(&subject, read);
+    }
+    assert_eq!((&behind.state, behind.unread(BOB)), (&world.room.state, world.room.unread(BOB)));
+    assert_eq!(behind.unread(BOB).map(|unread| unread.counted), Some(1));
 }
 
 #[test]

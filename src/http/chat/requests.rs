@@ -3,8 +3,8 @@
 use super::wire;
 use crate::actors::chat::presence::{Ask, Known};
 use crate::actors::chat::{Chat, Refused};
-use crate::domain::chat::{Action, Attachment, ChatReject, Command, FriendStep, InviteCode, MessageSequence, RoomId};
-use crate::domain::chat::{Role, RoomKind, Standing, rights};
+use crate::domain::chat::{Action, Attachment, ChatReject, ClientMessageId, Command, FriendStep, InviteCode};
+use crate::domain::chat::{MessageSequence, Role, RoomId, RoomKind, Standing, rights};
 use crate::domain::ids::AccountId;
 use crate::persistence::chat::messages::{self, Page};
 use crate::persistence::chat::{friends, people, rooms, search, uploads};
@@ -98,10 +98,18 @@ pub fn blocked(conn: &mut Connection, who: AccountId) -> QueryResult<HashSet<Acc
     Ok(friends.into_iter().filter(|friend| friend.blocked).map(|friend| friend.other).collect())
 }
 
+/// A text that the database is asked about.
+///
+/// # Errors
+/// [`ChatReject::Invalid`] when there is a NUL in it: PostgreSQL knows none.
+pub fn refuse_nul(text: &str) -> Result<(), ChatReject> {
+    if text.contains('\0') { Err(ChatReject::Invalid) } else { Ok(()) }
+}
+
 /// Messages with these words as JSON, newest first.
 ///
 /// # Errors
-/// [`Refused`] when history is away.
+/// [`Refused`] when the words are not valid or history is away.
 pub async fn find(
     chat: &Chat,
     who: AccountId,
@@ -110,6 +118,7 @@ pub async fn find(
     before: Option<i64>,
     count: i64,
 ) -> Result<Value, Refused> {
+    refuse_nul(&text)?;
     let read =
         move |conn: &mut Connection| Ok((search::search(conn, who, &text, room, before, count)?, blocked(conn, who)?));
     let (found, blocked) = chat.store().read(read).await?;
@@ -129,8 +138,9 @@ pub fn across_rooms(found: Vec<(i64, RoomId, crate::domain::chat::Message)>, blo
 /// Who somebody is, by nick.
 ///
 /// # Errors
-/// [`Refused`] when there is nobody of that name or the names are away.
+/// [`Refused`] when there is nobody of that name, it cannot be one, or the names are away.
 pub async fn by_nick(chat: &Chat, nick: &str) -> Result<AccountId, Refused> {
+    refuse_nul(nick)?;
     let name = nick.trim().trim_start_matches('@').to_owned();
     let unnamed = name.strip_prefix("user-").and_then(|digits| digits.parse().ok()).map(AccountId);
     let found = chat.store().read_now(move |conn| people::by_nicks(conn, &[name])).await?;
@@ -144,8 +154,9 @@ pub async fn by_nick(chat: &Chat, nick: &str) -> Result<AccountId, Refused> {
 /// The people of the `@names` in a text. Who of them is a member is for the room to say.
 ///
 /// # Errors
-/// [`Refused`] when the names are away.
+/// [`Refused`] when the text is not valid or the names are away.
 pub async fn mentions(chat: &Chat, text: &str) -> Result<Vec<AccountId>, Refused> {
+    refuse_nul(text)?;
     if !text.contains('@') {
         return Ok(Vec::new());
     }
@@ -166,7 +177,8 @@ pub async fn mentions(chat: &Chat, text: &str) -> Result<Vec<AccountId>, Refused
     Ok(accounts)
 }
 
-/// The images of a message: uploads of its author to the same room that stand in no other message.
+/// The images of a message: uploads of its author to the same room that stand in no other message. None when the
+/// message was written before, as its client id says: then its room answers with what it wrote.
 ///
 /// # Errors
 /// [`Refused`] when one is not the author's.
@@ -174,6 +186,7 @@ pub async fn attachments(
     chat: &Chat,
     who: AccountId,
     room: RoomId,
+    client_id: Option<ClientMessageId>,
     images: Vec<Uuid>,
 ) -> Result<Vec<Attachment>, Refused> {
     if images.is_empty() {
@@ -183,7 +196,14 @@ pub async fn attachments(
         return Err(ChatReject::TooMany.into());
     }
     let read = move |conn: &mut Connection| {
-        images.iter().map(|id| uploads::get(conn, id.as_u128())).collect::<QueryResult<Vec<_>>>()
+        let found = images.iter().map(|id| uploads::get(conn, id.as_u128())).collect::<QueryResult<Vec<_>>>()?;
+        // Looked at last: if its images are taken already, the message is here too.
+        let known = match client_id {
+            Some(id) => messages::by_client_ids(conn, &[id])?,
+            None => Vec::new(),
+        };
+        let repeated = known.into_iter().any(|(by, _, place, _)| (by, place) == (who, room));
+        Ok(if repeated { Vec::new() } else { found })
     };
     let own = |upload: Option<uploads::Upload>| {
         let fresh = |upload: &uploads::Upload| {
@@ -206,10 +226,10 @@ pub async fn about(chat: &Chat, who: AccountId, mut accounts: Vec<AccountId>) ->
     accounts.truncate(500);
     let asked = accounts.clone();
     let read = move |conn: &mut Connection| {
-        let neighbours = rooms::neighbours(conn, who, &asked)?;
-        Ok((people::get_all(conn, &asked)?, friends::of(conn, who)?, neighbours))
+        let (neighbours, blocking) = (rooms::neighbours(conn, who, &asked)?, friends::blocking(conn, who, &asked)?);
+        Ok((people::get_all(conn, &asked)?, friends::of(conn, who)?, neighbours, blocking))
     };
-    let (known, friends, neighbours) = chat.store().read_now(read).await?;
+    let (known, friends, neighbours, blocking) = chat.store().read_now(read).await?;
     let mut known: HashMap<AccountId, people::Person> =
         known.into_iter().map(|person| (person.account, person)).collect();
     let is_friend = |other: AccountId| {
@@ -218,7 +238,7 @@ pub async fn about(chat: &Chat, who: AccountId, mut accounts: Vec<AccountId>) ->
     let how_known = |other: AccountId| {
         if other == who || is_friend(other) {
             Known::Friend
-        } else if neighbours.contains(&other) {
+        } else if neighbours.contains(&other) && !blocking.contains(&other) {
             Known::Neighbour
         } else {
             Known::Stranger
@@ -262,6 +282,12 @@ pub fn parse_role(name: &str) -> Result<Role, ChatReject> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_nul_is_not_asked_about() {
+        assert_eq!(refuse_nul("ada\n\u{fffd}"), Ok(()));
+        assert_eq!(refuse_nul("a\0"), Err(ChatReject::Invalid));
+    }
 
     #[test]
     fn invitations_are_read_as_they_are_written_and_nothing_else_is() {

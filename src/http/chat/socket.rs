@@ -253,8 +253,9 @@ impl ChatSocket {
             },
             ClientMessage::Send { room: wire::RoomText(room), client_id, text, reply_to, images } => {
                 let reply_to = reply_to.map(MessageSequence);
+                let own_id = Some(ClientMessageId(client_id.as_u128()));
                 let send = move |mentions, attachments, text| Command::Send {
-                    client_id: Some(ClientMessageId(client_id.as_u128())),
+                    client_id: own_id,
                     text,
                     reply_to,
                     mentions,
@@ -266,7 +267,8 @@ impl ChatSocket {
                 self.preparing = true;
                 let work = async move {
                     let mentions = requests::mentions(&chat, &text).await?;
-                    Ok::<_, Refused>(send(mentions, requests::attachments(&chat, who, room, images).await?, text))
+                    let attachments = requests::attachments(&chat, who, room, own_id, images).await?;
+                    Ok::<_, Refused>(send(mentions, attachments, text))
                 };
                 ctx.spawn(work.into_actor(self).map(move |prepared, socket, ctx| {
                     socket.preparing = false;

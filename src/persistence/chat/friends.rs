@@ -7,6 +7,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::db::Connection;
 use diesel::prelude::*;
+use std::collections::HashSet;
 
 /// How a relation looks from one side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,21 @@ pub fn save(conn: &mut Connection, room: &Room, at: Timestamp) -> QueryResult<()
         }
     }
     Ok(())
+}
+
+/// Those of these people who block a user.
+///
+/// # Errors
+/// Those of the database.
+pub fn blocking(conn: &mut Connection, who: AccountId, others: &[AccountId]) -> QueryResult<HashSet<AccountId>> {
+    let ids: Vec<i64> = others.iter().copied().map(column).collect();
+    let found: Vec<i64> = chat_friends::table
+        .filter(chat_friends::account.eq_any(ids))
+        .filter(chat_friends::other.eq(column(who)))
+        .filter(chat_friends::blocked.eq(true))
+        .select(chat_friends::account)
+        .load(conn)?;
+    found.into_iter().map(account).collect()
 }
 
 /// All relations of a user that are something.

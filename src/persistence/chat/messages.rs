@@ -1,7 +1,7 @@
 //! Messages.
 
 use super::schema::chat_messages as m;
-use super::{account, bad, column};
+use super::{account, bad, column, storable};
 use crate::domain::chat::room::Brief;
 use crate::domain::chat::{Attachment, ClientMessageId, Message, MessageKind, MessageSequence, RoomId};
 use crate::domain::ids::{AccountId, Sequence};
@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::persistence::db::Connection;
 use diesel::prelude::*;
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -103,6 +104,14 @@ fn details(message: &Message) -> String {
     serde_json::to_string(&details).unwrap_or_else(|_| "{}".into())
 }
 
+/// A message as its row has it.
+pub fn as_stored(message: &Message) -> Cow<'_, Message> {
+    match storable(&message.text) {
+        Cow::Borrowed(_) => Cow::Borrowed(message),
+        Cow::Owned(text) => Cow::Owned(Message { text, ..message.clone() }),
+    }
+}
+
 /// Adds a message. Its client id is left out when the author has used it before in this room: a room
 /// remembers only its newest ids, and one that was sent while the database was away may be a repeat.
 ///
@@ -113,6 +122,7 @@ pub fn insert(conn: &mut Connection, room: RoomId, message: &Message) -> QueryRe
         Some(id) if !known_in(conn, room, message.author, id)? => Some(client_id_text(id)),
         Some(_) | None => None,
     };
+    let body = storable(&message.text);
     diesel::insert_into(m::table)
         .values((
             m::room.eq(room.0 as i64),
@@ -121,7 +131,7 @@ pub fn insert(conn: &mut Connection, room: RoomId, message: &Message) -> QueryRe
             m::client_id.eq(client_id),
             m::system.eq(message.kind == MessageKind::System),
             m::at.eq(message.at.0),
-            m::body.eq(&message.text),
+            m::body.eq(&*body),
             m::reply_to.eq(message.reply_to.map(|to| to.0 as i64)),
             m::details.eq(details(message)),
             m::changed.eq(message.changed.0 as i64),
@@ -146,9 +156,10 @@ fn known_in(conn: &mut Connection, room: RoomId, author: AccountId, id: ClientMe
 /// Those of the database.
 pub fn update(conn: &mut Connection, room: RoomId, message: &Message) -> QueryResult<()> {
     let own = m::table.filter(m::room.eq(room.0 as i64)).filter(m::sequence.eq(message.sequence.0 as i64));
+    let body = storable(&message.text);
     diesel::update(own)
         .set((
-            m::body.eq(&message.text),
+            m::body.eq(&*body),
             m::edited_at.eq(message.edited_at.map(|at| at.0)),
             m::deleted_at.eq(message.deleted.map(|(at, _)| at.0)),
             m::deleted_by.eq(message.deleted.map(|(_, by)| column(by))),

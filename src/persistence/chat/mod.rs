@@ -15,6 +15,7 @@ pub mod uploads;
 
 use crate::domain::ids::AccountId;
 use diesel::result::Error;
+use std::borrow::Cow;
 
 /// An account as its column has it.
 fn column(account: AccountId) -> i64 {
@@ -26,7 +27,24 @@ fn account(value: i64) -> diesel::QueryResult<AccountId> {
     u32::try_from(value).map(AccountId).map_err(|error| Error::DeserializationError(Box::new(error)))
 }
 
+/// A text as its column has it. PostgreSQL takes no NUL, and one that stands in a log would stop the projection for
+/// good; it is the same with SQLite, so that both say the same.
+fn storable(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
 /// A value that no writer of these tables writes.
 fn bad(what: &str) -> Error {
     Error::DeserializationError(format!("a chat row has a bad {what}").into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_stored_without_nuls_and_else_as_they_are() {
+        assert!(matches!(storable("h\u{e9}llo\n"), Cow::Borrowed("h\u{e9}llo\n")));
+        assert_eq!(storable("a\0b\0"), "a\u{fffd}b\u{fffd}");
+    }
 }

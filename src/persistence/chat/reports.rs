@@ -1,7 +1,7 @@
 //! Reports of messages.
 
 use super::schema::chat_reports;
-use super::{account, bad, column};
+use super::{account, bad, column, storable};
 use crate::domain::chat::{MessageSequence, RoomId};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
@@ -34,6 +34,7 @@ pub struct Report {
 /// # Errors
 /// Those of the database.
 pub fn insert(conn: &mut Connection, report: &Report) -> QueryResult<()> {
+    let reason = storable(&report.reason);
     diesel::insert_into(chat_reports::table)
         .values((
             chat_reports::room.eq(report.room.0 as i64),
@@ -41,7 +42,7 @@ pub fn insert(conn: &mut Connection, report: &Report) -> QueryResult<()> {
             chat_reports::message.eq(report.message.0 as i64),
             chat_reports::author.eq(column(report.author)),
             chat_reports::reporter.eq(column(report.reporter)),
-            chat_reports::reason.eq(&report.reason),
+            chat_reports::reason.eq(&*reason),
             chat_reports::at.eq(report.at.0),
         ))
         .execute(conn)
@@ -62,11 +63,12 @@ pub fn resolve(
 ) -> QueryResult<()> {
     let own =
         chat_reports::table.filter(chat_reports::room.eq(room.0 as i64)).filter(chat_reports::number.eq(number as i64));
+    let note = storable(note);
     diesel::update(own)
         .set((
             chat_reports::resolved_at.eq(Some(at.0)),
             chat_reports::resolved_by.eq(Some(column(by))),
-            chat_reports::note.eq(Some(note)),
+            chat_reports::note.eq(Some(&*note)),
         ))
         .execute(conn)
         .map(drop)

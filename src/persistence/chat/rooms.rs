@@ -1,7 +1,7 @@
 //! Rooms and members.
 
 use super::schema::{chat_members, chat_rooms};
-use super::{account, bad, column, messages};
+use super::{account, bad, column, messages, storable};
 use crate::domain::chat::{Member, MessageSequence, REMEMBERED, Role, Room, RoomId, RoomKind, RoomState};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
@@ -73,10 +73,12 @@ pub fn ids(conn: &mut Connection) -> QueryResult<Vec<RoomId>> {
 pub fn save(conn: &mut Connection, room: &Room, at: Timestamp) -> QueryResult<()> {
     let state = serde_json::to_string(&room.state)
         .map_err(|error| diesel::result::Error::SerializationError(Box::new(error)))?;
+    // The state needs no care: JSON writes a NUL in six plain characters.
+    let (name, topic) = (storable(&room.state.name), storable(&room.state.topic));
     let row = (
         chat_rooms::kind.eq(room.state.kind.name()),
-        chat_rooms::name.eq(&room.state.name),
-        chat_rooms::topic.eq(&room.state.topic),
+        chat_rooms::name.eq(&*name),
+        chat_rooms::topic.eq(&*topic),
         chat_rooms::closed.eq(room.state.closed),
         chat_rooms::members.eq(i32::try_from(room.members.len()).unwrap_or(i32::MAX)),
         chat_rooms::last_sequence.eq(room.last.0 as i64),
@@ -323,12 +325,14 @@ pub fn state(conn: &mut Connection, room: RoomId) -> QueryResult<Option<RoomStat
     state.map(|state| serde_json::from_str(&state).map_err(|_| bad("state"))).transpose()
 }
 
-/// Those of these people who share a room with a user.
+/// Those of these people who share a room with a user. Direct rooms do not count: anybody makes one by asking to be
+/// friends.
 ///
 /// # Errors
 /// Those of the database.
 pub fn neighbours(conn: &mut Connection, who: AccountId, others: &[AccountId]) -> QueryResult<HashSet<AccountId>> {
-    let own = chat_members::table.filter(chat_members::account.eq(column(who)));
+    let shared = chat_members::room.lt(RoomId::FIRST_DIRECT.0 as i64);
+    let own = chat_members::table.filter(chat_members::account.eq(column(who))).filter(shared);
     let own: Vec<i64> = own.select(chat_members::room).load(conn)?;
     let ids: Vec<i64> = others.iter().copied().map(column).collect();
     let found: Vec<i64> = chat_members::table

@@ -54,8 +54,8 @@ pub async fn send(state: State, user: CurrentUser, id: web::Path<String>, bytes:
     let NewMessage { client_id, text, reply_to, images } = body(&bytes)?;
     let (room, who) = (room_id(&id)?, user.0.user);
     let mentions = requests::mentions(&state.chat, &text).await?;
-    let attachments = requests::attachments(&state.chat, who, room, images).await?;
     let client_id = client_id.map(|id| ClientMessageId(id.as_u128()));
+    let attachments = requests::attachments(&state.chat, who, room, client_id, images).await?;
     let reply_to = reply_to.map(MessageSequence);
     let done = run(&state, &user, room, Command::Send { client_id, text, reply_to, mentions, attachments }).await?;
     let Outcome::Written(sequence) = done.outcome else { return Err(Refused::OutcomeUnknown.into()) };

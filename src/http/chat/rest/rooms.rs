@@ -32,6 +32,7 @@ pub struct ListQuery {
 /// `GET /chat/rooms/public`: public rooms, the largest first.
 pub async fn public(state: State, _user: CurrentUser, query: web::Query<ListQuery>) -> Answer {
     let ListQuery { q, offset, limit } = query.into_inner();
+    requests::refuse_nul(&q)?;
     let (skip, count) = (i64::from(offset), requests::limit(limit));
     let rooms = state.chat.store().read(move |conn| rooms::public(conn, &q, skip, count)).await?;
     ok(rooms.iter().map(wire::listed).collect())
