@@ -115,6 +115,8 @@ pub struct LogMeter {
     pub flush: Latency,
     /// The position of the newest committed batch.
     pub position: AtomicU64,
+    /// How many event logs there were in this program. One that dies takes with it who owns which stream.
+    pub incarnations: AtomicU64,
     /// The position of the newest batch that the bridge has told other services of; 0 while it tells of none here.
     pub published: AtomicU64,
     /// Whether the last proposal was refused.
@@ -301,9 +303,8 @@ impl EventLog {
             tracing::warn!(%stream, %epoch, "what this node had on its way before it was started came late");
             return self.end_epoch(stream, FromLog::Outrun);
         }
-        if !self.role.step_down() {
-            return;
-        }
+        // It may have stepped down before, when its take-over took too long; the streams do not know that yet.
+        self.role.step_down();
         tracing::warn!(%stream, %epoch, "another node has taken over");
         let streams: Vec<StreamId> = self.streams.keys().copied().collect();
         for id in streams {
@@ -361,6 +362,7 @@ impl Actor for EventLog {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
+        self.meter.incarnations.fetch_add(1, Ordering::Relaxed);
         // Refused proposals (a full disk) are tried again even when nobody else comes along.
         ctx.run_interval(Duration::from_millis(200), |log, _| {
             log.flush();

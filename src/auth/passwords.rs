@@ -26,6 +26,9 @@ const MOST_WORKERS: usize = 2;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// The most that a stored hash may ask for.
+const MOST_MEMORY_KIB: u32 = 64 * 1024;
+const MOST_PASSES: u32 = 4;
 
 /// Blocks reserved for a hash, of which only those in use are ever touched. From 32 MiB on glibc
 /// maps an allocation by itself and unmaps it when it is freed; below, its threshold adapts and the
@@ -123,7 +126,14 @@ fn hash_now(password: &Secret) -> Result<String, argon2::password_hash::Error> {
     Ok(hash.to_string())
 }
 
-fn fits_now(password: &Secret, stored: &str) -> Result<bool, argon2::password_hash::Error> {
+/// Whether a text is a hash that passwords can be checked against here.
+pub(super) fn is_hash(text: &str) -> bool {
+    parse(text).is_ok()
+}
+
+/// A hash taken apart. What it costs to check is in the text, and the text may come from a user (an import): what costs
+/// more than a few of our own is none.
+fn parse(stored: &str) -> Result<(Salt, Output, Params), argon2::password_hash::Error> {
     use argon2::password_hash::Error;
     let stored = PasswordHash::new(stored)?;
     if stored.algorithm != Algorithm::Argon2id.ident() || stored.version != Some(Version::V0x13.into()) {
@@ -131,6 +141,14 @@ fn fits_now(password: &Secret, stored: &str) -> Result<bool, argon2::password_ha
     }
     let (Some(salt), Some(expected)) = (stored.salt, stored.hash) else { return Err(Error::EncodingInvalid) };
     let params = Params::try_from(&stored)?;
+    if params.m_cost() > MOST_MEMORY_KIB || params.t_cost() > MOST_PASSES || params.p_cost() > LANES {
+        return Err(Error::Algorithm);
+    }
+    Ok((salt, expected, params))
+}
+
+fn fits_now(password: &Secret, stored: &str) -> Result<bool, argon2::password_hash::Error> {
+    let (salt, expected, params) = parse(stored)?;
     let found = digest(password, &salt, &params, expected.as_bytes().len())?;
     Ok(found.as_bytes().ct_eq(expected.as_bytes()).into())
 }
@@ -205,6 +223,13 @@ mod tests {
     async fn hashes_of_other_makers_and_parameters_are_read() {
         // From the Argon2 reference implementation: password, somesalt, t=2, m=65536, p=1.
         let reference = "$argon2id$v=19$m=65536,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc";
+        assert!(is_hash(reference));
+        // What would take all memory, or for ever.
+        for costs in ["m=4294967295,t=2,p=1", "m=65536,t=4294967295,p=1", "m=65536,t=2,p=255", "m=65537,t=2,p=1"] {
+            let costly = reference.replace("m=65536,t=2,p=1", costs);
+            assert!(!is_hash(&costly), "{costly}");
+            assert!(fits_now(&Secret::new("password"), &costly).is_err(), "{costly}");
+        }
         assert_eq!(fits_now(&Secret::new("password"), reference), Ok(true));
         assert_eq!(fits_now(&Secret::new("passwore"), reference), Ok(false));
         for broken in

@@ -1,6 +1,6 @@
 //! The desk between the ledger and the custodian. See the module above for its one rule.
 
-use super::{Custodian, Limit, Network, Progress, Shipment};
+use super::{Arrival, Custodian, Limit, Network, Progress, Shipment};
 use crate::actors::trading::ledger::{IsReady, LedgerCommand};
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::{Refused, Trading, Unavailable};
@@ -360,18 +360,26 @@ impl Desk {
         for id in strays.unwrap_or_default() {
             self.give_back(id).await?;
         }
+        let mut outcome = Ok(());
         for arrival in self.inner.custodian.arrivals() {
-            let text = arrival.address.clone();
-            if let Some(address) = self.read(move |c| custody::find_address(c, &text)).await?
-                && address.currency == arrival.currency
-            {
-                let transfer =
-                    crate::http::v1::accounts::transfer_id("arrival", address.account, arrival.hash.as_bytes());
-                let (account, currency) = (address.account, arrival.currency);
-                self.inner.trading.deposit(account, currency, arrival.amount, transfer).await?;
+            // One that cannot be credited stays, and keeps no other waiting.
+            match self.credit(&arrival).await {
+                Ok(()) => self.inner.custodian.acknowledge(&arrival.hash),
+                Err(error) => outcome = Err(error),
             }
-            // Money for an address that is none of ours is nobody's here.
-            self.inner.custodian.acknowledge(&arrival.hash);
+        }
+        outcome
+    }
+
+    /// Books what has arrived. Money for an address that is none of ours is nobody's here.
+    async fn credit(&self, arrival: &Arrival) -> Result<(), CustodyError> {
+        let text = arrival.address.clone();
+        if let Some(address) = self.read(move |c| custody::find_address(c, &text)).await?
+            && address.currency == arrival.currency
+        {
+            let (account, currency) = (address.account, arrival.currency);
+            let transfer = crate::http::v1::accounts::transfer_id("arrival", account, arrival.hash.as_bytes());
+            self.inner.trading.deposit(account, currency, arrival.amount, transfer).await?;
         }
         Ok(())
     }

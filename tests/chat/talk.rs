@@ -271,6 +271,24 @@ fn a_room_that_was_taken_out_of_memory_goes_on_where_it_was() {
     assert_eq!(ada.texts(&room), ["uno", "two"]);
 }
 
+/// The log's owner of each stream dies with it, and chat is no part of what is restarted after it.
+#[test]
+fn chat_goes_on_with_a_new_event_log() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let server = Server::start_with(data.path(), &["--allow-drills"]);
+    let mut admin = Client::admin(&server);
+    let mut ada = User::new(&server, "ada");
+    let room = ada.room("public", "Hall");
+    for number in 1..=3 {
+        assert_eq!(admin.send("POST", "/admin/tree/agora/trading/event%20log/crash", b"{}").unwrap().status, 202);
+        let message = json!({"text": format!("after {number}"), "client_id": Uuid::new_v4()});
+        let written = ada.patiently("POST", &format!("/rooms/{room}/messages"), message);
+        assert_eq!(written["sequence"], number);
+    }
+    assert_eq!(ada.texts(&room), ["after 1", "after 2", "after 3"]);
+}
+
 #[test]
 fn the_venue_speaks_in_the_rooms_of_its_markets() {
     let data = tempfile::tempdir().unwrap();

@@ -7,7 +7,7 @@ use super::room::{Apply, Item, Reload, RoomActor, Void};
 use super::store::Store;
 use super::{Audience, Gate};
 use crate::actors::directory::Directory;
-use crate::actors::event_log::{Begin, EventLog, FromLog};
+use crate::actors::event_log::{Begin, EventLog, FromLog, LogMeter};
 use crate::actors::role::Role;
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::batch::Batch;
@@ -19,6 +19,7 @@ use actix::prelude::*;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// What the actor is built from.
@@ -38,6 +39,8 @@ pub struct Parts {
     pub gate: Arc<Gate>,
     /// Whether this node admits commands.
     pub role: Role,
+    /// Tells of new event logs.
+    pub meter: Arc<LogMeter>,
 }
 
 /// The actor. See the module's documentation.
@@ -48,6 +51,8 @@ pub struct ChatShard {
     this: Arc<Mutex<Option<Handle<ChatShard>>>>,
     state: StreamState,
     epoch: Epoch,
+    /// The incarnation of the event log that knows of this shard.
+    log: u64,
     /// Rooms that did not take entries, until they have taken the message that says so.
     lost: BTreeSet<RoomId>,
 }
@@ -61,6 +66,7 @@ impl ChatShard {
             this,
             state: StreamState::default(),
             epoch: Epoch::default(),
+            log: 0,
             lost: BTreeSet::new(),
         }
     }
@@ -70,6 +76,7 @@ impl ChatShard {
     fn begin(&mut self, ctx: &mut Context<Self>) {
         self.parts.gate.close();
         self.void_all();
+        self.log = self.log_now();
         let Some(this) = self.this.lock().clone() else {
             self.lifeline.fail("the shard has no name yet");
             return ctx.stop();
@@ -98,6 +105,10 @@ impl ChatShard {
                 ctx.stop();
             }
         }));
+    }
+
+    fn log_now(&self) -> u64 {
+        self.parts.meter.incarnations.load(Ordering::Relaxed)
     }
 
     /// Its own marker was read back, so commands are admitted. A standby has no epoch of its own.
@@ -220,8 +231,10 @@ impl Actor for ChatShard {
         self.begin(ctx);
         ctx.run_interval(Duration::from_millis(100), |shard, ctx| {
             shard.retry_lost();
-            // This node takes over: what others append after the marker counts no more.
-            if shard.epoch == Epoch::default() && shard.parts.role.may_begin() {
+            // A new event log knows of no owner of the stream, here nor on a standby. Or this node takes over: what others
+            // append after the marker counts no more.
+            let takes_over = shard.epoch == Epoch::default() && shard.parts.role.may_begin();
+            if takes_over || shard.log != shard.log_now() {
                 shard.begin(ctx);
             }
         });

@@ -98,6 +98,7 @@ pub async fn start(
             audience: audience.clone(),
             gate: gate.clone(),
             role: trading.role().clone(),
+            meter: trading.log_meter().clone(),
         };
         let this = Arc::new(Mutex::new(None));
         let name = this.clone();

@@ -329,6 +329,11 @@ impl<A: Actor> Handle<A> {
         Handle { mailbox }
     }
 
+    /// Whether nobody takes messages here until somebody revives whoever was behind it.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.mailbox.is_closed()
+    }
+
     /// Refuses all messages from now on.
     pub(crate) fn close(&self) {
         self.mailbox.close();

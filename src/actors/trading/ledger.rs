@@ -18,7 +18,7 @@ use super::tickets::next_ticket;
 use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
-use crate::actors::supervision::{Handle, Lifeline, Unreachable};
+use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::{Admission, Refusal, Request};
 use crate::domain::client_ids::ClientIds;
 use crate::domain::codec::{Coded, Entries};
@@ -36,6 +36,9 @@ use std::time::Duration;
 
 /// How long the ledger waits for its twin's state before it reads the log instead.
 const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often is looked whether a book that was to begin an epoch still can.
+const LOOK_AFTER_BOOKS: Duration = Duration::from_millis(100);
 
 /// What the actor is built from.
 #[derive(Clone)]
@@ -65,6 +68,8 @@ pub struct LedgerActor {
     active: bool,
     /// Markets whose new epoch has not been seen yet.
     unfenced: BTreeSet<MarketId>,
+    /// Those of them whose books could not be asked for one yet.
+    unasked: BTreeSet<MarketId>,
     waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
 }
 
@@ -80,6 +85,7 @@ impl LedgerActor {
             epoch: Epoch::default(),
             active: false,
             unfenced: BTreeSet::new(),
+            unasked: BTreeSet::new(),
             waiting: FxHashMap::default(),
         }
     }
@@ -196,18 +202,34 @@ impl LedgerActor {
 
     /// Asks every book for a new epoch: those that admitted against a ledger that died may have entries on their way.
     fn refence(&mut self) {
-        self.unfenced.clear();
-        for (market, book) in self.parts.books.lock().iter() {
-            match book.try_send(Refence) {
-                // It is halted and will bring no entries; when it is started again it begins an epoch by itself.
-                Err(Unreachable::Closed) => {}
-                Err(why) => {
-                    tracing::warn!(market = market.0, %why, "a book could not be asked for a new epoch");
-                    self.unfenced.insert(*market);
-                }
-                Ok(()) => drop(self.unfenced.insert(*market)),
-            }
+        self.unfenced = self.parts.books.lock().keys().copied().collect();
+        self.unasked.clone_from(&self.unfenced);
+        self.ask_for_epochs();
+    }
+
+    /// Asks the books that were not asked yet, and waits no longer for one that was halted meanwhile: it will bring no
+    /// entries, and when it is started again it begins an epoch by itself.
+    fn ask_for_epochs(&mut self) {
+        if self.unfenced.is_empty() {
+            return;
         }
+        let books = self.parts.books.lock();
+        let unasked = &mut self.unasked;
+        self.unfenced.retain(|market| {
+            let Some(book) = books.get(market).filter(|book| !book.is_closed()) else {
+                unasked.remove(market);
+                return false;
+            };
+            if unasked.contains(market) {
+                match book.try_send(Refence) {
+                    Ok(()) => drop(unasked.remove(market)),
+                    Err(why) => {
+                        tracing::warn!(market = market.0, %why, "a book could not be asked for a new epoch yet")
+                    }
+                }
+            }
+            true
+        });
     }
 
     /// Gives the twin a state from which it can follow.
@@ -357,6 +379,7 @@ impl Actor for LedgerActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.begin(ctx);
+        ctx.run_interval(LOOK_AFTER_BOOKS, |ledger, _| ledger.ask_for_epochs());
     }
 }
 

@@ -251,6 +251,11 @@ impl Trading {
         &self.inner.ledger
     }
 
+    /// The log's figures.
+    pub fn log_meter(&self) -> &Arc<LogMeter> {
+        &self.inner.meter
+    }
+
     /// The event log, for those who follow it.
     pub fn log(&self) -> &Handle<EventLog> {
         &self.inner.log

@@ -226,6 +226,9 @@ pub enum LinkError {
         /// Characters that it may have.
         most: usize,
     },
+    /// A text has a character that no database takes.
+    #[error("{0} has a NUL character")]
+    Nul(&'static str),
     /// Too many tags.
     #[error("a link has at most {MAX_TAGS} tags")]
     Tags,
@@ -249,6 +252,7 @@ impl LinkError {
             LinkError::Target(error) => error.code(),
             LinkError::Rule(error) => error.code(),
             LinkError::TooLong { .. } => "text_too_long",
+            LinkError::Nul(_) => "invalid_text",
             LinkError::Tags | LinkError::Tag => "invalid_tags",
             LinkError::Clicks => "invalid_max_clicks",
             LinkError::Times => "invalid_times",
@@ -275,11 +279,15 @@ pub fn tags(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<Stri
     if tags.len() > MAX_TAGS { Err(LinkError::Tags) } else { Ok(tags) }
 }
 
-/// Refuses a text of more than `most` characters.
+/// Refuses a text of more than `most` characters, and one with a NUL. PostgreSQL takes none, and links of several people
+/// are written together.
 ///
 /// # Errors
-/// [`LinkError::TooLong`].
+/// [`LinkError::TooLong`], [`LinkError::Nul`].
 pub fn within(field: &'static str, text: &str, most: usize) -> Result<(), LinkError> {
+    if text.contains('\0') {
+        return Err(LinkError::Nul(field));
+    }
     if text.chars().count() > most { Err(LinkError::TooLong { field, most }) } else { Ok(()) }
 }
 

@@ -7,7 +7,7 @@ use super::rest::{Answer, Data, count};
 use super::wire::{self, Base, Body, body};
 use crate::actors::links::{Links, LinksError, Made, NewLink};
 use crate::actors::trading::market_data::wall_clock;
-use crate::auth::Caller;
+use crate::auth::{Accounts, Caller};
 use crate::domain::link::edit::Patch;
 use crate::domain::link::target::Hosts;
 use crate::domain::link::{ClickLimit, State};
@@ -22,12 +22,19 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::{Stream, StreamExt, stream};
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 /// Links of one list.
 const MOST: usize = 500;
 /// Passwords in clear of one request: each costs a slow hash.
 const PASSWORDS: usize = 50;
+/// The longest row of a file, bytes.
+const MOST_OF_A_ROW: usize = 64 * 1024;
+/// Imports that are read at the same time.
+static READ_AT_ONCE: Semaphore = Semaphore::const_new(2);
 /// Rows that are read while others are being made: so many pieces of so many rows.
 const PIECES: usize = 2;
 const PIECE: usize = 4_000;
@@ -228,13 +235,12 @@ pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, payloa
     let base = Base::of(&request, &state);
     let (pieces, read) = tokio::sync::mpsc::channel(PIECES);
     let (begun, beginning) = tokio::sync::oneshot::channel();
+    // What is read takes several times the room of what was sent.
+    let _turn = READ_AT_ONCE.acquire().await;
     // A hundred thousand addresses to read: not on a thread that serves requests.
     let reading = web::block(move || {
-        let rows = (if json { read_json(&bytes) } else { read_csv(&bytes) }).and_then(|rows| {
-            let most = links.allowances().import_rows;
-            let message = || format!("an import has at most {most} rows");
-            if rows.len() > most { Err(ApiError::bad_request("too_many_rows", message())) } else { Ok(rows) }
-        });
+        let most = links.allowances().import_rows;
+        let rows = if json { read_json(&bytes, most) } else { read_csv(&bytes, most) };
         let (rows, said) = match rows {
             Ok(rows) => (rows, Ok(())),
             Err(error) => (Vec::new(), Err(error)),
@@ -271,7 +277,7 @@ fn restore(
     let mut new = wire::make(links, &row.body, patch, Some(owner), hosts, now)?;
     let link = &mut new.link;
     if let Some(hash) = row.password_hash {
-        if !hash.starts_with("$argon2id$") || hash.len() > 200 {
+        if hash.len() > 200 || !Accounts::takes_shared_hash(&hash) {
             let message = "password_hash must be one that an export has told";
             return Err(ApiError::bad_request("invalid_password", message));
         }
@@ -292,9 +298,19 @@ fn restore(
     Ok(new)
 }
 
-fn read_csv(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
+fn too_many(most: usize) -> ApiError {
+    ApiError::bad_request("too_many_rows", format!("an import has at most {most} rows"))
+}
+
+/// The rows of a file, at most so many. A row takes many times the room of the few bytes that may stand for it, so more
+/// of them are not even read.
+fn read_csv(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
     // Spreadsheets put a mark before the first column's name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    if bytes.split(|byte| *byte == b'\n').any(|line| line.len() > MOST_OF_A_ROW) {
+        let message = format!("a line of the file is longer than {MOST_OF_A_ROW} bytes");
+        return Err(ApiError::bad_request("invalid_csv", message));
+    }
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
     let invalid = |error: csv::Error| ApiError::bad_request("invalid_csv", format!("the CSV cannot be read: {error}"));
     let names: Vec<String> = reader.headers().map_err(invalid)?.iter().map(str::to_ascii_lowercase).collect();
@@ -307,6 +323,9 @@ fn read_csv(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
     }
     let mut rows = Vec::new();
     for record in reader.records() {
+        if rows.len() == most {
+            return Err(too_many(most));
+        }
         rows.push(match record {
             Ok(record) => row(names.iter().map(String::as_str).zip(record.iter())),
             Err(error) => Err(invalid(error)),
@@ -315,8 +334,13 @@ fn read_csv(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
     Ok(rows)
 }
 
-fn read_json(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
-    let values: Vec<serde_json::Map<String, Value>> = body(bytes)?;
+fn read_json(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
+    // Counted first, which takes no room.
+    if body::<Vec<IgnoredAny>>(bytes)?.len() > most {
+        return Err(too_many(most));
+    }
+    let unreadable = |error| ApiError::bad_request("invalid_body", format!("the body cannot be read: {error}"));
+    let rows: Vec<&RawValue> = serde_json::from_slice(bytes).map_err(unreadable)?;
     let text = |value: &Value| match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
@@ -325,14 +349,17 @@ fn read_json(bytes: &[u8]) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
         }
         other => other.to_string(),
     };
-    let read = |fields: serde_json::Map<String, Value>| {
+    let read = |raw: &RawValue| {
+        let invalid = || ApiError::bad_request("invalid_row", "the row is no object, or too long");
+        let short = Some(raw.get()).filter(|text| text.len() <= MOST_OF_A_ROW).ok_or_else(invalid)?;
+        let fields: serde_json::Map<String, Value> = serde_json::from_str(short).map_err(|_| invalid())?;
         if let Some(unknown) = fields.keys().find(|name| !COLUMNS.contains(&name.as_str())) {
             return Err(ApiError::bad_request("unknown_column", format!("there is no field {unknown:.60}")));
         }
         let texts: Vec<(String, String)> = fields.iter().map(|(name, value)| (name.clone(), text(value))).collect();
         row(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     };
-    Ok(values.into_iter().map(read).collect())
+    Ok(rows.into_iter().map(read).collect())
 }
 
 fn row<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Row, ApiError> {
@@ -389,15 +416,15 @@ mod tests {
     #[test]
     fn a_file_is_read_row_by_row() {
         let file = "\u{feff}Slug,target,tags,max_clicks,rules\r\nabc,https://a.example/,\"x, y\",5,\r\n,https://b.example/,,many,\r\n";
-        let rows = read_csv(file.as_bytes()).unwrap();
+        let rows = read_csv(file.as_bytes(), 9).unwrap();
         let first = rows[0].as_ref().unwrap();
         assert_eq!(first.body.slug.as_deref(), Some("abc"));
         assert_eq!(first.body.tags.as_deref().unwrap(), ["x", "y"]);
         assert_eq!(first.body.max_clicks, Some(Some(5)));
         assert_eq!(rows[1].as_ref().unwrap_err().code(), "invalid_row");
-        assert_eq!(read_csv(b"target,color\n").unwrap_err().code(), "unknown_column");
-        assert_eq!(read_csv(b"slug\nabc\n").unwrap_err().code(), "invalid_csv");
-        let ragged = read_csv(b"slug,target\nabc\nx,https://a.example/\n").unwrap();
+        assert_eq!(read_csv(b"target,color\n", 9).unwrap_err().code(), "unknown_column");
+        assert_eq!(read_csv(b"slug\nabc\n", 9).unwrap_err().code(), "invalid_csv");
+        let ragged = read_csv(b"slug,target\nabc\nx,https://a.example/\n", 9).unwrap();
         assert!(ragged[0].is_err() && ragged[1].is_ok(), "one bad line costs that line");
     }
 
@@ -405,9 +432,24 @@ mod tests {
     fn a_list_says_the_same_as_a_file() {
         let list =
             br#"[{"slug": "abc", "target": "https://a.example/", "tags": ["x", "y"], "max_clicks": 5, "title": null}]"#;
-        let row = read_json(list).unwrap().remove(0).unwrap();
+        let row = read_json(list, 9).unwrap().remove(0).unwrap();
         assert_eq!(row.body.tags.as_deref().unwrap(), ["x", "y"]);
         assert_eq!((row.body.max_clicks, row.body.title), (Some(Some(5)), None));
-        assert!(read_json(br#"[{"color": 1}]"#).unwrap()[0].is_err());
+        assert!(read_json(br#"[{"color": 1}]"#, 9).unwrap()[0].is_err());
+    }
+
+    #[test]
+    fn what_is_too_much_is_not_read() {
+        let (few, many) = ("target\na\nb\n", "target\na\nb\nc\n");
+        assert_eq!(read_csv(few.as_bytes(), 2).unwrap().len(), 2);
+        assert_eq!(read_csv(many.as_bytes(), 2).unwrap_err().code(), "too_many_rows");
+        let long = format!("target\n{}\n", "a".repeat(MOST_OF_A_ROW + 1));
+        assert_eq!(read_csv(long.as_bytes(), 2).unwrap_err().code(), "invalid_csv");
+        assert_eq!(read_json(b"[{},{}]", 2).unwrap().len(), 2);
+        assert_eq!(read_json(b"[{},{},{}]", 2).unwrap_err().code(), "too_many_rows");
+        let long = format!(r#"[{{"notes": "{}"}}, 7, {{"target": "https://a.example/"}}]"#, "a".repeat(MOST_OF_A_ROW));
+        let read = read_json(long.as_bytes(), 9).unwrap();
+        assert_eq!(read.iter().map(Result::is_ok).collect::<Vec<_>>(), [false, false, true]);
+        assert_eq!(read_json(b"{}", 9).unwrap_err().code(), "invalid_body");
     }
 }

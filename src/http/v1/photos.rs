@@ -25,6 +25,17 @@ fn id_in(photo: &str) -> Option<Uuid> {
     photo.rsplit_once(PATH).and_then(|(_, id)| Uuid::try_parse(id).ok())
 }
 
+/// An id that tells whose picture it is: whose address a profile has is for its user to say.
+fn new_id(user: AccountId) -> Uuid {
+    let mut bytes = Uuid::new_v4().into_bytes();
+    bytes.iter_mut().zip(user.0.to_be_bytes()).for_each(|(byte, own)| *byte = own);
+    Uuid::from_bytes(bytes)
+}
+
+fn is_of(id: &Uuid, user: AccountId) -> bool {
+    id.as_bytes().starts_with(&user.0.to_be_bytes())
+}
+
 /// Makes this image the picture of a user, in place of the one before.
 ///
 /// # Errors
@@ -32,12 +43,12 @@ fn id_in(photo: &str) -> Option<Uuid> {
 pub async fn set(state: &AppState, request: &HttpRequest, user: AccountId, content: Bytes) -> Result<User, ApiError> {
     media_type(&content).ok_or_else(not_an_image)?;
     let old = state.accounts.user(user).await?;
-    let id = Uuid::new_v4();
+    let id = new_id(user);
     state.chat.objects().put(&object(id), content).await?;
     let photo = format!("{}{PATH}{id}", home(request, state).trim_end_matches('/'));
     let changed = state.accounts.set_profile(user, &old.name, &photo).await?;
     // A picture that stays behind costs some room and is seen by nobody.
-    if let Some(before) = id_in(&old.photo)
+    if let Some(before) = id_in(&old.photo).filter(|id| is_of(id, user))
         && let Err(error) = state.chat.objects().remove(&object(before)).await
     {
         tracing::warn!(%error, "an old picture could not be removed");
@@ -70,7 +81,9 @@ mod tests {
 
     #[test]
     fn pictures_of_ours_are_told_from_others() {
-        let id = Uuid::new_v4();
+        let id = new_id(AccountId(7));
+        assert!(is_of(&id, AccountId(7)) && !is_of(&id, AccountId(8)));
+        assert_ne!(id, new_id(AccountId(7)));
         assert_eq!(id_in(&format!("https://agora.example/v1/photos/{id}")), Some(id));
         for other in ["", "https://elsewhere.example/a.png", "https://agora.example/v1/photos/../keys"] {
             assert_eq!(id_in(other), None, "{other}");
