@@ -163,8 +163,19 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     assert_eq!((ledger.len(), number(&ledger[0]["balance"])), (3, 7.5));
     assert_eq!(ledger[0]["details"]["transfer_id"], json!(first));
 
-    // Money from outside arrives once it is confirmed.
+    // Money from outside arrives once it is confirmed. What no database could look for is no address.
     let mut bob = server.client(&bob.token);
+    for (path, body, code) in [
+        ("/deposits/simulated", json!({"address": "x\0", "currency": "BTC", "amount": "1"}), "address_required"),
+        (
+            "/withdrawals/crypto",
+            json!({"amount": "1", "currency": "BTC", "crypto_address": address, "destination_tag": "x".repeat(201)}),
+            "invalid_destination_tag",
+        ),
+    ] {
+        let refused = bob.send("POST", path, body.to_string().as_bytes()).unwrap();
+        assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some(code)), "{}", refused.json());
+    }
     done(&mut bob, "/deposits/simulated", &json!({"address": address, "currency": "BTC", "amount": "3"}));
     let before = balance(&mut bob, "BTC").0;
     until("the deposit", || balance(&mut bob, "BTC").0 > before + 2.9);

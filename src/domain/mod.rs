@@ -23,6 +23,8 @@ pub mod client_ids;
 pub mod codec;
 pub mod entry;
 pub mod event;
+#[cfg(test)]
+pub(crate) mod examples;
 pub mod ids;
 mod invariant;
 pub mod ledger;

@@ -123,7 +123,11 @@ pub async fn guard<B: MessageBody + 'static>(
 /// every body that no handler wants, as some send with GET.
 async fn read_body(request: &mut ServiceRequest) -> Result<(), actix_web::Error> {
     // Nothing here unpacks a body: what is small on the wire could be very large in memory.
-    if request.headers().get(CONTENT_ENCODING).is_some_and(|encoding| encoding.as_bytes() != b"identity") {
+    if request
+        .headers()
+        .get(CONTENT_ENCODING)
+        .is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
         let message = "bodies are taken as they are, without Content-Encoding";
         return Err(ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_encoding", message).into());
     }

@@ -197,47 +197,15 @@ pub fn between(
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use crate::domain::event::{Done, DoneReason};
-    use crate::domain::ids::{AccountId, Epoch, OrderId, Ticket};
-    use crate::domain::money::{Amount, Size};
-    use crate::domain::order::Side;
-    use crate::domain::replica::EntryEnd;
+    use crate::domain::examples::{canceled, outcomes_of};
     use crate::persistence::db::Database;
 
     const MARKET: MarketId = MarketId(3);
 
-    /// The end of an order; of a stop that slept, which is private.
-    fn done(slept: bool) -> Event {
-        Event::Done(Done {
-            id: OrderId { number: 1, slot: 0 },
-            ticket: Ticket(0),
-            account: AccountId(7),
-            side: Side::Sell,
-            price: None,
-            remaining: Size(5),
-            reason: DoneReason::Canceled,
-            released: Amount(500),
-            rested: !slept,
-            slept,
-        })
-    }
-
     /// A row of one entry.
     fn row(entry: u64, feed_before: u64, slept: &[bool]) -> Runs {
         let mut runs = Runs::default();
-        runs.add(&MarketOutcomes {
-            market: MARKET,
-            epoch: Epoch::default(),
-            at: Timestamp(1),
-            first: Sequence(entry),
-            feed_before,
-            entries: vec![EntryEnd { ticket: Ticket(0), end: slept.len() as u32 }],
-            events: slept.iter().map(|slept| done(*slept)).collect(),
-            parts: Vec::new(),
-            ended: Vec::new(),
-            rules_changed: false,
-            marker: false,
-        });
+        runs.add(&outcomes_of(entry, feed_before, slept.iter().map(|slept| canceled(*slept)).collect()));
         runs
     }
 

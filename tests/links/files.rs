@@ -58,6 +58,24 @@ fn a_hundred_thousand_rows_are_imported_and_once_more_change_nothing() {
 }
 
 #[test]
+fn what_would_harm_others_is_not_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let row = |slug: &str| json!({"slug": slug, "target": "https://example.org/"});
+    let (mut costly, mut nul) = (row("costly"), row("nul"));
+    // A hash says what it costs to check, and this one would take all memory there is.
+    costly["password_hash"] =
+        "$argon2id$v=19$m=4294967295,t=2,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc".into();
+    nul["title"] = "\0".into();
+    let report = import(&mut ada, "application/json", json!([costly, nul, row("sound")]).to_string().as_bytes());
+    assert_eq!(counts(&report), [1, 0, 2]);
+    assert_eq!(report["results"][0]["code"], "invalid_password");
+    let refused = ada.send("POST", "/links", nul.to_string().as_bytes()).unwrap();
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (400, Some("invalid_text")));
+}
+
+#[test]
 fn imports_at_once_and_single_links_beside_them_are_all_made_once() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());

@@ -4,6 +4,7 @@
 //! batches; nothing is admitted while a stream may still bring entries whose holds are not pending
 //! here (after a restart, every market must first have begun a new epoch).
 
+mod fences;
 mod messages;
 mod state;
 
@@ -36,9 +37,6 @@ use std::time::Duration;
 
 /// How long the ledger waits for its twin's state before it reads the log instead.
 const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-
-/// How often is looked whether a book that was to begin an epoch still can.
-const LOOK_AFTER_BOOKS: Duration = Duration::from_millis(100);
 
 /// What the actor is built from.
 #[derive(Clone)]
@@ -200,38 +198,6 @@ impl LedgerActor {
         }
     }
 
-    /// Asks every book for a new epoch: those that admitted against a ledger that died may have entries on their way.
-    fn refence(&mut self) {
-        self.unfenced = self.parts.books.lock().keys().copied().collect();
-        self.unasked.clone_from(&self.unfenced);
-        self.ask_for_epochs();
-    }
-
-    /// Asks the books that were not asked yet, and waits no longer for one that was halted meanwhile: it will bring no
-    /// entries, and when it is started again it begins an epoch by itself.
-    fn ask_for_epochs(&mut self) {
-        if self.unfenced.is_empty() {
-            return;
-        }
-        let books = self.parts.books.lock();
-        let unasked = &mut self.unasked;
-        self.unfenced.retain(|market| {
-            let Some(book) = books.get(market).filter(|book| !book.is_closed()) else {
-                unasked.remove(market);
-                return false;
-            };
-            if unasked.contains(market) {
-                match book.try_send(Refence) {
-                    Ok(()) => drop(unasked.remove(market)),
-                    Err(why) => {
-                        tracing::warn!(market = market.0, %why, "a book could not be asked for a new epoch yet")
-                    }
-                }
-            }
-            true
-        });
-    }
-
     /// Gives the twin a state from which it can follow.
     fn build_twin(&self) {
         let Some(state) = &self.state else { return };
@@ -379,7 +345,7 @@ impl Actor for LedgerActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.begin(ctx);
-        ctx.run_interval(LOOK_AFTER_BOOKS, |ledger, _| ledger.ask_for_epochs());
+        ctx.run_interval(fences::LOOK_EVERY, |ledger, _| ledger.ask_for_epochs());
     }
 }
 

@@ -5,6 +5,8 @@
 //! order, also across a restart. A subscriber that does not keep up, or for whom changes were lost,
 //! loses its place and is told so.
 
+mod newest;
+
 use super::listing::PhaseBoard;
 use super::recovery::Recovery;
 use crate::actors::account::{AccountActor, UserEvents};
@@ -21,8 +23,9 @@ use crate::domain::replica::MarketOutcomes;
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
 use bytestring::ByteString;
+use newest::Newest;
 use parking_lot::Mutex;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 /// What a market's batch did, for the public.
@@ -205,11 +208,8 @@ pub struct Desk {
     /// What is being told.
     in_hand: Mutex<Option<Arc<MarketOutcomes>>>,
     /// What happened lately, for readers that missed some.
-    recent: Mutex<Recent>,
+    recent: Mutex<Newest>,
 }
-
-/// How many of the newest events are kept for readers that missed some.
-const KEPT_EVENTS: usize = 16_384;
 
 /// What one batch changed.
 #[derive(Default)]
@@ -217,56 +217,6 @@ struct Changes {
     levels: Vec<(Side, Price, Size)>,
     fills: Vec<(u64, Fill)>,
     tickers: Vec<Ticker>,
-}
-
-/// The newest batches, whole, up to [`KEPT_EVENTS`] events.
-#[derive(Debug, Default)]
-struct Recent {
-    batches: VecDeque<Arc<MarketOutcomes>>,
-    events: usize,
-    last_fill: Option<(u64, Timestamp, Fill)>,
-}
-
-impl Recent {
-    fn add(&mut self, outcomes: &Arc<MarketOutcomes>, last_fill: Option<&(u64, Fill)>) {
-        // After a restart the actor may come across batches again that are here already.
-        let known = self.batches.back().is_some_and(|newest| newest.last() >= outcomes.last());
-        if outcomes.events.is_empty() || known {
-            return;
-        }
-        // Whoever reads on from here must not step over a hole: what is older is in the archive.
-        if self.batches.back().is_some_and(|newest| newest.feed_after() != outcomes.feed_before) {
-            *self = Recent::default();
-        }
-        if let Some((sequence, fill)) = last_fill {
-            self.last_fill = Some((*sequence, outcomes.at, *fill));
-        }
-        self.events += outcomes.events.len();
-        self.batches.push_back(outcomes.clone());
-        while self.events > KEPT_EVENTS && self.batches.len() > 1 {
-            let Some(oldest) = self.batches.pop_front() else { break };
-            self.events -= oldest.events.len();
-        }
-    }
-
-    /// The batches after entry `done` that hold events after this sequence, about `limit` events of them: as long as
-    /// these are fewer, they are all there are. Private events have the sequence of the public one before them, so the
-    /// batch that holds this very sequence comes first. `None` when memory does not go back so far; `newest` is the
-    /// newest sequence of the market.
-    fn after(&self, sequence: u64, done: Sequence, limit: usize, newest: u64) -> Option<Vec<Arc<MarketOutcomes>>> {
-        let reaches_back = self.batches.front().is_some_and(|first| first.feed_before <= sequence);
-        if !reaches_back && sequence < newest {
-            return None;
-        }
-        let mut left = limit;
-        let begin = self.batches.partition_point(|batch| batch.feed_after() < sequence || batch.last() <= done);
-        let wanted = self.batches.iter().skip(begin).take_while(|batch| {
-            let more = left > 0;
-            left = left.saturating_sub(batch.events.len());
-            more
-        });
-        Some(wanted.cloned().collect())
-    }
 }
 
 /// The actor. See the module's documentation.
@@ -473,7 +423,7 @@ impl Actor for MarketDataActor {
                 let hole = hole && !crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::FeedHidesAHole);
                 if hole {
                     actor.lose_subscribers();
-                    *actor.parts.desk.recent.lock() = Recent::default();
+                    *actor.parts.desk.recent.lock() = Newest::default();
                 }
                 *actor.parts.desk.told.lock() = Some(applied);
                 actor.applied = applied;
@@ -562,7 +512,7 @@ impl Handler<GetOrderEvents> for MarketDataActor {
 
     fn handle(&mut self, GetOrderEvents(id): GetOrderEvents, _: &mut Self::Context) -> Self::Result {
         let recent = self.parts.desk.recent.lock();
-        let all = recent.batches.iter().flat_map(|batch| batch.numbered().map(|(n, event)| (n, batch.at, event)));
+        let all = recent.batches().flat_map(|batch| batch.numbered().map(|(n, event)| (n, batch.at, event)));
         MessageResult(
             all.skip_while(|(.., event)| !event.concerns(id))
                 .filter(|(.., event)| event.concerns(id) || matches!(event, Event::Phase(_)))
@@ -577,7 +527,7 @@ impl Handler<GetBatches> for MarketDataActor {
 
     fn handle(&mut self, GetBatches(after): GetBatches, _: &mut Self::Context) -> Self::Result {
         let recent = self.parts.desk.recent.lock();
-        MessageResult(recent.batches.iter().filter(|batch| batch.last() > after).cloned().collect())
+        MessageResult(recent.batches().filter(|batch| batch.last() > after).cloned().collect())
     }
 }
 
@@ -599,93 +549,5 @@ impl Handler<GetCandles> for MarketDataActor {
             let older = series.complete_since().is_some_and(|since| from < since);
             (series.iter().filter(inside).copied().collect(), older)
         }))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::event::{Done, DoneReason};
-    use crate::domain::ids::{Epoch, Ticket};
-    use crate::domain::money::Amount;
-    use crate::domain::replica::EntryEnd;
-
-    fn done(slept: bool) -> Event {
-        Event::Done(Done {
-            id: OrderId { number: 1, slot: 0 },
-            ticket: Ticket(0),
-            account: AccountId(7),
-            side: Side::Buy,
-            price: Some(Price(100)),
-            remaining: Size(5),
-            reason: DoneReason::Canceled,
-            released: Amount(500),
-            rested: !slept,
-            slept,
-        })
-    }
-
-    /// A batch of one entry with so many public events and then so many private ones.
-    fn batch(entry: u64, feed_before: u64, public: usize, private: usize) -> Arc<MarketOutcomes> {
-        let events: Vec<Event> = (0..public + private).map(|n| done(n >= public)).collect();
-        Arc::new(MarketOutcomes {
-            market: MarketId(0),
-            epoch: Epoch::default(),
-            at: Timestamp(1),
-            first: Sequence(entry),
-            feed_before,
-            entries: vec![EntryEnd { ticket: Ticket(0), end: events.len() as u32 }],
-            events,
-            parts: Vec::new(),
-            ended: Vec::new(),
-            rules_changed: false,
-            marker: false,
-        })
-    }
-
-    /// The entries of the batches that memory has to give.
-    fn found(recent: &Recent, after: u64, done: u64, newest: u64) -> Option<Vec<u64>> {
-        let batches = recent.after(after, Sequence(done), 4, newest)?;
-        Some(batches.iter().map(|batch| batch.first.0).collect())
-    }
-
-    #[test]
-    fn memory_gives_what_comes_after_a_sequence_or_says_that_it_does_not_go_back_so_far() {
-        let mut recent = Recent::default();
-        assert_eq!(found(&recent, 10, 0, 10), Some(vec![]));
-        assert_eq!(found(&recent, 9, 0, 10), None);
-        for (entry, before, public) in [(21, 10, 2), (22, 12, 3), (23, 15, 1)] {
-            recent.add(&batch(entry, before, public, 0), None);
-        }
-        assert_eq!(found(&recent, 9, 0, 16), None);
-        // The limit of 4 is reached with the second batch.
-        assert_eq!(found(&recent, 10, 0, 16), Some(vec![21, 22]));
-        assert_eq!(found(&recent, 13, 21, 16), Some(vec![22, 23]));
-        assert_eq!(found(&recent, 13, 22, 16), Some(vec![23]));
-        assert_eq!(found(&recent, 16, 23, 16), Some(vec![]));
-        // A batch that is there already changes nothing.
-        recent.add(&batch(22, 12, 3, 0), None);
-        assert_eq!(recent.events, 6);
-    }
-
-    #[test]
-    fn private_events_after_the_newest_public_one_are_given_too() {
-        let mut recent = Recent::default();
-        recent.add(&batch(1, 0, 2, 1), None);
-        recent.add(&batch(2, 2, 0, 1), None);
-        assert_eq!(found(&recent, 2, 0, 2), Some(vec![1, 2]));
-        assert_eq!(found(&recent, 2, 1, 2), Some(vec![2]));
-        assert_eq!(found(&recent, 2, 2, 2), Some(vec![]));
-    }
-
-    #[test]
-    fn memory_begins_anew_after_a_hole() {
-        let mut recent = Recent::default();
-        recent.add(&batch(1, 0, 3, 0), None);
-        recent.add(&batch(5, 9, 2, 0), None);
-        assert_eq!(recent.events, 2);
-        assert_eq!(found(&recent, 1, 0, 11), None);
-        assert_eq!(found(&recent, 3, 0, 11), None);
-        assert_eq!(found(&recent, 9, 0, 11), Some(vec![5]));
     }
 }

@@ -449,38 +449,22 @@ impl Room {
         entry: &ChatEntry,
         subject: &Message,
     ) -> Result<Effect, ChatReject> {
-        Ok(match &entry.command {
-            Command::Edit { message, .. } => Effect::Edited(*message),
-            Command::React { message, .. } => Effect::Reacted(*message),
-            Command::Delete(message) => {
-                if subject.is_deleted() {
-                    self.note_deleted(*message);
-                }
-                Effect::Deleted(*message)
+        if let Command::Edit { message, .. } = &entry.command {
+            return Ok(Effect::Edited(*message));
+        }
+        if let Command::React { message, .. } = &entry.command {
+            return Ok(Effect::Reacted(*message));
+        }
+        if let Command::Delete(message) = &entry.command {
+            if subject.is_deleted() {
+                self.note_deleted(*message);
             }
-            // A report changes the room alone, and the others name no message. It may have been deleted since.
-            Command::Report { .. }
-            | Command::Create { .. }
-            | Command::Configure { .. }
-            | Command::Join(_)
-            | Command::Leave
-            | Command::Add(_)
-            | Command::SetRole(..)
-            | Command::Kick(_)
-            | Command::Mute(..)
-            | Command::Ban(..)
-            | Command::Invite { .. }
-            | Command::RevokeInvite(_)
-            | Command::Send { .. }
-            | Command::Read(_)
-            | Command::Friend(_)
-            | Command::Resolve { .. }
-            | Command::Close => {
-                let deleted = subject.deleted.filter(|(gone_at, _)| *gone_at <= at);
-                let mut before = Message { deleted, changed: Sequence(0), ..subject.clone() };
-                return self.apply(sequence, at, entry, Some(&mut before));
-            }
-        })
+            return Ok(Effect::Deleted(*message));
+        }
+        // A report changes the room alone. Its message may have been deleted since.
+        let deleted = subject.deleted.filter(|(gone_at, _)| *gone_at <= at);
+        let mut before = Message { deleted, changed: Sequence(0), ..subject.clone() };
+        self.apply(sequence, at, entry, Some(&mut before))
     }
 
     fn note_deleted(&mut self, message: MessageSequence) {

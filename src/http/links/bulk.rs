@@ -33,7 +33,7 @@ const MOST: usize = 500;
 const PASSWORDS: usize = 50;
 /// The longest row of a file, bytes.
 const MOST_OF_A_ROW: usize = 64 * 1024;
-/// Imports that are read at the same time.
+/// Imports whose rows are in memory at the same time; others wait.
 static READ_AT_ONCE: Semaphore = Semaphore::const_new(2);
 /// Rows that are read while others are being made: so many pieces of so many rows.
 const PIECES: usize = 2;
