@@ -85,6 +85,17 @@ pub struct Begin {
     pub owner: Port<FromLog>,
 }
 
+/// As [`Begin`], for a stream whose owner is down: nothing more of it gets into the log before the marker. Whoever owns
+/// the stream next has to look into the log.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Epoch>")]
+pub struct StandIn {
+    /// The stream.
+    pub stream: StreamId,
+    /// Who hears of its batches meanwhile.
+    pub owner: Port<FromLog>,
+}
+
 /// What became of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Begun {
@@ -358,6 +369,25 @@ impl EventLog {
     }
 }
 
+impl EventLog {
+    /// Begins a new epoch if this node may, and tells whether the owner before took everything.
+    fn begin(&mut self, stream: StreamId, owner: Port<FromLog>, unbroken: bool) -> Begun {
+        let epoch = self.role.may_begin().then(|| self.epochs.next());
+        let begun = Stream {
+            epoch: epoch.unwrap_or_default(),
+            number: 0,
+            marker_due: epoch.is_some(),
+            queued: Vec::new(),
+            count: 0,
+            owner,
+            unbroken,
+        };
+        let unbroken = self.streams.insert(stream, begun).is_some_and(|before| before.unbroken);
+        self.flush();
+        Begun { epoch, unbroken }
+    }
+}
+
 impl Actor for EventLog {
     type Context = Context<Self>;
 
@@ -381,19 +411,15 @@ impl Handler<Begin> for EventLog {
     type Result = MessageResult<Begin>;
 
     fn handle(&mut self, Begin { stream, owner }: Begin, _: &mut Self::Context) -> Self::Result {
-        let epoch = self.role.may_begin().then(|| self.epochs.next());
-        let begun = Stream {
-            epoch: epoch.unwrap_or_default(),
-            number: 0,
-            marker_due: epoch.is_some(),
-            queued: Vec::new(),
-            count: 0,
-            owner,
-            unbroken: true,
-        };
-        let unbroken = self.streams.insert(stream, begun).is_some_and(|before| before.unbroken);
-        self.flush();
-        MessageResult(Begun { epoch, unbroken })
+        MessageResult(self.begin(stream, owner, true))
+    }
+}
+
+impl Handler<StandIn> for EventLog {
+    type Result = MessageResult<StandIn>;
+
+    fn handle(&mut self, StandIn { stream, owner }: StandIn, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.begin(stream, owner, false).epoch)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::Trading;
-use crate::actors::trading::projector::newest_state;
+use crate::actors::trading::projector::start::newest_state;
 use crate::actors::trading::recovery::catch_up;
 use crate::config::{NodeRole, ServeConfig};
 use crate::domain::venue::{Silent, Venue};
@@ -126,7 +126,9 @@ async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(),
     let mut noted = state.1;
     while parts.trading.role().is_active() {
         let newest = parts.log.position.load(Ordering::Relaxed);
-        if newest <= state.1.0 || state.1.0 - noted.0 >= NOTED_EVERY {
+        // While a market stands still the watermark stays before it: a program in which it goes on tells its outcomes too.
+        let moves = state.0.fault().is_none();
+        if moves && (newest <= state.1.0 || state.1.0 - noted.0 >= NOTED_EVERY) {
             note(parts, noted, state.1).await?;
             noted = state.1;
         }
@@ -168,7 +170,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
 /// The venue as it was when the last message was published.
 fn load(parts: &Parts, until: Position) -> Result<(Venue, Position), String> {
     // Another node may have published from where this one has no snapshots.
-    let newest = newest_state(&parts.snapshots, &parts.database, until);
+    let newest = newest_state(&parts.snapshots, &parts.database, until, |_| true);
     let (mut venue, mut position) = newest.map_err(|error| error.to_string())?;
     while position < until {
         position = catch_up(&mut venue, parts.reader.as_ref(), position, until, usize::MAX, &mut Silent)

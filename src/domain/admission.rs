@@ -78,7 +78,7 @@ impl Admission {
     /// # Errors
     /// [`Refusal`]; nothing is kept then.
     pub fn admit(&mut self, ledger: &Ledger, client_ids: &ClientIds, request: Request) -> Result<(), Refusal> {
-        let Request { stream, ticket, epoch, account, currency, amount, client_id, vouched } = request;
+        let Request { account, currency, amount, client_id, vouched, .. } = request;
         #[cfg(test)]
         let client_id = client_id.filter(|_| !super::sabotage::is_made(super::sabotage::Mistake::ForgetsClientIds));
         if let Some(id) = client_id {
@@ -111,12 +111,18 @@ impl Admission {
             true => Amount::ZERO,
             false => amount,
         };
+        self.keep(Request { amount, client_id, ..request });
+        Ok(())
+    }
+
+    /// Keeps the hold of what somebody else has admitted, and the log has, until [`Admission::settle`].
+    pub fn keep(&mut self, request: Request) {
+        let Request { stream, ticket, epoch, account, currency, amount, client_id, .. } = request;
         *self.sums.entry((account, currency)).or_default() += amount;
         if let Some(id) = client_id {
             self.in_flight.insert((account, id));
         }
         self.pending.insert((stream, ticket), Pending { epoch, account, currency, amount, client_id });
-        Ok(())
     }
 
     /// What the account could spend on top of everything admitted so far.

@@ -40,4 +40,5 @@ pub mod replica;
 pub mod sabotage;
 pub mod stream;
 pub mod time;
+pub mod unapplied;
 pub mod venue;

@@ -161,6 +161,8 @@ impl MarketReplica {
                 self.book.look_ahead(decoded.get(at..).unwrap_or_default());
             }
             next(Sequence(sequence));
+            #[cfg(test)]
+            stumble(entry);
             self.book.apply(batch.at, entry, &mut outcomes.events);
             outcomes.entries.push(EntryEnd { ticket: entry.ticket(), end: outcomes.events.len() as u32 });
             if let MarketEntry::Atomic(batch) = entry {
@@ -292,4 +294,12 @@ pub fn decode<E: super::codec::Coded>(batch: &Batch, first: Sequence) -> Result<
         decoded.push(entry.map_err(|error| ReplicaError::Codec(Sequence(sequence), error))?);
     }
     if decoded.len() == batch.count as usize { Ok(decoded) } else { Err(ReplicaError::Count) }
+}
+
+#[cfg(test)]
+fn stumble(entry: &MarketEntry) {
+    use super::sabotage::{Mistake, STUMBLING_BLOCK, is_made};
+    if let MarketEntry::Place(order) = entry {
+        assert!(order.size.0 != STUMBLING_BLOCK || !is_made(Mistake::Stumbles), "a mistake made on purpose");
+    }
 }

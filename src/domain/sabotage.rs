@@ -25,7 +25,12 @@ pub enum Mistake {
     FeedHidesAHole,
     /// A recovery leaves out the last batch before the log's end.
     RecoversTooLittle,
+    /// The rules panic at any order of [`STUMBLING_BLOCK`] lots.
+    Stumbles,
 }
+
+/// The size of the orders at which [`Mistake::Stumbles`], in lots.
+pub const STUMBLING_BLOCK: u64 = 4_711;
 
 thread_local! {
     static MADE: Cell<Option<Mistake>> = const { Cell::new(None) };

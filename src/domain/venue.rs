@@ -3,13 +3,14 @@
 
 use super::batch::Batch;
 use super::book::Book;
-use super::ids::{CurrencyId, MarketId, Sequence, StreamId};
+use super::ids::{CurrencyId, Epoch, MarketId, Sequence, StreamId};
 use super::ledger::{Ledger, LedgerOutcome, Withdrawal};
 use super::market::Phase;
 use super::market_data::MarketData;
 use super::money::Amount;
 use super::posting::Posting;
 use super::replica::{LedgerOutcomes, LedgerReplica, MarketOutcomes, MarketReplica, ReplicaError};
+use super::stream::StreamState;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -20,18 +21,27 @@ pub struct Market {
     pub replica: MarketReplica,
     /// What the public sees of it.
     pub data: MarketData,
-    /// The entry that the rules cannot apply, if there was one: the market stands still before its batch. Not kept in
-    /// snapshots: a program in which the entry can be applied goes on.
+    /// Where the market stands still, if it does. Not kept in snapshots: a program in which the entry can be applied goes
+    /// on.
     #[serde(skip)]
-    pub fault: Option<Sequence>,
+    pub fault: Option<Standstill>,
+}
+
+/// A market whose rules cannot apply one of its entries stands still before the batch of that entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standstill {
+    /// The entry.
+    pub entry: Sequence,
+    /// How far its stream goes beyond: epochs are begun in it all the same.
+    pub stream: StreamState,
 }
 
 impl Market {
     /// Reads the next batch; `None` when the market stands still, or does so from now on. A bug that one entry brings
     /// out must not stop the others; every reader of the log stops this market at the same entry.
     fn read(&mut self, batch: &Batch) -> Option<Result<Option<MarketOutcomes>, ReplicaError>> {
-        if self.fault.is_some() {
-            return None;
+        if let Some(fault) = &mut self.fault {
+            return fault.stream.judge(batch).err().map(|gap| Err(gap.into()));
         }
         let mut at = Sequence::default();
         let Market { replica, data, .. } = self;
@@ -43,7 +53,7 @@ impl Market {
             read
         }));
         if read.is_err() {
-            self.fault = Some(at);
+            self.fault = Some(Standstill { entry: at, stream: self.replica.stream });
         }
         read.ok()
     }
@@ -142,6 +152,13 @@ impl Venue {
         }
     }
 
+    /// The newest epoch of any of its streams.
+    pub fn newest_epoch(&self) -> Epoch {
+        let stream = |market: &Market| market.fault.map_or(market.replica.stream, |fault| fault.stream);
+        let markets = self.markets.iter().map(|market| stream(market).epoch);
+        markets.chain([self.ledger.stream.epoch]).max().unwrap_or_default()
+    }
+
     /// A hash of everything that must be equal on every node that applied the same batches: books,
     /// market data, balances, catalogue.
     pub fn hash(&self) -> StateHash {
@@ -155,7 +172,7 @@ impl Venue {
 
     /// The first market that stands still because of one of its entries.
     pub fn fault(&self) -> Option<(MarketId, Sequence)> {
-        self.markets.iter().find_map(|market| Some((market.replica.book.config().id, market.fault?)))
+        self.markets.iter().find_map(|market| Some((market.replica.book.config().id, market.fault?.entry)))
     }
 
     /// The first rule of the ledger that does not hold, if any: sums that are not zero, holds that

@@ -17,6 +17,7 @@ use crate::domain::candle::Candle;
 use crate::domain::ids::{MarketId, Sequence, StreamId};
 use crate::domain::order::OrderRecord;
 use crate::domain::time::Timestamp;
+use crate::domain::venue::Venue;
 use diesel::prelude::*;
 use std::collections::BTreeMap;
 
@@ -43,6 +44,11 @@ pub struct Changes {
 }
 
 impl Changes {
+    /// Whether nothing has happened.
+    pub fn is_empty(&self) -> bool {
+        self.streams.is_empty()
+    }
+
     /// How many rows wait.
     pub fn rows(&self) -> usize {
         self.orders.len() + self.fills.len() + self.candles.len() + self.ledger.len() + self.transfers.len()
@@ -75,14 +81,56 @@ pub fn stands_at(connection: &mut Connection) -> QueryResult<Position> {
     Ok(Position(row.unwrap_or_default() as u64))
 }
 
-/// Writes what happened after `from` up to `to`, in one transaction with the watermark.
+/// How far the database is.
+#[derive(Clone, Debug, Default)]
+pub struct Mark {
+    /// The last batch whose rows are there, but for those of markets that stood still.
+    pub position: Position,
+    /// What is there of each stream.
+    pub contains: Contained,
+}
+
+/// The newest entry of each stream whose rows are there, by the stream's name. A market that stood still, because one of its
+/// entries could not be applied, is behind what was projected of the others.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Contained(BTreeMap<String, u64>);
+
+impl Contained {
+    fn read(stored: &str) -> Contained {
+        serde_json::from_str(stored).unwrap_or_default()
+    }
+
+    /// Whether the rows of a stream are there up to this entry.
+    pub fn has(&self, stream: StreamId, entry: Sequence) -> bool {
+        entry.0 == 0 || self.0.get(&stream.to_string()).is_some_and(|newest| *newest >= entry.0)
+    }
+
+    /// Whether everything is there that follows from what this venue has applied.
+    pub fn covers(&self, venue: &Venue) -> bool {
+        let ledger = &venue.ledger;
+        let market = |(entry, id): (&Sequence, u16)| self.has(StreamId::Market(MarketId(id)), *entry);
+        self.has(StreamId::Ledger, ledger.stream.sequence) && ledger.markets.iter().zip(0..).all(market)
+    }
+}
+
+/// How far the log was projected, stream by stream.
+///
+/// # Errors
+/// [`DbError`].
+pub fn mark(database: &Database) -> Result<Mark, DbError> {
+    let columns = (watermark::position, watermark::streams);
+    let row = database.read(|c| watermark::table.select(columns).first::<(i64, String)>(c).optional())?;
+    let (position, streams) = row.unwrap_or_default();
+    Ok(Mark { position: Position(position as u64), contains: Contained::read(&streams) })
+}
+
+/// Writes what happened after `from` up to `to`, in one transaction with the watermark. When both are the same, it is what
+/// streams that stood still have left out so far.
 ///
 /// # Errors
 /// [`DbError`]; nothing was written then, unless the connection broke while it was being committed. To
 /// write the same again is right in any case.
 pub fn write(database: &Database, changes: &Changes, from: Position, to: Position) -> Result<Written, DbError> {
-    let streams: BTreeMap<String, u64> =
-        changes.streams.iter().map(|(stream, sequence)| (stream.to_string(), sequence.0)).collect();
     let orders: Vec<_> = changes.orders.iter().map(|((market, _), record)| (*market, *record)).collect();
     let candles: Vec<_> = changes
         .candles
@@ -98,7 +146,9 @@ pub fn write(database: &Database, changes: &Changes, from: Position, to: Positio
         let (known, entries, before): (i64, i64, String) = watermark::table
             .select((watermark::position, watermark::ledger_entries, watermark::streams))
             .first(connection)?;
-        if known == stored(to.0) {
+        let mut contained = Contained::read(&before);
+        let are_there = || changes.streams.iter().all(|(stream, last)| contained.has(*stream, *last));
+        if known == stored(to.0) && (from < to || are_there()) {
             return Ok(Written::Yes);
         }
         if known != stored(from.0) {
@@ -112,12 +162,11 @@ pub fn write(database: &Database, changes: &Changes, from: Position, to: Positio
         for (market, runs) in &changes.events {
             events::insert(connection, *market, runs)?;
         }
-        let mut newest: BTreeMap<String, u64> = serde_json::from_str(&before).unwrap_or_default();
-        newest.extend(streams);
+        contained.0.extend(changes.streams.iter().map(|(stream, last)| (stream.to_string(), last.0)));
         diesel::update(watermark::table)
             .set((
                 watermark::position.eq(stored(to.0)),
-                watermark::streams.eq(serde_json::to_string(&newest).unwrap_or_default()),
+                watermark::streams.eq(serde_json::to_string(&contained).unwrap_or_default()),
                 watermark::ledger_entries.eq(entries + changes.ledger.len() as i64),
             ))
             .execute(connection)?;

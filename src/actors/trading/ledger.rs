@@ -2,7 +2,7 @@
 //!
 //! Invariants: balances change only by applying committed batches and the outcomes of committed
 //! batches; nothing is admitted while a stream may still bring entries whose holds are not pending
-//! here (after a restart, every market must first have begun a new epoch).
+//! here (after a restart, every market must first have begun a new epoch, or the ledger in its place).
 
 mod fences;
 mod messages;
@@ -30,8 +30,8 @@ use crate::domain::money::Amount;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes};
 use crate::persistence::log::Committed;
 use actix::prelude::*;
+use fences::Fences;
 use rustc_hash::FxHashMap;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,10 +64,7 @@ pub struct LedgerActor {
     admission: Admission,
     epoch: Epoch,
     active: bool,
-    /// Markets whose new epoch has not been seen yet.
-    unfenced: BTreeSet<MarketId>,
-    /// Those of them whose books could not be asked for one yet.
-    unasked: BTreeSet<MarketId>,
+    fences: Fences,
     waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
 }
 
@@ -82,14 +79,13 @@ impl LedgerActor {
             admission: Admission::default(),
             epoch: Epoch::default(),
             active: false,
-            unfenced: BTreeSet::new(),
-            unasked: BTreeSet::new(),
+            fences: Fences::default(),
             waiting: FxHashMap::default(),
         }
     }
 
     fn ready(&self) -> Option<&LedgerReplica> {
-        self.replica().filter(|_| self.active && self.unfenced.is_empty())
+        self.replica().filter(|_| self.active && self.fences.are_closed())
     }
 
     fn replica(&self) -> Option<&LedgerReplica> {
@@ -97,6 +93,10 @@ impl LedgerActor {
     }
 
     fn committed(&mut self, committed: Committed, ctx: &mut Context<Self>) -> Result<(), ()> {
+        if let StreamId::Market(market) = committed.batch.stream {
+            self.stood_in(market, &committed.batch, ctx);
+            return Ok(());
+        }
         let Some(state) = &mut self.state else { return Ok(()) };
         let berth = &self.parts.berth;
         let Committed { position, batch } = committed.clone();
@@ -162,7 +162,7 @@ impl LedgerActor {
         if outcomes.marker {
             self.admission.drop_older(stream, outcomes.epoch);
             if outcomes.epoch > self.epoch {
-                self.unfenced.remove(&outcomes.market);
+                self.fences.close(outcomes.market);
             }
         }
         for entry in &outcomes.entries {
@@ -194,7 +194,7 @@ impl LedgerActor {
         }
         self.build_twin();
         if self.epoch != Epoch::default() {
-            self.refence();
+            self.refence(ctx);
         }
     }
 
@@ -218,7 +218,7 @@ impl LedgerActor {
 
     fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
         let Some(replica) =
-            self.state.as_ref().map(|state| &state.replica).filter(|_| self.active && self.unfenced.is_empty())
+            self.state.as_ref().map(|state| &state.replica).filter(|_| self.active && self.fences.are_closed())
         else {
             return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
@@ -280,6 +280,7 @@ impl LedgerActor {
         self.active = false;
         self.epoch = Epoch::default();
         self.admission = Admission::default();
+        self.fences = Fences::default();
         for (_, reply) in self.waiting.drain() {
             answer_now(reply, Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
         }
@@ -329,7 +330,7 @@ impl LedgerActor {
                 ledger.epoch = epoch.unwrap_or_default();
                 match start {
                     Some((state, rest, promoted)) => ledger.go_on_from(state, rest, promoted, ctx),
-                    None => ledger.refence(),
+                    None => ledger.refence(ctx),
                 }
             }
             Err(reason) => {
@@ -345,7 +346,7 @@ impl Actor for LedgerActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.begin(ctx);
-        ctx.run_interval(fences::LOOK_EVERY, |ledger, _| ledger.ask_for_epochs());
+        ctx.run_interval(fences::LOOK_EVERY, LedgerActor::ask_for_epochs);
     }
 }
 
@@ -504,6 +505,9 @@ impl Handler<Attach> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, Attach(market, book): Attach, _: &mut Self::Context) {
+        if book.is_closed() {
+            self.fences.add(market);
+        }
         self.parts.books.lock().insert(market, book);
     }
 }

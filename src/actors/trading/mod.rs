@@ -23,6 +23,8 @@ pub mod projector;
 mod recent;
 pub mod recovery;
 pub mod remote;
+#[cfg(test)]
+mod standstill;
 mod start;
 mod tickets;
 pub mod twin;

@@ -8,6 +8,7 @@
 //! in the database, in one transaction with that watermark; a snapshot is never ahead of it.
 
 mod rows;
+pub mod start;
 
 use super::recovery::{RecoveryError, apply};
 use crate::actors::cluster::peers::Peers;
@@ -19,11 +20,12 @@ use crate::persistence::archive;
 use crate::persistence::db::{Database, DbError};
 use crate::persistence::log::embedded::SealedSegment;
 use crate::persistence::log::{LogError, LogReader, Position};
-use crate::persistence::projection::{self, Changes, Written};
+use crate::persistence::projection::{self, Changes, Contained, Written};
 use crate::persistence::shared_snapshots;
 use crate::persistence::snapshots::Snapshots;
 use actix::prelude::*;
 use rows::Collector;
+use start::start;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -86,6 +88,8 @@ pub struct Follower {
     snapshot: Position,
     snapshot_at: Instant,
     changes: Changes,
+    /// What the database had when this node last asked.
+    contained: Contained,
     /// Whether this node wrote when it last advanced.
     writes: bool,
     /// Where the state was hashed last, and when it last changed.
@@ -95,37 +99,6 @@ pub struct Follower {
     away: Option<Instant>,
 }
 
-/// The newest state at or before `limit`: a snapshot, this node's own or one that another node left in the database, else
-/// the log's beginning.
-///
-/// # Errors
-/// When the database does not answer.
-pub fn newest_state(snapshots: &Snapshots, database: &Database, limit: Position) -> Result<(Venue, Position), DbError> {
-    let mut loaded = snapshots.newest(limit);
-    if database.is_shared() {
-        // Newest first; one that is damaged is passed over.
-        for shared in shared_snapshots::all(database)?.into_iter().rev().filter(|at| *at <= limit) {
-            if loaded.as_ref().is_some_and(|loaded| loaded.position >= shared) {
-                break;
-            }
-            let Some(content) = shared_snapshots::get(database, shared)? else { continue };
-            match snapshots.adopt(shared, &content) {
-                Ok(()) => tracing::info!(position = shared.0, "a snapshot was taken over from the database"),
-                Err(error) => tracing::warn!(%error, "the snapshot in the database is of no use"),
-            }
-            loaded = snapshots.newest(limit);
-        }
-    }
-    Ok(loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position)))
-}
-
-/// The state to start from: the newest one that the database has caught up with.
-fn start(parts: &Parts, written: Position) -> Result<(Venue, Position), DbError> {
-    let (mut venue, position) = newest_state(&parts.snapshots, &parts.database, written)?;
-    venue.keep_ended();
-    Ok((venue, position))
-}
-
 impl Follower {
     /// Starts from the newest snapshot that the database has caught up with, else from the log's
     /// beginning.
@@ -133,9 +106,9 @@ impl Follower {
     /// # Errors
     /// When the database cannot say how far it is.
     pub fn new(parts: Parts) -> Result<Follower, DbError> {
-        let written = projection::position(&parts.database)?;
-        parts.written.store(written.0, Ordering::Relaxed);
-        let (venue, position) = start(&parts, written)?;
+        let mark = projection::mark(&parts.database)?;
+        parts.written.store(mark.position.0, Ordering::Relaxed);
+        let (venue, position) = start(&parts, &mark)?;
         let changes = Changes::default();
         let (cleared, snapshot) = (position, position);
         let snapshot_at = Instant::now();
@@ -147,6 +120,7 @@ impl Follower {
             snapshot,
             snapshot_at,
             changes,
+            contained: mark.contains,
             writes: false,
             hashed: Position(0),
             moved_at: snapshot_at,
@@ -167,7 +141,8 @@ impl Follower {
         self.away = None;
         let writes = self.parts.role.is_active();
         // A node that has just become active may know less than the one before it has written.
-        if (!writes || !std::mem::replace(&mut self.writes, writes)) && !self.look() {
+        let begins = writes && !self.writes;
+        if (!writes || begins) && !(self.look() && (!begins || self.begin_to_write())) {
             self.writes = false;
             return Ok(());
         }
@@ -182,12 +157,12 @@ impl Follower {
                 return Ok(());
             }
             let before = self.position;
-            let written = Position(self.parts.written.load(Ordering::Relaxed));
+            let written = self.written();
             if !writes && before >= written {
                 self.hash_if_still();
                 return Ok(());
             }
-            // Never across the watermark: what is below it must be dropped, not written again.
+            // Never across the watermark: what is below it is there already, but for streams that stood still.
             let limit = if before < written { written } else { Position(u64::MAX) };
             self.position = match self.read(limit) {
                 Err(RecoveryError::Log(LogError::Broker { reason })) => {
@@ -197,6 +172,9 @@ impl Follower {
                 read => read?,
             };
             if self.position <= written {
+                self.cleared = self.position;
+            }
+            if !writes {
                 self.clear();
             }
             if self.position == before {
@@ -220,7 +198,8 @@ impl Follower {
             Some(Ok(next)) => hash_place_at_or_after(next.position).min(limit),
             Some(Err(_)) | None => limit,
         };
-        let mut collector = Collector::new(&mut self.changes);
+        let is_written = before < self.written();
+        let mut collector = Collector::new(&mut self.changes, is_written.then_some(&self.contained));
         apply(&mut self.venue, batches, before, until, &mut collector)
     }
 
@@ -238,11 +217,17 @@ impl Follower {
         }
     }
 
+    /// How far the database is.
+    fn written(&self) -> Position {
+        Position(self.parts.written.load(Ordering::Relaxed))
+    }
+
     /// Asks the database how far the active node has written; false when it is away.
     fn look(&mut self) -> bool {
-        match projection::position(&self.parts.database) {
-            Ok(written) => {
-                self.parts.written.fetch_max(written.0, Ordering::Relaxed);
+        match projection::mark(&self.parts.database) {
+            Ok(mark) => {
+                self.parts.written.fetch_max(mark.position.0, Ordering::Relaxed);
+                self.contained = mark.contains;
                 true
             }
             Err(error) => {
@@ -253,10 +238,29 @@ impl Follower {
         }
     }
 
-    /// Writes what waits; false when the database is away.
-    fn write(&mut self) -> bool {
-        if self.position <= self.cleared {
+    /// The node has become active, and its state is not ahead of the database, or it may be so in one stream: the node before
+    /// may have been one in which a market stood still that goes on in this one. False when the database is away.
+    fn begin_to_write(&mut self) -> bool {
+        if self.position > self.written() {
             return true;
+        }
+        if self.contained.covers(&self.venue) {
+            self.clear();
+            return true;
+        }
+        self.rewind()
+    }
+
+    /// Writes what waits; false when the database is away. Below the watermark nothing waits but what streams have left out
+    /// that stood still, and that waits until the watermark is reached.
+    fn write(&mut self) -> bool {
+        let written = self.written();
+        if self.position < written || (self.position <= self.cleared && self.changes.is_empty()) {
+            return true;
+        }
+        if self.position == written {
+            tracing::warn!(rows = self.changes.rows(), "what a market left out while it stood still is written");
+            rows::chain(&mut self.changes.ledger, &self.venue.ledger.ledger);
         }
         match projection::write(&self.parts.database, &self.changes, self.cleared, self.position) {
             Ok(Written::Yes) => {
@@ -264,7 +268,11 @@ impl Follower {
                 self.clear();
                 true
             }
-            Ok(Written::Elsewhere(known)) => self.rewind(known),
+            Ok(Written::Elsewhere(known)) => {
+                let here = self.position.0;
+                tracing::warn!(database = known.0, here, "the database stands elsewhere");
+                self.rewind()
+            }
             Err(error) => {
                 tracing::warn!(%error, rows = self.changes.rows(), "the database does not take rows; they wait");
                 self.away = Some(Instant::now());
@@ -280,13 +288,18 @@ impl Follower {
 
     /// Goes on from where the database stands: it lost what it had (a backup was restored, another server took over
     /// from the one that failed), or another node wrote meanwhile. False when it is away.
-    fn rewind(&mut self, known: Position) -> bool {
-        let here = self.position.0;
-        tracing::warn!(database = known.0, here, "the database stands elsewhere; going on from there");
-        match start(&self.parts, known) {
-            Ok((venue, position)) => {
+    fn rewind(&mut self) -> bool {
+        let mark = projection::mark(&self.parts.database);
+        match mark.and_then(|mark| Ok((start(&self.parts, &mark)?, mark))) {
+            Ok(((venue, position), mark)) => {
+                tracing::warn!(
+                    database = mark.position.0,
+                    from = position.0,
+                    "going on from where the database stands"
+                );
                 (self.venue, self.position, self.snapshot) = (venue, position, position);
-                self.parts.written.store(known.0, Ordering::Relaxed);
+                self.parts.written.store(mark.position.0, Ordering::Relaxed);
+                self.contained = mark.contains;
                 self.clear();
                 true
             }
@@ -320,7 +333,7 @@ impl Follower {
 
     /// Takes a snapshot if there is something new in it, and archives what can be.
     pub fn keep(&mut self) {
-        let written = Position(self.parts.written.load(Ordering::Relaxed));
+        let written = self.written();
         if let Some((market, entry)) = self.venue.fault() {
             // Its state is half of something; a repaired program goes on from a snapshot before it.
             tracing::error!(market = market.0, entry = entry.0, "an entry cannot be applied; no snapshots are taken");

@@ -6,7 +6,8 @@ use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
 use crate::domain::market_data::MarketData;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes, MarketReplica};
 use crate::domain::time::Timestamp;
-use crate::domain::venue::{Market, Observer, Silent, Venue, VenueError};
+use crate::domain::unapplied::{self, Unapplied};
+use crate::domain::venue::{Market, Observer, Silent, Standstill, Venue, VenueError};
 use crate::persistence::log::{Committed, LogError, LogReader, Position};
 use crate::persistence::snapshots::Snapshots;
 use parking_lot::Mutex;
@@ -168,10 +169,8 @@ pub fn apply(
 /// # Errors
 /// When the last batch cannot be read.
 pub fn newest(venue: &Venue, reader: &dyn LogReader, end: Position) -> Result<(Epoch, Timestamp), LogError> {
-    let markets = venue.markets.iter().map(|market| market.replica.stream.epoch);
-    let epoch = markets.chain([venue.ledger.stream.epoch]).max().unwrap_or_default();
     let last = reader.read(Position(end.0.saturating_sub(1)))?.last().transpose()?;
-    Ok((epoch, last.map_or(Timestamp::ZERO, |committed| committed.batch.at)))
+    Ok((venue.newest_epoch(), last.map_or(Timestamp::ZERO, |committed| committed.batch.at)))
 }
 
 impl Recovery {
@@ -188,7 +187,7 @@ impl Recovery {
         let mut seed =
             Seed { position, ledger: Some(venue.ledger), books: Vec::new(), data: Vec::new(), faults: Vec::new() };
         for market in venue.markets {
-            seed.faults.push(market.fault);
+            seed.faults.push(market.fault.map(|fault| fault.entry));
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
         }
@@ -329,10 +328,35 @@ impl Recovery {
             return Err(RecoveryError::NotListed(market));
         }
         let Market { replica, fault, .. } = venue.markets.swap_remove(index);
-        if let Some(entry) = fault {
+        if let Some(Standstill { entry, .. }) = fault {
             return Err(RecoveryError::Faulted(market, entry));
         }
         Ok((BookState { replica, recent: remembers.recent, position }, position))
+    }
+
+    /// What a market's stream holds after entry `known`, which is the last whose outcomes the ledger has heard of, up to
+    /// the log's present end.
+    pub(super) async fn unapplied(
+        self: Arc<Self>,
+        market: MarketId,
+        known: Sequence,
+    ) -> Result<Vec<Unapplied>, String> {
+        let part = move |recovery: &Recovery| {
+            let (venue, position) = recovery.venue(Until::Entry(market, known), &mut Silent)?;
+            let replica = venue.markets.get(usize::from(market.0)).map(|market| &market.replica);
+            let replica = replica.ok_or(RecoveryError::NotListed(market))?;
+            let mut stream = replica.stream;
+            let mut all = Vec::new();
+            for committed in recovery.tail(StreamId::Market(market), position)? {
+                let failed = |error| {
+                    let error = VenueError::Replica(committed.batch.stream, error);
+                    RecoveryError::Apply(committed.position, error)
+                };
+                all.extend(unapplied::read(&replica.book, &mut stream, &committed.batch).map_err(failed)?);
+            }
+            Ok(all)
+        };
+        self.elsewhere(part).await
     }
 
     /// Market data up to `told` (else to the log's end), with the newest entry that it contains.

@@ -1,42 +1,130 @@
 //! Every market begins a new epoch before the ledger admits anything: a book that admitted against a ledger which died may
 //! have entries on their way whose holds are not pending here.
+//!
+//! A market that is halted begins none. The ledger does so in its place, and then reads the log for what was committed and
+//! not applied: the holds of that are pending until the market goes on.
 
 use super::LedgerActor;
+use crate::actors::event_log::StandIn;
 use crate::actors::trading::order_book::Refence;
-use crate::domain::ids::Epoch;
+use crate::domain::batch::Batch;
+use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
+use crate::domain::unapplied::Unapplied;
+use actix::prelude::*;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How often is looked whether a book that was to begin an epoch still can.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-impl LedgerActor {
-    /// Asks every book for a new epoch.
-    pub(super) fn refence(&mut self) {
-        self.unfenced = self.parts.books.lock().keys().copied().collect();
-        self.unasked.clone_from(&self.unfenced);
-        self.ask_for_epochs();
+/// The markets that have not begun a new epoch yet.
+#[derive(Default)]
+pub(super) struct Fences {
+    open: BTreeSet<MarketId>,
+    /// Those of them whose books could not be asked for one yet.
+    unasked: BTreeSet<MarketId>,
+    /// Those of them for which the ledger stands in.
+    stands_in: BTreeSet<MarketId>,
+}
+
+impl Fences {
+    /// Whether nothing can come any more whose hold is not pending.
+    pub(super) fn are_closed(&self) -> bool {
+        self.open.is_empty()
     }
 
-    /// Asks the books that were not asked yet, and waits no longer for one that was halted meanwhile: it will bring no
-    /// entries, and when it is started again it begins an epoch by itself. A ledger without an epoch asks nobody.
-    pub(super) fn ask_for_epochs(&mut self) {
-        if self.unfenced.is_empty() || self.epoch == Epoch::default() {
+    /// This market has to be fenced, as its book is attached while it is halted.
+    pub(super) fn add(&mut self, market: MarketId) {
+        self.open.insert(market);
+    }
+
+    /// A market has begun its epoch.
+    pub(super) fn close(&mut self, market: MarketId) {
+        self.open.remove(&market);
+        self.unasked.remove(&market);
+        self.stands_in.remove(&market);
+    }
+}
+
+impl LedgerActor {
+    /// Asks every book for a new epoch.
+    pub(super) fn refence(&mut self, ctx: &mut Context<Self>) {
+        let open: BTreeSet<MarketId> = self.parts.books.lock().keys().copied().collect();
+        self.fences = Fences { unasked: open.clone(), open, stands_in: BTreeSet::new() };
+        self.ask_for_epochs(ctx);
+    }
+
+    /// Asks the books that were not asked yet, and stands in for those that were halted meanwhile. A ledger without an epoch
+    /// asks nobody.
+    pub(super) fn ask_for_epochs(&mut self, ctx: &mut Context<Self>) {
+        if self.fences.are_closed() || self.epoch == Epoch::default() {
             return;
         }
-        let books = self.parts.books.lock();
-        let unasked = &mut self.unasked;
-        self.unfenced.retain(|market| {
-            let Some(book) = books.get(market).filter(|book| !book.is_closed()) else {
-                unasked.remove(market);
-                return false;
-            };
-            if unasked.contains(market) {
+        let mut halted = Vec::new();
+        for (market, book) in self.parts.books.lock().iter().filter(|(market, _)| self.fences.open.contains(market)) {
+            if book.is_closed() {
+                halted.push(*market);
+            } else if self.fences.unasked.contains(market) {
                 match book.try_send(Refence) {
-                    Ok(()) => drop(unasked.remove(market)),
+                    Ok(()) => drop(self.fences.unasked.remove(market)),
                     Err(why) => tracing::debug!(market = market.0, %why, "a book is asked for a new epoch later"),
                 }
             }
-            true
-        });
+        }
+        for market in halted {
+            self.stand_in(market, ctx);
+        }
+    }
+
+    fn stand_in(&mut self, market: MarketId, ctx: &mut Context<Self>) {
+        let Some(this) = self.this.lock().clone() else { return };
+        if !self.fences.stands_in.insert(market) {
+            return;
+        }
+        let begun = self.parts.log.send(StandIn { stream: StreamId::Market(market), owner: this.port() });
+        ctx.spawn(begun.into_actor(self).map(move |begun, ledger, _| {
+            if !matches!(begun, Ok(Some(_))) {
+                // It is tried again.
+                ledger.fences.stands_in.remove(&market);
+            }
+        }));
+    }
+
+    /// A batch of a market for which the ledger stands in: once the marker of its new epoch is there, everything before it
+    /// is in the log.
+    pub(super) fn stood_in(&mut self, market: MarketId, batch: &Batch, ctx: &mut Context<Self>) {
+        let is_marker = batch.count == 0 && self.epoch != Epoch::default() && batch.epoch > self.epoch;
+        if !is_marker || !self.fences.stands_in.contains(&market) {
+            return;
+        }
+        let (epoch, known) = (self.epoch, self.heard_of(market));
+        let read = self.parts.recovery.clone().unapplied(market, known);
+        ctx.spawn(read.into_actor(self).map(move |read, ledger, ctx| {
+            if ledger.epoch != epoch || !ledger.fences.stands_in.contains(&market) {
+                return;
+            }
+            match read {
+                Ok(unapplied) => ledger.keep_unapplied(market, unapplied),
+                Err(why) => {
+                    ledger.lifeline.fail(format!("what market {} has not applied cannot be read: {why}", market.0));
+                    ctx.stop();
+                }
+            }
+        }));
+    }
+
+    fn keep_unapplied(&mut self, market: MarketId, unapplied: Vec<Unapplied>) {
+        let heard = self.heard_of(market);
+        let left = unapplied.into_iter().filter(|unapplied| unapplied.entry > heard);
+        let count = left.map(|Unapplied { request, .. }| self.admission.keep(request)).count();
+        if count > 0 {
+            tracing::warn!(market = market.0, count, "what a halted market has not applied stays on hold");
+        }
+        self.fences.close(market);
+    }
+
+    /// The newest entry of a market whose outcomes are in the balances.
+    fn heard_of(&self, market: MarketId) -> Sequence {
+        self.replica().and_then(|replica| replica.markets.get(usize::from(market.0)).copied()).unwrap_or_default()
     }
 }

@@ -10,18 +10,25 @@ use crate::domain::replica::{LedgerOutcomes, MarketOutcomes};
 use crate::domain::venue::{Market, Observer};
 use crate::persistence::fills::FillRow;
 use crate::persistence::ledger_entries::{Cause, LedgerRow, TradePlace};
-use crate::persistence::projection::Changes;
+use crate::persistence::projection::{Changes, Contained};
 use crate::persistence::transfers::{TransferKind, TransferRow};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Turns outcomes into rows.
 pub(super) struct Collector<'a> {
     changes: &'a mut Changes,
+    /// What the database has already.
+    written: Option<&'a Contained>,
 }
 
 impl<'a> Collector<'a> {
-    pub(super) fn new(changes: &'a mut Changes) -> Collector<'a> {
-        Collector { changes }
+    pub(super) fn new(changes: &'a mut Changes, written: Option<&'a Contained>) -> Collector<'a> {
+        Collector { changes, written }
+    }
+
+    /// Whether the rows of what ends with this entry are in the database.
+    fn has(&self, stream: StreamId, last: Sequence) -> bool {
+        self.written.is_some_and(|written| written.has(stream, last))
     }
 
     fn ledger_row(&mut self, row: LedgerRow) {
@@ -37,6 +44,19 @@ impl<'a> Collector<'a> {
     }
 }
 
+/// Makes the history of every account chain again where rows come late: each follows what the database has, which is newer.
+/// The venue stands after all of them.
+pub(super) fn chain(rows: &mut [LedgerRow], ledger: &Ledger) {
+    let mut after = BTreeMap::new();
+    for row in rows.iter_mut().rev() {
+        let (account, currency) = (row.account, row.currency);
+        let balance: &mut Amount =
+            after.entry((account, currency)).or_insert_with(|| ledger.balance(account, currency).total());
+        row.balance = *balance;
+        *balance -= row.amount;
+    }
+}
+
 /// How the holder of an account sees a movement of money, and who is on its other side.
 fn seen_by(account: AccountId, kind: MovedKind, movement: &Movement) -> (TransferKind, Option<AccountId>) {
     match kind {
@@ -49,6 +69,9 @@ fn seen_by(account: AccountId, kind: MovedKind, movement: &Movement) -> (Transfe
 
 impl Observer for Collector<'_> {
     fn posted(&mut self, outcomes: &MarketOutcomes, balance: Amount, posting: &Posting) {
+        if self.has(StreamId::Market(outcomes.market), outcomes.last()) {
+            return;
+        }
         let place = TradePlace { market: outcomes.market, order: posting.order, trade: posting.trade };
         let cause = match posting.kind {
             PostingKind::Match => Cause::Match(place),
@@ -67,6 +90,9 @@ impl Observer for Collector<'_> {
 
     fn market(&mut self, outcomes: &MarketOutcomes, market: &Market) {
         let id = outcomes.market;
+        if self.has(StreamId::Market(id), outcomes.last()) {
+            return;
+        }
         let mut touched = BTreeSet::<OrderId>::new();
         let mut traded = false;
         for (feed_sequence, event) in outcomes.numbered() {
@@ -107,6 +133,10 @@ impl Observer for Collector<'_> {
     }
 
     fn ledger(&mut self, outcomes: &LedgerOutcomes, ledger: &Ledger) {
+        let last = Sequence(outcomes.first.0 + outcomes.entries.len() as u64 - 1);
+        if self.has(StreamId::Ledger, last) {
+            return;
+        }
         // The ledger shows the balances after the whole batch, so rows are made from the last to the first.
         let mut after = BTreeMap::new();
         let mut rows = Vec::new();
@@ -135,7 +165,6 @@ impl Observer for Collector<'_> {
             self.ledger_row(ledger);
             self.transfer_row(transfer);
         }
-        let last = outcomes.first.0 + outcomes.entries.len() as u64 - 1;
-        self.changes.streams.insert(StreamId::Ledger, Sequence(last));
+        self.changes.streams.insert(StreamId::Ledger, last);
     }
 }
