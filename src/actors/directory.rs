@@ -401,7 +401,7 @@ where
                 self.passivations.fetch_add(1, Ordering::Relaxed);
             }
             Ending::Planned | Ending::Finished => {}
-            Ending::Crashed(reason) | Ending::Faulted(reason) => {
+            Ending::Crashed(reason) | Ending::Faulted(reason) | Ending::Fatal(reason) => {
                 self.crashes.fetch_add(1, Ordering::Relaxed);
                 places.crashed.entry(key.clone()).or_default().push_back(Instant::now());
                 tracing::error!(

@@ -292,12 +292,14 @@ impl EventLog {
             let batch = &committed.batch;
             tracing::debug!(target: "agora::path", stream = %batch.stream, number = batch.number, entries = batch.count,
                 position = committed.position.0, "committed");
-            self.meter.newest.lock().insert(committed.batch.stream, committed.position.0);
-            self.meter.entries.fetch_add(u64::from(committed.batch.count), Ordering::Relaxed);
-            self.meter.position.store(committed.position.0, Ordering::Relaxed);
-            self.newest = self.newest.max(committed.batch.at);
-            self.observe(committed.batch.stream, committed.batch.epoch);
-            self.tell(committed.batch.stream, FromLog::Committed(committed));
+            let (stream, position) = (batch.stream, committed.position.0);
+            self.meter.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
+            self.newest = self.newest.max(batch.at);
+            self.observe(stream, batch.epoch);
+            self.tell(stream, FromLog::Committed(committed));
+            // Whoever sees the position and then asks the owner finds the batch applied: it is in the mailbox before.
+            self.meter.newest.lock().insert(stream, position);
+            self.meter.position.store(position, Ordering::Release);
         }
     }
 

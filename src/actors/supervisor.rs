@@ -62,7 +62,7 @@ impl Supervisor {
             1,
             Arc::new(move |report| match report {
                 Report::Ready => node.set(State::Running),
-                Report::Gone(Ending::Crashed(reason) | Ending::Faulted(reason)) => {
+                Report::Gone(Ending::Crashed(reason) | Ending::Faulted(reason) | Ending::Fatal(reason)) => {
                     requests.close();
                     node.crashed(&reason, State::Faulted);
                     tracing::error!(reason, "the root of the tree has failed");

@@ -35,10 +35,17 @@ enum Phase {
     /// Children are being started in order for the first time.
     Opening,
     Open,
-    Failing(String),
+    Failing(Failing),
     Closing {
         for_good: bool,
     },
+}
+
+/// Why a supervisor gives up.
+struct Failing {
+    reason: String,
+    /// Whether those above it have to give up too.
+    fatal: bool,
 }
 
 pub(crate) struct Overseer {
@@ -68,8 +75,11 @@ impl Overseer {
         let stopping = |entry: &Entry| entry.want != Want::Up && entry.is != Is::Down;
         match &self.phase {
             Phase::Failing(_) | Phase::Closing { .. } if self.entries.iter().any(stopping) => return,
-            Phase::Failing(reason) => {
-                self.lifeline.fail(reason);
+            Phase::Failing(Failing { reason, fatal }) => {
+                match fatal {
+                    true => self.lifeline.fatal(reason),
+                    false => self.lifeline.fail(reason),
+                }
                 return ctx.stop();
             }
             Phase::Closing { .. } => {
@@ -171,6 +181,7 @@ impl Overseer {
             _ if was_stopping => self.ended_as_asked(at, &ending),
             Ending::Crashed(reason) => self.crashed(at, &reason, ctx),
             Ending::Faulted(reason) => self.fault(at, &reason),
+            Ending::Fatal(reason) => self.fatal(at, reason),
             Ending::Planned | Ending::Passivated | Ending::Finished => {
                 entry.want = Want::Down;
                 entry.child.close();
@@ -191,7 +202,9 @@ impl Overseer {
         let entry = &mut self.entries[at];
         let state = if for_good { State::Stopped } else { State::Restarting };
         match ending {
-            Ending::Crashed(reason) | Ending::Faulted(reason) => entry.child.node().crashed(reason, state),
+            Ending::Crashed(reason) | Ending::Faulted(reason) | Ending::Fatal(reason) => {
+                entry.child.node().crashed(reason, state);
+            }
             Ending::Planned | Ending::Passivated | Ending::Finished => entry.child.node().set(state),
         }
         if for_good {
@@ -225,7 +238,7 @@ impl Overseer {
                 Exhausted::Escalate | Exhausted::FaultAtFirst => {
                     tracing::error!(path, reason, crashes, "an actor crashed too often, its supervisor gives up");
                     entry.child.node().crashed(reason, State::Restarting);
-                    self.fail(verdict);
+                    self.fail(verdict, false);
                 }
             };
         }
@@ -258,8 +271,15 @@ impl Overseer {
         entry.refuse(reason);
     }
 
+    fn fatal(&mut self, at: usize, reason: String) {
+        let node = self.entries[at].child.node();
+        tracing::error!(path = node.path, reason, "an actor says that nothing may go on");
+        node.crashed(&reason, State::Faulted);
+        self.fail(reason, true);
+    }
+
     /// Stops all children; then this supervisor ends as failed.
-    fn fail(&mut self, reason: String) {
+    fn fail(&mut self, reason: String, fatal: bool) {
         for entry in &mut self.entries {
             entry.refuse(&reason);
             // Those that are down for good stay so; the others are remembered as wanted.
@@ -267,7 +287,7 @@ impl Overseer {
                 entry.want = Want::Recycle;
             }
         }
-        self.phase = Phase::Failing(reason);
+        self.phase = Phase::Failing(Failing { reason, fatal });
     }
 
     fn waited(&mut self, id: u64, incarnation: u64, ctx: &mut Context<Self>) {

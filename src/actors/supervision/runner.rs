@@ -66,6 +66,8 @@ pub(crate) enum Ending {
     Crashed(String),
     /// It said that a restart is useless.
     Faulted(String),
+    /// It said that nothing above it may go on either.
+    Fatal(String),
 }
 
 /// What an incarnation tells whoever started it: `Ready` at most once, then `Gone` exactly once.
@@ -146,6 +148,12 @@ impl Lifeline {
     /// Gives the reason for the end that follows (a stop or a panic), after which the actor is not restarted.
     pub fn fault(&self, reason: impl std::fmt::Display) {
         *self.life.verdict.lock() = Some(Ending::Faulted(reason.to_string()));
+    }
+
+    /// Gives the reason for the end that follows (a stop or a panic), after which nothing may go on: every supervisor up to the
+    /// root gives up, whatever its budget, and the program ends.
+    pub fn fatal(&self, reason: impl std::fmt::Display) {
+        *self.life.verdict.lock() = Some(Ending::Fatal(reason.to_string()));
     }
 
     /// Says that the stop that follows is no crash and that the place can stay empty.
@@ -310,7 +318,7 @@ impl<A: Actor> Guard<A> {
         let (door, keep) = match self.ending {
             Ending::Planned if self.seat.mailbox.is_closed() => (Door::Closed, false),
             Ending::Crashed(_) | Ending::Planned => (self.seat.terms.after_crash, self.seat.terms.keep_queue),
-            Ending::Finished | Ending::Faulted(_) | Ending::Passivated => (Door::Closed, false),
+            Ending::Finished | Ending::Faulted(_) | Ending::Fatal(_) | Ending::Passivated => (Door::Closed, false),
         };
         self.seat.mailbox.detach(self.seat.lifeline.incarnation(), door, keep);
     }
@@ -351,7 +359,7 @@ impl<A: Actor<Context = Context<A>>> Run<A> {
     fn crash(&mut self, payload: &(dyn Any + Send)) -> Poll<()> {
         let reason = panics::reason(payload);
         match self.verdict() {
-            Some(fault @ Ending::Faulted(_)) => self.end(fault),
+            Some(said @ (Ending::Faulted(_) | Ending::Fatal(_))) => self.end(said),
             _ => self.end(Ending::Crashed(reason)),
         }
     }

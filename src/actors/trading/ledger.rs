@@ -85,7 +85,11 @@ impl LedgerActor {
     }
 
     fn ready(&self) -> Option<&LedgerReplica> {
-        self.replica().filter(|_| self.active && self.fences.are_closed())
+        self.replica().filter(|replica| self.is_fenced(replica))
+    }
+
+    fn is_fenced(&self, replica: &LedgerReplica) -> bool {
+        self.active && self.fences.are_closed(replica.ledger.markets().len())
     }
 
     fn replica(&self) -> Option<&LedgerReplica> {
@@ -131,6 +135,9 @@ impl LedgerActor {
         let Some(outcomes) = outcomes.filter(|outcomes| outcomes.epoch == self.epoch) else { return Ok(()) };
         self.active |= outcomes.marker;
         for (ticket, outcome, _) in outcomes.entries {
+            if let LedgerOutcome::MarketListed(config, _) = &outcome {
+                self.fences.close(config.id);
+            }
             self.admission.settle(StreamId::Ledger, ticket);
             if let Some(reply) = self.waiting.remove(&ticket) {
                 let _ = reply.send(Ok(outcome));
@@ -217,8 +224,7 @@ impl LedgerActor {
     }
 
     fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
-        let Some(replica) =
-            self.state.as_ref().map(|state| &state.replica).filter(|_| self.active && self.fences.are_closed())
+        let Some(replica) = self.state.as_ref().map(|state| &state.replica).filter(|replica| self.is_fenced(replica))
         else {
             return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
@@ -400,17 +406,17 @@ impl Handler<AddOutcomes> for LedgerActor {
 impl Handler<Admit> for LedgerActor {
     type Result = ();
 
-    fn handle(&mut self, Admit { applicants, stream, epoch, book }: Admit, _: &mut Self::Context) {
-        let mut asked = Vec::with_capacity(applicants.len());
-        let mut holds = Vec::with_capacity(applicants.len());
-        for mut applicant in applicants {
-            match self.admit(&mut applicant, &mut holds) {
-                Ok(()) => asked.push(applicant.asked),
-                Err(why) => applicant.asked.refuse(why),
+    fn handle(&mut self, Admit { passing, stream, epoch, book }: Admit, _: &mut Self::Context) {
+        let mut asked = Vec::with_capacity(passing.len());
+        let mut holds = Vec::with_capacity(passing.len());
+        for passing in passing {
+            match passing {
+                Passing::Applicant(mut applicant) => match self.admit(&mut applicant, &mut holds) {
+                    Ok(()) => asked.push(applicant.asked),
+                    Err(why) => applicant.asked.refuse(why),
+                },
+                Passing::Follower(follower) => asked.push(follower),
             }
-        }
-        if asked.is_empty() {
-            return;
         }
         if let Err(refused) = book.offer(Admitted { asked, holds, epoch }) {
             for ticket in refused.message.holds {
@@ -432,8 +438,8 @@ impl LedgerActor {
         holds.push(request.ticket);
         match asked {
             Asked::Place(order, _) => order.hold = amount,
-            // It asks for exactly what it needs.
-            Asked::Amend(..) => {}
+            // They ask for exactly what they need.
+            Asked::Amend(..) | Asked::Cancel(_) | Asked::CancelAll(_) => {}
             Asked::Together(batch, _) => {
                 let (cancels, amends) = (batch.cancels.len(), batch.amends.len());
                 for (at, (request, most)) in more.iter().enumerate() {
@@ -505,9 +511,7 @@ impl Handler<Attach> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, Attach(market, book): Attach, _: &mut Self::Context) {
-        if book.is_closed() {
-            self.fences.add(market);
-        }
+        self.fences.attach(market);
         self.parts.books.lock().insert(market, book);
     }
 }

@@ -50,7 +50,8 @@ use balance_watch::{BalanceWatch, Watched};
 use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
 use order_book::{
-    AmendOrder, BatchDone, BookState, Cancel, CancelAll, Control, GetOrder, OrderBook, Place, PlaceTogether, Steer,
+    AmendOrder, BatchDone, BookState, Cancel, CancelAll, Control, FullBook, GetFullBook, GetOrder, OrderBook, Place,
+    PlaceTogether, Steer,
 };
 use remote::{Command, Done, Forwarder};
 use serde::{Deserialize, Serialize};
@@ -154,6 +155,20 @@ impl Market {
     /// Why the market is halted, if one of its entries has stopped it.
     pub fn fault(&self) -> Option<Fault> {
         self.berth.fault()
+    }
+
+    /// Every resting order. The twin says it, if there is one: the thread on which everybody trades does not walk through a
+    /// large book for one reader.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the book does not answer.
+    pub async fn full_book(&self) -> Result<FullBook, Unavailable> {
+        if let Some(twin) = self.berth.twin()
+            && let Ok(Some(full)) = twin.send(GetFullBook).within(PATIENCE).await
+        {
+            return Ok(full);
+        }
+        Ok(within(self.book.send(GetFullBook)).await.map_err(|why| self.unavailable(why))?.unwrap_or_default())
     }
 
     /// Why the book does not answer: the fault, if that is why it is down.

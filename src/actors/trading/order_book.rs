@@ -83,6 +83,8 @@ pub struct OrderBook {
     waiting: FxHashMap<Ticket, Waiting>,
     /// Whether a time entry is on its way.
     ticking: bool,
+    /// How many messages of commands are at the ledger: what comes after them does not overtake them.
+    asking: u32,
 }
 
 impl OrderBook {
@@ -101,6 +103,7 @@ impl OrderBook {
             active: false,
             waiting: FxHashMap::default(),
             ticking: false,
+            asking: 0,
         }
     }
 
@@ -112,6 +115,7 @@ impl OrderBook {
     fn stand_by(&mut self) {
         self.active = false;
         self.ticking = false;
+        self.asking = 0;
         self.epoch = Epoch::default();
         for (_, waiting) in self.waiting.drain() {
             waiting.refuse(Refused::Unavailable(Unavailable::OutcomeUnknown));
@@ -177,6 +181,7 @@ impl OrderBook {
 
     fn go_on_from(&mut self, state: Box<BookState>, rest: Vec<Committed>, promoted: bool, ctx: &mut Context<Self>) {
         self.parts.listing.configure(state.replica.book.config());
+        self.parts.berth.forget(state.recent.forgotten());
         // A state that was read from the log may hold this epoch's marker already, which is then not read again. So it
         // is where a market is listed while the log is long: the marker is written before the reading ends.
         if self.epoch != Epoch::default() && state.replica.stream.epoch == self.epoch {
@@ -200,14 +205,16 @@ impl OrderBook {
     /// Gives the twin a state from which it can follow.
     fn build_twin(&self) {
         let Some(state) = &self.state else { return };
-        let (market, position) = (self.parts.market, state.position);
+        let (market, place, position) = (self.parts.market, state.mark(), state.position);
         let recovery = self.parts.recovery.clone();
         self.parts.berth.build(
             self.lifeline.incarnation(),
             if state.replica.book.live_orders() <= state::SMALL {
                 Source::Ready(state.clone())
             } else {
-                Source::Make(Box::new(move || recovery.book_at(market, position).map_err(|error| error.to_string())))
+                Source::Make(Box::new(move || {
+                    recovery.book_at(market, place, position).map_err(|error| error.to_string())
+                }))
             },
         );
     }

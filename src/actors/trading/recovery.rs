@@ -5,6 +5,7 @@ use super::recent::Recent;
 use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
 use crate::domain::market_data::MarketData;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes, MarketReplica};
+use crate::domain::stream::StreamState;
 use crate::domain::time::Timestamp;
 use crate::domain::unapplied::{self, Unapplied};
 use crate::domain::venue::{Market, Observer, Silent, Standstill, Venue, VenueError};
@@ -59,6 +60,9 @@ enum Until {
     End,
     /// This batch, inclusive.
     Batch(Position),
+    /// The place of a market's stream at which it stood after this batch: a later snapshot will do while nothing has
+    /// happened in that market.
+    Place(MarketId, StreamState, Position),
     /// This entry of a market, inclusive.
     Entry(MarketId, Sequence),
     /// The listing of a market: nothing of its stream, the marker of an epoch neither.
@@ -70,6 +74,7 @@ impl Until {
         match self {
             Until::End => true,
             Until::Batch(last) => position <= last,
+            Until::Place(market, place, last) => position <= last || place_of(venue, market) == Some(place),
             Until::Entry(market, last) => {
                 let market = venue.markets.get(usize::from(market.0));
                 market.is_none_or(|market| market.replica.stream.sequence <= last)
@@ -85,6 +90,7 @@ impl Until {
         match self {
             Until::End => false,
             Until::Batch(last) => next.position > last,
+            Until::Place(market, place, _) => place_of(venue, market) == Some(place),
             Until::Entry(market, last) => {
                 let market = venue.markets.get(usize::from(market.0));
                 market.is_some_and(|market| market.replica.stream.sequence >= last)
@@ -92,6 +98,19 @@ impl Until {
             Until::Listing(market) => venue.markets.len() > usize::from(market.0),
         }
     }
+}
+
+fn place_of(venue: &Venue, market: MarketId) -> Option<StreamState> {
+    venue.markets.get(usize::from(market.0)).map(|market| market.replica.stream)
+}
+
+/// The venue, rebuilt.
+struct Rebuilt {
+    venue: Venue,
+    /// The place of the snapshot from which it was; the log's beginning without one.
+    from: Position,
+    /// Its place in the log.
+    position: Position,
 }
 
 /// A book as it was when the last of its outcomes was told, and what the log holds after that.
@@ -207,7 +226,7 @@ impl Recovery {
     }
 
     /// The whole venue as far as `until`, and its place in the log.
-    fn venue(&self, until: Until, observer: &mut impl Observer) -> Result<(Venue, Position), RecoveryError> {
+    fn venue(&self, until: Until, observer: &mut impl Observer) -> Result<Rebuilt, RecoveryError> {
         let loaded = self.snapshots.newest_such(|position, venue| until.contains(position, venue));
         let (mut venue, from) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
         venue.keep_ended();
@@ -221,7 +240,7 @@ impl Recovery {
             venue.apply(&committed.batch, observer).map_err(failed)?;
             position = committed.position;
         }
-        Ok((venue, position))
+        Ok(Rebuilt { venue, from, position })
     }
 
     /// The batches of a stream after `position`, up to the log's present end.
@@ -274,7 +293,7 @@ impl Recovery {
     /// # Errors
     /// [`RecoveryError`].
     pub(super) fn ledger_at_end(&self) -> Result<(LedgerReplica, Position), RecoveryError> {
-        let (mut venue, position) = self.venue(Until::End, &mut Silent)?;
+        let Rebuilt { mut venue, position, .. } = self.venue(Until::End, &mut Silent)?;
         venue.ledger.client_ids.keep(self.client_ids);
         Ok((venue.ledger, position))
     }
@@ -295,7 +314,7 @@ impl Recovery {
         };
         if let Some((mut replica, position)) = seed {
             replica.book.keep_ended();
-            let state = BookState { replica, recent: Recent::default(), position };
+            let state = BookState { replica, recent: Recent::since(position), position };
             return Ok(RecoveredBook { state, position, rest: Vec::new() });
         }
         let part = move |recovery: &Recovery| {
@@ -311,18 +330,23 @@ impl Recovery {
         self.elsewhere(part).await
     }
 
-    /// A book as it was at a place of the log; blocks.
+    /// A book as it was at a place of its stream, after the batch at `position`; blocks.
     ///
     /// # Errors
     /// [`RecoveryError`].
-    pub(super) fn book_at(&self, market: MarketId, position: Position) -> Result<BookState, RecoveryError> {
-        self.book(market, Until::Batch(position)).map(|(state, _)| state)
+    pub(super) fn book_at(
+        &self,
+        market: MarketId,
+        place: StreamState,
+        position: Position,
+    ) -> Result<BookState, RecoveryError> {
+        self.book(market, Until::Place(market, place, position)).map(|(state, _)| state)
     }
 
     fn book(&self, market: MarketId, until: Until) -> Result<(BookState, Position), RecoveryError> {
         let mut remembers = Remembers { market, recent: Recent::default() };
-        let (mut venue, position) = self.venue(until, &mut remembers)?;
-        remembers.recent.date(position);
+        let Rebuilt { mut venue, from, position } = self.venue(until, &mut remembers)?;
+        remembers.recent.date(from, position);
         let index = usize::from(market.0);
         if index >= venue.markets.len() {
             return Err(RecoveryError::NotListed(market));
@@ -342,7 +366,7 @@ impl Recovery {
         known: Sequence,
     ) -> Result<Vec<Unapplied>, String> {
         let part = move |recovery: &Recovery| {
-            let (venue, position) = recovery.venue(Until::Entry(market, known), &mut Silent)?;
+            let Rebuilt { venue, position, .. } = recovery.venue(Until::Entry(market, known), &mut Silent)?;
             let replica = venue.markets.get(usize::from(market.0)).map(|market| &market.replica);
             let replica = replica.ok_or(RecoveryError::NotListed(market))?;
             let mut stream = replica.stream;
@@ -371,7 +395,7 @@ impl Recovery {
         }
         let part = move |recovery: &Recovery| {
             let until = told.map_or(Until::End, |told| Until::Entry(market, told));
-            let (mut venue, _) = recovery.venue(until, &mut Silent)?;
+            let Rebuilt { mut venue, .. } = recovery.venue(until, &mut Silent)?;
             let index = usize::from(market.0);
             if index >= venue.markets.len() {
                 return Err(RecoveryError::NotListed(market));

@@ -196,7 +196,7 @@ impl Trading {
     /// Waits until this node has applied the log up to `position`.
     async fn catch_up(&self, command: &Command, position: u64) {
         let begun = Instant::now();
-        while self.inner.meter.position.load(Ordering::Relaxed) < position && begun.elapsed() < CATCH_UP_WITHIN {
+        while self.inner.meter.position.load(Ordering::Acquire) < position && begun.elapsed() < CATCH_UP_WITHIN {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         // The mailboxes are in order: an answer from the book means that its outcomes are with the ledger.

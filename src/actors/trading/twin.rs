@@ -285,9 +285,14 @@ impl<S: Standby> Berth<S> {
         self.hand.lock().twin = Condition::Useless;
     }
 
+    /// The twin, while it has all that everybody was told.
+    pub fn twin(&self) -> Option<&Handle<Twin<S>>> {
+        self.twin.get().filter(|_| self.hand.lock().twin == Condition::Ready)
+    }
+
     /// Lets the twin be compared with the state that the primary has now.
     pub fn compare(&self, state: &S) {
-        if let Some(twin) = self.twin.get().filter(|_| self.hand.lock().twin == Condition::Ready) {
+        if let Some(twin) = self.twin() {
             // A twin that is too busy now is compared at the next checkpoint.
             let _ = twin.try_send(Compare(state.mark(), state.hash()));
         }
@@ -355,6 +360,11 @@ impl<S: Standby> Twin<S> {
     /// An empty twin, which asks its primary to build it up.
     pub fn new(berth: Arc<Berth<S>>, lifeline: Lifeline) -> Twin<S> {
         Twin { berth, lifeline, state: None }
+    }
+
+    /// What it has, unless it is being built.
+    pub fn state(&self) -> Option<&S> {
+        self.state.as_deref()
     }
 
     fn hold(&mut self, state: Box<S>) {

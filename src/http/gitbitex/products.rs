@@ -1,9 +1,8 @@
 //! What everybody may ask: products, trades, candles, books, the small price line, configurations.
 
 use super::views;
+use crate::actors::trading::Market;
 use crate::actors::trading::market_data::wall_clock;
-use crate::actors::trading::order_book::GetFullBook;
-use crate::actors::trading::{Market, Unavailable};
 use crate::auth::key;
 use crate::domain::book::Resting;
 use crate::domain::candle::{Candle, widened};
@@ -151,7 +150,7 @@ pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, params:
                 (picture.sequence, rows(picture.bids), rows(picture.asks))
             }
             3 => {
-                let full = market.book.send(GetFullBook).await.map_err(Unavailable::from)?;
+                let full = market.full_book().await?;
                 let row = |order: &Resting| {
                     let id = views::order_id(market, order.id);
                     json!([id, wire::price(order.price, config), wire::size(order.remaining, config)])

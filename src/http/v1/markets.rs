@@ -5,7 +5,6 @@ use super::page;
 use super::params::Params;
 use super::views::{CurrencyView, ProductView, side};
 use crate::actors::trading::market_data::wall_clock;
-use crate::actors::trading::order_book::GetFullBook;
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::book::Resting;
 use crate::domain::candle::Candle;
@@ -105,7 +104,7 @@ pub(super) async fn levels(market: &Market, most: usize) -> Result<(u64, Value),
 
 async fn every_order(market: &Market) -> Result<(u64, Value), Unavailable> {
     let config = &market.config;
-    let full = market.book.send(GetFullBook).await.map_err(Unavailable::from)?;
+    let full = market.full_book().await?;
     let row = |order: &Resting| {
         let id = ids::order(market.id, order.id);
         json!([wire::price(order.price, config), wire::size(order.remaining, config), id])

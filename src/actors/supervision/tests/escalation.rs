@@ -84,6 +84,22 @@ async fn an_exhausted_budget_restarts_the_branch_and_then_ends_the_root() {
 }
 
 #[actix_rt::test]
+async fn what_is_fatal_ends_the_root_whatever_the_budgets_are() {
+    let (diary, arbiter) = (Diary::default(), Arbiter::new());
+    let root = root(lenient());
+    let neighbour = soon(root.start(probe("neighbour", &arbiter.handle(), &diary))).await.unwrap();
+    let branch = soon(root.branch("branch", lenient())).await.unwrap();
+    let twig = soon(branch.branch("twig", lenient())).await.unwrap();
+    let broken = soon(twig.start(probe("broken", &arbiter.handle(), &diary))).await.unwrap();
+    assert_eq!((add(&neighbour, 1).await, add(&broken, 1).await), (1, 1));
+    let _ = soon(broken.send(Do::Doom)).await;
+    assert_eq!(soon(root.escalated()).await, "the disk is broken");
+    assert_eq!(root.tree().node("root").unwrap().state, State::Faulted);
+    assert_eq!(soon(neighbour.send(Add(1))).await, Err(Unreachable::Closed));
+    assert_eq!(diary.take().iter().filter(|line| line.ends_with("started")).count(), 2, "nothing was started again");
+}
+
+#[actix_rt::test]
 async fn a_fault_stays_down_alone_until_it_is_revived() {
     let (diary, arbiter) = (Diary::default(), Arbiter::new());
     let root = root(lenient().budget(1, PATIENCE));

@@ -95,6 +95,7 @@ enum Do {
     Stop,
     Fail,
     Fault,
+    Doom,
     Finish,
     /// Takes no more messages, without blocking the thread.
     WaitForEver,
@@ -144,6 +145,10 @@ impl Handler<Do> for Probe {
             Do::Fault => {
                 self.lifeline.fault("entry 7 is poison");
                 panic!("entry 7");
+            }
+            Do::Doom => {
+                self.lifeline.fatal("the disk is broken");
+                ctx.stop();
             }
             Do::Finish => {
                 self.lifeline.finish();

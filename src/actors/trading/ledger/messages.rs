@@ -1,5 +1,6 @@
 //! What the ledger is asked, and what it answers.
 
+use super::super::Refused;
 use super::super::order_book::{Asked, OrderBook, Reply};
 use crate::actors::supervision::Handle;
 use crate::domain::admission::Request;
@@ -28,6 +29,24 @@ impl Need {
     }
 }
 
+/// Something on its way through the ledger.
+#[derive(Debug)]
+pub enum Passing {
+    /// It asks for its hold.
+    Applicant(Applicant),
+    /// It needs none, and keeps its place behind those that do.
+    Follower(Asked),
+}
+
+impl Passing {
+    /// Answers the caller that nothing was done.
+    pub fn refuse(self, why: Refused) {
+        match self {
+            Passing::Applicant(Applicant { asked, .. }) | Passing::Follower(asked) => asked.refuse(why),
+        }
+    }
+}
+
 /// Something that asks for its hold.
 #[derive(Debug)]
 pub struct Applicant {
@@ -41,12 +60,12 @@ pub struct Applicant {
     pub asked: Asked,
 }
 
-/// Asks for holds; the book goes on with [`super::super::order_book::Admitted`].
+/// Asks for holds; the book goes on with [`super::super::order_book::Admitted`], also when none was given.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Admit {
-    /// What asks.
-    pub applicants: Vec<Applicant>,
+    /// What asks, in the order in which it came.
+    pub passing: Vec<Passing>,
     /// Their stream.
     pub stream: StreamId,
     /// The epoch of all of them.

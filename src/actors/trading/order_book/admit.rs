@@ -1,6 +1,6 @@
 //! Commands on their way into the log: what the book can check, what the ledger must reserve, and the proposal.
 
-use super::super::ledger::{Admit, Applicant, Need, Void};
+use super::super::ledger::{Admit, Applicant, Need, Passing, Void};
 use super::super::tickets::next_ticket;
 use super::super::{Refused, Unavailable, answer_now};
 use super::waiting::{Outgoing, Parts, Waiting};
@@ -26,28 +26,35 @@ impl Handler<Commands> for OrderBook {
     type Result = ();
 
     fn handle(&mut self, Commands(commands): Commands, _: &mut Self::Context) {
-        let mut applicants = Vec::with_capacity(commands.len());
+        let mut passing = Vec::with_capacity(commands.len());
         let mut outgoing = Outgoing::default();
         for command in commands {
-            if self.waiting.len() + applicants.len() + outgoing.waiting.len() >= self.parts.in_flight {
+            if self.waiting.len() + passing.len() + outgoing.waiting.len() >= self.parts.in_flight {
                 command.refuse(Refused::Unavailable(Unavailable::Overloaded));
                 continue;
             }
+            // Whoever sends an order and then cancels does not expect that the order comes to rest afterwards.
+            let follows = self.asking > 0 || !passing.is_empty();
             match command {
-                Command::Place(place) => applicants.extend(self.applicant(place)),
+                Command::Place(place) => passing.extend(self.applicant(place).map(Passing::Applicant)),
+                Command::Cancel(cancel) if follows => passing.push(Passing::Follower(Asked::Cancel(cancel))),
                 Command::Cancel(cancel) => self.cancel(cancel, &mut outgoing),
+                Command::CancelAll(cancel) if follows => passing.push(Passing::Follower(Asked::CancelAll(cancel))),
                 Command::CancelAll(cancel) => self.cancel_all(cancel, &mut outgoing),
-                Command::Amend(amend) => applicants.extend(self.amend(amend)),
-                Command::Together(batch) => applicants.extend(self.together(batch)),
+                Command::Amend(amend) => passing.extend(self.amend(amend).map(Passing::Applicant)),
+                Command::Together(batch) => passing.extend(self.together(batch).map(Passing::Applicant)),
                 Command::Steer(steer) => self.steer(steer, &mut outgoing),
             }
         }
         self.propose(outgoing);
-        let Some(book) = self.this.lock().clone().filter(|_| !applicants.is_empty()) else { return };
-        let admit = Admit { applicants, stream: self.stream(), epoch: self.epoch, book };
-        if let Err(refused) = self.parts.ledger.offer(admit) {
-            for applicant in refused.message.applicants {
-                applicant.asked.refuse(Refused::Unavailable(Unavailable::Overloaded));
+        let Some(book) = self.this.lock().clone().filter(|_| !passing.is_empty()) else { return };
+        let admit = Admit { passing, stream: self.stream(), epoch: self.epoch, book };
+        match self.parts.ledger.offer(admit) {
+            Ok(()) => self.asking += 1,
+            Err(refused) => {
+                for passing in refused.message.passing {
+                    passing.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                }
             }
         }
     }
@@ -274,6 +281,9 @@ impl Handler<Admitted> for OrderBook {
     type Result = ();
 
     fn handle(&mut self, Admitted { asked, holds, epoch }: Admitted, _: &mut Self::Context) {
+        if epoch == self.epoch {
+            self.asking = self.asking.saturating_sub(1);
+        }
         if !self.active || epoch != self.epoch {
             self.void(holds);
             for asked in asked {
@@ -295,6 +305,8 @@ impl Handler<Admitted> for OrderBook {
                     let parts = Box::new(Parts::of(&batch));
                     outgoing.add(&MarketEntry::Atomic(batch), Waiting::Atomic(parts, reply));
                 }
+                Asked::Cancel(cancel) => self.cancel(cancel, &mut outgoing),
+                Asked::CancelAll(cancel) => self.cancel_all(cancel, &mut outgoing),
             }
         }
         self.propose(outgoing);

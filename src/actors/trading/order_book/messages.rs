@@ -178,6 +178,10 @@ pub enum Asked {
     Amend(Amend, Reply<OrderRecord>),
     /// An atomic batch.
     Together(Box<Atomic>, Reply<BatchDone>),
+    /// The end of an order, which needs no hold and waits for those that were asked for before.
+    Cancel(Cancel),
+    /// The same for all of a user.
+    CancelAll(CancelAll),
 }
 
 impl Asked {
@@ -186,11 +190,13 @@ impl Asked {
         match self {
             Asked::Place(_, reply) | Asked::Amend(_, reply) => answer_now(reply, Err(why)),
             Asked::Together(_, reply) => answer_now(reply, Err(why)),
+            Asked::Cancel(Cancel { reply, .. }) => answer_now(reply, Err(why)),
+            Asked::CancelAll(CancelAll { reply, .. }) => answer_now(reply, Err(why)),
         }
     }
 }
 
-/// The ledger has reserved what these need.
+/// The ledger has reserved what these need; those that it refused have been told, so that there may be none left.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Admitted {
@@ -274,9 +280,9 @@ pub struct TimedFill {
 #[rtype(result = "Vec<TimedFill>")]
 pub struct GetFills(pub AccountId);
 
-/// Asks for every resting order.
+/// Asks a book or its twin for every resting order; none while it has no state.
 #[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "FullBook")]
+#[rtype(result = "Option<FullBook>")]
 pub struct GetFullBook;
 
 /// Every resting order, best first and oldest first within a price.

@@ -1,6 +1,10 @@
 //! What an order book answers from memory.
 
-use super::{FullBook, GetFills, GetFullBook, GetOrder, GetOrders, GetSequence, IsOpen, OrderBook, OrdersOf};
+use super::super::twin::Twin;
+use super::{
+    BookState, FullBook, GetFills, GetFullBook, GetOrder, GetOrders, GetSequence, IsOpen, OrderBook, OrdersOf,
+};
+use crate::domain::book::Book;
 use crate::domain::order::Side;
 use actix::prelude::*;
 
@@ -36,12 +40,23 @@ impl Handler<GetFullBook> for OrderBook {
     type Result = MessageResult<GetFullBook>;
 
     fn handle(&mut self, _: GetFullBook, _: &mut Self::Context) -> Self::Result {
-        let full = self.state.as_ref().map(|state| FullBook {
-            sequence: state.replica.book.feed_sequence(),
-            bids: state.replica.book.resting(Side::Buy).collect(),
-            asks: state.replica.book.resting(Side::Sell).collect(),
-        });
-        MessageResult(full.unwrap_or_default())
+        MessageResult(self.state.as_ref().map(|state| full(&state.replica.book)))
+    }
+}
+
+impl Handler<GetFullBook> for Twin<BookState> {
+    type Result = MessageResult<GetFullBook>;
+
+    fn handle(&mut self, _: GetFullBook, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.state().map(|state| full(&state.replica.book)))
+    }
+}
+
+fn full(book: &Book) -> FullBook {
+    FullBook {
+        sequence: book.feed_sequence(),
+        bids: book.resting(Side::Buy).collect(),
+        asks: book.resting(Side::Sell).collect(),
     }
 }
 
