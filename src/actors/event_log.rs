@@ -458,7 +458,11 @@ impl Handler<EngineReport> for EventLog {
             Report::Committed { proposal, batches } => self.committed(proposal, batches),
             Report::Refused { proposal, error } => self.refused(proposal, error),
             Report::Failed { error } => {
-                self.lifeline.fault(format!("the log has failed and needs a restart of the program: {error}"));
+                match error {
+                    // Reads are answered here for as long as somebody needs them to find out what is missing.
+                    AppendError::Lost(_) => self.lifeline.fault(&error),
+                    _ => self.lifeline.fatal(format!("the log has failed: {error}")),
+                }
                 ctx.stop();
             }
         }

@@ -125,6 +125,10 @@ async fn hold<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: &Trading) -> R
             },
             () = sleep(TRY_EVERY) => {
                 lock.check()?;
+                if trading.log().is_closed() {
+                    tracing::warn!("the log takes nothing here any more; another node may take over");
+                    return Ok(());
+                }
                 full_since = engine.is_disk_full().then(|| full_since.unwrap_or_else(Instant::now));
                 if full_since.is_some_and(|since| since.elapsed() > FULL_FOR) {
                     tracing::warn!("the disk is full; another node may take over");

@@ -65,8 +65,8 @@ pub enum Report {
         /// Why.
         error: AppendError,
     },
-    /// The engine cannot tell what is on its medium any more and has stopped. Whoever owns it must
-    /// stop too: a restart reads what is really there.
+    /// The engine cannot tell what is on its medium any more ([`AppendError::Io`]) and has stopped: whoever owns it must
+    /// stop too, since a restart reads what is really there. Or it can ([`AppendError::Lost`]), and nothing can be added to it.
     Failed {
         /// What the medium said.
         error: AppendError,
@@ -85,6 +85,10 @@ pub enum AppendError {
     /// The medium failed in a way that leaves its content unknown.
     #[error("the log cannot be written: {0}")]
     Io(String),
+    /// What was acknowledged is not in the log any more (a broker that lost its data), or the log is not ours. This node still
+    /// knows what it was; a program that is started again could only refuse to.
+    #[error("the log is not what it was: {0}")]
+    Lost(String),
     /// A batch is larger than any engine takes. Proposing it again cannot help.
     #[error("a batch of {bytes} bytes is larger than the log takes")]
     TooLarge {

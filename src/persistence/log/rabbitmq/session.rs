@@ -207,7 +207,7 @@ impl Session {
 
     async fn fail(&self, reason: String) {
         tracing::error!(reason, "the log cannot be used any more");
-        let error = AppendError::Io(reason);
+        let error = AppendError::Lost(reason);
         // A reporter that has gone has nobody to tell.
         let _ = self.reports.send(Report::Failed { error }).await;
     }
