@@ -15,7 +15,8 @@ FROM debian:bookworm-slim
 # Certificates for identity providers and webhooks.
 RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
     && useradd --system --uid 10001 --home-dir /var/lib/agora --shell /usr/sbin/nologin agora \
-    && install --directory --owner agora --group agora --mode 700 /var/lib/agora /var/lib/agora/keys
+    && install --directory --owner agora --group agora --mode 700 /var/lib/agora /var/lib/agora/keys \
+        /var/lib/agora/images
 COPY --from=build /agora /usr/local/bin/agora
 USER agora
 WORKDIR /var/lib/agora

@@ -1,5 +1,6 @@
 //! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
 
+mod descriptors;
 pub(crate) mod log;
 
 use crate::actors::chat;
@@ -36,6 +37,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+/// How long a database server that is not there yet is waited for.
+const DATABASE_WITHIN: Duration = Duration::from_secs(60);
+
 /// A running venue.
 pub struct Running {
     /// Where it listens; tests ask for port 0.
@@ -44,21 +48,28 @@ pub struct Running {
     pub api_address: Option<std::net::SocketAddr>,
     /// Where a GitBitEx front end is served, if one is.
     pub gitbitex_address: Option<std::net::SocketAddr>,
+    /// Users and their sessions, for whoever works beside the server.
+    pub accounts: Accounts,
     server: actix_web::dev::Server,
     root: Supervisor,
     engine: Arc<dyn LogEngine + Sync>,
+    /// The other nodes at the broker, where there must be none.
+    others: Option<Peers>,
 }
 
 /// Opens everything under the data folder, recovers, and starts to serve.
 ///
 /// # Errors
-/// When the folder is in use or damaged, or an address is taken.
+/// When the folder is in use or damaged, an address is taken, or settings contradict each other.
 pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     crate::actors::supervision::panics::install();
+    settings.check()?;
+    let settings = &ServeConfig { max_connections: descriptors::connections_of_a_worker(settings), ..settings.clone() };
     let data = settings.data.clone();
     std::fs::create_dir_all(&data).with_context(|| format!("the folder {} cannot be made", data.display()))?;
 
-    let database = Database::connect(&settings.database.options(&data))?;
+    let database = Database::connect_within(&settings.database.options(&data), DATABASE_WITHIN)?;
+    let may_be_several = among_others(settings, &database)?;
     // Asked before the log is opened: other nodes may move on meanwhile.
     let known = projection::position(&database)?;
     let reports = ReportLine::default();
@@ -69,16 +80,15 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let redis = settings.redis.start()?;
     let snapshots = Snapshots::open(data.join("snapshots"))?;
     let written = Arc::new(AtomicU64::new(0));
-    let mut reader = engine.reader();
-    if archives {
-        reader = archive::whole(reader, database.clone());
-    }
+    // The oldest part may have gone from the log, be it by retention or pruned, and no snapshot may be of use.
+    let reader = archive::whole(engine.reader(), database.clone());
     let (read, kept) = (reader.clone(), snapshots.clone());
     let meter = Arc::new(LogMeter::default());
     // A node that reads nothing new is not behind.
     meter.position.store(engine.end().0, Ordering::Relaxed);
     let cluster = Cluster::new(settings, &role, &meter, &engine)?;
     let peers = cluster.as_ref().map(Cluster::peers);
+    let others = peers.clone().filter(|_| !may_be_several);
     let parts = projector::Parts {
         reader: reader.clone(),
         database: database.clone(),
@@ -161,6 +171,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         links::start(&root, &database, redis.clone(), settings, &data).await?
     };
     hear_settings(&accounts, &links, &chat);
+    let people = accounts.clone();
     let state = AppState {
         trading,
         chat,
@@ -180,7 +191,43 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     };
     actix_web::rt::spawn(http::v1::edge::leave(state.clone()));
     let Listening { server, address, api_address, gitbitex_address } = http::server::listen(settings, state)?;
-    Ok(Running { address, api_address, gitbitex_address, server, root, engine })
+    Ok(Running { address, api_address, gitbitex_address, accounts: people, server, root, engine, others })
+}
+
+/// Whether other nodes may share the log. What those share that do must not be this node's alone: users have numbers that
+/// the database gives, and the log knows them by these.
+///
+/// # Errors
+/// When the log is at a broker, the database is a file, and nobody has said that there is no other node.
+fn among_others(settings: &ServeConfig, database: &Database) -> anyhow::Result<bool> {
+    let at_a_broker = settings.log.broker()?.is_some();
+    if at_a_broker && !database.is_shared() {
+        return match settings.cluster.only_node {
+            true => Ok(false),
+            false => Err(anyhow!(
+                "nodes that share a log need one database too (--database postgres://…): with one each, they give the \
+                 same number to different people. --only-node says that there is never a second node"
+            )),
+        };
+    }
+    if at_a_broker && settings.chat.chat_s3_endpoint.is_none() && settings.chat.chat_images.is_none() {
+        tracing::warn!(
+            "images are in a folder of this node: without a bucket (--chat-s3-endpoint) or a folder that all nodes share \
+             (--chat-images), no other node can show them"
+        );
+    }
+    Ok(true)
+}
+
+/// The number of a node that says that it is there; waits until there is one, for ever where there may be some.
+async fn another_node(others: Option<Peers>) -> u16 {
+    let Some(others) = others else { return std::future::pending().await };
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if let Some(other) = others.picture(0).peers.first() {
+            return other.node;
+        }
+    }
 }
 
 /// The pictures that nodes leave each other in Redis.
@@ -268,6 +315,9 @@ impl Running {
             _ = terminate.recv() => Ok(()),
             _ = tokio::signal::ctrl_c() => Ok(()),
             reason = self.root.escalated() => Err(anyhow!("the supervision tree gave up: {reason}")),
+            node = another_node(self.others) => {
+                Err(anyhow!("node {node} is at the same broker, and this one was to be the only one (--only-node)"))
+            }
             ended = &mut served => ended.map_err(Into::into),
         };
         tracing::info!("stopping: no new requests, then flush and checkpoint");

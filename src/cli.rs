@@ -49,6 +49,8 @@ enum Command {
     Simulate(crate::simulation::SimulateOptions),
     /// Chats in the terminal.
     Chat(crate::chat_client::terminal::ChatOptions),
+    /// Shows in the terminal how a server is doing: markets, rates and, for administrators, the supervision tree.
+    Top(crate::top::terminal::TopOptions),
     /// Trades by itself through the public API.
     Bot {
         #[command(subcommand)]
@@ -161,7 +163,7 @@ impl Cli {
         if arguments.len() < 2 {
             arguments.extend(["serve".into(), "--demo".into()]);
         }
-        let command = config::layered(Cli::command(), &["serve", "verify"], &arguments)?;
+        let command = config::layered(config::without_empty(Cli::command()), &["serve", "verify"], &arguments)?;
         let matches = command.get_matches_from(arguments);
         Cli::from_arg_matches(&matches).map_err(|error| error.exit())
     }
@@ -193,6 +195,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
             crate::simulation::simulate(&options)
         }
         Command::Chat(options) => actix_web::rt::System::new().block_on(crate::chat_client::terminal::run(&options)),
+        Command::Top(options) => actix_web::rt::System::new().block_on(crate::top::terminal::run(&options)),
         Command::Bot { command } => {
             telemetry(false);
             actix_web::rt::System::new().block_on(bots::run(command))
@@ -253,7 +256,7 @@ fn serve(settings: ServeConfig) -> anyhow::Result<()> {
         }
         println!("  data   {}", settings.data.display());
         if settings.demo || settings.demo_bots {
-            bots::spawn_demo(address);
+            bots::spawn_demo(address, &running.accounts);
         }
         running.until_stopped().await
     })

@@ -20,4 +20,5 @@ pub mod notify;
 pub mod persistence;
 pub mod priority;
 pub mod simulation;
+pub mod top;
 pub mod verify;

@@ -11,7 +11,8 @@ use crate::config::{DatabaseConfig, LogConfig};
 use crate::domain::venue::Venue;
 use crate::persistence::archive;
 use crate::persistence::broker::Brokers;
-use crate::persistence::db::{Database, Target};
+use crate::persistence::db::{Database, Options, Target};
+use crate::persistence::log::embedded::SealedSegment;
 use crate::persistence::log::rabbitmq::{self, RabbitMq};
 use crate::persistence::log::{Committed, LogEngine, LogError, LogReader, Position, embedded};
 use crate::persistence::snapshots::Snapshots;
@@ -21,6 +22,7 @@ use chat::{Replay, Tables};
 use rows::{Rows, Tally};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Replays the whole log and compares it with snapshots and database; used by `agora verify`.
 ///
@@ -41,8 +43,18 @@ fn alone(data: &Path, temporary: &Path, database: Option<&Database>) -> anyhow::
     let verified = embedded::verify(&folder)?;
     let log = embedded::ReadOnly::open(&folder)?.0;
     let mut audit = Audit::begin(data, temporary, database)?;
+    let both = match database {
+        Some(database) => archive::compare_segments(database, &kept_segments(data)?)?,
+        None => 0,
+    };
     audit.replay(log.reader().as_ref(), log.end())?;
-    Ok(format!("{} segments, {}", verified.segments, audit.end(log.end())?))
+    let in_both = if both > 0 { format!(" ({both} of them in log and archive)") } else { String::new() };
+    Ok(format!("{} segments{in_both}, {}", verified.segments, audit.end(log.end())?))
+}
+
+/// The sealed segments whose files are still there.
+fn kept_segments(data: &Path) -> anyhow::Result<Vec<SealedSegment>> {
+    Ok(embedded::ReadOnly::open(&data.join("log"))?.0.sealed_segments())
 }
 
 /// The same for the log at a broker, as far as it goes now. What neither the broker nor the archive has is taken as the
@@ -271,11 +283,12 @@ impl Audit {
 }
 
 fn connect(data: &Path, database: &DatabaseConfig) -> anyhow::Result<Option<Database>> {
-    let options = database.options(data);
+    // Whole tables are read, which may take long.
+    let options = Options { statement_timeout: Duration::ZERO, ..database.options(data) };
     if matches!(&options.target, Target::Sqlite(path) if !path.exists()) {
         return Ok(None);
     }
-    Ok(Some(Database::connect(&options)?))
+    Ok(Some(Database::connect_as_it_is(&options)?))
 }
 
 /// A folder that is removed when it is not needed any more; it need not exist.

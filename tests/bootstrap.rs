@@ -16,7 +16,7 @@ use agora::persistence::log::rabbitmq::{Options, RabbitMq as Engine};
 use agora::persistence::log::{LogEngine, LogError, Position};
 use nodes::{Cluster, add, begin_trading, figure, ready, users, wait_for, wait_for_rows};
 use serde_json::json;
-use server::{Client, agora};
+use server::{Client, Server, agora};
 use servers::RabbitMq;
 use std::time::Duration;
 use traders::{Placed, USERS, check_orders, check_sums};
@@ -171,4 +171,29 @@ fn a_new_node_needs_neither_the_streams_beginning_nor_a_snapshot() {
             cluster.database.execute("postgres", repair);
         }
     }
+}
+
+/// With a database each, two nodes would give one number to two people, and both would own its account.
+#[test]
+fn a_node_with_a_database_of_its_own_stays_alone() {
+    let broker = RabbitMq::start();
+    let (url, folders) = (broker.url(), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
+    let arguments = ["serve", "--listen", "127.0.0.1:0", "--rabbitmq", &url];
+    let refused = agora(&arguments, folders[0].path()).output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(!refused.status.success() && said.contains("need one database too"), "{said}");
+
+    let start = |index: usize| {
+        let number = (index + 1).to_string();
+        let arguments = ["--rabbitmq", &url, "--only-node", "--node", &number];
+        Server::start_with(folders[index].path(), &arguments)
+    };
+    let mut first = start(0);
+    wait_for("an active node", || (ready(&first)["role"] == "active").then_some(()));
+    let mut second = start(1);
+    // The other one may be alone again before it has heard of this one.
+    let ended = wait_for("a node to end", || {
+        [&mut first, &mut second].into_iter().find_map(|node| node.process.try_wait().unwrap())
+    });
+    assert!(!ended.success(), "{ended}");
 }

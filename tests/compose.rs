@@ -38,15 +38,16 @@ fn texts(value: &Value) -> Vec<&str> {
     value.as_sequence().map(|items| items.iter().map(|item| item.as_str().unwrap()).collect()).unwrap_or_default()
 }
 
-/// Variables that a file takes from .env.
+/// Variables that a file must get from .env.
 fn variables(text: &str) -> BTreeSet<String> {
     let parts = text.split("${").skip(1).map(|rest| rest.split_once('}').unwrap().0);
-    let named = parts.map(|part| {
+    // Those with a default need not be there.
+    let needed = parts.filter(|part| !part.contains(":-")).map(|part| {
         let (name, message) = part.split_once(":?").unwrap_or_else(|| panic!("${{{part}}} may be empty"));
         assert_eq!(message, "run scripts/make-env");
         name.to_owned()
     });
-    named.collect()
+    needed.collect()
 }
 
 #[test]
@@ -83,7 +84,7 @@ fn no_password_is_written_down() {
                 let (key, value) = (key.as_str().unwrap(), value.as_str().unwrap_or_default());
                 let secret = ["PASS", "SECRET", "COOKIE", "AUTH", "KEY"].iter().any(|word| key.contains(word));
                 assert!(!secret || value.starts_with("${"), "{name}: {service}: {key} is written down");
-                if let Some((user, _)) = value.split_once('@') {
+                if let Some((user, _)) = value.split_once('@').filter(|_| value.contains("://")) {
                     assert!(user.contains(":${") && user.ends_with('}'), "{name}: {service}: {key} has a password");
                 }
             }
@@ -112,6 +113,8 @@ fn nodes_have_only_settings_that_exist() {
         assert!(nodes.insert(environment["AGORA_NODE"].as_str().unwrap().to_owned()), "two nodes of one name");
         assert_eq!(settings["read_only"], Value::Bool(true), "{service}");
         assert_eq!(texts(&settings["cap_drop"]), ["ALL"], "{service}");
+        // A node that is starting asks for no signals, and the first process of a container hears of no others.
+        assert_eq!(settings["init"], Value::Bool(true), "{service}");
     }
     assert_eq!(nodes.len(), 2);
     // Those of the image too.
@@ -120,6 +123,39 @@ fn nodes_have_only_settings_that_exist() {
             assert!(known.contains(name), "Dockerfile: there is no setting {name}");
         }
     }
+}
+
+/// What a compose file passes on need not be set; and what is set wrongly is not repeated, since messages end up in logs.
+#[test]
+fn an_empty_variable_is_none_and_no_password_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str], variables: &[(&str, &str)]| {
+        let output = agora(arguments, folder.path()).envs(variables.iter().copied()).output().unwrap();
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    };
+    let file = folder.path().join("agora.toml");
+    let config = file.to_str().unwrap();
+    std::fs::write(&file, "database = \"postgres://agora:s3cr3t@db/agora\"").unwrap();
+    for arguments in [["serve", "--config", config, "--help"], ["verify", "--config", config, "--help"]] {
+        let said = run(&arguments, &[("AGORA_RABBITMQ", "amqp://agora:s3cr3t@broker/%2f")]);
+        assert!(said.contains("--rabbitmq") && !said.contains("s3cr3t"), "{said}");
+    }
+    for (name, flag) in [("AGORA_DATABASE", "--database"), ("AGORA_RABBITMQ", "--rabbitmq"), ("AGORA_REDIS", "--redis")]
+    {
+        let said = run(&["serve"], &[(name, "agora:s3cr3t@host")]);
+        assert!(said.contains(flag) && said.contains("cannot be used") && !said.contains("s3cr3t"), "{said}");
+    }
+    // All of them are taken, so that what is wrong is what was set to be wrong.
+    let passed_on = parse(FILES[0]);
+    let empty = names(&passed_on["services"]["agora-a"]["environment"]);
+    let empty = empty.iter().filter(|name| name.starts_with("AGORA_ACCOUNTS_") && !name.ends_with("MAIL_FROM"));
+    let mut variables: Vec<_> = empty.map(|name| (name.as_str(), "")).collect();
+    assert!(variables.len() > 3, "{variables:?}");
+    variables.extend([("AGORA_DATABASE", ""), ("AGORA_LOG_MAX_BYTES", "1000"), ("AGORA_LOG_PRUNE", "true")]);
+    let said = run(&["serve"], &variables);
+    assert!(said.contains("--log-max-bytes must be at least 268435456 with --log-prune"), "{said}");
+    let said = run(&["serve", "--accounts-line-token", "token"], &[]);
+    assert!(said.contains("--accounts-line-token needs --accounts-line-secret"), "{said}");
 }
 
 /// Without npm the program is built all the same, with a page that says so. No image should hold that.
@@ -161,7 +197,10 @@ fn services_start_when_what_they_need_is_ready() {
         }
         for (needed, how) in settings["depends_on"].as_mapping().into_iter().flatten() {
             assert!(all.contains(needed.as_str().unwrap()), "{service} needs {needed:?}");
-            assert_eq!(how["condition"], "service_healthy", "{service} does not wait for {needed:?}");
+            // A broker that waited for the health of another one could wait for a broker that waits for it.
+            let among_brokers = service.starts_with("rabbitmq");
+            let enough = if among_brokers { "service_started" } else { "service_healthy" };
+            assert_eq!(how["condition"], enough, "{service} does not wait for {needed:?}");
         }
         for port in texts(&settings["ports"]) {
             assert!(port.starts_with("127.0.0.1:"), "{service} is open to the network at {port}");
@@ -179,9 +218,14 @@ fn services_start_when_what_they_need_is_ready() {
     let servers = ["postgres", "rabbitmq", "redis"].map(str::to_owned);
     assert!(needs(&base, "agora-a").is_superset(&servers.clone().into()));
     assert!(needs(&base, "agora-b").is_superset(&servers.into()) && needs(&base, "agora-b").contains("agora-a"));
+    // Named volumes take the owner of the folder that the image has in their place.
+    let image = read("Dockerfile");
+    assert!(image.contains("/var/lib/agora/keys") && image.contains("/var/lib/agora/images"));
     // Both nodes sign with the same key, or a token of one would count for nothing at the other.
     for node in ["agora-a", "agora-b"] {
         assert!(texts(&base["services"][node]["volumes"]).contains(&"keys:/var/lib/agora/keys"));
+        // And each shows the images that were sent to the other.
+        assert!(texts(&base["services"][node]["volumes"]).contains(&"images:/var/lib/agora/images"));
     }
     let brokers = names(&cluster["services"]).into_iter().filter(|name| name.starts_with("rabbitmq"));
     let discovered = read("deploy/rabbitmq/cluster.conf");

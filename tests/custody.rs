@@ -81,6 +81,7 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     let second = done(&mut ada, "/withdrawals/crypto", &large)["id"].as_str().unwrap().to_owned();
     let mut named = large.clone();
     named["id"] = json!("6b7e0c0e-8f0e-4a39-9b40-6a5d0b9f3a03");
+    named["destination_tag"] = json!("a memo");
     let third = done(&mut ada, "/withdrawals/crypto", &named)["id"].as_str().unwrap().to_owned();
     assert_eq!(done(&mut ada, "/withdrawals/crypto", &named)["id"], json!(third));
     std::thread::sleep(Duration::from_millis(800));
@@ -97,6 +98,12 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     let listed = admin.get("/admin/withdrawals");
     assert_eq!(listed.as_array().unwrap().len(), 3);
     assert!(listed.as_array().unwrap().iter().all(|row| row["needs_approval"] == true));
+    // Whoever decides sees where the money goes.
+    for row in listed.as_array().unwrap() {
+        let tag = if row["id"] == json!(third) { json!("a memo") } else { Value::Null };
+        assert_eq!((&row["crypto_address"], &row["destination_tag"]), (&json!(address), &tag), "{row}");
+        assert_eq!(row.get("crypto_transaction_hash"), Some(&Value::Null), "{row}");
+    }
     done(&mut admin, &format!("/admin/withdrawals/{first}/approve"), &json!({}));
     done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
     assert_eq!(ada.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 200);

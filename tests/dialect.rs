@@ -89,6 +89,10 @@ fn public_answers_have_the_shapes_of_the_dialect() {
     let answer = ada.send("GET", "/time", b"{}").unwrap();
     assert_eq!(answer.status, 200);
     assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"));
+    for path in ["/products", "/products/BTC-USDT/trades", "/accounts", "/nothing"] {
+        let answer = ada.send("GET", path, b"").unwrap();
+        assert_eq!(answer.header("content-type"), Some("application/json; charset=utf-8"), "{path}");
+    }
     assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
     assert!(answer.header("access-control-expose-headers").unwrap().contains("CB-BEFORE, CB-AFTER"));
     assert_eq!(ada.send("OPTIONS", "/orders", b"").unwrap().status, 200);
@@ -184,7 +188,7 @@ fn market_data_follows_the_trades() {
     assert_eq!(refused("/products/BTC-USDT/candles?granularity=61", ada), 400);
     let start = "2026-01-01T00:00:00Z";
     for (end, status) in
-        [("2026-01-01T05:00:00Z", 200), ("2026-01-01T05:00:59.999Z", 200), ("2026-01-01T05:03:00Z", 400)]
+        [("2026-01-01T05:00:00Z", 200), ("2026-01-01T05:00:59.999Z", 200), ("2026-01-01T05:01:00Z", 400)]
     {
         for colon in [":", "%3A"] {
             let path = format!("/products/BTC-USDT/candles?granularity=60&start={start}&end={end}").replace(':', colon);
@@ -368,6 +372,10 @@ fn refusals_have_the_texts_that_clients_match() {
         (json!({"price": "1", "size": "1", "product_id": "NO-NO"}), "Product not found"),
         (json!({"price": "100000", "size": "100"}), "Insufficient funds"),
         (json!({"price": "100000", "size": "0.000001"}), "size is too small. Minimum size is 0.0001"),
+        (json!({"price": "100000", "size": "0"}), "size is too small. Minimum size is 0.0001"),
+        (json!({"price": "100000", "size": -1}), "size is too small. Minimum size is 0.0001"),
+        (json!({"price": "0", "size": "1"}), "price too small: it must be positive"),
+        (json!({"type": "market", "funds": 0}), "funds is too small. Minimum size is 1"),
         (json!({"price": "100", "size": "0.0000001"}), "size is too accurate. Smallest unit is 0.000001"),
         (json!({"price": "100.001", "size": "1"}), "price is too accurate. Smallest unit is 0.01"),
         (json!({"type": "market", "funds": "0.01"}), "funds is too small. Minimum size is 1"),

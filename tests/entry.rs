@@ -129,6 +129,9 @@ fn bad_messages_are_answered_and_change_nothing() {
         let told = answer["code"].as_str().or(answer["result"]["error"]["code"].as_str());
         assert_eq!(told, Some(code), "{message} got {answer}");
     }
+    // What cannot be read is answered under its name all the same.
+    let answer = desk.ask(json!({"type": "place", "request_id": "odd", "order": 7}));
+    assert_eq!((answer["type"].as_str(), answer["code"].as_str()), (Some("request_failed"), Some("invalid_body")));
     assert_eq!(open_orders(&mut client), Vec::<String>::new());
 }
 
@@ -309,6 +312,8 @@ fn an_atomic_batch_happens_as_a_whole_or_not_at_all() {
         (json!({"amend": [{"order_id": bid, "price": "1100.00"}]}), json!(0), "amend_would_take"),
         (json!({"cancel": [bid, bid]}), json!(1), "bad_batch"),
         (json!({"place": [named, named]}), json!(1), "bad_batch"),
+        (json!({"cancel": null, "amend": null, "place": [named, named]}), json!(1), "bad_batch"),
+        (json!({"cancel": [bid, bid], "place": null}), json!(1), "bad_batch"),
         (json!({"cancel": [bid], "place": [buy("1010.00"), careful]}), json!(2), "post_only_would_take"),
         (json!({"place": [buy("1001.00"), elsewhere]}), json!(1), "invalid_batch"),
         (json!({}), Value::Null, "invalid_batch"),
@@ -474,4 +479,88 @@ fn a_repeat_gives_the_first_order_whatever_the_market_takes_by_now() {
     assert_eq!(answer["place"][0]["order_id"], first.as_str(), "{answer}");
     assert_eq!(answer["place"][1]["error"]["code"], "market_halted", "{answer}");
     assert_eq!(open_orders(&mut client), [first]);
+}
+
+/// Cancels all orders of a user.
+fn cancel_all(client: &mut Client, query: &str) -> (u16, Value) {
+    let answer = client.send("DELETE", &format!("/orders{query}"), b"").unwrap();
+    (answer.status, answer.json())
+}
+
+fn until_open(client: &mut Client, expected: &[String]) {
+    let start = Instant::now();
+    while open_orders(client) != expected {
+        assert!(start.elapsed() < Duration::from_secs(30), "{:?} are open", open_orders(client));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// What stands still keeps its own orders, but nobody else's: whoever asks for all to be canceled gets as much as can be.
+#[test]
+fn a_market_that_stands_still_keeps_no_order_of_another_alive() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    let server = Server::start_with(data.path(), &["--allow-drills"]);
+    let mut admin = Client::admin(&server);
+    let mut client = Client::sign_up(&server, "still@example.org");
+    let mut stranger = Client::sign_up(&server, "elsewhere@example.org");
+    let mut done = |method: &str, path: &str, body: Value| {
+        let answer = admin.send(method, path, body.to_string().as_bytes()).unwrap();
+        assert!((200..300).contains(&answer.status), "{path}: {}", answer.json());
+        answer.json()
+    };
+    let elsewhere = json!({"side": "buy", "product_id": "ETH-USDT", "price": "100.00", "size": "0.1"});
+    let stuck = place(&mut client, buy("1000.00"));
+    let rest = std::slice::from_ref(&stuck);
+    let market = format!("/admin/markets/{PRODUCT}");
+
+    done("PATCH", &market, json!({"state": "halted"}));
+    place(&mut client, elsewhere.clone());
+    let (status, answer) = cancel_all(&mut client, "");
+    assert_eq!((status, answer["code"].as_str()), (400, Some("market_halted")), "{answer}");
+    assert_eq!(open_orders(&mut client), rest);
+    // Who has nothing there hears nothing of it.
+    let theirs = place(&mut stranger, elsewhere.clone());
+    assert_eq!(cancel_all(&mut stranger, ""), (200, json!([theirs])));
+    assert_eq!(cancel_all(&mut stranger, &format!("?product_id={PRODUCT}")), (200, json!([])));
+    // Over the socket, and when the trader falls silent.
+    place(&mut client, elsewhere.clone());
+    let mut desk = Desk::open(&server, &client);
+    let answer = desk.ask(json!({"type": "cancel_all", "request_id": 1}));
+    assert_eq!((answer["type"].as_str(), answer["code"].as_str()), (Some("request_failed"), Some("market_halted")));
+    assert_eq!(open_orders(&mut client), rest);
+    place(&mut client, elsewhere.clone());
+    desk.ask(json!({"type": "cancel_all_after", "request_id": 2, "timeout_ms": 100}));
+    until_open(&mut client, rest);
+    done("PATCH", &market, json!({"state": "online"}));
+
+    // The same entry stops the book again and again.
+    done("POST", "/admin/tree/agora/trading/venue/order%20book%20BTC-USDT/crash", json!({"kind": "poison"}));
+    assert_eq!(stranger.send("POST", "/orders", buy("900.00").to_string().as_bytes()).unwrap().status, 503);
+    let start = Instant::now();
+    while stranger.get(&format!("/products/{PRODUCT}"))["status"] != "offline" {
+        assert!(start.elapsed() < Duration::from_secs(60), "the market is not faulted");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    place(&mut client, elsewhere);
+    let (status, answer) = cancel_all(&mut client, "");
+    assert_eq!((status, answer["code"].as_str()), (503, Some("market_faulted")), "{answer}");
+    assert_eq!(open_orders(&mut client), rest);
+    // What was before the fault can be looked up.
+    assert_eq!(order(&mut client, &stuck)["status"], "open");
+    assert_eq!(client.get(&format!("/orders/{stuck}/trace"))["events"][0]["type"], "received");
+    assert_eq!(client.get(&format!("/fills?product_id={PRODUCT}")), json!([]));
+    let accounts = client.get("/accounts");
+    let usdt = accounts.as_array().unwrap().iter().find(|account| account["currency"] == "USDT").unwrap();
+    let holds = client.get(&format!("/accounts/{}/holds", usdt["id"].as_str().unwrap()));
+    assert_eq!(holds.as_array().unwrap().iter().map(|hold| hold["ref"].clone()).collect::<Vec<_>>(), [json!(stuck)]);
+
+    let killed = done("POST", "/admin/kill", json!({"scope": "venue", "engaged": true}));
+    assert_eq!(killed["faulted_markets"], json!([PRODUCT]), "{killed}");
+    let start = Instant::now();
+    while stranger.get("/products/ETH-USDT")["trading_disabled"] != true {
+        assert!(start.elapsed() < Duration::from_secs(30), "the other markets are not stopped");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(admin.get("/admin/audit?action=kill_switch")[0]["detail"]["faulted_markets"], json!([PRODUCT]));
 }

@@ -69,7 +69,7 @@ pub(super) fn open(
 fn alone(settings: &ServeConfig, data: &Path, sink: Sink) -> anyhow::Result<OpenLog> {
     let mut options = embedded::Options::new(data.join("log"));
     options.max_bytes = settings.log.log_max_bytes;
-    options.segment_bytes = settings.log.log_segment_bytes.max(1 << 16);
+    options.segment_bytes = settings.log.segment_bytes();
     let (engine, opened) = Embedded::open(options, sink)?;
     if let Some(torn) = &opened.torn {
         tracing::warn!(file = %torn.file.display(), offset = torn.offset, bytes = torn.bytes,

@@ -1,4 +1,7 @@
-//! Another e-mail address, confirmed by a code that is mailed to it.
+//! E-mail addresses: another one, or the own one confirmed, by a code that is mailed to it.
+//!
+//! Anybody can sign up with any address, so mail that nobody asked for (notifications) goes to confirmed ones alone:
+//! those of which a code came back, or for which a sign-in provider vouches.
 //!
 //! Users whose sign-in provider told no address have one that no mail reaches; here they get a real one, with which they
 //! may then set a password by a mailed code like everybody else. Whether an address is somebody else's already is told to
@@ -11,6 +14,7 @@ use super::secret::Secret;
 use super::service::Accounts;
 use super::shared::Target;
 use crate::domain::ids::AccountId;
+use crate::persistence::addresses;
 use crate::persistence::audit::Entry;
 use crate::persistence::mailed_codes as store;
 use crate::persistence::users::{self, User};
@@ -27,13 +31,21 @@ pub fn has_address(user: &User) -> bool {
 }
 
 impl Accounts {
-    /// Mails a code to an address that a user wants to have from now on. Whoever has one that mail reaches must show the
-    /// password, so that an open session alone gives no account away.
+    /// The address of a user, if that has shown to read its mail.
     ///
     /// # Errors
-    /// [`AuthError::InvalidEmail`], [`AuthError::MailNotConfigured`], [`AuthError::EmailTaken`] for the user's own address,
-    /// [`AuthError::WrongCredentials`], [`AuthError::TooManyAttempts`] (a mail a minute for a user and for an address), or
-    /// a failure.
+    /// A failure.
+    pub async fn confirmed_address(&self, user: AccountId) -> Result<Option<String>, AuthError> {
+        self.read(move |conn| addresses::confirmed(conn, user)).await
+    }
+
+    /// Mails a code to an address that a user wants to have from now on, or has and wants to confirm. Whoever has another
+    /// one that mail reaches must show the password, so that an open session alone gives no account away.
+    ///
+    /// # Errors
+    /// [`AuthError::InvalidEmail`], [`AuthError::MailNotConfigured`], [`AuthError::EmailTaken`] for the user's own address
+    /// that is confirmed already, [`AuthError::WrongCredentials`], [`AuthError::TooManyAttempts`] (a mail a minute for a
+    /// user and for an address), or a failure.
     pub async fn begin_address(
         &self,
         user: AccountId,
@@ -50,9 +62,10 @@ impl Accounts {
         let known = self.user(user).await?;
         let own = Email::parse(&known.email)?;
         if own == wanted {
-            return Err(AuthError::EmailTaken);
-        }
-        if has_address(&known) {
+            if self.confirmed_address(user).await?.is_some() {
+                return Err(AuthError::EmailTaken);
+            }
+        } else if has_address(&known) {
             self.prove_guarded(&own, password.ok_or(AuthError::WrongCredentials)?).await?;
         }
         // By user as well, or an account would be a way to send mail to everybody.
@@ -70,7 +83,7 @@ impl Accounts {
 
     async fn mail_address_code(&self, user: AccountId, wanted: &Email) -> anyhow::Result<()> {
         let mailer = &self.settings().mailer;
-        if self.user_by_email(wanted.as_str()).await.is_ok() {
+        if self.user_by_email(wanted.as_str()).await.is_ok_and(|holder| holder.id != user) {
             let text = "Somebody, hopefully you, wanted to give this address to another account. It belongs to yours \
                         already, so nothing has changed. Sign in with this address, or ask for a new password.\n";
             mailer.send(wanted.as_str(), "This address has an account already", text.to_owned()).await?;
@@ -93,7 +106,8 @@ impl Accounts {
         self.vault().digest("address code", &parts).to_vec()
     }
 
-    /// Gives a user the address that a code was mailed to. The address before is told, where mail reaches it.
+    /// Gives a user the address that a code was mailed to; it is confirmed from now on. The address before is told, where
+    /// it is another one that mail reaches.
     ///
     /// # Errors
     /// [`AuthError::WrongCode`] for a wrong, used or old code and for one of another address; [`AuthError::EmailTaken`]
@@ -117,6 +131,7 @@ impl Accounts {
                 return Ok(None);
             }
             users::set_email(conn, user, email.as_str())?;
+            addresses::confirm(conn, user, email.as_str(), now)?;
             // What was mailed to the address before counts no more.
             store::remove(conn, user, RESET)?;
             users::by_id(conn, user)
@@ -129,9 +144,10 @@ impl Accounts {
         self.mail_guard().succeeded(&wanted);
         self.tell_guess(Target::Mail(wanted.to_string()), true);
         let detail = serde_json::json!({"before": before.email, "after": changed.email});
-        let entry = Entry { action: "email_changed", actor: Some(user), subject: Some(user), address: from, detail };
-        self.record(entry).await;
-        if has_address(&before) {
+        let is_own = before.email == changed.email;
+        let action = if is_own { "email_confirmed" } else { "email_changed" };
+        self.record(Entry { action, actor: Some(user), subject: Some(user), address: from, detail }).await;
+        if !is_own && has_address(&before) {
             self.tell_old_address(before.email);
         }
         Ok(changed)

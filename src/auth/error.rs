@@ -274,14 +274,14 @@ impl AuthError {
 /// What is wrong with the choices for a new API key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum KeyFlaw {
-    /// Too short or too long.
-    #[error("The passphrase needs 1 to 100 characters.")]
+    /// Too short, too long, or not fit for a header.
+    #[error("The passphrase needs 1 to 100 printable ASCII characters, without a space at either end.")]
     Passphrase,
     /// Too long.
     #[error("The label may have at most 100 characters.")]
     Label,
     /// Nothing is allowed.
-    #[error("The key needs at least one permission: view, trade or transfer.")]
+    #[error("The key needs at least one permission: view, trade, transfer or links.")]
     NoScope,
     /// Unreadable, or too many.
     #[error("The allow-list takes at most 50 addresses or networks like 10.0.0.0/8.")]

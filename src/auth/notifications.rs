@@ -46,7 +46,7 @@ impl Accounts {
         self.settings().private_webhooks
     }
 
-    /// Chooses which events go to an outlet; for a webhook also where. A webhook gets a secret when it is new or goes
+    /// Chooses which events go to an outlet, and which that waited for it go there no more; for a webhook also where. A webhook gets a secret when it is new or goes
     /// elsewhere, or when asked for with `renew`; it is shown this once.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Accounts {
         self.read(move |conn| store::outlets_of(conn, user)).await
     }
 
-    /// Removes an outlet.
+    /// Removes an outlet with what waits for it.
     ///
     /// # Errors
     /// [`AuthError::NoSuchOutlet`], or a failure.

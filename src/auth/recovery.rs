@@ -12,6 +12,7 @@ use super::shared::Target;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{MINUTE, Timestamp};
+use crate::persistence::addresses;
 use crate::persistence::audit::Entry;
 use crate::persistence::mailed_codes as store;
 use crate::persistence::sessions::{self, SessionId};
@@ -117,6 +118,7 @@ impl Accounts {
         let id = subject.unwrap_or(AccountId(0));
         let digest = self.code_digest(id, code.trim());
         let detail = serde_json::json!({"email": email.as_str()});
+        let reached = email.clone();
         let refused = Entry { action: "password_reset_failed", actor: None, subject, address, detail };
         // All at once, so that a code is used up by nothing but a new password. What was refused is written down for
         // unknown addresses too: each answer waits for the store alike.
@@ -126,6 +128,8 @@ impl Accounts {
                 return Ok(None);
             }
             users::set_password(conn, id, &hash)?;
+            // Whoever has the code reads the mail of this address.
+            addresses::confirm(conn, id, reached.as_str(), now)?;
             sessions::revoke_all_of(conn, id, None, now).map(Some)
         });
         let ended = ended.await?;

@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 use std::cell::RefCell;
 use std::time::Duration;
 
+/// The longest that a server is believed which says when to come again.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// A signed-in client.
 pub struct Client {
     http: awc::Client,
@@ -33,18 +36,48 @@ impl Client {
     /// # Errors
     /// When the server refuses both or cannot be reached.
     pub async fn sign_in(url: &str, email: &str, password: &str) -> anyhow::Result<Client> {
+        Client::enter(url, email, password, true).await
+    }
+
+    /// Signs in where there is an account of this address.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn of_account(url: &str, email: &str, password: &str) -> anyhow::Result<Client> {
+        Client::enter(url, email, password, false).await
+    }
+
+    async fn enter(url: &str, email: &str, password: &str, sign_up: bool) -> anyhow::Result<Client> {
         let http = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
         let client = Client { http, base: format!("{}/v1", url.trim_end_matches('/')), session: RefCell::default() };
         let body = json!({"email": email, "password": password});
         let (status, mut answer) = client.send("POST", "/auth/sign-in", Some(&body)).await?;
-        if status == 401 {
+        if status == 401 && sign_up {
             (_, answer) = client.send("POST", "/auth/sign-up", Some(&body)).await?;
         }
         client.session.replace(Session::of(&answer)?);
         Ok(client)
     }
 
-    /// One request; an access token that has run out is replaced by the next one.
+    /// Changes the password and locks everybody else out: other sessions end, and keys are revoked.
+    ///
+    /// # Errors
+    /// When the server refuses or cannot be reached.
+    pub async fn take_over(&self, old: &str, new: &str) -> anyhow::Result<()> {
+        let body = json!({"old_password": old, "new_password": new});
+        match self.send("POST", "/auth/password", Some(&body)).await? {
+            (200, _) => {}
+            (status, answer) => return Err(anyhow!("the password was not changed: {status} {}", answer["message"])),
+        }
+        for key in self.get("/auth/keys").await?.as_array().into_iter().flatten() {
+            let key = key["key"].as_str().unwrap_or_default();
+            self.send("DELETE", &format!("/auth/keys/{key}"), None).await?;
+        }
+        Ok(())
+    }
+
+    /// One request; an access token that has run out is replaced by the next one. A server that says when to come again
+    /// is given that time before this answers.
     async fn send(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<(u16, Value)> {
         let (status, answer) = self.send_once(method, path, body).await?;
         let refresh = std::mem::take(&mut self.session.borrow_mut().refresh);
@@ -71,7 +104,11 @@ impl Client {
         };
         let mut response = sent.await.map_err(|error| anyhow!("{path}: {error}"))?;
         let status = response.status().as_u16();
+        let wait = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
         let bytes = response.body().limit(4 << 20).await.map_err(|error| anyhow!("{path}: {error}"))?;
+        if let Some(wait) = wait.filter(|_| matches!(status, 429 | 503)) {
+            tokio::time::sleep(Duration::from_secs(wait).min(LONGEST_WAIT)).await;
+        }
         let value = serde_json::from_slice(&bytes).with_context(|| format!("{path} answered no JSON"))?;
         Ok((status, value))
     }
@@ -99,12 +136,20 @@ impl Client {
         }
     }
 
-    /// Cancels an order; one that is done already is fine.
+    /// Cancels an order; false when it may rest still, and has to be canceled later. One that is done already is fine.
     ///
     /// # Errors
-    /// When the server cannot be reached.
-    pub async fn cancel(&self, id: &str) -> anyhow::Result<()> {
-        self.send("DELETE", &format!("/orders/{id}"), None).await.map(drop)
+    /// When the session is over or the server cannot be reached.
+    pub async fn cancel(&self, id: &str) -> anyhow::Result<bool> {
+        match self.send("DELETE", &format!("/orders/{id}"), None).await? {
+            (200 | 404, _) => Ok(true),
+            (400, refusal) if refusal["code"] == "order_done" => Ok(true),
+            (401, refusal) => Err(anyhow!("the session is over: {}", refusal["message"])),
+            (status, refusal) => {
+                tracing::debug!(order = id, status, reason = %refusal["message"], "a quote was not canceled");
+                Ok(false)
+            }
+        }
     }
 
     /// Cancels everything.

@@ -92,9 +92,14 @@ async fn quote(client: &Client, market: &mut Market) -> anyhow::Result<()> {
     market.middle += pull + rand::rng().random_range(-market.gap..=market.gap);
     market.middle = market.middle.max(LEVELS * market.gap * 2);
     let stale = market.orders.len().saturating_sub(LEVELS as usize * 2 - 6);
+    let mut left = Vec::new();
     for id in market.orders.drain(..stale.min(8)).collect::<Vec<_>>() {
-        client.cancel(&id).await?;
+        if !client.cancel(&id).await? {
+            left.push(id);
+        }
     }
+    // What rests still is canceled first the next time.
+    drop(market.orders.splice(..0, left));
     for _ in 0..6 {
         let buys = rand::rng().random_bool(0.5);
         let level = rand::rng().random_range(1..=LEVELS) * market.gap - rand::rng().random_range(0..market.gap);

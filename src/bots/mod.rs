@@ -4,6 +4,7 @@ mod client;
 mod maker;
 mod taker;
 
+use crate::auth::{Accounts, Secret};
 use clap::{Args, Subcommand};
 use client::Client;
 use std::net::SocketAddr;
@@ -45,16 +46,15 @@ pub async fn run(command: BotCommand) -> anyhow::Result<()> {
     }
 }
 
-/// Starts the demo's maker and taker beside the server; they come back after every error.
-pub fn spawn_demo(server: SocketAddr) {
+/// Starts the demo's maker and taker beside the server; they come back after every error. Their passwords come from the
+/// venue's key, so that no visitor trades or signs in as one of them.
+pub fn spawn_demo(server: SocketAddr, accounts: &Accounts) {
     let url = format!("http://{server}");
     for role in ["maker", "taker"] {
-        let url = url.clone();
+        let (url, password) = (url.clone(), accounts.bot_password(role));
         actix_web::rt::spawn(async move {
-            let email = format!("{role}@demo.agora.invalid");
             loop {
-                // Only this process needs the password, and only on this data folder's play money.
-                let outcome = match Client::sign_in(&url, &email, &demo_password(role)).await {
+                let outcome = match demo_client(&url, role, &password).await {
                     Ok(client) if role == "maker" => maker::run(client).await,
                     Ok(client) => taker::run(client).await,
                     Err(error) => Err(error),
@@ -68,6 +68,15 @@ pub fn spawn_demo(server: SocketAddr) {
     }
 }
 
-fn demo_password(role: &str) -> String {
-    format!("demo-{role}-plays-with-play-money")
+async fn demo_client(url: &str, role: &str, password: &Secret) -> anyhow::Result<Client> {
+    let email = format!("{role}@demo.agora.invalid");
+    let refused = match Client::sign_in(url, &email, password.expose()).await {
+        Ok(client) => return Ok(client),
+        Err(error) => error,
+    };
+    // Accounts from before have a password that everybody can read here.
+    let older = format!("demo-{role}-plays-with-play-money");
+    let Ok(client) = Client::of_account(url, &email, &older).await else { return Err(refused) };
+    client.take_over(&older, password.expose()).await?;
+    Ok(client)
 }

@@ -4,6 +4,7 @@
 //! acknowledged. Invariant: of each room it hands out every message once, in the order of its sequence.
 
 pub mod model;
+pub mod session;
 pub mod terminal;
 mod view;
 
@@ -13,6 +14,7 @@ use anyhow::{Context, anyhow};
 use awc::BoxedSocket;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -44,8 +46,7 @@ pub struct Room {
 
 /// The client.
 pub struct ChatClient {
-    base: String,
-    token: String,
+    session: Session,
     wire: Option<Wire>,
     /// When the server last gave a sign of life.
     heard: Instant,
@@ -66,11 +67,15 @@ pub struct ChatClient {
 }
 
 impl ChatClient {
-    /// A client of the server at `base` (like `http://127.0.0.1:8080`); it connects when it is used.
+    /// A client of the server at `base` (like `http://127.0.0.1:8080`); it connects when it is used, until its token ends.
     pub fn new(base: &str, token: &str) -> ChatClient {
+        ChatClient::of_session(Session::of_token(base, token))
+    }
+
+    /// The same for as long as a session can be prolonged.
+    pub fn of_session(session: Session) -> ChatClient {
         ChatClient {
-            base: base.trim_end_matches('/').to_owned(),
-            token: token.to_owned(),
+            session,
             wire: None,
             heard: Instant::now(),
             rooms: BTreeMap::new(),
@@ -99,6 +104,18 @@ impl ChatClient {
         self.wire = None;
     }
 
+    /// Gets the next token when it is time, and tells the server of it. Giving up in between loses nothing.
+    ///
+    /// # Errors
+    /// When the session has ended.
+    pub async fn stay_signed_in(&mut self) -> anyhow::Result<()> {
+        if self.session.renew().await? && self.wire.is_some() {
+            let token = self.session.token().to_owned();
+            self.request(json!({"type": "auth", "token": token})).await;
+        }
+        Ok(())
+    }
+
     /// Connects, resumes and sends again; keeps trying until it works or the server says that it never will.
     ///
     /// # Errors
@@ -107,7 +124,7 @@ impl ChatClient {
         while self.wire.is_none() {
             match self.try_connect().await {
                 Ok(()) => self.wait = FIRST_WAIT,
-                Err(error) if error.to_string().contains("signed_out") => return Err(error),
+                Err(error) if error.to_string().contains("signed_out") && !self.session.doubt() => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "no connection");
                     tokio::time::sleep(self.wait).await;
@@ -120,12 +137,13 @@ impl ChatClient {
 
     /// The new connection is kept only once it is resumed: giving up in between loses nothing.
     async fn try_connect(&mut self) -> anyhow::Result<()> {
+        self.session.renew().await?;
         let client = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
-        let upgrade = client.ws(format!("{}/v1/chat/ws", self.base)).max_frame_size(MAX_FRAME).connect();
+        let upgrade = client.ws(format!("{}/v1/chat/ws", self.session.base())).max_frame_size(MAX_FRAME).connect();
         let (_, mut wire) = upgrade.await.map_err(|error| anyhow!("{error}"))?;
         let resume: BTreeMap<&String, u64> = self.rooms.iter().map(|(id, room)| (id, room.last)).collect();
         let mut heard = Instant::now();
-        write_to(&mut wire, &json!({"type": "hello", "token": self.token, "resume": resume})).await?;
+        write_to(&mut wire, &json!({"type": "hello", "token": self.session.token(), "resume": resume})).await?;
         let hello = loop {
             let event = read_from(&mut wire, &mut heard).await?.ok_or_else(|| anyhow!("the connection ended"))?;
             match event["type"].as_str() {

@@ -2,11 +2,12 @@
 
 use super::ChatClient;
 use super::model::{Model, Order};
+use super::session::Session;
 use super::view;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
@@ -24,7 +25,7 @@ pub struct ChatOptions {
     /// The e-mail address to sign in with; the password is read from AGORA_PASSWORD, or asked for.
     #[arg(long, env = "AGORA_EMAIL")]
     pub email: Option<String>,
-    /// An access token, instead of e-mail address and password.
+    /// An access token, instead of e-mail address and password; the client ends with it.
     #[arg(long, env = "AGORA_TOKEN", hide_env_values = true, conflicts_with = "email")]
     pub token: Option<String>,
 }
@@ -34,12 +35,12 @@ pub struct ChatOptions {
 /// # Errors
 /// When signing in fails, the server ends the session, or the terminal cannot be used.
 pub async fn run(options: &ChatOptions) -> anyhow::Result<()> {
-    let token = match (&options.token, &options.email) {
-        (Some(token), _) => token.clone(),
-        (None, Some(email)) => sign_in(&options.server, email, &password()?).await?,
+    let session = match (&options.token, &options.email) {
+        (Some(token), _) => Session::of_token(&options.server, token),
+        (None, Some(email)) => Session::sign_in(&options.server, email, &password()?).await?,
         (None, None) => return Err(anyhow!("give --email or --token")),
     };
-    let client = ChatClient::new(&options.server, &token);
+    let client = ChatClient::of_session(session);
     let (orders, take_orders) = mpsc::channel(64);
     let (tell, events) = mpsc::channel(QUEUE);
     let network = actix_web::rt::spawn(talk(client, take_orders, tell));
@@ -60,18 +61,6 @@ fn password() -> anyhow::Result<String> {
     let mut line = String::new();
     std::io::stdin().read_line(&mut line)?;
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-async fn sign_in(server: &str, email: &str, password: &str) -> anyhow::Result<String> {
-    let url = format!("{}/v1/auth/sign-in", server.trim_end_matches('/'));
-    let client = awc::Client::builder().timeout(Duration::from_secs(20)).finish();
-    let answer = client.post(url).send_json(&json!({"email": email, "password": password})).await;
-    let mut answer = answer.map_err(|error| anyhow!("{server} cannot be reached: {error}"))?;
-    let body: Value = answer.json().await?;
-    match body["access_token"].as_str() {
-        Some(token) => Ok(token.to_owned()),
-        None => Err(anyhow!("{}", body["message"].as_str().unwrap_or("the server refuses"))),
-    }
 }
 
 /// What the screen hears from the network.
@@ -104,8 +93,11 @@ async fn talk(
                 }
             }
             // A connection that is being made is left to it; it sends everything again by itself.
-            _ = again.tick(), if connected => if client.unacknowledged() > 0 {
-                client.send_again().await;
+            _ = again.tick(), if connected => {
+                client.stay_signed_in().await?;
+                if client.unacknowledged() > 0 {
+                    client.send_again().await;
+                }
             },
         }
         if client.is_connected() != connected {

@@ -59,8 +59,8 @@ pub struct AccountsConfig {
     )]
     pub accounts_mail_from: String,
     /// The channel access token of LINE's Messaging API; without it nothing is sent to LINE.
-    #[arg(long, env = "AGORA_ACCOUNTS_LINE_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = secret,
-          requires = "accounts_line_secret")]
+    /// Needs --accounts-line-secret.
+    #[arg(long, env = "AGORA_ACCOUNTS_LINE_TOKEN", value_name = "TOKEN", hide_env_values = true, value_parser = secret)]
     pub accounts_line_token: Option<Secret>,
     /// The channel secret of LINE's Messaging API, which signs what LINE sends to /v1/line/webhook.
     #[arg(long, env = "AGORA_ACCOUNTS_LINE_SECRET", value_name = "SECRET", hide_env_values = true, value_parser = secret)]
@@ -93,6 +93,16 @@ fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 }
 
 impl AccountsConfig {
+    /// Looks at the settings that depend on each other.
+    ///
+    /// # Errors
+    /// When a setting is missing that another one needs.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let complete = self.accounts_line_token.is_none() || self.accounts_line_secret.is_some();
+        anyhow::ensure!(complete, "--accounts-line-token needs --accounts-line-secret");
+        Ok(())
+    }
+
     fn line(&self) -> Option<Line> {
         let (token, secret) = self.accounts_line_token.clone().zip(self.accounts_line_secret.clone())?;
         let (url, data_url) = (self.accounts_line_url.clone(), self.accounts_line_data_url.clone());

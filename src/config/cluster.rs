@@ -17,6 +17,10 @@ pub struct ClusterConfig {
     /// This node's name: a number from 1 to 65535, or a word that a number is made of. No two nodes may share it.
     #[arg(long, env = "AGORA_NODE", default_value = "1", value_name = "NAME")]
     pub node: String,
+    /// This node is the only one at its broker, which lets it have a database of its own. Never start a second one: both
+    /// would give the same numbers to different people. A node that hears of another one ends.
+    #[arg(long, env = "AGORA_ONLY_NODE")]
+    pub only_node: bool,
     /// What the node may do besides serving requests. A node without `trading` only ever follows.
     #[arg(
         long,
@@ -56,7 +60,10 @@ mod tests {
 
     #[test]
     fn a_node_has_a_number_whatever_its_name() {
-        let of = |node: &str| ClusterConfig { node: node.into(), roles: vec![], cluster_heartbeat: 1 }.number();
+        let of = |node: &str| {
+            let node = node.into();
+            ClusterConfig { node, only_node: false, roles: vec![], cluster_heartbeat: 1 }.number()
+        };
         assert_eq!((of("1"), of("65535")), (1, 65_535));
         assert!(of("0") > 0 && of("alpha") > 0);
         assert_ne!(of("alpha"), of("beta"));

@@ -1,11 +1,10 @@
 //! The database.
 
+use super::unshown::Unshown;
 use crate::persistence::db::{Options, Target, Url};
-use anyhow::bail;
 use clap::Args;
 use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// Which database, and how it is used.
@@ -13,7 +12,8 @@ use std::time::Duration;
 pub struct DatabaseConfig {
     /// A PostgreSQL database as postgres://USER:PASSWORD@HOST:PORT/NAME; several nodes share one.
     /// Without it the file agora.db in the data folder.
-    #[arg(long, env = "AGORA_DATABASE", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "AGORA_DATABASE", hide_env_values = true, value_name = "URL",
+          value_parser = Unshown(DatabaseUrl::read))]
     pub database: Option<DatabaseUrl>,
     /// The most connections to the database at once.
     #[arg(long, env = "AGORA_DATABASE_CONNECTIONS", default_value_t = 8, value_name = "COUNT")]
@@ -27,15 +27,9 @@ pub struct DatabaseConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl(Url);
 
-impl FromStr for DatabaseUrl {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<DatabaseUrl> {
-        match Url::parse(text) {
-            Some(url) => Ok(DatabaseUrl(url)),
-            // The text itself may hold a password.
-            None => bail!("a database URL begins with postgres://"),
-        }
+impl DatabaseUrl {
+    fn read(text: &str) -> Result<DatabaseUrl, &'static str> {
+        Url::parse(text).map(DatabaseUrl).ok_or("a database URL begins with postgres://")
     }
 }
 

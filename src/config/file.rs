@@ -1,8 +1,8 @@
 //! The TOML file as the lowest layer of the settings: its lines become the defaults of the flags of the same name.
 
-use clap::Command;
+use clap::{Arg, Command};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -68,10 +68,25 @@ pub fn layered(command: Command, subcommands: &[&str], arguments: &[OsString]) -
     let own: Vec<_> = settings.into_iter().filter(|(name, _)| has(used, name)).collect();
     Ok(command.mut_subcommand(used, |mut target| {
         for (name, values) in own {
-            target = target.mut_arg(name, |arg| arg.default_values(values));
+            target = target.mut_arg(name, |arg| {
+                // --help shows defaults, and the value may be one that is not for everybody's eyes.
+                let hidden = arg.is_hide_env_values_set();
+                arg.default_values(values).hide_default_value(hidden)
+            });
         }
         target
     }))
+}
+
+/// The command line without those variables of the environment that are empty, for settings that have no default: a
+/// compose file can pass on a variable that need not be set.
+pub fn without_empty(command: Command) -> Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let without = |arg: Arg| match arg.get_env().is_some_and(is_empty) && arg.get_default_values().is_empty() {
+        true => arg.env(None::<&'static str>),
+        false => arg,
+    };
+    command.mut_args(without).mut_subcommands(without_empty)
 }
 
 /// The settings of a file by name: the keys of nested tables are joined by underscores.

@@ -1,6 +1,8 @@
 //! Where the log is.
 
+use super::unshown::Unshown;
 use crate::persistence::broker::Brokers;
+use anyhow::ensure;
 use clap::{Args, ValueEnum};
 
 /// The engines of the log.
@@ -25,7 +27,8 @@ pub enum Durability {
 /// The settings of the log.
 #[derive(Args, Clone, Debug)]
 pub struct LogConfig {
-    /// The most bytes that the log may take; beyond, orders are refused until old segments go.
+    /// The most bytes that the log may take; beyond, orders are refused until old segments go. With --log-prune at least
+    /// four times --log-segment-bytes.
     #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
     pub log_max_bytes: Option<u64>,
     /// Bytes after which a new segment of the log is begun.
@@ -40,7 +43,7 @@ pub struct LogConfig {
     pub log_engine: Engine,
     /// The broker, as in amqp://user:password@host:5672/vhost, or the brokers of one cluster with commas between them.
     /// It makes RabbitMQ the log's engine.
-    #[arg(long, env = "AGORA_RABBITMQ", value_name = "URL", hide_env_values = true)]
+    #[arg(long, env = "AGORA_RABBITMQ", value_name = "URL", hide_env_values = true, value_parser = Unshown(brokers))]
     pub rabbitmq: Option<Brokers>,
     /// What the names of all queues and exchanges begin with: one venue, one prefix.
     #[arg(long, env = "AGORA_RABBITMQ_PREFIX", default_value = "agora", value_name = "NAME")]
@@ -53,7 +56,36 @@ pub struct LogConfig {
     pub rabbitmq_keep_bytes: Option<u64>,
 }
 
+/// Of a log that is pruned: the most bytes that it may take, in segments. What is written must be able to go on while the
+/// oldest snapshot, before which segments may go, is still one or two segments behind.
+const LEAST_SEGMENTS: u64 = 4;
+
+fn brokers(text: &str) -> Result<Brokers, &'static str> {
+    // The parser's own words repeat the address.
+    text.parse()
+        .map_err(|_| "brokers are named as in amqp://user:password@host:5672/vhost, with commas between several")
+}
+
 impl LogConfig {
+    /// Bytes after which a new segment is begun.
+    pub fn segment_bytes(&self) -> u64 {
+        self.log_segment_bytes.max(1 << 16)
+    }
+
+    /// Looks at the settings that depend on each other.
+    ///
+    /// # Errors
+    /// When a log that is pruned could fill before anything of it may go.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let least = self.segment_bytes().saturating_mul(LEAST_SEGMENTS);
+        ensure!(
+            !self.log_prune || self.log_max_bytes.is_none_or(|most| most >= least),
+            "--log-max-bytes must be at least {least} with --log-prune, {LEAST_SEGMENTS} times --log-segment-bytes: \
+             only whole segments are removed"
+        );
+        Ok(())
+    }
+
     /// The name of the stream queue that is the log.
     pub fn stream_queue(&self) -> String {
         format!("{}.log", self.rabbitmq_prefix)

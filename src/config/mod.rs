@@ -1,7 +1,7 @@
 //! Every setting with its default and unit. A setting has one definition here and three ways in; the first that is
 //! given counts: a flag (`--listen`), an environment variable (`AGORA_LISTEN`), a line of the TOML file that `--config`
 //! names (`listen = "…"`). A flag with a hyphen may stand in a table of the file: `--log-max-bytes` is `log_max_bytes`,
-//! or `max_bytes` in `[log]`.
+//! or `max_bytes` in `[log]`. An empty variable of a setting without a default counts as none.
 
 mod accounts;
 pub mod chat;
@@ -14,13 +14,14 @@ mod links;
 mod log;
 mod redis;
 pub mod supervision;
+mod unshown;
 mod venue;
 
 pub use accounts::AccountsConfig;
 pub use cluster::{ClusterConfig, NodeRole};
 pub use custody::CustodyConfig;
 pub use database::{DatabaseConfig, DatabaseUrl};
-pub use file::{ConfigError, layered};
+pub use file::{ConfigError, layered, without_empty};
 pub use gitbitex::GitbitexConfig;
 pub use links::LinksConfig;
 pub use log::{Durability, Engine, LogConfig};
@@ -108,4 +109,16 @@ pub struct ServeConfig {
     /// Accounts and sign-in.
     #[command(flatten)]
     pub accounts: AccountsConfig,
+}
+
+impl ServeConfig {
+    /// Looks at the settings that depend on others, wherever each was given.
+    ///
+    /// # Errors
+    /// The first contradiction.
+    pub fn check(&self) -> anyhow::Result<()> {
+        self.log.check()?;
+        self.gitbitex.check()?;
+        self.accounts.check()
+    }
 }

@@ -1,9 +1,9 @@
 //! Redis.
 
+use super::unshown::Unshown;
 use crate::persistence::redis::{Options, Redis, RedisError};
 use clap::Args;
 use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 /// Whether there is a Redis, and how it is used.
@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct RedisConfig {
     /// A Redis that nodes share, as redis://USER:PASSWORD@HOST:PORT/DATABASE: what one node ends or
     /// changes the others know at once. Without it they find it in the database some seconds later.
-    #[arg(long, env = "AGORA_REDIS", hide_env_values = true, value_name = "URL")]
+    #[arg(long, env = "AGORA_REDIS", hide_env_values = true, value_name = "URL", value_parser = Unshown(RedisUrl::read))]
     pub redis: Option<RedisUrl>,
     /// What all keys and channels begin with, so that several venues can share a Redis.
     #[arg(long, env = "AGORA_REDIS_PREFIX", default_value = "agora:", value_name = "TEXT")]
@@ -25,12 +25,10 @@ pub struct RedisConfig {
 #[derive(Clone, PartialEq, Eq)]
 pub struct RedisUrl(String);
 
-impl FromStr for RedisUrl {
-    type Err = anyhow::Error;
-
-    fn from_str(text: &str) -> anyhow::Result<RedisUrl> {
-        anyhow::ensure!(text.starts_with("redis://"), "the address of a Redis begins with redis://");
-        Ok(RedisUrl(text.to_owned()))
+impl RedisUrl {
+    fn read(text: &str) -> Result<RedisUrl, &'static str> {
+        let known = text.starts_with("redis://");
+        known.then(|| RedisUrl(text.to_owned())).ok_or("the address of a Redis begins with redis://")
     }
 }
 

@@ -6,11 +6,14 @@ use super::gitbitex::origins;
 use super::request_id::{self, REQUEST_ID};
 use super::routing::Route;
 use super::server::Answer;
+use crate::actors::cluster::peers::Picture;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::State;
 use actix_web::body::MessageBody;
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderValue};
+use actix_web::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
 use actix_web::http::{Method, StatusCode};
 use actix_web::{HttpResponse, ResponseError, web};
 use prometheus::{Encoder, HistogramOpts, HistogramVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -38,6 +41,8 @@ pub struct Metrics {
     log_flushes: IntGauge,
     log_flush_nanos: IntGauge,
     log_refused: IntGauge,
+    log_available: IntGauge,
+    ready: IntGauge,
     projected: IntGauge,
     published: IntGauge,
     active: IntGauge,
@@ -93,6 +98,8 @@ impl Metrics {
             log_flushes: gauge("agora_log_flushes_total", "proposals committed since the start")?,
             log_flush_nanos: gauge("agora_log_flush_nanoseconds_total", "time from proposal to commit, summed")?,
             log_refused: gauge("agora_log_refused_total", "proposals that the log refused")?,
+            log_available: gauge("agora_log_available", "whether the log takes entries")?,
+            ready: gauge("agora_ready", "whether /health/ready says so")?,
             projected: gauge("agora_projected_position", "the last batch whose rows are in the database")?,
             published: gauge(
                 "agora_published_position",
@@ -145,6 +152,9 @@ impl Metrics {
         self.log_flushes.set(load(&self.log.flushes));
         self.log_flush_nanos.set(load(&self.log.flush_nanos));
         self.log_refused.set(load(&self.log.refused));
+        let standing = Standing::of(state);
+        self.log_available.set(i64::from(!standing.log_refuses));
+        self.ready.set(i64::from(standing.is_ready()));
         self.projected.set(load(&self.written));
         self.published.set(load(&self.log.published));
         let number = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
@@ -209,6 +219,7 @@ where
     let mut response = in_json(answered);
     let reader = origins::reader(response.request());
     let headers = response.headers_mut();
+    name_charset(headers);
     headers.insert(REQUEST_ID, id);
     match reader {
         Some(origin) => origins::allow(origin, headers),
@@ -223,6 +234,13 @@ where
         metrics.requests.with_label_values(&labels).observe(started.elapsed().as_secs_f64());
     }
     Ok(response)
+}
+
+/// Answers in JSON say how they are encoded, as those of the dialect do.
+fn name_charset(headers: &mut HeaderMap) {
+    if headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == b"application/json") {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    }
 }
 
 /// The name of a method. Clients may make some up, and each label is kept for ever.
@@ -264,31 +282,52 @@ pub async fn live() -> HttpResponse {
 /// A node that has so many batches still to read is not ready.
 const MAX_LAG: u64 = 5_000;
 
+/// How it stands with this node.
+struct Standing {
+    /// The paths of the parts that do not run.
+    down: Vec<String>,
+    log_refuses: bool,
+    behind: bool,
+    cluster: Option<Picture>,
+}
+
+impl Standing {
+    fn of(state: &AppState) -> Standing {
+        let down = state
+            .tree
+            .snapshot()
+            .into_iter()
+            // A market that is halted alone leaves the rest as good as before.
+            .filter(|node| match node.state {
+                State::Running => false,
+                State::Faulted => !node.name.starts_with("order book"),
+                _ => true,
+            })
+            .map(|node| node.path)
+            .collect();
+        let position = state.metrics.log.position.load(Ordering::Relaxed);
+        let cluster = state.peers.as_ref().map(|peers| peers.picture(position));
+        let behind = cluster.as_ref().is_some_and(|cluster| cluster.lag > MAX_LAG);
+        Standing { down, log_refuses: state.metrics.log.degraded.load(Ordering::Relaxed), behind, cluster }
+    }
+
+    fn is_ready(&self) -> bool {
+        self.down.is_empty() && !self.log_refuses && !self.behind
+    }
+}
+
 /// `GET /health/ready`: every actor runs, the log takes entries, and the node has read what the others have.
 pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
-    let down: Vec<String> = state
-        .tree
-        .snapshot()
-        .into_iter()
-        // A market that is halted alone leaves the rest as good as before.
-        .filter(|node| match node.state {
-            State::Running => false,
-            State::Faulted => !node.name.starts_with("order book"),
-            _ => true,
-        })
-        .map(|node| node.path)
-        .collect();
-    let degraded = state.metrics.log.degraded.load(Ordering::Relaxed);
-    let position = state.metrics.log.position.load(Ordering::Relaxed);
-    let cluster = state.peers.as_ref().map(|peers| peers.picture(position));
-    let behind = cluster.as_ref().is_some_and(|cluster| cluster.lag > MAX_LAG);
-    if down.is_empty() && !degraded && !behind {
+    let standing = Standing::of(&state);
+    let ready = standing.is_ready();
+    let Standing { down, log_refuses, behind, cluster } = standing;
+    if ready {
         return HttpResponse::Ok().json(serde_json::json!({"status": "ready", "cluster": cluster}));
     }
     let body = serde_json::json!({
         "status": "not ready",
         "down": down,
-        "log_refuses": degraded,
+        "log_refuses": log_refuses,
         "behind": behind,
         "cluster": cluster,
     });

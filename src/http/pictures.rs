@@ -1,9 +1,18 @@
-//! Pictures that clients upload: read up to a bound, and told by their first bytes.
+//! Pictures that clients upload: read up to a bound, a few at a time and not for ever, and told by their first bytes.
 
 use super::error::ApiError;
 use actix_web::http::{StatusCode, header};
 use actix_web::{HttpResponse, web};
 use futures_util::StreamExt;
+use std::time::Duration;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Pictures that this node has in memory at a time, from their first byte until they are stored.
+static PLACES: Semaphore = Semaphore::const_new(16);
+/// How long one may take to arrive.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// When it is worth while to come again, in seconds.
+const RETRY_AFTER_S: u32 = 5;
 
 /// The media type that the first bytes of an image say; what the client calls it does not count.
 pub fn media_type(content: &[u8]) -> Option<&'static str> {
@@ -22,11 +31,34 @@ pub fn not_an_image() -> ApiError {
     ApiError::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_an_image", message)
 }
 
-/// Reads a body of `most` bytes at most.
+/// A picture as it came. While it is kept, it has one of the node's few places for pictures.
+#[derive(Debug)]
+pub struct Received {
+    /// The bytes.
+    pub content: web::Bytes,
+    /// What they say that it is.
+    pub media_type: &'static str,
+    _place: SemaphorePermit<'static>,
+}
+
+/// Reads a picture of at most so many bytes, and tells its media type.
 ///
 /// # Errors
-/// 400 when it breaks off, 413 when it is larger.
-pub async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
+/// 400 when it breaks off, 408 when it takes too long, 413 when it is larger, 415 when it is no picture, 503 when there
+/// are as many under way as may be.
+pub async fn receive(payload: web::Payload, most: usize) -> Result<Received, ApiError> {
+    let full = |_| {
+        let message = "many pictures are being uploaded at this moment, please retry";
+        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).retry_after(RETRY_AFTER_S)
+    };
+    let place = PLACES.try_acquire().map_err(full)?;
+    let slow = |_| ApiError::new(StatusCode::REQUEST_TIMEOUT, "too_slow", "the image took too long to arrive");
+    let content = tokio::time::timeout(PATIENCE, collect(payload, most)).await.map_err(slow)??;
+    let media_type = media_type(&content).ok_or_else(not_an_image)?;
+    Ok(Received { content, media_type, _place: place })
+}
+
+async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Bytes, ApiError> {
     let mut content = web::BytesMut::new();
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the image broke off"))?;
@@ -37,16 +69,6 @@ pub async fn collect(mut payload: web::Payload, most: usize) -> Result<web::Byte
         content.extend_from_slice(&chunk);
     }
     Ok(content.freeze())
-}
-
-/// Reads a picture of at most so many bytes, and tells its media type.
-///
-/// # Errors
-/// As [`collect`]; 415 when it is no picture.
-pub async fn receive(payload: web::Payload, most: usize) -> Result<(web::Bytes, &'static str), ApiError> {
-    let content = collect(payload, most).await?;
-    let media_type = media_type(&content).ok_or_else(not_an_image)?;
-    Ok((content, media_type))
 }
 
 /// A picture that a browser may show and nothing else.

@@ -3,7 +3,8 @@
 use super::error::ApiError;
 use crate::actors::trading::Market;
 use crate::domain::market::{Currency, MarketConfig, Step};
-use crate::domain::money::{Amount, Decimal, DecimalError, Price, Size, parse_decimal};
+use crate::domain::money::{Amount, Decimal, DecimalError, MAX_AMOUNT, Price, Size, parse_decimal};
+use crate::domain::order::Reject;
 use crate::domain::time::{SECOND, Timestamp};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -80,8 +81,36 @@ fn not_a_number(field: &'static str) -> ApiError {
     ApiError::bad_request("invalid_number", format!("{field} is not a number"))
 }
 
-/// A positive count of steps from decimal text.
-fn parse_steps(text: &str, step: Step, field: &'static str) -> Result<u64, ApiError> {
+fn not_positive(field: &'static str) -> ApiError {
+    ApiError::bad_request("not_positive", format!("{field} too small: it must be positive"))
+}
+
+fn too_large(field: &'static str) -> ApiError {
+    ApiError::bad_request("too_large", format!("{field} is too large"))
+}
+
+fn size_too_small(config: &MarketConfig) -> ApiError {
+    let least = size(config.min_size, config);
+    ApiError::bad_request(Reject::SizeTooSmall.code(), format!("size is too small. Minimum size is {least}"))
+}
+
+fn size_too_large() -> ApiError {
+    ApiError::bad_request("size_too_large", "size is too large")
+}
+
+fn funds_too_small(market: &Market) -> ApiError {
+    // Where there is no minimum, an atom is it.
+    let least = amount(market.config.min_funds.max(Amount(1)), &market.quote);
+    ApiError::bad_request(Reject::FundsTooSmall.code(), format!("funds is too small. Minimum size is {least}"))
+}
+
+/// A positive count of steps from decimal text; `too_small` says why zero and less are refused.
+fn parse_steps(
+    text: &str,
+    step: Step,
+    field: &'static str,
+    too_small: impl FnOnce() -> ApiError,
+) -> Result<i128, ApiError> {
     let too_accurate = || {
         let unit = steps(1, step);
         ApiError::bad_request("too_accurate", format!("{field} is too accurate. Smallest unit is {unit}"))
@@ -89,16 +118,15 @@ fn parse_steps(text: &str, step: Step, field: &'static str) -> Result<u64, ApiEr
     let units = parse_decimal(text, step.decimals).map_err(|error| match error {
         DecimalError::TooPrecise(_) => too_accurate(),
         DecimalError::Malformed => not_a_number(field),
-        DecimalError::TooLarge => ApiError::bad_request("too_large", format!("{field} is too large")),
+        DecimalError::TooLarge => too_large(field),
     })?;
     if units <= 0 {
-        return Err(ApiError::bad_request("not_positive", format!("{field} too small: it must be positive")));
+        return Err(too_small());
     }
     if units % i128::from(step.units) != 0 {
         return Err(too_accurate());
     }
-    let too_large = |_| ApiError::bad_request("too_large", format!("{field} is too large"));
-    u64::try_from(units / i128::from(step.units)).map_err(too_large)
+    Ok(units / i128::from(step.units))
 }
 
 /// A price in ticks.
@@ -106,11 +134,9 @@ fn parse_steps(text: &str, step: Step, field: &'static str) -> Result<u64, ApiEr
 /// # Errors
 /// 400 with the dialect's texts.
 pub fn parse_price(raw: &RawValue, config: &MarketConfig, field: &'static str) -> Result<Price, ApiError> {
-    let ticks = parse_steps(&decimal_text(raw, field)?, config.tick, field)?;
-    if ticks > Price::MAX.0 {
-        return Err(ApiError::bad_request("too_large", format!("{field} is too large")));
-    }
-    Ok(Price(ticks))
+    let ticks = parse_steps(&decimal_text(raw, field)?, config.tick, field, || not_positive(field))?;
+    let price = u64::try_from(ticks).ok().map(Price).filter(|price| *price <= Price::MAX);
+    price.ok_or_else(|| too_large(field))
 }
 
 /// A size in lots.
@@ -118,40 +144,49 @@ pub fn parse_price(raw: &RawValue, config: &MarketConfig, field: &'static str) -
 /// # Errors
 /// 400 with the dialect's texts.
 pub fn parse_size(raw: &RawValue, config: &MarketConfig) -> Result<Size, ApiError> {
-    let lots = parse_steps(&decimal_text(raw, "size")?, config.lot, "size")?;
-    if lots > Size::MAX.0 {
-        return Err(ApiError::bad_request("size_too_large", "size is too large"));
-    }
-    Ok(Size(lots))
+    let lots = parse_steps(&decimal_text(raw, "size")?, config.lot, "size", || size_too_small(config))?;
+    let size = u64::try_from(lots).ok().map(Size).filter(|size| *size <= Size::MAX);
+    size.ok_or_else(size_too_large)
 }
 
-/// A positive amount in atoms of a currency.
+/// A positive amount in atoms of a currency, as large as one entry may move.
 ///
 /// # Errors
 /// 400.
 pub fn parse_amount(raw: &RawValue, currency: &Currency, field: &'static str) -> Result<Amount, ApiError> {
+    parse_atoms(raw, currency, field, || not_positive(field))
+}
+
+/// What a market order of this market names to spend or to bring in.
+///
+/// # Errors
+/// 400 with the dialect's texts.
+pub fn parse_funds(raw: &RawValue, market: &Market) -> Result<Amount, ApiError> {
+    parse_atoms(raw, &market.quote, "funds", || funds_too_small(market))
+}
+
+fn parse_atoms(
+    raw: &RawValue,
+    currency: &Currency,
+    field: &'static str,
+    too_small: impl FnOnce() -> ApiError,
+) -> Result<Amount, ApiError> {
     let step = Step { units: 1, decimals: currency.decimals };
-    parse_steps(&decimal_text(raw, field)?, step, field).map(|atoms| Amount(i128::from(atoms)))
+    let amount = Amount(parse_steps(&decimal_text(raw, field)?, step, field, too_small)?);
+    if amount > MAX_AMOUNT { Err(too_large(field)) } else { Ok(amount) }
 }
 
 /// The text that a bad order deserves in this market; the plain one of the reason otherwise. `by_funds` says that the
 /// order named what it may spend.
-pub fn explain(reject: crate::domain::order::Reject, market: &Market, by_funds: bool) -> ApiError {
-    use crate::domain::order::Reject;
+pub fn explain(reject: Reject, market: &Market, by_funds: bool) -> ApiError {
     let config = &market.config;
     match reject {
-        Reject::SizeTooSmall => ApiError::bad_request(
-            reject.code(),
-            format!("size is too small. Minimum size is {}", size(config.min_size, config)),
-        ),
+        Reject::SizeTooSmall => size_too_small(config),
         Reject::SizeTooLarge => ApiError::bad_request(
             reject.code(),
             format!("size is too large. Maximum size is {}", size(config.max_size, config)),
         ),
-        Reject::FundsTooSmall if by_funds => ApiError::bad_request(
-            reject.code(),
-            format!("funds is too small. Minimum size is {}", amount(config.min_funds, &market.quote)),
-        ),
+        Reject::FundsTooSmall if by_funds => funds_too_small(market),
         Reject::FundsTooSmall => ApiError::bad_request(
             reject.code(),
             format!("notional is too small. Minimum is {}", amount(config.min_funds, &market.quote)),
@@ -163,6 +198,45 @@ pub fn explain(reject: crate::domain::order::Reject, market: &Market, by_funds: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::ids::CurrencyId;
+
+    fn raw(text: &str) -> Box<RawValue> {
+        RawValue::from_string(text.to_owned()).unwrap()
+    }
+
+    #[test]
+    fn amounts_are_as_large_as_an_entry_may_move_whatever_the_decimals() {
+        let currency =
+            |decimals| Currency { id: CurrencyId(0), code: "ETH".into(), name: "Ether".into(), decimals, fiat: false };
+        let read = |text: &str, decimals| {
+            parse_amount(&raw(text), &currency(decimals), "amount").map_err(|error| error.code())
+        };
+        // More atoms than fit 64 bits.
+        assert_eq!(read("100", 18), Ok(Amount(100 * 10i128.pow(18))));
+        assert_eq!(read("\"0.000000000000000001\"", 18), Ok(Amount(1)));
+        assert_eq!(read(&MAX_AMOUNT.0.to_string(), 0), Ok(MAX_AMOUNT));
+        assert_eq!(read(&(MAX_AMOUNT.0 + 1).to_string(), 0), Err("too_large"));
+        for (text, code) in
+            [("0", "not_positive"), ("-1", "not_positive"), ("1e40", "too_large"), ("0.001", "too_accurate")]
+        {
+            assert_eq!(read(text, 2), Err(code), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_size_of_nothing_is_too_small() {
+        let step = |decimals| Step { units: 1, decimals };
+        let config = MarketConfig::new("BTC-USDT".into(), CurrencyId(0), CurrencyId(1), step(2), step(3));
+        let config = MarketConfig { min_size: Size(5), ..config };
+        for text in ["0", "0.000", "-1", "\"0\""] {
+            let error = parse_size(&raw(text), &config).unwrap_err();
+            assert_eq!(error.code(), "size_too_small", "{text}");
+            assert_eq!(error.to_string(), "size is too small. Minimum size is 0.005", "{text}");
+        }
+        assert_eq!(parse_size(&raw("0.001"), &config).ok(), Some(Size(1)), "the book knows its minimum");
+        let dear = parse_price(&raw("0"), &config, "price").unwrap_err();
+        assert_eq!((dear.code(), dear.to_string().contains("price too small")), ("not_positive", true));
+    }
 
     #[test]
     fn times_come_in_many_forms_and_leave_in_one() {

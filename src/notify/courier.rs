@@ -4,10 +4,12 @@
 //! was read, so it is neither lost nor sent to anybody twice by us; nodes that share a database share the work; where
 //! there is nothing to do nothing is written; a message that nobody takes is tried for half a day and then kept for its
 //! user to look at, for a month and among a hundred. An outlet that answered but whose answer was lost gets the message
-//! again. An outlet that hangs makes no other user wait.
+//! again. An outlet that hangs makes no other user wait. Whether its user still wants a message is looked at before it is
+//! sent; mail goes to confirmed addresses alone, and not faster than [`MailPace`] says.
 
 use super::events::EventKind;
 use super::outlets;
+use super::pace::MailPace;
 use crate::actors::supervision::{ChildSpec, Failure, Lifeline};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::{Market, Trading};
@@ -24,6 +26,7 @@ use actix::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
 use std::collections::hash_map::Entry;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How often the database is looked at.
@@ -60,6 +63,7 @@ pub struct Courier {
     parts: Parts,
     /// Messages under way by user, an account number.
     under_way: FxHashMap<i64, usize>,
+    pace: Arc<MailPace>,
     _lifeline: Lifeline,
 }
 
@@ -76,7 +80,7 @@ pub async fn start(root: &Supervisor, parts: Parts) -> Result<(), Failure> {
 impl Courier {
     /// A courier that works until it is stopped.
     pub fn new(parts: Parts, lifeline: Lifeline) -> Courier {
-        Courier { parts, under_way: FxHashMap::default(), _lifeline: lifeline }
+        Courier { parts, under_way: FxHashMap::default(), pace: Arc::default(), _lifeline: lifeline }
     }
 
     fn round(&mut self, ctx: &mut Context<Courier>) {
@@ -93,9 +97,10 @@ impl Courier {
     }
 
     fn carry(&mut self, delivery: Delivery, ctx: &mut Context<Courier>) {
-        let (parts, user) = (self.parts.clone(), delivery.user_id);
+        let (parts, pace, user) = (self.parts.clone(), self.pace.clone(), delivery.user_id);
         *self.under_way.entry(user).or_default() += 1;
-        ctx.spawn(async move { parts.deliver(delivery).await }.into_actor(self).map(move |carried, courier, _| {
+        let carried = async move { parts.deliver(delivery, &pace).await };
+        ctx.spawn(carried.into_actor(self).map(move |carried, courier, _| {
             if let Err(error) = carried {
                 tracing::warn!(%error, "what became of a notification could not be stored");
             }
@@ -206,6 +211,7 @@ impl Parts {
     }
 
     fn put_transfers(&self, conn: &mut Connection, moved: &[Moved], now: Timestamp) -> diesel::QueryResult<()> {
+        let mut told = Vec::with_capacity(moved.len());
         for (_, account, currency, amount) in moved {
             let (Ok(account), Ok(place)) = (u32::try_from(*account), usize::try_from(*currency)) else { continue };
             let (Some(currency), Ok(atoms)) = (self.trading.currencies().get(place), amount.parse::<i128>()) else {
@@ -216,47 +222,64 @@ impl Parts {
                 "currency": currency.code,
                 "amount": decimal(Amount(atoms), currency.decimals),
             });
-            store::enqueue(conn, AccountId(account), EventKind::Transfer.name(), &payload.to_string(), now)?;
+            told.push((AccountId(account), payload.to_string()));
         }
-        Ok(())
+        store::enqueue_all(conn, EventKind::Transfer.name(), &told, now).map(drop)
     }
 
-    async fn deliver(&self, delivery: Delivery) -> anyhow::Result<()> {
-        let outcome = self.send(&delivery).await;
+    async fn deliver(&self, delivery: Delivery, pace: &MailPace) -> anyhow::Result<()> {
+        let fate = self.send(&delivery, pace).await;
         let (id, tries, now) = (delivery.id, delivery.attempts + 1, self.accounts.clock_now());
         let user = delivery.user_id;
         let database = self.database.clone();
-        let stored = actix_web::rt::task::spawn_blocking(move || match outcome {
-            Ok(()) => database.write(|conn| store::arrived(conn, id)),
-            Err(error) => {
-                let text: String = error.to_string().chars().take(200).collect();
-                let due = next_try(tries, now);
-                tracing::debug!(delivery = id, error = text, again = due.is_some(), "a notification was not taken");
-                database.write(|conn| {
-                    store::failed(conn, id, &text, due)?;
-                    if due.is_none() { store::forget_given_up(conn, user, now + -KEEP_GIVEN_UP) } else { Ok(()) }
-                })
-            }
+        let stored = actix_web::rt::task::spawn_blocking(move || {
+            let (error, due) = match fate {
+                Ok(Fate::Arrived | Fate::Unwanted) => return database.write(|conn| store::arrived(conn, id)),
+                Ok(Fate::Later(until)) => {
+                    let security = EventKind::Security.name();
+                    return database.write(|conn| store::postpone(conn, &delivery, security, until));
+                }
+                Ok(Fate::Hopeless(error)) => (error.to_owned(), None),
+                Err(error) => (error.to_string(), next_try(tries, now)),
+            };
+            let text: String = error.chars().take(200).collect();
+            tracing::debug!(delivery = id, error = text, again = due.is_some(), "a notification was not taken");
+            database.write(|conn| {
+                store::failed(conn, id, &text, due)?;
+                if due.is_none() { store::forget_given_up(conn, user, now + -KEEP_GIVEN_UP) } else { Ok(()) }
+            })
         });
         Ok(stored.await??)
     }
 
-    async fn send(&self, delivery: &Delivery) -> anyhow::Result<()> {
+    async fn send(&self, delivery: &Delivery, pace: &MailPace) -> anyhow::Result<Fate> {
         let user = AccountId(u32::try_from(delivery.user_id)?);
         let kind = EventKind::from_name(&delivery.event).ok_or_else(|| anyhow::anyhow!("an unknown kind of event"))?;
         let payload: Value = serde_json::from_str(&delivery.payload)?;
+        // The outlet may have gone, or listen to less, since the message was put on its way.
+        let present = self.accounts.outlets(user).await?;
+        if !present.iter().any(|outlet| outlet.kind == delivery.kind && outlet.wants(&delivery.event)) {
+            return Ok(Fate::Unwanted);
+        }
         match delivery.kind.as_str() {
             "email" => {
+                // Anybody may have signed up with somebody else's address.
+                let Some(to) = self.accounts.confirmed_address(user).await? else {
+                    return Ok(Fate::Hopeless("the e-mail address is not confirmed"));
+                };
+                let security = kind == EventKind::Security;
+                if let Err(until) = pace.admit(delivery.user_id, security, self.accounts.clock_now()) {
+                    return Ok(Fate::Later(until));
+                }
                 let (subject, text) = kind.message(&payload);
-                let to = self.accounts.user(user).await?.email;
-                Ok(self.accounts.mailer().send(&to, &subject, text).await?)
+                self.accounts.mailer().send(&to, &subject, text).await?;
             }
             "line" => {
                 let line = self.accounts.line().ok_or_else(|| anyhow::anyhow!("this server is not linked to LINE"))?;
                 let linked = self.accounts.identities(user).await?;
                 let to = linked.iter().find(|(provider, ..)| provider == "line");
                 let (_, to, _) = to.ok_or_else(|| anyhow::anyhow!("the account is not linked to LINE"))?;
-                line.push(to, kind.message(&payload).1.trim_end()).await
+                line.push(to, kind.message(&payload).1.trim_end()).await?;
             }
             "webhook" => {
                 let hook = self.accounts.webhook(user).await?.ok_or_else(|| anyhow::anyhow!("there is no webhook"))?;
@@ -269,11 +292,24 @@ impl Parts {
                     body,
                     self.accounts.private_webhooks(),
                 )
-                .await
+                .await?;
             }
-            other => Err(anyhow::anyhow!("there is no outlet {other}")),
+            other => return Err(anyhow::anyhow!("there is no outlet {other}")),
         }
+        Ok(Fate::Arrived)
     }
+}
+
+/// What becomes of a message that was to be sent; one that an outlet did not take is an error.
+enum Fate {
+    /// It was taken.
+    Arrived,
+    /// Its user does not want it any more.
+    Unwanted,
+    /// It is too early for it.
+    Later(Timestamp),
+    /// Trying again would not help.
+    Hopeless(&'static str),
 }
 
 /// Where events are read.
@@ -312,16 +348,18 @@ fn put_fills(
     listeners: &FxHashSet<i64>,
     now: Timestamp,
 ) -> diesel::QueryResult<()> {
+    let mut told = Vec::new();
     for fill in fills {
         for (account, maker) in [(fill.maker_account, true), (fill.taker_account, false)] {
             if listeners.contains(&i64::from(account.0)) {
-                let payload = shown_fill(market, fill, maker).to_string();
-                store::enqueue(conn, account, EventKind::Fill.name(), &payload, now)?;
+                told.push((account, shown_fill(market, fill, maker).to_string()));
             }
         }
     }
+    store::enqueue_all(conn, EventKind::Fill.name(), &told, now)?;
     let prices = fills.iter().map(|fill| i64::try_from(fill.price.0).unwrap_or(i64::MAX));
     let (lowest, highest) = prices.fold((i64::MAX, 0), |(low, high), price| (low.min(price), high.max(price)));
+    let mut set_off = Vec::new();
     for alert in store::set_off(conn, i32::from(market.id.0), lowest, highest)? {
         let price = if alert.above { highest } else { lowest };
         let payload = json!({
@@ -331,9 +369,9 @@ fn put_fills(
             "price": ticks(market, price),
         });
         let Ok(user) = u32::try_from(alert.user_id) else { continue };
-        store::enqueue(conn, AccountId(user), EventKind::PriceAlert.name(), &payload.to_string(), now)?;
+        set_off.push((AccountId(user), payload.to_string()));
     }
-    Ok(())
+    store::enqueue_all(conn, EventKind::PriceAlert.name(), &set_off, now).map(drop)
 }
 
 /// When a message is tried again after so many tries; `None` when it is given up.

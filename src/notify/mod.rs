@@ -4,4 +4,5 @@ pub mod courier;
 pub mod events;
 pub mod mail;
 pub mod outlets;
+mod pace;
 pub mod web;

@@ -1,12 +1,14 @@
-//! The older part of a stream, in the database.
+//! The older part of a log, in the database.
 //!
 //! A broker keeps its stream as long as its retention says. The active node copies batches into the archive long before,
-//! in parts; whoever reads from before the stream's head is served from there and goes on in the stream.
+//! in parts; whoever reads from before the stream's head is served from there and goes on in the stream. Of an embedded log
+//! the archive has whole segments, as they were in their files, and serves those that were pruned.
 //!
 //! A part begins right behind the one before it, so a hole between two parts, or between archive and stream, is told
 //! from positions that were never batches (a stream has some).
 
 use super::db::{Database, DbError};
+use super::log::embedded::{self, SealedSegment};
 use super::log::{Batches, Committed, LogError, LogReader, Position};
 use super::projection;
 use super::schema::log_archive;
@@ -14,6 +16,7 @@ use crate::domain::batch::Batch;
 use bytes::Bytes;
 use diesel::prelude::*;
 use std::collections::VecDeque;
+use std::path::PathBuf;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -90,10 +93,7 @@ pub enum Divergence {
 /// The first [`Divergence`].
 pub fn compare(database: &Database, stream: &dyn LogReader, through: Position) -> Result<u64, Divergence> {
     let log = |error: LogError| Divergence::Unreadable(error.into());
-    let parts = database.read(|c| {
-        let columns = (log_archive::first, log_archive::last);
-        log_archive::table.order(log_archive::first.asc()).select(columns).load::<(i64, i64)>(c)
-    });
+    let parts = parts(database);
     let mut begins = Position(0);
     let mut batches = stream.read(begins).map_err(log)?.peekable();
     if let Some(Err(LogError::Pruned { oldest, .. })) = batches.peek() {
@@ -102,7 +102,6 @@ pub fn compare(database: &Database, stream: &dyn LogReader, through: Position) -
     }
     let (mut at, mut both) = (Position(0), 0);
     for (first, last) in parts.map_err(ArchiveError::from)? {
-        let (first, last) = (Position(first as u64), Position(last as u64));
         if first.0 != at.0 + 1 {
             return Err(Divergence::Hole(at, first));
         }
@@ -120,11 +119,11 @@ pub fn compare(database: &Database, stream: &dyn LogReader, through: Position) -
     Ok(both)
 }
 
-/// The batches of a part; `None` when it is none.
+/// The batches of a part, or of a segment; `None` when it is neither.
 fn decode(content: Vec<u8>) -> Option<VecDeque<Committed>> {
     let mut rest = Bytes::from(content);
     if !rest.starts_with(MAGIC) {
-        return None;
+        return embedded::batches_of(rest).map(VecDeque::from);
     }
     rest = rest.slice(MAGIC.len()..);
     let mut batches = VecDeque::new();
@@ -138,6 +137,15 @@ fn decode(content: Vec<u8>) -> Option<VecDeque<Committed>> {
     Some(batches)
 }
 
+/// First and last position of all parts, oldest first.
+fn parts(database: &Database) -> Result<Vec<(Position, Position)>, DbError> {
+    let rows = database.read(|c| {
+        let columns = (log_archive::first, log_archive::last);
+        log_archive::table.order(log_archive::first.asc()).select(columns).load::<(i64, i64)>(c)
+    })?;
+    Ok(rows.into_iter().map(|(first, last)| (Position(first as u64), Position(last as u64))).collect())
+}
+
 /// First and last position of the part that holds what comes after `at`.
 fn part_after(database: &Database, at: Position) -> Result<Option<(Position, Position)>, DbError> {
     let row = database.read(|c| {
@@ -148,15 +156,66 @@ fn part_after(database: &Database, at: Position) -> Result<Option<(Position, Pos
     Ok(row.map(|(first, last)| (Position(first as u64), Position(last as u64))))
 }
 
-/// A stream's reader that goes on where the archive ends.
+/// A log's reader that goes on where the archive ends.
 struct Whole {
     stream: Arc<dyn LogReader>,
     database: Database,
 }
 
-/// A reader of the whole log: what the stream has no more is read from the archive.
+/// A reader of the whole log: what the stream, or the folder of an embedded log, has no more is read from the archive.
 pub fn whole(stream: Arc<dyn LogReader>, database: Database) -> Arc<dyn LogReader> {
     Arc::new(Whole { stream, database })
+}
+
+/// How segments of an embedded log that are in the archive and still have their files are found to differ.
+#[derive(Debug, Error)]
+pub enum SegmentError {
+    /// The archive cannot be read.
+    #[error(transparent)]
+    Database(#[from] DbError),
+    /// The file cannot be read.
+    #[error("{}: {}", .0.display(), .1)]
+    File(PathBuf, std::io::Error),
+    /// An archived segment is not what was archived.
+    #[error("the archived segment from {0} on is damaged")]
+    Damaged(Position),
+    /// Nothing is archived of what lies between two segments.
+    #[error("the archive lacks what lies after position {0} and before {1}")]
+    Hole(Position, Position),
+    /// File and archive have other bytes.
+    #[error("{} is not what the archive has of it", .0.display())]
+    Differs(PathBuf),
+    /// No file ends where the archived segment does.
+    #[error("the archive has a segment from {0} to {1}, the log has none")]
+    Unknown(Position, Position),
+}
+
+/// Compares the archived segments with those files of an embedded log that are still there; how many both have. `sealed`
+/// are the log's own, oldest first.
+///
+/// # Errors
+/// The first difference.
+pub fn compare_segments(database: &Database, sealed: &[SealedSegment]) -> Result<usize, SegmentError> {
+    let (mut at, mut both) = (Position(0), 0);
+    for (first, last) in parts(database)? {
+        if first.0 != at.0 + 1 {
+            return Err(SegmentError::Hole(at, first));
+        }
+        at = last;
+        // Those that were pruned are read, and checked, as part of the whole log.
+        if sealed.first().is_none_or(|oldest| first < oldest.first) {
+            continue;
+        }
+        let same = |segment: &&SealedSegment| (segment.first, segment.last) == (first, last);
+        let segment = sealed.iter().find(same).ok_or(SegmentError::Unknown(first, last))?;
+        let archived = projection::archived_content(database, first)?.ok_or(SegmentError::Damaged(first))?;
+        let file = |error| SegmentError::File(segment.path.clone(), error);
+        if std::fs::read(&segment.path).map_err(file)? != archived {
+            return Err(SegmentError::Differs(segment.path.clone()));
+        }
+        both += 1;
+    }
+    Ok(both)
 }
 
 impl LogReader for Whole {

@@ -57,6 +57,8 @@ impl Stage {
 
 /// The words of the stages that are not over.
 const UNFINISHED: [&str; 2] = [Stage::Requested.name(), Stage::Held.name()];
+/// The words of the stages in which no money is or was held.
+const NEVER_HELD: [&str; 2] = [Stage::Requested.name(), Stage::Refused.name()];
 
 /// A withdrawal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -269,19 +271,27 @@ pub fn unfinished(
     Ok((rows.into_iter().filter_map(parsed).collect(), next))
 }
 
-/// A user's withdrawals between two moments, both included, newest first, at most `limit`.
+/// The withdrawals for which a user's money was held, of one currency or all, between two moments, both included, newest
+/// first, at most `limit`.
 ///
 /// # Errors
 /// Those of the database.
 pub fn of_account(
     connection: &mut Connection,
     account: AccountId,
+    currency: Option<CurrencyId>,
     (from, to): (Timestamp, Timestamp),
     limit: i64,
 ) -> QueryResult<Vec<WithdrawalRow>> {
-    let rows: Vec<Stored> = withdrawals::table
+    let mut wanted = withdrawals::table
         .filter(withdrawals::account.eq(i64::from(account.0)))
         .filter(withdrawals::created_at.between(from.0, to.0))
+        .filter(withdrawals::stage.ne_all(NEVER_HELD))
+        .into_boxed();
+    if let Some(currency) = currency {
+        wanted = wanted.filter(withdrawals::currency.eq(i32::from(currency.0)));
+    }
+    let rows: Vec<Stored> = wanted
         .order((withdrawals::created_at.desc(), withdrawals::id.desc()))
         .limit(limit)
         .select(columns!())
@@ -362,7 +372,9 @@ pub fn address_of(
 #[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 mod tests {
     use super::*;
+    use crate::domain::ids::Sequence;
     use crate::persistence::db::Database;
+    use crate::persistence::transfers::{self, TransferFilter, TransferKind, TransferRow};
 
     fn row(id: TransferId, at: i64, stage: Stage) -> WithdrawalRow {
         WithdrawalRow {
@@ -412,6 +424,52 @@ mod tests {
             }
             assert_eq!(found.iter().collect::<Vec<_>>(), expected, "pages of {limit}");
         }
+    }
+
+    #[test]
+    fn what_is_not_wanted_takes_no_place_in_a_history() {
+        let (_folder, database) = database();
+        let others = [Stage::Requested, Stage::Refused, Stage::Held].into_iter().zip([0, 0, 1]);
+        let newer = others.cycle().take(30).zip(100..).map(|((stage, currency), id)| WithdrawalRow {
+            currency: CurrencyId(currency),
+            ..row(id, id as i64, stage)
+        });
+        let older =
+            [(1, Stage::Done), (2, Stage::Held), (3, Stage::Canceled)].map(|(id, stage)| row(id, id as i64, stage));
+        for row in older.into_iter().chain(newer) {
+            assert!(database.write(|c| insert(c, &row)).unwrap());
+        }
+        let ids = |currency, span, limit| -> Vec<TransferId> {
+            let all = database.read(|c| of_account(c, AccountId::FIRST_USER, currency, span, limit)).unwrap();
+            all.iter().map(|row| row.id).collect()
+        };
+        let ever = (Timestamp(0), Timestamp(1_000));
+        assert_eq!(ids(Some(CurrencyId(0)), ever, 2), [3, 2]);
+        assert_eq!(ids(Some(CurrencyId(0)), ever, 10), [3, 2, 1]);
+        assert_eq!(ids(None, ever, 100).len(), 13);
+        assert_eq!(ids(None, (Timestamp(1), Timestamp(2)), 10), [2, 1]);
+
+        // What the ledger knows of a withdrawal through the custodian is not shown a second time.
+        let moved = |sequence, id, kind| TransferRow {
+            account: AccountId::FIRST_USER,
+            sequence: Sequence(sequence),
+            id,
+            kind,
+            currency: CurrencyId(0),
+            amount: Amount(100),
+            counterpart: None,
+            at: Timestamp(50),
+        };
+        let (deposit, withdraw) = (TransferKind::Deposit, TransferKind::Withdraw);
+        let rows = [moved(1, 500, deposit), moved(2, 501, withdraw), moved(3, 1, withdraw), moved(4, 3, withdraw)];
+        database.write(|c| transfers::insert(c, &rows)).unwrap();
+        let left = |beyond_custody, limit| -> Vec<TransferId> {
+            let filter = TransferFilter { beyond_custody, ..TransferFilter::default() };
+            let all = database.read(|c| transfers::of_account(c, AccountId::FIRST_USER, &filter, limit)).unwrap();
+            all.iter().map(|row| row.id).collect()
+        };
+        assert_eq!(left(false, 2), [3, 1]);
+        assert_eq!(left(true, 2), [501, 500]);
     }
 
     #[test]

@@ -36,6 +36,9 @@ use thiserror::Error;
 /// After a call has waited in vain for a connection, others do not wait for so long.
 const GIVE_UP_FOR: Duration = Duration::from_secs(1);
 
+/// How long a server that is not there yet is left alone between two attempts.
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// What callers of a server are told that does not answer.
 const SILENT: &str = "it does not answer";
 
@@ -54,6 +57,9 @@ pub enum DbError {
     /// The tables could not be brought up to date.
     #[error("the database could not be migrated: {0}")]
     Migration(String),
+    /// The tables are those of another version of the program.
+    #[error("the database is of no use to this version of the program: {0}")]
+    Version(String),
 }
 
 impl From<Error> for DbError {
@@ -102,6 +108,38 @@ impl Database {
     /// [`DbError::Unavailable`], [`DbError::Migration`].
     pub fn connect(options: &Options) -> Result<Database, DbError> {
         migrations::run(options)?;
+        Database::up_to_date(options)
+    }
+
+    /// The same, but a server that is not there yet is waited for: it may be starting at the same time.
+    ///
+    /// # Errors
+    /// As [`Database::connect`]; [`DbError::Unavailable`] when it is not there within this time.
+    pub fn connect_within(options: &Options, patience: Duration) -> Result<Database, DbError> {
+        let begun = Instant::now();
+        loop {
+            match Database::connect(options) {
+                Err(DbError::Unavailable(reason))
+                    if matches!(options.target, Target::Postgres(_)) && begun.elapsed() < patience =>
+                {
+                    tracing::warn!(reason, "the database is out of reach; trying again");
+                    std::thread::sleep(TRY_AGAIN);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    /// Connects to tables that are up to date, and changes nothing.
+    ///
+    /// # Errors
+    /// [`DbError::Version`] when they are not, [`DbError::Unavailable`].
+    pub fn connect_as_it_is(options: &Options) -> Result<Database, DbError> {
+        migrations::check(options)?;
+        Database::up_to_date(options)
+    }
+
+    fn up_to_date(options: &Options) -> Result<Database, DbError> {
         let pool = Pool::builder()
             .max_size(options.connections.max(1))
             .min_idle(Some(1))

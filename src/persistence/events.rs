@@ -165,8 +165,8 @@ pub fn after(
     Ok((found, reached))
 }
 
-/// The events of a market that `wanted` takes, from rows that touch this span of time, oldest first. At most `rows`
-/// rows are read; the flag says whether these were all.
+/// The events of a market that `wanted` takes, oldest first, from rows that touch this span of time: the first `rows` of
+/// them after a place, which are unpacked one after another. The new place is where to read on; none when that was all.
 ///
 /// # Errors
 /// Those of the database.
@@ -174,23 +174,28 @@ pub fn between(
     connection: &mut Connection,
     market: MarketId,
     (from, to): (Timestamp, Timestamp),
+    place: Option<Place>,
     rows: i64,
     wanted: impl Fn(&Event) -> bool,
-) -> QueryResult<(Vec<Archived>, bool)> {
-    let loaded: Vec<Vec<u8>> = market_events::table
-        .filter(market_events::market.eq(i32::from(market.0)))
-        .filter(market_events::last_at.ge(from.0))
-        .filter(market_events::first_at.le(to.0))
-        .order(market_events::entry.asc())
-        .limit(rows + 1)
-        .select(market_events::events)
-        .load(connection)?;
-    let complete = loaded.len() as i64 <= rows;
-    let mut found = Vec::new();
-    for row in loaded.iter().take(usize::try_from(rows).unwrap_or(usize::MAX)) {
-        found.extend(unpack(row)?.into_iter().filter(|archived| wanted(&archived.event)));
+) -> QueryResult<(Vec<Archived>, Option<Place>)> {
+    let mut query: Query = market_events::table.filter(market_events::market.eq(i32::from(market.0))).into_boxed();
+    query = query.filter(market_events::last_at.ge(from.0)).filter(market_events::first_at.le(to.0));
+    if let Some(place) = place {
+        query = query.filter(market_events::entry.gt(place.row));
     }
-    Ok((found, complete))
+    let loaded: Vec<(i64, Vec<u8>)> = query
+        .order(market_events::entry.asc())
+        .limit(rows)
+        .select((market_events::entry, market_events::events))
+        .load(connection)?;
+    let more = loaded.len() as i64 >= rows;
+    let (mut found, mut reached) = (Vec::new(), None);
+    for (row, content) in loaded {
+        let events = unpack(&content)?;
+        reached = Some(Place { row, events: events.len() });
+        found.extend(events.into_iter().filter(|archived| wanted(&archived.event)));
+    }
+    Ok((found, reached.filter(|_| more)))
 }
 
 #[cfg(test)]
@@ -237,5 +242,31 @@ mod tests {
             assert_eq!(all(2, limit), whole[3..], "{limit}");
             assert_eq!(all(3, limit), [], "{limit}");
         }
+    }
+
+    #[test]
+    fn a_span_is_read_in_pieces_without_a_hole_and_without_a_repeat() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let rows: Vec<_> = (1..=7).map(|entry| row(entry, entry - 1, &[false, true])).collect();
+        database.write(|connection| rows.iter().try_for_each(|row| insert(connection, MARKET, row))).unwrap();
+        let span = (Timestamp(0), Timestamp(9));
+        for at_once in [1, 2, 3, 7, 8] {
+            let (mut found, mut place) = (Vec::new(), None);
+            loop {
+                let public = |event: &Event| event.is_public();
+                let read = database.read(|connection| between(connection, MARKET, span, place, at_once, public));
+                let (some, reached) = read.unwrap();
+                found.extend(some.iter().map(|archived| archived.sequence));
+                match reached {
+                    Some(_) => place = reached,
+                    None => break,
+                }
+            }
+            assert_eq!(found, [1, 2, 3, 4, 5, 6, 7], "{at_once} at once");
+        }
+        let later = (Timestamp(2), Timestamp(9));
+        let none = database.read(|connection| between(connection, MARKET, later, None, 8, |_| true)).unwrap();
+        assert_eq!(none, (Vec::new(), None));
     }
 }

@@ -8,6 +8,7 @@ use crate::domain::event::Fill;
 use crate::domain::ids::{AccountId, MarketId, OrderId, TradeId};
 use crate::domain::money::{Price, Size};
 use crate::domain::time::Timestamp;
+use diesel::dsl::sql;
 use diesel::prelude::*;
 use diesel::sql_types::{BigInt, Integer, Text};
 
@@ -180,6 +181,27 @@ pub fn counts(connection: &mut Connection) -> QueryResult<Vec<(MarketId, u64, u6
         Ok((MarketId(loaded(market.into())?), loaded(count)?, loaded(newest.unwrap_or_default())?))
     };
     rows.into_iter().map(row).collect()
+}
+
+/// What a user has traded in a market from a moment on, in lots.
+///
+/// # Errors
+/// Those of the database.
+pub fn volume(connection: &mut Connection, account: AccountId, market: MarketId, from: Timestamp) -> QueryResult<u128> {
+    let filter = FillFilter { from: Some(from), ..FillFilter::default() };
+    let id = i64::from(account.0);
+    // Two questions, as below; a trade with oneself counts once.
+    let made = wanted(market, &filter).filter(fills::maker_account.eq(id));
+    let taken = wanted(market, &filter).filter(fills::taker_account.eq(id).and(fills::maker_account.ne(id)));
+    Ok(lots(connection, made)? + lots(connection, taken)?)
+}
+
+/// The sum of sizes. The database adds their halves, which no number of rows makes too large.
+fn lots(connection: &mut Connection, query: Query) -> QueryResult<u128> {
+    let high = sql::<BigInt>("CAST(COALESCE(SUM(size / 4294967296), 0) AS BIGINT)");
+    let low = sql::<BigInt>("CAST(COALESCE(SUM(size % 4294967296), 0) AS BIGINT)");
+    let (high, low): (i64, i64) = query.select((high, low)).get_result(connection)?;
+    Ok((loaded::<u128>(high)? << 32) + loaded::<u128>(low)?)
 }
 
 /// A user's fills in a market, newest first, at most `limit`.

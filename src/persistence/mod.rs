@@ -1,5 +1,6 @@
 //! Stores: one file per store or table family; no rules here.
 
+pub mod addresses;
 pub mod api_keys;
 pub mod archive;
 pub mod audit;

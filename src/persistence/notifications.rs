@@ -6,10 +6,13 @@ use crate::domain::ids::{AccountId, MarketId};
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
 use rustc_hash::FxHashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 
 /// Deliveries of a user that were given up and are kept.
 pub const MOST_GIVEN_UP: i64 = 100;
+/// Deliveries that may wait for one outlet of a user; of more, the oldest go.
+pub const MOST_WAITING: i64 = 500;
 /// Entries of the ledger that are searched for movements of money at once: most are trades.
 pub const ENTRIES_AT_ONCE: i64 = 50_000;
 
@@ -43,20 +46,40 @@ pub fn outlets_of(conn: &mut Connection, user: AccountId) -> QueryResult<Vec<Out
     outlets::table.filter(outlets::user_id.eq(i64::from(user.0))).order(outlets::kind).load(conn)
 }
 
-/// Stores an outlet in place of an older one of the same kind.
+impl OutletRow {
+    /// Whether it is to be told of this event.
+    pub fn wants(&self, event: &str) -> bool {
+        names(&self.events, event)
+    }
+}
+
+fn names(events: &str, event: &str) -> bool {
+    events.split(',').any(|name| name == event)
+}
+
+/// Stores an outlet in place of an older one of the same kind. What waits for it, or was given up, goes unless it is
+/// among what is wanted now.
 ///
 /// # Errors
 /// Whatever the database reports.
 pub fn put_outlet(conn: &mut Connection, row: &OutletRow) -> QueryResult<()> {
+    let wanted: Vec<&str> = row.events.split(',').collect();
+    let unwanted = deliveries::table
+        .filter(deliveries::user_id.eq(row.user_id))
+        .filter(deliveries::kind.eq(&row.kind))
+        .filter(deliveries::event.ne_all(wanted));
+    diesel::delete(unwanted).execute(conn)?;
     diesel::delete(outlets::table.find((row.user_id, &row.kind))).execute(conn)?;
     diesel::insert_into(outlets::table).values(row).execute(conn).map(drop)
 }
 
-/// Removes an outlet; false when there is none.
+/// Removes an outlet with all that waits for it or was given up; false when there is none.
 ///
 /// # Errors
 /// Whatever the database reports.
 pub fn remove_outlet(conn: &mut Connection, user: AccountId, kind: &str) -> QueryResult<bool> {
+    let own = deliveries::table.filter(deliveries::user_id.eq(i64::from(user.0))).filter(deliveries::kind.eq(kind));
+    diesel::delete(own).execute(conn)?;
     Ok(diesel::delete(outlets::table.find((i64::from(user.0), kind))).execute(conn)? > 0)
 }
 
@@ -175,25 +198,72 @@ pub fn enqueue(
     payload: &str,
     now: Timestamp,
 ) -> QueryResult<usize> {
-    let wanted = outlets_of(conn, user)?;
-    let wanted = wanted.iter().filter(|outlet| outlet.events.split(',').any(|name| name == event));
+    enqueue_all(conn, event, &[(user, payload.to_owned())], now)
+}
+
+/// The same for many events of one kind, each with whom it concerns and its payload. Of what waits for an outlet the
+/// newest [`MOST_WAITING`] are kept.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn enqueue_all(
+    conn: &mut Connection,
+    event: &str,
+    told: &[(AccountId, String)],
+    now: Timestamp,
+) -> QueryResult<usize> {
+    let mut kinds: FxHashMap<i64, Vec<String>> = FxHashMap::default();
     let mut count = 0;
-    for outlet in wanted {
-        diesel::insert_into(deliveries::table)
-            .values((
-                deliveries::user_id.eq(i64::from(user.0)),
-                deliveries::kind.eq(&outlet.kind),
-                deliveries::event.eq(event),
-                deliveries::payload.eq(payload),
-                deliveries::created_at.eq(now.0),
-                deliveries::attempts.eq(0),
-                deliveries::due_at.eq(now.0),
-                deliveries::last_error.eq(""),
-            ))
-            .execute(conn)?;
-        count += 1;
+    for (user, payload) in told {
+        let id = i64::from(user.0);
+        let wanted = match kinds.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let outlets = outlets_of(conn, *user)?.into_iter().filter(|outlet| outlet.wants(event));
+                place.insert(outlets.map(|outlet| outlet.kind).collect())
+            }
+        };
+        for kind in wanted.iter() {
+            diesel::insert_into(deliveries::table)
+                .values((
+                    deliveries::user_id.eq(id),
+                    deliveries::kind.eq(kind),
+                    deliveries::event.eq(event),
+                    deliveries::payload.eq(payload),
+                    deliveries::created_at.eq(now.0),
+                    deliveries::attempts.eq(0),
+                    deliveries::due_at.eq(now.0),
+                    deliveries::last_error.eq(""),
+                ))
+                .execute(conn)?;
+            count += 1;
+        }
+    }
+    for (user, kinds) in &kinds {
+        for kind in kinds {
+            forget_oldest(conn, *user, kind)?;
+        }
     }
     Ok(count)
+}
+
+/// Removes what waits for an outlet beyond the newest [`MOST_WAITING`].
+fn forget_oldest(conn: &mut Connection, user: i64, kind: &str) -> QueryResult<()> {
+    let waiting = deliveries::table
+        .filter(deliveries::user_id.eq(user))
+        .filter(deliveries::kind.eq(kind))
+        .filter(deliveries::due_at.is_not_null());
+    let newest_beyond: Option<i64> = waiting
+        .order(deliveries::id.desc())
+        .select(deliveries::id)
+        .offset(MOST_WAITING)
+        .limit(1)
+        .first(conn)
+        .optional()?;
+    if let Some(newest) = newest_beyond {
+        diesel::delete(waiting.filter(deliveries::id.le(newest))).execute(conn)?;
+    }
+    Ok(())
 }
 
 /// How many deliveries may be under way, and how many are.
@@ -282,6 +352,25 @@ pub fn failed(conn: &mut Connection, id: i64, error: &str, due: Option<Timestamp
         ))
         .execute(conn)
         .map(drop)
+}
+
+/// Lets whatever waits for the outlet of a delivery wait until then, since its user is told of nothing more before.
+/// Events of the name `apart` and all others are let wait each by themselves.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn postpone(conn: &mut Connection, delivery: &Delivery, apart: &str, until: Timestamp) -> QueryResult<()> {
+    let waiting = deliveries::table
+        .filter(deliveries::user_id.eq(delivery.user_id))
+        .filter(deliveries::kind.eq(&delivery.kind))
+        .filter(deliveries::due_at.lt(until.0));
+    let later = deliveries::due_at.eq(until.0);
+    let postponed = if delivery.event == apart {
+        diesel::update(waiting.filter(deliveries::event.eq(apart))).set(later).execute(conn)
+    } else {
+        diesel::update(waiting.filter(deliveries::event.ne(apart))).set(later).execute(conn)
+    };
+    postponed.map(drop)
 }
 
 /// Deliveries of a user that were given up, newest first, [`MOST_GIVEN_UP`] at most.
@@ -419,45 +508,9 @@ pub fn transfers_after(conn: &mut Connection, id: i64, most: i64) -> QueryResult
 /// Whatever the database reports.
 pub fn listeners(conn: &mut Connection, event: &str) -> QueryResult<Vec<i64>> {
     let rows: Vec<(i64, String)> = outlets::table.select((outlets::user_id, outlets::events)).load(conn)?;
-    Ok(rows.into_iter().filter(|(_, events)| events.split(',').any(|name| name == event)).map(|(id, _)| id).collect())
+    Ok(rows.into_iter().filter(|(_, events)| names(events, event)).map(|(id, _)| id).collect())
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
-    use crate::domain::ids::{CurrencyId, OrderId, TradeId};
-    use crate::domain::money::Amount;
-    use crate::persistence::db::Database;
-    use crate::persistence::ledger_entries::{self as ledger, Cause, LedgerRow, TradePlace};
-    use crate::persistence::transfers::TransferKind;
-
-    #[test]
-    fn the_ledger_is_searched_once_also_where_no_money_moves_in_or_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("db")).unwrap();
-        let order = OrderId { number: 1, slot: 0 };
-        let trade = Cause::Match(TradePlace { market: MarketId(0), order, trade: TradeId(1) });
-        let transfer = Cause::Transfer(TransferKind::Deposit, 7);
-        let row = |cause| LedgerRow {
-            account: AccountId(2),
-            currency: CurrencyId(0),
-            amount: Amount(5),
-            balance: Amount(5),
-            cause,
-            at: Timestamp(1),
-        };
-        let after = |id, most| {
-            let found = database.read(|conn| transfers_after(conn, id, most)).unwrap();
-            (found.moved.iter().map(|(id, ..)| *id).collect::<Vec<i64>>(), found.through, found.more)
-        };
-        assert_eq!(after(0, 10), (vec![], 0, false));
-        let rows = [trade, transfer, trade, transfer, trade].map(row);
-        database.write(|conn| ledger::insert(conn, 1, &rows)).unwrap();
-        assert_eq!(after(0, 10), (vec![2, 4], 5, false));
-        assert_eq!(after(0, 2), (vec![2, 4], 4, true));
-        assert_eq!(after(0, 1), (vec![2], 2, true));
-        assert_eq!(after(4, 10), (vec![], 5, false), "trades alone move it on too");
-        assert_eq!(after(5, 10), (vec![], 5, false));
-    }
-}
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests;

@@ -8,6 +8,9 @@ use diesel::prelude::*;
 use diesel::result::{DatabaseErrorKind, Error};
 use uuid::Uuid;
 
+/// Where pictures are put and served, on our own origin; the name of one follows.
+pub const ADDRESS: &str = "/api/files/";
+
 /// An uploaded picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Picture {
@@ -53,15 +56,15 @@ pub fn get(conn: &mut Connection, id: Uuid) -> QueryResult<Option<Picture>> {
     }))
 }
 
-/// Forgets all but the newest `kept` pictures of a user and the one of this address, which the profile shows; says
-/// which objects are of no use any more.
+/// The pictures of a user that are of no use any more, a thousand at most: all but the newest `kept` and the one that the
+/// profile shows.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn forget_older(conn: &mut Connection, user: AccountId, kept: i64, prefix: &str) -> QueryResult<Vec<Uuid>> {
+pub fn older(conn: &mut Connection, user: AccountId, kept: i64) -> QueryResult<Vec<Uuid>> {
     let account = i64::from(user.0);
     let shown: Option<String> = users::table.find(account).select(users::photo).first(conn).optional()?;
-    let shown = shown.and_then(|photo| photo.strip_prefix(prefix).map(str::to_owned)).unwrap_or_default();
+    let shown = shown.and_then(|photo| photo.strip_prefix(ADDRESS).map(str::to_owned)).unwrap_or_default();
     let older: Vec<String> = p::table
         .filter(p::account.eq(account).and(p::id.ne(shown)))
         .order((p::uploaded_at.desc(), p::id.desc()))
@@ -69,7 +72,6 @@ pub fn forget_older(conn: &mut Connection, user: AccountId, kept: i64, prefix: &
         .limit(1_000)
         .select(p::id)
         .load(conn)?;
-    diesel::delete(p::table.filter(p::id.eq_any(&older))).execute(conn)?;
     Ok(older.iter().filter_map(|id| Uuid::try_parse(id).ok()).collect())
 }
 

@@ -212,14 +212,14 @@ pub fn archived_content(database: &Database, first: Position) -> Result<Option<V
     }))
 }
 
-/// Adds a segment of the log to the archive, compressed. A repeat changes nothing: false when there is one already that
-/// begins there, which may end elsewhere.
+/// Adds a segment of the log to the archive, compressed. It is on the medium when this returns, since the log may give up
+/// its own copy next. A repeat changes nothing: false when there is one already that begins there, which may end elsewhere.
 ///
 /// # Errors
 /// [`DbError`]; nothing was written then.
 pub fn archive(database: &Database, first: Position, last: Position, content: &[u8]) -> Result<bool, DbError> {
     let compressed = zstd::bulk::compress(content, 3).map_err(|error| DbError::Unavailable(error.to_string()))?;
-    database.write(|connection| {
+    database.write_durably(|connection| {
         let row = (
             log_archive::first.eq(first.0 as i64),
             log_archive::last.eq(last.0 as i64),

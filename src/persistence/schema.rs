@@ -201,6 +201,14 @@ diesel::table! {
 }
 
 diesel::table! {
+    confirmed_addresses (user_id) {
+        user_id -> BigInt,
+        email -> Text,
+        confirmed_at -> BigInt,
+    }
+}
+
+diesel::table! {
     mailed_codes (user_id, purpose) {
         user_id -> BigInt,
         purpose -> Text,

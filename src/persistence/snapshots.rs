@@ -2,7 +2,8 @@
 //!
 //! File layout: 8 bytes `AGORASNP`, format version u32 LE, position u64 LE, state hash 32 bytes,
 //! BLAKE3 of the body 32 bytes, body (postcard of [`Venue`]). Written to a temporary name, flushed,
-//! then renamed, so that a file under its final name is complete.
+//! then renamed, so that a file under its final name is complete. What is left of one that was never
+//! completed is removed.
 
 use crate::domain::venue::{StateHash, Venue};
 use crate::persistence::log::Position;
@@ -17,6 +18,9 @@ const HEADER: usize = 8 + 4 + 8 + 32 + 32;
 
 /// How many snapshots are kept.
 const KEPT: usize = 3;
+
+/// The extension of a file that is being written.
+const UNFINISHED: &str = "tmp";
 
 /// A folder of snapshots.
 #[derive(Clone, Debug)]
@@ -45,14 +49,17 @@ pub enum SnapshotError {
 }
 
 impl Snapshots {
-    /// Snapshots in this folder, which is made when it is not there.
+    /// Snapshots in this folder, which is made when it is not there; nobody else may write to it.
     ///
     /// # Errors
     /// When the folder cannot be made.
     pub fn open(folder: impl Into<PathBuf>) -> Result<Snapshots, SnapshotError> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|error| SnapshotError::Io(folder.clone(), error))?;
-        Ok(Snapshots { folder })
+        let snapshots = Snapshots { folder };
+        // The process may have died while it wrote them.
+        snapshots.with_extension(UNFINISHED).for_each(|path| remove(&path));
+        Ok(snapshots)
     }
 
     /// The same folder for reading alone; it need not exist.
@@ -75,11 +82,7 @@ impl Snapshots {
         header.extend_from_slice(&hash.0);
         header.extend_from_slice(blake3::hash(&body).as_bytes());
         self.put(position, &[&header, &body])?;
-        for (_, old) in self.files().into_iter().skip(KEPT) {
-            if let Err(error) = fs::remove_file(&old) {
-                tracing::warn!(file = %old.display(), %error, "an old snapshot could not be removed");
-            }
-        }
+        self.files().iter().skip(KEPT).for_each(|(_, old)| remove(old));
         Ok(hash)
     }
 
@@ -107,12 +110,13 @@ impl Snapshots {
     /// Writes a file so that it is complete once it has its name.
     fn put(&self, position: Position, parts: &[&[u8]]) -> Result<(), SnapshotError> {
         let path = self.path(position);
-        let io = |error| SnapshotError::Io(path.clone(), error);
-        let temporary = path.with_extension("tmp");
-        let mut file = File::create(&temporary).map_err(io)?;
-        parts.iter().try_for_each(|part| file.write_all(part)).and_then(|()| file.sync_all()).map_err(io)?;
-        fs::rename(&temporary, &path).map_err(io)?;
-        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(io)
+        let temporary = path.with_extension(UNFINISHED);
+        let written = write(&temporary, parts).and_then(|()| fs::rename(&temporary, &path));
+        if written.is_err() && temporary.exists() {
+            // On a full disk it would keep the place that others need.
+            remove(&temporary);
+        }
+        written.and_then(|()| File::open(&self.folder)?.sync_all()).map_err(|error| SnapshotError::Io(path, error))
     }
 
     /// The newest valid snapshot at or before `limit`; damaged ones are reported and skipped.
@@ -142,14 +146,29 @@ impl Snapshots {
 
     /// The snapshots, newest first.
     pub fn files(&self) -> Vec<(Position, PathBuf)> {
-        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
-        let mut files: Vec<_> = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|extension| extension == "snap"))
+        let mut files: Vec<_> = self
+            .with_extension("snap")
             .filter_map(|path| Some((Position(path.file_stem()?.to_str()?.parse().ok()?), path)))
             .collect();
         files.sort_by(|a, b| b.cmp(a));
         files
+    }
+
+    fn with_extension(&self, wanted: &str) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(move |path| path.extension().is_some_and(|found| found == wanted))
+    }
+}
+
+fn write(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    parts.iter().try_for_each(|part| file.write_all(part))?;
+    file.sync_all()
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(file = %path.display(), %error, "a file that is not needed any more could not be removed");
     }
 }
 
@@ -172,4 +191,27 @@ fn load(path: &Path) -> Result<Venue, SnapshotError> {
         return Err(damaged("its state has another hash than it says"));
     }
     Ok(venue)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_left_of_a_snapshot_that_was_not_completed() {
+        let folder = tempfile::tempdir().unwrap();
+        let names = || {
+            let names = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.map(|name| name.into_string().unwrap()).collect::<Vec<_>>()
+        };
+        fs::write(folder.path().join("00000000000000000007.tmp"), b"half").unwrap();
+        let snapshots = Snapshots::open(folder.path()).unwrap();
+        assert_eq!(names(), Vec::<String>::new());
+        snapshots.save(Position(8), &Venue::default()).unwrap();
+        assert_eq!(names(), ["00000000000000000008.snap"]);
+        // The name is taken by something that no file can be renamed to.
+        fs::create_dir(folder.path().join("00000000000000000009.snap")).unwrap();
+        assert!(snapshots.save(Position(9), &Venue::default()).is_err());
+        assert_eq!(names().len(), 2, "{:?}", names());
+    }
 }

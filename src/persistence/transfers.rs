@@ -7,8 +7,9 @@ use crate::domain::entry::TransferId;
 use crate::domain::ids::{AccountId, CurrencyId, Sequence};
 use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
+use diesel::dsl::sql;
 use diesel::prelude::*;
-use diesel::sql_types::{BigInt, Integer, Nullable, Text};
+use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text};
 
 /// Which way money moved, seen from the row's user.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub struct TransferFilter {
     pub currency: Option<CurrencyId>,
     /// Only these kinds; all when empty.
     pub kinds: Vec<TransferKind>,
+    /// No withdrawals through the custodian, of which more is known (see [`super::custody`]).
+    pub beyond_custody: bool,
     /// Strictly before this entry.
     pub older_than: Option<Sequence>,
     /// Strictly after this entry.
@@ -153,6 +156,14 @@ pub fn of_account(
     }
     if !filter.kinds.is_empty() {
         query = query.filter(transfers::kind.eq_any(filter.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>()));
+    }
+    if filter.beyond_custody {
+        let withdraw = TransferKind::Withdraw.name();
+        query = query.filter(
+            transfers::kind
+                .ne(withdraw)
+                .or(sql::<Bool>("NOT EXISTS (SELECT 1 FROM withdrawals WHERE withdrawals.id = transfers.id)")),
+        );
     }
     if let Some(sequence) = filter.older_than {
         query = query.filter(transfers::sequence.lt(stored(sequence.0)));

@@ -32,8 +32,8 @@ fn every_security_event_and_every_act_of_an_administrator_is_remembered() {
     // Keys and outlets.
     let key = make_key(&mut ada, |body| body["label"] = json!("a bot"));
     ada.send("DELETE", &format!("/auth/keys/{}", key.id), b"").unwrap();
-    ada.send("PUT", "/notifications/outlets/email", br#"{"events":["fill"]}"#).unwrap();
-    ada.send("DELETE", "/notifications/outlets/email", b"").unwrap();
+    ada.send("PUT", "/notifications/outlets/line", br#"{"events":["fill"]}"#).unwrap();
+    ada.send("DELETE", "/notifications/outlets/line", b"").unwrap();
     // The second factor.
     let seed = post(&mut ada, "/auth/totp", &json!({})).json()["secret"].as_str().unwrap().to_owned();
     let codes =

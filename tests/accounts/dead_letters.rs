@@ -4,7 +4,8 @@ use crate::server::{Client, Server};
 use crate::sessions::post;
 use crate::sink::Sink;
 use agora::persistence::db::{Connection, Database};
-use diesel::RunQueryDsl;
+use agora::persistence::schema::deliveries;
+use diesel::{QueryDsl, RunQueryDsl};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
@@ -50,4 +51,31 @@ fn what_nobody_takes_is_tried_again_then_kept_and_can_be_sent_once_more() {
     let third: Value = serde_json::from_str(&sink.next().body).unwrap();
     assert_eq!((&third["id"], &third["data"]), (&first["id"], &first["data"]));
     until("the arrival", || ada.get("/notifications/failed") == json!([]));
+}
+
+#[test]
+fn an_outlet_that_is_removed_or_listens_to_less_is_told_nothing_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--accounts-private-webhooks"]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    // It takes nothing at first, so what it is told waits.
+    let sink = Sink::start(&[500, 500, 500, 500]);
+    let put = |ada: &mut Client, events: Value| {
+        let hook = json!({"url": format!("{}/hook", sink.url()), "events": events}).to_string();
+        ada.send("PUT", "/notifications/outlets/webhook", hook.as_bytes()).unwrap().status
+    };
+    assert_eq!(put(&mut ada, json!(["security"])), 200);
+    sink.next();
+    let waiting = || -> i64 {
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        database.read(|conn| deliveries::table.count().get_result::<i64>(conn)).unwrap()
+    };
+    assert_eq!(waiting(), 1);
+    assert_eq!(put(&mut ada, json!(["fill"])), 200);
+    assert_eq!(waiting(), 0, "it wants no news of security any more");
+    assert_eq!(put(&mut ada, json!(["security"])), 200);
+    sink.next();
+    assert_eq!(waiting(), 1);
+    assert_eq!(ada.send("DELETE", "/notifications/outlets/webhook", b"").unwrap().status, 200);
+    assert_eq!(waiting(), 0);
 }

@@ -261,6 +261,10 @@ fn unfit_choices_for_a_key_are_refused() {
     for (field, value, code) in [
         ("passphrase", json!(""), "invalid_passphrase"),
         ("passphrase", json!("x".repeat(101)), "invalid_passphrase"),
+        ("passphrase", json!("öffne dich"), "invalid_passphrase"),
+        ("passphrase", json!("open\tsesame"), "invalid_passphrase"),
+        ("passphrase", json!(" open sesame"), "invalid_passphrase"),
+        ("passphrase", json!("open sesame "), "invalid_passphrase"),
         ("passphrase", json!(7), "invalid_body"),
         ("label", json!("x".repeat(101)), "invalid_label"),
         ("permissions", json!([]), "invalid_permissions"),

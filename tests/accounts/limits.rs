@@ -163,9 +163,9 @@ fn settings_are_checked_compared_and_remembered() {
     let mut admin = sign_in(&server, "root@example.org");
     let listed = admin.get("/admin/config");
     assert!(listed.as_array().unwrap().iter().any(|setting| setting["key"] == "limits.public"));
-    assert_eq!(server.client("").get("/notice"), json!({"notice": ""}));
+    assert_eq!(server.client("").get("/notice")["notice"], "");
     assert_eq!(put(&mut admin, "notice", json!({"value": "Maintenance at noon", "version": 0})).json()["version"], 1);
-    assert_eq!(server.client("").get("/notice"), json!({"notice": "Maintenance at noon"}));
+    assert_eq!(server.client("").get("/notice")["notice"], "Maintenance at noon");
     let stale = put(&mut admin, "notice", json!({"value": "Another", "version": 0}));
     assert_eq!((stale.status, &stale.json()["code"]), (409, &json!("setting_changed")));
     assert_eq!(put(&mut admin, "notice", json!({"value": "Done", "version": 1})).json()["version"], 2);
@@ -212,8 +212,10 @@ fn what_administrators_allow_counts_at_once() {
     // Play money is no longer given away, and is again.
     let deposit = json!({"currency": "BTC", "amount": "1"});
     assert_eq!(ask(&mut ada, "/deposits/demo", &deposit).0, 200);
+    assert_eq!(server.client("").get("/notice"), json!({"notice": "", "demo_funds": true}));
     assert_eq!(set("accounts.demo_funds", json!(false)), done());
     assert_eq!(ask(&mut ada, "/deposits/demo", &deposit), (403, "no_demo_funds".into()));
+    assert_eq!(server.client("").get("/notice")["demo_funds"], false, "nobody is promised any");
     let mut bob = Client::sign_up(&server, "bob@example.org");
     assert!(bob.get("/accounts").as_array().unwrap().iter().all(|account| account["balance"] == "0"));
     assert_eq!(set("accounts.demo_funds", json!(true)), done());

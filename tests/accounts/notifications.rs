@@ -128,6 +128,18 @@ fn mail_and_line_carry_what_their_owner_wants() {
         ],
     );
     let mut ada = Client::sign_up(&server, "ada@example.org");
+    // Anybody may sign up with this address, so it gets no mail before a code of it came back.
+    let refused = put(&mut ada, "email", json!({"events": ["security"]}));
+    assert_eq!((refused.status, &refused.json()["code"]), (409, &json!("email_not_confirmed")));
+    assert_eq!(ada.get("/notifications/outlets"), json!([]));
+    assert_eq!(put(&mut ada, "email", json!({"events": []})).status, 200, "nothing would be mailed");
+    let own = json!({"email": "ada@example.org"});
+    assert_eq!(post(&mut ada, "/auth/email", &own).status, 200);
+    let mail = mails.next();
+    let code: String = mail.split("Your code: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let confirmed = post(&mut ada, "/auth/email/confirm", &json!({"email": "ada@example.org", "code": code}));
+    assert_eq!((confirmed.status, &confirmed.json()["email"]), (200, &json!("ada@example.org")));
+    assert_eq!(post(&mut ada, "/auth/email", &own).json()["code"], "email_taken", "it is confirmed already");
     assert_eq!(put(&mut ada, "email", json!({"events": ["security"]})).status, 200);
     assert!(mails.next().contains("outlet changed"));
     post(&mut ada, "/auth/keys", &json!({"passphrase": "x", "permissions": ["view"]}));
@@ -221,7 +233,13 @@ fn line_pushes_to_linked_users_and_takes_their_pictures() {
     assert_eq!(ada.send("PUT", "/auth/me/photo", b"<svg onload=x>").unwrap().status, 415);
     assert_eq!(ada.send("PUT", "/auth/me/photo", b"\xff\xd8\xff\xe0 jpeg").unwrap().status, 200);
     assert_eq!(server.client("").send("GET", &first, b"").unwrap().status, 404);
-    assert_ne!(path_of(&mut ada), first);
+    let second = path_of(&mut ada);
+    assert_ne!(second, first);
+    // Nor does one stay behind that something else takes the place of.
+    assert_eq!(ada.send("PUT", "/auth/me", br#"{"name": "Ada"}"#).unwrap().status, 200);
+    assert_eq!(server.client("").send("GET", &second, b"").unwrap().status, 200);
+    assert_eq!(ada.send("PUT", "/auth/me", br#"{"photo": " "}"#).unwrap().status, 200);
+    assert_eq!(server.client("").send("GET", &second, b"").unwrap().status, 404);
 }
 
 #[test]

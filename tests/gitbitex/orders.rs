@@ -218,6 +218,12 @@ fn order_pages_go_both_ways() {
     assert_eq!(page("&page=2&pageSize=3").0, [3, 2, 1]);
     assert_eq!(page("&page=1&pageSize=2").0, [6, 5]);
     assert_eq!(page("&page=9&pageSize=3").0, [0_usize; 0]);
+    assert_eq!(page("&page=10&pageSize=1000").0, [0_usize; 0]);
+    // They do not reach back for ever, since all that lies before is looked at.
+    for too_deep in ["page=11&pageSize=1000", "page=10001&pageSize=1", "page=18446744073709551615&pageSize=1000"] {
+        let refused = bob.ask(&format!("/api/orders?{too_deep}"));
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!(0)), "{too_deep}");
+    }
 }
 
 #[test]

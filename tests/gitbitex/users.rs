@@ -6,6 +6,7 @@ use crate::smtp::MailServer;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// The smallest picture there is.
 const GIF: &[u8] =
@@ -316,7 +317,16 @@ fn a_picture_that_was_refused_cannot_be_named() {
     assert_eq!((shown.status, shown.header("content-type"), shown.body.as_slice()), (200, Some("image/gif"), GIF));
     // Another user's picture is no picture of one's own, and stays what it is.
     assert_eq!(bob.post("/api/users/profilePhoto", &json!({"profilePhotoUrl": key})).status, 400);
-    assert_eq!(bob.put(&key, GIF).status, 409);
+    assert_eq!(put_anew(&server, &bob, &key, GIF).status, 404);
+    assert_eq!(ada.put(&key, GIF).status, 409);
+    // Spaces around it do not hide whose it is, here and in the native dialect.
+    let padded = format!(" {key}\n");
+    assert_eq!(bob.post("/api/users/profilePhoto", &json!({"profilePhotoUrl": padded})).status, 400);
+    for photo in [&key, &padded] {
+        let body = json!({"photo": photo}).to_string();
+        let refused = server.client(&bob.storage).send("PUT", "/auth/me", body.as_bytes()).unwrap();
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("no_such_picture")), "{photo:?}");
+    }
     // Pictures that are not shown any more go; the shown one stays, however many come.
     let older: Vec<String> = (0..5)
         .map(|_| {
@@ -337,6 +347,71 @@ fn a_picture_that_was_refused_cannot_be_named() {
     large.resize(20 << 20, 0);
     let place = ada.get("/api/files/url");
     assert_eq!(ada.put(place["url"].as_str().unwrap(), &large).status, 200);
+}
+
+#[test]
+fn a_place_for_a_picture_is_nobody_elses_and_no_image_of_chat() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Browser::of_new_user(&server, "ada@example.org");
+    let bob = Browser::of_new_user(&server, "bob@example.org");
+    // A private image in chat, whose id others may get to know.
+    let mut native = server.client(&ada.storage);
+    let room = native.send("POST", "/chat/rooms", br#"{"kind": "private", "name": "Den"}"#).unwrap().json();
+    let room = room["id"].as_str().unwrap().to_owned();
+    let image = native.send("POST", &format!("/chat/rooms/{room}/images"), GIF).unwrap();
+    assert_eq!(image.status, 201, "{}", image.json());
+    let image = image.json()["id"].as_str().unwrap().to_owned();
+    let another: Vec<u8> = [GIF, b"another"].concat();
+    // Names that were made up, or given to somebody else, are no places.
+    let place = ada.get("/api/files/url")["url"].as_str().unwrap().to_owned();
+    let made_up = "/api/files/00000000-0000-4000-8000-000000000001".to_owned();
+    for target in [format!("/api/files/{image}"), place.clone(), made_up] {
+        let refused = put_anew(&server, &bob, &target, &another);
+        assert_eq!(refused.status, 404, "{target}");
+        message(&refused);
+    }
+    let own = put_anew(&server, &ada, &format!("/api/files/{image}"), &another);
+    assert_eq!(own.status, 404, "her own image is no place either");
+    let stranger = Browser::visit(&server).ask(&format!("/api/files/{image}"));
+    assert_eq!(stranger.status, 404);
+    let shown = native.send("GET", &format!("/chat/images/{image}"), b"").unwrap();
+    assert_eq!((shown.status, shown.body.as_slice()), (200, GIF));
+    assert_eq!(ada.put(&place, GIF).status, 200);
+}
+
+#[test]
+fn a_picture_from_before_is_shown_by_its_older_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Browser::of_new_user(&server, "ada@example.org");
+    let key = ada.get("/api/files/url")["key"].as_str().unwrap().to_owned();
+    assert_eq!(ada.put(&key, GIF).status, 200);
+    let id = key.rsplit('/').next().unwrap();
+    let objects = objects_of(folder.path(), &format!("profile-{id}"));
+    std::fs::rename(objects.join(format!("profile-{id}")), objects.join(id)).unwrap();
+    let shown = Browser::visit(&server).ask(&key);
+    assert_eq!((shown.status, shown.body.as_slice()), (200, GIF));
+}
+
+/// Puts a file on a connection of its own: one may end with a refusal that comes before the file was read.
+fn put_anew(server: &Server, browser: &Browser, target: &str, bytes: &[u8]) -> Answer {
+    let mut anew = Browser::visit(server);
+    anew.cookies.clone_from(&browser.cookies);
+    anew.put(target, bytes)
+}
+
+/// The folder below this one that has an object of this name.
+fn objects_of(data: &Path, name: &str) -> PathBuf {
+    let mut folders = vec![data.to_owned()];
+    while let Some(folder) = folders.pop() {
+        if folder.join(name).is_file() {
+            return folder;
+        }
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        folders.extend(entries.filter(|path| path.is_dir()));
+    }
+    panic!("there is no object {name}")
 }
 
 #[test]

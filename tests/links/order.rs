@@ -53,6 +53,15 @@ fn a_report_leads_to_a_review_and_a_block() {
     let admin_path = format!("/admin{path}/unblock");
     assert_eq!(call(&mut admin, "POST", &admin_path, &Value::Null).1["state"], "active");
     assert_eq!(follow(&mut ada, "phish").status, 302);
+    // What she had switched off before it was blocked is not switched on by letting it go.
+    assert_eq!(call(&mut ada, "PATCH", &path, &json!({"enabled": false})).1["state"], "disabled");
+    let block = format!("/admin{path}/block");
+    assert_eq!(call(&mut admin, "POST", &block, &Value::Null).1["state"], "blocked");
+    assert_eq!(call(&mut admin, "POST", &block, &Value::Null).1["state"], "blocked", "twice changes nothing");
+    assert_eq!(call(&mut admin, "POST", &admin_path, &Value::Null).1["state"], "disabled");
+    assert_eq!(call(&mut admin, "POST", &admin_path, &Value::Null).1["state"], "disabled");
+    assert_eq!(call(&mut ada, "PATCH", &path, &json!({"enabled": true})).1["state"], "active");
+    assert_eq!(follow(&mut ada, "phish").status, 302);
     let found = admin.get("/admin/links?q=phish");
     assert_eq!(found[0]["owner"], ada.get("/auth/me")["id"]);
     let audit = admin.get("/admin/audit");

@@ -167,6 +167,11 @@ pub fn fills_are_found_by_either_party(database: &Database) {
     assert_eq!(own(made, 100), [9, 6, 3]);
     let taken = FillFilter { order: Some(OrderId { number: 104, slot: 1 }), ..FillFilter::default() };
     assert_eq!(own(taken, 100), [4]);
+    let volume = |from| database.read(|c| fills::volume(c, USER, MARKET, Timestamp(from))).unwrap();
+    let lots = |trades: &[usize]| -> u128 { trades.iter().map(|trade| u128::from(rows[trade - 1].fill.size.0)).sum() };
+    assert_eq!(volume(0), lots(&[9, 7, 6, 4, 3, 1]));
+    assert_eq!(volume(40), lots(&[9, 7, 6, 4]));
+    assert_eq!(volume(1_000), 0);
 }
 
 fn entry(n: i128, cause: Cause) -> LedgerRow {

@@ -100,6 +100,11 @@ test("a market is listed, seen by those who trade, changed, auctioned, stopped a
   await detail.getByLabel("Which orders it takes").selectOption("post_only");
   await detail.getByRole("button", { name: "Change" }).click();
   await shows(page, market, "post only");
+  // Nothing at all, not even cancels, is asked about.
+  await detail.getByLabel("Which orders it takes").selectOption("halted");
+  await detail.getByRole("button", { name: "Change" }).click();
+  await detail.getByRole("button", { name: "Keep" }).click();
+  await shows(page, market, "post only");
   await detail.getByLabel("Which orders it takes").selectOption("online");
   await detail.getByRole("button", { name: "Change" }).click();
   await shows(page, market, "trading");
@@ -107,6 +112,8 @@ test("a market is listed, seen by those who trade, changed, auctioned, stopped a
   // An auction gathers orders and says what it would do.
   await detail.getByLabel("Call auction").fill("3600");
   await detail.getByRole("button", { name: "Begin the auction" }).click();
+  await detail.getByText("For 3,600 seconds (1:00:00) nothing trades").waitFor();
+  await detail.getByRole("button", { name: "Begin it" }).click();
   await shows(page, market, "auction");
   await detail.getByText("An administrator began it.").waitFor();
   await detail.getByText("nothing would trade").waitFor();
@@ -210,7 +217,10 @@ test("a reported link is blocked and let go; a host takes its links with it", as
   await reported.getByText("asks for my password").waitFor();
   assert.equal(await reported.locator(".reasons li").count(), 2, "all that was said stands together");
   await reported.getByLabel("Note").fill("it is one");
+  await reported.getByLabel("Note").press("Enter");
   await reported.getByRole("button", { name: "Block the link" }).click();
+  assert.equal(await follow(slug), 302, "neither Enter nor the first click blocks");
+  await reported.getByRole("button", { name: "Nobody may follow it" }).click();
   await toast(page, "2 reports answered");
   await eventually(async () => (await reported.count()) === 0, "the report is gone");
   assert.equal(await follow(slug), 403);
@@ -265,6 +275,94 @@ test("a reported link is blocked and let go; a host takes its links with it", as
     assert.deepEqual(complaints, []);
     await context.close();
   }
+});
+
+const adminToken = async () => (await ask(null, "POST", "/auth/sign-in", ADMIN)).access_token;
+
+test("another role is chosen, and given once that is confirmed", async () => {
+  const token = await trader();
+  const who = await ask(token, "GET", "/auth/me");
+  const admin = await adminToken();
+  const roleOf = async () => (await ask(admin, "GET", `/admin/users/${who.id}`)).role;
+  const { page, context, complaints } = await openAdmin(`/admin/users/${who.id}`);
+  const user = card(page, who.email);
+  await user.getByRole("combobox", { name: "Role" }).selectOption("support");
+  const change = user.getByRole("button", { name: "Change role" });
+  await change.click();
+  await user.getByText(`${who.email} is user now.`).waitFor();
+  const keep = user.getByRole("button", { name: "Keep" });
+  assert.ok(await keep.evaluate((button) => button === document.activeElement), "the harmless answer first");
+  await keep.click();
+  await eventually(
+    () => change.evaluate((button) => button === document.activeElement),
+    "the focus comes back",
+  );
+  assert.equal(await roleOf(), "user");
+  await change.click();
+  await user.getByRole("button", { name: "Make them support" }).click();
+  await toast(page, `${who.email} is support now`);
+  assert.equal(await roleOf(), "support");
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("a withdrawal is approved when its amount, address and tag were shown and confirmed", async () => {
+  const token = await trader();
+  const wallets = Object.values(await ask(token, "GET", "/coinbase-accounts"));
+  const wallet = wallets.find((one) => one.currency === "BTC");
+  const { address } = await ask(token, "POST", `/coinbase-accounts/${wallet.id}/addresses`, {});
+  const order = { amount: "2", currency: "BTC", crypto_address: address, destination_tag: "a memo" };
+  const asked = await ask(token, "POST", "/withdrawals/crypto", order);
+  assert.equal(asked.http, 200, JSON.stringify(asked));
+  const admin = await adminToken();
+  const waits = async () => {
+    const all = Object.values(await ask(admin, "GET", "/admin/withdrawals"));
+    return all.some((one) => one.id === asked.id && one.needs_approval);
+  };
+
+  const { page, context, complaints } = await openAdmin("/admin/withdrawals");
+  const row = page.locator(`[data-withdrawal="${asked.id}"]`);
+  await row.getByText("a memo").waitFor();
+  const approve = row.getByRole("button", { name: "Approve" });
+  await approve.dblclick();
+  await row.getByRole("button").first().waitFor();
+  assert.ok(await waits(), "a double click approves nothing");
+  if ((await approve.count()) > 0) await approve.click();
+  const question = row.getByRole("group");
+  for (const part of ["2 BTC", address, "a memo"]) {
+    assert.ok((await question.innerText()).includes(part), part);
+  }
+  await question.getByRole("button", { name: "Send it" }).click();
+  await toast(page, "The withdrawal may go");
+  assert.equal(await waits(), false);
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("an empty number is not saved; what somebody else has changed meanwhile is shown and can be saved", async () => {
+  const key = "links.max_per_user";
+  const admin = await adminToken();
+  const before = await ask(admin, "GET", `/admin/config/${key}`);
+  const { page, context, complaints } = await openAdmin("/admin/configuration");
+  const row = page.locator(`[data-setting="${key}"]`);
+  const number = row.getByRole("spinbutton");
+  await number.fill("");
+  await row.getByRole("button", { name: "Save" }).click();
+  assert.ok(await number.evaluate((input) => input.validity.valueMissing));
+  assert.equal((await ask(admin, "GET", `/admin/config/${key}`)).version, before.version);
+
+  const other = await ask(admin, "PUT", `/admin/config/${key}`, { value: before.value + 1 });
+  assert.equal(other.http, 200, JSON.stringify(other));
+  await number.fill(String(before.value + 2));
+  await row.getByRole("button", { name: "Save" }).click();
+  await row.getByRole("alert").getByText("changed meanwhile").waitFor();
+  await eventually(async () => (await number.inputValue()) === String(before.value + 1), "the newer value");
+  await number.fill(String(before.value));
+  await row.getByRole("button", { name: "Save" }).click();
+  await toast(page, `${key} was changed`);
+  assert.equal((await ask(admin, "GET", `/admin/config/${key}`)).value, before.value);
+  assert.deepEqual(complaints, []);
+  await context.close();
 });
 
 test("the pages of markets and links fit a phone, in both themes", async () => {

@@ -239,6 +239,32 @@ test("the session outlives a reload; signing out ends it; the demo account can s
   await signIn(password);
   await page.locator(".balances tbody tr").first().waitFor();
   await eventually(async () => (await page.locator("dialog[open]").count()) === 0, "the dialog is closed");
+
+  // One click is enough, too, while this browser knows the password; another demo account is asked about.
+  await page.getByRole("button", { name: "Account", exact: true }).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  const ticket = page.locator("#order-ticket");
+  await ticket.getByRole("button", { name: "Begin a new one" }).click();
+  await ticket.getByText(`The password of ${email} is kept in this browser alone`).waitFor();
+  await ticket.getByRole("button", { name: "Keep" }).click();
+  await ticket.getByRole("button", { name: "Sign in to your demo account" }).click();
+  await page.locator(".balances tbody tr").first().waitFor();
+  await page.getByRole("button", { name: "Account", exact: true }).click();
+  await page.locator(".account-email").getByText(email).waitFor();
+  assert.deepEqual(complaints, []);
+  await context.close();
+});
+
+test("addresses that are none show the market", async () => {
+  const { page, context, complaints } = await open(browser);
+  await live(page);
+  for (const address of ["/trade/%E0%A4%A", "/constructor"]) {
+    await page.evaluate((to) => {
+      history.pushState(null, "", to);
+      dispatchEvent(new PopStateEvent("popstate"));
+    }, address);
+    await page.locator('.shell[data-page="trade"] #order-ticket').waitFor();
+  }
   assert.deepEqual(complaints, []);
   await context.close();
 });

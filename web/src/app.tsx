@@ -15,9 +15,11 @@ const PAGES: Record<string, { view: () => preact.JSX.Element; skip: string }> = 
 const TRADE = { view: () => <TradePage />, skip: "#order-ticket" };
 
 export function App() {
-  const { view, skip } = PAGES[page.value] ?? TRADE;
+  // What every object has, such as "constructor", is no page.
+  const known = Object.hasOwn(PAGES, page.value);
+  const { view, skip } = (known && PAGES[page.value]) || TRADE;
   return (
-    <div class="shell" data-page={page.value in PAGES ? page.value : "trade"}>
+    <div class="shell" data-page={known ? page.value : "trade"}>
       {skip && (
         <a class="skip" href={skip}>
           Skip to the order ticket

@@ -3,6 +3,7 @@ import { App } from "./app";
 import { startAccount } from "./state/account";
 import { startMarket } from "./state/market";
 import { arrive } from "./state/session";
+import { startVenue } from "./state/venue";
 import "./styles/tokens.css";
 import "./styles/base.css";
 import "./styles/shell.css";
@@ -12,6 +13,7 @@ import "./styles/admin.css";
 import "./styles/sheet.css";
 import "./styles/markets.css";
 
+startVenue();
 startMarket();
 startAccount();
 void arrive();

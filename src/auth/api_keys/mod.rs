@@ -158,7 +158,7 @@ impl FromIterator<Scope> for Scopes {
 pub struct NewKey {
     /// What the owner calls it; may be empty.
     pub label: String,
-    /// 1 to 100 characters; kept as a hash.
+    /// 1 to 100 characters of printable ASCII, none at either end a space; kept as a hash.
     pub passphrase: Secret,
     /// What it may do; at least one scope.
     pub scopes: Vec<Scope>,
@@ -224,6 +224,14 @@ fn seal_name(id: KeyId) -> String {
     format!("api key {id}")
 }
 
+/// Whether a passphrase is of a fit length and arrives in a header as it is: what is not printable ASCII cannot stand
+/// there, and spaces at its ends get lost.
+fn travels(passphrase: &str) -> bool {
+    (1..=LONGEST_TEXT).contains(&passphrase.len())
+        && passphrase.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic())
+        && passphrase.trim() == passphrase
+}
+
 fn passphrase_digest(vault: &Vault, id: KeyId, passphrase: &str) -> [u8; 32] {
     vault.digest("api key passphrase", &[&id.0, passphrase.as_bytes()])
 }
@@ -236,7 +244,7 @@ impl Accounts {
     pub async fn create_key(&self, user: AccountId, new: NewKey) -> Result<IssuedKey, AuthError> {
         let now = self.now();
         let flaw = |flaw| Err(AuthError::BadKey(flaw));
-        if new.passphrase.expose().is_empty() || new.passphrase.expose().chars().count() > LONGEST_TEXT {
+        if !travels(new.passphrase.expose()) {
             return flaw(KeyFlaw::Passphrase);
         }
         if new.label.chars().count() > LONGEST_TEXT {

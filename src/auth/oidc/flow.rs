@@ -14,6 +14,7 @@ use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
 use crate::notify::web;
+use crate::persistence::addresses;
 use crate::persistence::audit::Entry;
 use crate::persistence::identities;
 use crate::persistence::sessions::{self, SessionId};
@@ -299,6 +300,10 @@ impl Accounts {
             let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
             let user = users::create(conn, &new, now)?;
             identities::link(conn, &id, &claims.sub, user.id, now)?;
+            if has_address(&user) {
+                // The provider has verified it.
+                addresses::confirm(conn, user.id, email.as_str(), now)?;
+            }
             let name: String = claims.name.unwrap_or_default().chars().filter(|c| !c.is_control()).take(64).collect();
             let photo = claims.picture.filter(|url| url.starts_with("https://") && url.len() <= 1024);
             users::set_profile(conn, user.id, &name, &photo.unwrap_or_default())?;

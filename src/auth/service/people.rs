@@ -3,13 +3,32 @@
 use super::Accounts;
 use crate::auth::credentials::Email;
 use crate::auth::error::AuthError;
+use crate::auth::secret::Secret;
+use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
+use crate::persistence::pictures;
 use crate::persistence::sessions::{self, SessionId};
 use crate::persistence::users::{self, Role, User};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use uuid::Uuid;
 
 /// Characters of a name, and bytes of a picture's address, at most.
 const LONGEST_NAME: usize = 64;
 const LONGEST_PHOTO: usize = 1024;
+/// The database's lock of a user's profile; the account number follows.
+const PROFILES: i64 = 0x7072_6f66 << 32;
+
+fn is_name(name: &str) -> bool {
+    name.chars().count() <= LONGEST_NAME && !name.chars().any(char::is_control)
+}
+
+/// An uploaded picture has an address on our own origin.
+fn is_photo(photo: &str) -> bool {
+    let linked =
+        photo.is_empty() || ["https://", "http://", pictures::ADDRESS].iter().any(|way| photo.starts_with(way));
+    linked && photo.len() <= LONGEST_PHOTO && !photo.chars().any(|c| c.is_control() || c == ' ')
+}
 
 impl Accounts {
     /// The user with this id.
@@ -46,25 +65,59 @@ impl Accounts {
         self.write(move |conn| users::set_frozen(conn, user, frozen)).await
     }
 
-    /// Changes what a user calls itself and the address of its picture; either may be empty.
+    /// Changes what a user calls itself and the address of its picture, as far as they are given; either may be empty.
+    /// Gives the user as it was and as it is.
     ///
     /// # Errors
-    /// [`AuthError::BadProfile`], or a failure.
-    pub async fn set_profile(&self, user: AccountId, name: &str, photo: &str) -> Result<User, AuthError> {
-        let name = name.trim().to_owned();
-        let photo = photo.trim().to_owned();
-        let shown = name.chars().count() <= LONGEST_NAME && !name.chars().any(char::is_control);
-        // An uploaded picture has an address on our own origin.
-        let linked =
-            photo.is_empty() || ["https://", "http://", "/api/files/"].iter().any(|way| photo.starts_with(way));
-        if !shown || !linked || photo.len() > LONGEST_PHOTO || photo.chars().any(|c| c.is_control() || c == ' ') {
+    /// [`AuthError::BadProfile`], [`AuthError::UnknownUser`], or a failure.
+    pub async fn set_profile(
+        &self,
+        user: AccountId,
+        name: Option<&str>,
+        photo: Option<&str>,
+    ) -> Result<(User, User), AuthError> {
+        let (name, photo) = (name.map(|name| name.trim().to_owned()), photo.map(|photo| photo.trim().to_owned()));
+        if !name.as_deref().is_none_or(is_name) || !photo.as_deref().is_none_or(is_photo) {
             return Err(AuthError::BadProfile);
         }
-        let found = self.write(move |conn| {
-            users::set_profile(conn, user, &name, &photo)?;
-            users::by_id(conn, user)
+        let changed = self.write(move |conn| {
+            // One change after the other: whoever is told what there was before removes it.
+            conn.lock(PROFILES | i64::from(user.0))?;
+            let Some(before) = users::by_id(conn, user)? else { return Ok(None) };
+            let (name, photo) = (name.as_ref().unwrap_or(&before.name), photo.as_ref().unwrap_or(&before.photo));
+            users::set_profile(conn, user, name, photo)?;
+            let after = User { name: name.clone(), photo: photo.clone(), ..before.clone() };
+            Ok(Some((before, after)))
         });
-        found.await?.ok_or(AuthError::UnknownUser)
+        changed.await?.ok_or(AuthError::UnknownUser)
+    }
+
+    /// A name for a picture that this user alone may put there. It is as good as random, and half of it is a MAC.
+    ///
+    /// # Errors
+    /// [`AuthError::Interrupted`] when the random source fails.
+    pub fn new_picture(&self, user: AccountId) -> Result<Uuid, AuthError> {
+        let random: [u8; 8] = random().ok_or(AuthError::Interrupted)?;
+        Ok(self.picture(user, random))
+    }
+
+    /// Whether a name for a picture was given to this user.
+    pub fn may_put_picture(&self, user: AccountId, id: Uuid) -> bool {
+        let Some(random) = id.as_bytes().first_chunk() else { return false };
+        same(self.picture(user, *random).as_bytes(), id.as_bytes())
+    }
+
+    fn picture(&self, user: AccountId, random: [u8; 8]) -> Uuid {
+        let mac = self.vault().digest("profile picture", &[&user.0.to_le_bytes(), &random]);
+        let mut bytes = [0; 16];
+        bytes.iter_mut().zip(random.iter().chain(&mac)).for_each(|(byte, made)| *byte = *made);
+        Uuid::from_bytes(bytes)
+    }
+
+    /// The password of a demo bot of this venue: nobody knows it who does not know the venue's key.
+    pub fn bot_password(&self, role: &str) -> Secret {
+        let digest = self.vault().digest("demo bot", &[role.as_bytes()]);
+        Secret::new(URL_SAFE_NO_PAD.encode(digest))
     }
 
     /// Gives a user another role and ends the user's sessions, since their tokens name the old

@@ -143,10 +143,11 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let (connections, rounds, seconds) = (options.connections, options.rounds.max(1), options.seconds);
     let rest = RestOptions { connections, users: 8, workers: 2, rounds, seconds, data: None };
     let prefix = format!("agora-bench-{}", std::process::id());
-    let shared = ["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix, "--roles", &options.roles];
+    let roles = ["--roles", &options.roles, "--only-node"];
+    let shared = [["--rabbitmq", &options.rabbitmq, "--rabbitmq-prefix", &prefix].as_slice(), &roles].concat();
     let contender = |name, more, bridge| Contender { folder: folder.join(name), more, bridge, tokens: Vec::new() };
     let mut embedded = contender("embedded", Vec::new(), false);
-    let mut broker = contender("broker", shared.to_vec(), options.roles.split(',').any(|role| role == "bridge"));
+    let mut broker = contender("broker", shared, options.roles.split(',').any(|role| role == "bridge"));
     let (mut embedded_rounds, mut broker_rounds) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         embedded_rounds.push(embedded.round(&rest, None).await?);

@@ -50,7 +50,8 @@ pub async fn upload(
     if !rights::may(view.summary.kind, standing, Action::Send) {
         return Err(ChatReject::UnknownRoom.into());
     }
-    let (content, media_type) = pictures::receive(payload, state.chat.limits().image_bytes).await?;
+    let picture = pictures::receive(payload, state.chat.limits().image_bytes).await?;
+    let (content, media_type) = (picture.content.clone(), picture.media_type);
     state.chat.limits().take(user.0.user, wall_clock())?;
     let id = Uuid::new_v4();
     let upload = Upload {

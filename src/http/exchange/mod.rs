@@ -7,4 +7,5 @@ pub mod market_data;
 pub mod newcomers;
 pub mod orders;
 pub mod passwords;
+pub mod profiles;
 pub mod transfers;

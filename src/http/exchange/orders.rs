@@ -10,6 +10,7 @@ use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::{AppState, ids, wire};
 use crate::persistence::orders::{self, DoneFilter, OrderFilter};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -71,16 +72,57 @@ pub async fn place_again(
 /// 404, also for another user's; 503 when it cannot be told now.
 pub async fn find(state: &AppState, account: AccountId, market: MarketId, id: OrderId) -> Result<Found, ApiError> {
     let market = state.trading.market_by_id(market).ok_or_else(ApiError::not_found)?.clone();
-    let mut record = state.trading.order(&market, id).await?;
+    let mut record = match state.trading.order(&market, id).await {
+        // A faulted market has no memory, but the database has its orders as they were.
+        Err(_) if market.fault().is_some() => {
+            state.history_catches_up().await?;
+            None
+        }
+        known => known?,
+    };
     if record.is_none() {
+        // Looked at before the database is asked: what is written in between, that answer lacks.
+        let whole = state.history_is_whole(&market);
         let place = market.id;
         record = state.query(move |c| orders::get(c, place, id.number)).await?.filter(|record| record.id == id);
-    }
-    if record.is_none() {
-        state.history_is_whole(&market)?;
+        if record.is_none() {
+            whole?;
+        }
     }
     // Another user's order is answered as if it did not exist.
     record.filter(|record| record.account == account).map(|record| (market, record)).ok_or_else(ApiError::not_found)
+}
+
+/// A user's orders as a market's memory has them. A faulted market has none; then those that live as the database has
+/// them, as far as `filter` and `rows` ask for them.
+///
+/// # Errors
+/// 503 when it cannot be told now.
+async fn in_memory(
+    state: &AppState,
+    market: &Market,
+    account: AccountId,
+    filter: OrderFilter,
+    rows: i64,
+) -> Result<OrdersOf, ApiError> {
+    match market.book.send(GetOrders(account)).await {
+        Ok(memory) => Ok(memory),
+        Err(_) if market.fault().is_some() => {
+            state.history_catches_up().await?;
+            let live = state.query(move |c| orders::list(c, account, &filter, rows)).await?;
+            Ok(OrdersOf { live: live.into_iter().map(|(_, record)| record).collect(), ..OrdersOf::default() })
+        }
+        Err(why) => Err(Unavailable::from(why).into()),
+    }
+}
+
+/// All orders of a user that live in a market, also while that is faulted.
+///
+/// # Errors
+/// 503 when it cannot be told now.
+pub async fn live(state: &AppState, market: &Market, account: AccountId) -> Result<Vec<OrderRecord>, ApiError> {
+    let filter = OrderFilter { market: Some(market.id), done: Some(DoneFilter::Live), ..OrderFilter::default() };
+    Ok(in_memory(state, market, account, filter, i64::MAX).await?.live)
 }
 
 /// The order that a path names: our UUID, or `client:` and the client's.
@@ -127,10 +169,16 @@ pub async fn cancel(state: &AppState, account: AccountId, name: &str) -> Result<
     }
 }
 
-/// Cancels all orders of a user, or those of one product or side; tells which.
+/// Whether a market refuses because it stands still as a whole, so that asking again soon does not help.
+pub fn stands_still(why: &Refused) -> bool {
+    matches!(why, Refused::Reject(Reject::MarketHalted) | Refused::Unavailable(Unavailable::MarketFaulted))
+}
+
+/// Cancels all orders of a user, or those of one product or side; tells which. All markets are asked at once, and none
+/// keeps the others from it.
 ///
 /// # Errors
-/// [`product_not_found`]; 503 when it cannot be done now.
+/// [`product_not_found`]; why a market that has such orders did not let them go, once the others have.
 pub async fn cancel_all(
     state: &AppState,
     account: AccountId,
@@ -141,12 +189,33 @@ pub async fn cancel_all(
         Some(symbol) => vec![state.trading.market(symbol).ok_or_else(product_not_found)?.clone()],
         None => state.trading.markets().to_vec(),
     };
-    let mut canceled = Vec::new();
-    for market in markets {
-        let done = state.trading.cancel_all(&market, account, side).await?;
-        canceled.extend(done.into_iter().map(|id| ids::order(market.id, id)));
+    let outcomes = join_all(markets.iter().map(|market| cancel_in(state, market, account, side))).await;
+    let (mut canceled, mut failed) = (Vec::new(), None);
+    for (market, outcome) in markets.iter().zip(outcomes) {
+        match outcome {
+            Ok(done) => canceled.extend(done.into_iter().map(|id| ids::order(market.id, id))),
+            Err(why) => failed = failed.or(Some(why)),
+        }
     }
-    Ok(canceled)
+    failed.map_or(Ok(canceled), Err)
+}
+
+/// The same in one market. One that stands still is no failure when the user has nothing there.
+async fn cancel_in(
+    state: &AppState,
+    market: &Market,
+    account: AccountId,
+    side: Option<Side>,
+) -> Result<Vec<OrderId>, ApiError> {
+    let why = match state.trading.cancel_all(market, account, side).await {
+        Ok(canceled) => return Ok(canceled),
+        Err(why) => why,
+    };
+    let of_side = |record: &OrderRecord| side.is_none_or(|side| side == record.side);
+    if stands_still(&why) && !live(state, market, account).await?.iter().any(of_side) {
+        return Ok(Vec::new());
+    }
+    Err(why.into())
 }
 
 /// Which states of orders a list wants.
@@ -220,23 +289,9 @@ pub async fn list(state: &AppState, account: AccountId, query: Query) -> Result<
     let filter = |market, done| OrderFilter { market, done: Some(done), side, after, before, oldest_first: nearest };
     let rows = i64::try_from(most).unwrap_or(i64::MAX);
     let mut found = BTreeMap::<Cursor, OrderRecord>::new();
-    if wanted.any_done() {
-        let filter = filter(only, wanted.done());
-        for (market, record) in state.query(move |c| orders::list(c, account, &filter, rows)).await? {
-            found.insert((record.created_at, market, record.id.number), record);
-        }
-    }
+    // Memory first: then the database has what memory has dropped by now, or it is known here that it lacks some of it.
     for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
-        let memory = match market.book.send(GetOrders(account)).await {
-            Ok(memory) => memory,
-            // A market that is halted has no memory, but the database has its orders as they were.
-            Err(_) if market.fault().is_some() => {
-                let filter = filter(Some(market.id), DoneFilter::Live);
-                let live = state.query(move |c| orders::list(c, account, &filter, rows)).await?;
-                OrdersOf { live: live.into_iter().map(|(_, record)| record).collect(), ..OrdersOf::default() }
-            }
-            Err(why) => return Err(Unavailable::from(why).into()),
-        };
+        let memory = in_memory(state, market, account, filter(Some(market.id), DoneFilter::Live), rows).await?;
         if wanted.any_done() {
             state.history_is_whole(market)?;
         }
@@ -244,6 +299,13 @@ pub async fn list(state: &AppState, account: AccountId, query: Query) -> Result<
             if wanted.takes(&record) && side.is_none_or(|side| side == record.side) {
                 found.insert((record.created_at, market.id, record.id.number), record);
             }
+        }
+    }
+    if wanted.any_done() {
+        let filter = filter(only, wanted.done());
+        // Of an order that was live a moment ago this is the newer state: nothing comes after its end.
+        for (market, record) in state.query(move |c| orders::list(c, account, &filter, rows)).await? {
+            found.insert((record.created_at, market, record.id.number), record);
         }
     }
     let inside =

@@ -5,7 +5,8 @@ use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::persistence::custody::{self, Stage, WithdrawalRow};
+use crate::persistence::custody::{self, WithdrawalRow};
+use crate::persistence::db::Connection;
 use crate::persistence::transfers::{self, TransferFilter, TransferKind, TransferRow};
 use std::collections::BTreeMap;
 
@@ -78,31 +79,26 @@ pub async fn list(state: &AppState, account: AccountId, query: Query) -> Result<
     // Times are not unique, so a few more than a page are read.
     let limit = most as i64 + 100;
     let (from, to) = (before.map(|(at, _)| at), after.map(|(at, _)| at));
-    let filter =
-        TransferFilter { currency: only, kinds: kind.into_iter().collect(), from, to, ..TransferFilter::default() };
+    // A withdrawal through the custodian is shown by its own row, at the time when it was asked for.
+    let filter = TransferFilter {
+        currency: only,
+        kinds: kind.into_iter().collect(),
+        beyond_custody: true,
+        from,
+        to,
+        ..TransferFilter::default()
+    };
     let span = (from.unwrap_or(Timestamp(i64::MIN)), to.unwrap_or(Timestamp(i64::MAX)));
-    let (done, withdrawals) = state
-        .query(move |c| {
-            Ok((transfers::of_account(c, account, &filter, limit)?, custody::of_account(c, account, span, limit)?))
-        })
-        .await?;
-    let mut found: BTreeMap<Cursor, Seen> = BTreeMap::new();
-    for row in done {
-        // A withdrawal through the custodian is shown by its own row, at the time when it was asked for.
-        let id = row.id;
-        let by_custodian =
-            row.kind == TransferKind::Withdraw && state.query(move |c| custody::get(c, id)).await?.is_some();
-        if !by_custodian {
-            found.insert((row.at, row.id), row.into());
-        }
-    }
-    for row in withdrawals {
-        let wanted =
-            kind.is_none_or(|kind| kind == TransferKind::Withdraw) && only.is_none_or(|only| only == row.currency);
-        if wanted && !matches!(row.stage, Stage::Requested | Stage::Refused) {
-            found.insert((row.created_at, row.id), row.into());
-        }
-    }
+    let with_withdrawals = kind.is_none_or(|kind| kind == TransferKind::Withdraw);
+    let read = move |c: &mut Connection| {
+        let done = transfers::of_account(c, account, &filter, limit)?;
+        let withdrawals =
+            if with_withdrawals { custody::of_account(c, account, only, span, limit)? } else { Vec::new() };
+        Ok((done, withdrawals))
+    };
+    let (done, withdrawals) = state.query(read).await?;
+    let done = done.into_iter().map(Seen::from).chain(withdrawals.into_iter().map(Seen::from));
+    let found: BTreeMap<Cursor, Seen> = done.map(|seen| (seen.cursor(), seen)).collect();
     let inside = |key: &Cursor| after.is_none_or(|after| *key < after) && before.is_none_or(|before| *key > before);
     Ok(found.into_iter().rev().filter(|(key, _)| inside(key)).take(most).map(|(_, seen)| seen).collect())
 }

@@ -4,8 +4,8 @@ use super::{read, views};
 use crate::actors::trading::Market;
 use crate::custody::WithdrawalOrder;
 use crate::domain::ids::AccountId;
-use crate::domain::market::Currency;
-use crate::domain::money::{Amount, Decimal};
+use crate::domain::market::{Currency, Step};
+use crate::domain::money::{Amount, Decimal, Price};
 use crate::http::error::ApiError;
 use crate::http::exchange::market_data;
 use crate::http::exchange::transfers::{self, Query, Seen};
@@ -73,7 +73,7 @@ pub async fn address(state: web::Data<AppState>, user: CurrentUser, code: web::P
 /// What a currency is worth in dollars, by the last trade against one.
 struct Worth {
     /// The market, unless the currency is a dollar itself.
-    traded: Option<(Arc<Market>, crate::domain::money::Price)>,
+    traded: Option<(Arc<Market>, Price)>,
     is_dollar: bool,
 }
 
@@ -97,10 +97,7 @@ impl Worth {
         let own = wire::amount(amount, currency);
         match &self.traded {
             Some((market, price)) => {
-                let tick = market.config.tick;
-                let decimals = u32::from(tick.decimals) + u32::from(currency.decimals) - u32::from(NATIVE_DECIMALS);
-                let product = amount.0.checked_mul(i128::from(price.0) * i128::from(tick.units));
-                let units = product.zip(10i128.checked_pow(decimals)).map_or(0, |(product, unit)| product / unit);
+                let units = cents(amount, currency.decimals, *price, market.config.tick).unwrap_or_default();
                 let native = Decimal { units, decimals: NATIVE_DECIMALS }.to_string();
                 (wire::price(*price, &market.config), "USD".to_owned(), native)
             }
@@ -108,6 +105,15 @@ impl Worth {
             None => ("1".to_owned(), currency.code.clone(), own),
         }
     }
+}
+
+/// What an amount is worth at a price, in the native unit; `None` when that is more than can be told.
+fn cents(amount: Amount, decimals: u8, price: Price, tick: Step) -> Option<i128> {
+    let product = amount.0.checked_mul(i128::from(price.0).checked_mul(i128::from(tick.units))?)?;
+    // Coarse prices of coarse currencies have fewer decimals than a dollar.
+    let excess = i32::from(tick.decimals) + i32::from(decimals) - i32::from(NATIVE_DECIMALS);
+    let unit = 10i128.checked_pow(excess.unsigned_abs())?;
+    if excess < 0 { product.checked_mul(unit) } else { product.checked_div(unit) }
 }
 
 /// A movement of money.
@@ -206,6 +212,22 @@ mod tests {
     use super::*;
     use crate::domain::ids::CurrencyId;
     use crate::domain::time::Timestamp;
+
+    #[test]
+    fn worth_is_told_in_cents_however_few_decimals_there_are() {
+        let tick = |units, decimals| Step { units, decimals };
+        for (amount, decimals, price, tick, expected) in [
+            (1_250_000_000, 8, 10_000, tick(1, 2), Some(125_000)),
+            (3, 0, 7, tick(1, 0), Some(2_100)),
+            (3, 0, 7, tick(5, 1), Some(1_050)),
+            (3, 1, 7, tick(1, 0), Some(210)),
+            (1, 8, 1, tick(1, 2), Some(0)),
+            (i128::MAX, 0, 2, tick(1, 0), None),
+            (i128::MAX, 0, 1, tick(1, 0), None),
+        ] {
+            assert_eq!(cents(Amount(amount), decimals, Price(price), tick), expected, "{amount} at {price}");
+        }
+    }
 
     #[test]
     fn a_currency_without_a_price_stands_for_itself() {

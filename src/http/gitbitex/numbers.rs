@@ -24,7 +24,8 @@ fn digits(text: &str) -> Option<(i128, u32)> {
     };
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let all = format!("{whole}{fraction}");
-    if all.len() > MOST_DIGITS || !(-30..=30).contains(&exponent) {
+    // Zeros in front say nothing: `0.00000030000000000000004` has as many digits as `3.0000000000000004e-7`.
+    if all.trim_start_matches('0').len() > MOST_DIGITS || !(-30..=30).contains(&exponent) {
         return None;
     }
     let decimals = i32::try_from(fraction.len()).ok()? - exponent;
@@ -71,6 +72,9 @@ mod tests {
             ("102.49999999999999", 2, "102.5"),
             ("3.0000000000000004e-1", 6, "0.3"),
             ("1.1e1", 2, "1.1e1"),
+            ("0.00000030000000000000004", 8, "0.0000003"),
+            ("3.0000000000000004e-7", 8, "0.0000003"),
+            ("0.0000000000000000000000000000000000000000000003", 8, "0.0000000000000000000000000000000000000000000003"),
             ("0.3", 6, "0.3"),
             // A number that somebody has typed with too many decimals is no noise.
             ("0.1234567", 6, "0.1234567"),

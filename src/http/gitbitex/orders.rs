@@ -25,6 +25,8 @@ const PAGE: usize = 100;
 const MOST_PAGE: usize = 1_000;
 /// Orders of a numbered page.
 const NUMBERED_PAGE: usize = 50;
+/// How far back numbered pages reach: all orders before a page are looked at for it. Cursors have no end.
+const DEEPEST: usize = 10_000;
 /// The cursors of the first and the last row of a page.
 const BEFORE: HeaderName = HeaderName::from_static("gbe-before");
 const AFTER: HeaderName = HeaderName::from_static("gbe-after");
@@ -152,7 +154,12 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params)
     let numbered = params.get("page").is_some() || params.get("pageSize").is_some();
     let (skip, limit) = if numbered {
         let size = params.number::<usize>("pageSize")?.unwrap_or(NUMBERED_PAGE).clamp(1, MOST_PAGE);
-        (params.number::<usize>("page")?.unwrap_or(1).saturating_sub(1).saturating_mul(size), size)
+        let skip = params.number::<usize>("page")?.unwrap_or(1).saturating_sub(1).saturating_mul(size);
+        if skip.saturating_add(size) > DEEPEST {
+            let message = format!("Numbered pages reach back {DEEPEST} orders. Please go on with a cursor.");
+            return Err(ApiError::bad_request("page_too_deep", message));
+        }
+        (skip, size)
     } else {
         (0, params.number::<usize>("limit")?.unwrap_or(PAGE).clamp(1, MOST_PAGE))
     };

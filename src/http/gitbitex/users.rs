@@ -1,13 +1,13 @@
 //! Users: sign-up, sign-in, sign-out, profile, password.
 
 use super::session::{self, own_page};
-use super::{files, read, views};
+use super::{read, views};
 use crate::auth::{AuthError, Device, Plan, Secret, SignedIn};
 use crate::domain::time::DAY;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::exchange::newcomers::{complete, welcome};
-use crate::http::exchange::passwords;
+use crate::http::exchange::{passwords, profiles};
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::v1::auth::device;
 use crate::persistence::users::User;
@@ -100,9 +100,7 @@ async fn show(state: &AppState, user: &User) -> Answer {
 
 /// Changes what is given and keeps the rest.
 async fn change(state: &AppState, user: &CurrentUser, name: Option<String>, photo: Option<String>) -> Answer {
-    let old = state.accounts.user(user.0.user).await?;
-    let (name, photo) = (name.unwrap_or(old.name), photo.unwrap_or(old.photo));
-    show(state, &state.accounts.set_profile(user.0.user, &name, &photo).await?).await
+    show(state, &profiles::change(state, user.0.user, name, photo).await?).await
 }
 
 /// The body of `PUT /users/self`. The second factor has ways of its own.
@@ -145,12 +143,11 @@ struct Photo {
 /// `POST /users/profilePhoto`: a picture that was uploaded before, or one elsewhere.
 pub async fn set_photo(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let Photo { profile_photo_url } = read(&body, "profilePhotoUrl")?;
-    let photo = match profile_photo_url.as_str() {
+    let photo = match profile_photo_url.trim() {
         // What everybody has who has none is not stored.
         views::DEFAULT_PHOTO => String::new(),
         _ => profile_photo_url,
     };
-    files::check(&state, user.0.user, &photo).await?;
     change(&state, &user, None, Some(photo)).await
 }
 

@@ -14,6 +14,7 @@ use crate::http::session::{CurrentUser, MaybeUser, record};
 use crate::http::v1::page::invalid_cursor;
 use crate::http::v1::params::Params;
 use crate::http::wire::time;
+use crate::persistence::db::Connection;
 use crate::persistence::links::reports::{self, Report, Resolved};
 use crate::persistence::links::rows::{self, Stored};
 use crate::persistence::links::search::Filter;
@@ -85,6 +86,20 @@ pub async fn list(state: Data, request: HttpRequest, params: Params) -> Answer {
     page(&state, filter, |stored| wire::view_for_moderators(&base, stored)).await
 }
 
+/// The link's version, and what it is again once its block is lifted: the history of changes knows what it was.
+async fn without_block(state: &Data, id: LinkId) -> Result<(i64, State), ApiError> {
+    let read = move |conn: &mut Connection| {
+        let stored = rows::by_id(conn, id)?;
+        Ok((stored, changes::last_of(conn, id, "blocked")?))
+    };
+    let (stored, block) = state.links.read(read).await?;
+    let version = stored.ok_or(LinksError::Unknown)?.version;
+    let details: Option<Value> = block.and_then(|block| serde_json::from_str(&block.details).ok());
+    // Blocks of earlier versions of this program do not say.
+    let was_off = details.is_some_and(|details| details["was"] == State::Disabled.name());
+    Ok((version, if was_off { State::Disabled } else { State::Active }))
+}
+
 async fn set_blocked(
     state: &Data,
     request: &HttpRequest,
@@ -94,28 +109,34 @@ async fn set_blocked(
     note: &str,
 ) -> Result<Stored, ApiError> {
     let (who, now) = (by.0.user, wall_clock());
-    let details = json!({"note": note});
+    let (version, next) = if blocked {
+        (None, State::Blocked)
+    } else {
+        // With the version, since another block that comes meanwhile may have found another state.
+        let (version, before) = without_block(state, id).await?;
+        (Some(version), before)
+    };
     let edit = {
-        let details = details.clone();
+        let note = note.to_owned();
         move |stored: &Stored| {
             let mut link = stored.link.clone();
+            let mut details = json!({"note": note});
             let what = match (stored.link.state, blocked) {
                 (State::Deleted, _) => return Err(LinksError::Unknown),
-                (State::Active | State::Disabled, true) => {
-                    link.state = State::Blocked;
+                (was @ (State::Active | State::Disabled), true) => {
+                    details["was"] = was.name().into();
                     Some("blocked")
                 }
-                (State::Blocked, false) => {
-                    link.state = State::Active;
-                    Some("unblocked")
-                }
+                (State::Blocked, false) => Some("unblocked"),
                 (State::Active | State::Disabled, false) | (State::Blocked, true) => None,
             };
+            link.state = next;
             link.updated_at = now;
-            Ok(Edited { link, limit: None, what, details: details.clone(), by: Some(who), at: now })
+            // Without a change of state nothing is written, so what is set here counts for nothing then.
+            Ok(Edited { link, limit: None, what, details, by: Some(who), at: now })
         }
     };
-    let stored = state.links.edit(id, None, edit).await?;
+    let stored = state.links.edit(id, version, edit).await?;
     let action = if blocked { "link_blocked" } else { "link_unblocked" };
     let detail = json!({"link": id.0.to_string(), "slug": stored.link.slug, "note": note});
     record(state, request, &by.0, action, stored.link.owner, detail).await;
@@ -287,12 +308,7 @@ pub async fn block_host(
     })))
 }
 
-fn for_all(
-    conn: &mut crate::persistence::db::Connection,
-    by: AccountId,
-    what: &str,
-    details: &Value,
-) -> diesel::QueryResult<()> {
+fn for_all(conn: &mut Connection, by: AccountId, what: &str, details: &Value) -> diesel::QueryResult<()> {
     let details = details.to_string();
     changes::add_for_all(conn, &changes::New { by: Some(by), what, details: &details, at: wall_clock() })
 }

@@ -1,6 +1,6 @@
 //! What each route of links is for.
 
-use super::operations::{AFTER, LIMIT, Operation, TEXT, TIME, delete, get, list, post, put, socket};
+use super::operations::{AFTER, LIMIT, Operation, TEXT, TIME, delete, get, list, optional, post, put, socket};
 
 const SORT: &str = r#"{"type": "string", "enum": ["created_at", "updated_at", "clicks", "slug", "title"]}"#;
 const GRAIN: &str = r#"{"type": "string", "enum": ["minute", "hour", "day"]}"#;
@@ -94,8 +94,14 @@ pub(super) const OPERATIONS: &[Operation] = &[
     list("/links/{id}/clicks", "Single clicks, newest first, as far as they are kept", "LinkClick[]", &[LIMIT, AFTER]),
     socket("/links/{id}/live", "Clicks of one link over a WebSocket, as they happen"),
     list("/admin/links", "Everybody's links", "ModeratedLink[]", LIST),
-    post("/admin/links/{id}/block", "Block a link", "Note", r#"{"note": "phishing"}"#, "ModeratedLink"),
-    post("/admin/links/{id}/unblock", "Let a link lead on again", "Note", r#"{"note": "a mistake"}"#, "ModeratedLink"),
+    optional(post("/admin/links/{id}/block", "Block a link", "Note", r#"{"note": "phishing"}"#, "ModeratedLink")),
+    optional(post(
+        "/admin/links/{id}/unblock",
+        "Let a link lead on again",
+        "Note",
+        r#"{"note": "a mistake"}"#,
+        "ModeratedLink",
+    )),
     list(
         "/admin/links/reports",
         "Reports that wait, newest first",
@@ -110,13 +116,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "ResolvedLinkReports",
     ),
     get("/admin/links/hosts", "Hosts that no link may lead to", "BlockedHost[]"),
-    put(
+    optional(put(
         "/admin/links/hosts/{host}",
         "Block a host and the names below it",
         "Note",
         r#"{"note": "malware"}"#,
         "BlockedHost",
-    ),
+    )),
     delete("/admin/links/hosts/{host}", "Let links lead to a host again", "HostName"),
     put(
         "/admin/links/domains/{host}",

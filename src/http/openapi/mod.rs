@@ -13,7 +13,7 @@ use super::permissions::{Access, Rule, TABLE};
 use crate::domain::reason::Reason;
 use actix_web::HttpResponse;
 use actix_web::http::header;
-use operations::{OPERATIONS, Operation, PEOPLE};
+use operations::{FORM, OPERATIONS, Operation, PEOPLE};
 use serde_json::{Map, Value, json};
 use std::sync::OnceLock;
 
@@ -129,7 +129,12 @@ fn operation(rule: &Rule) -> Value {
         .collect();
     for (name, schema, about) in one.query {
         let schema: Value = serde_json::from_str(schema).unwrap_or_else(|_| json!({"type": "string"}));
-        parameters.push(json!({"name": name, "in": "query", "description": about, "schema": schema}));
+        let bare = name.trim_start_matches('*');
+        let mut parameter = json!({"name": bare, "in": "query", "description": about, "schema": schema});
+        if bare != *name {
+            parameter["required"] = true.into();
+        }
+        parameters.push(parameter);
     }
     let id = format!("{} {}", rule.method.to_lowercase(), rule.pattern.replace(['{', '}'], "").replace(":.*", ""));
     let mut operation = json!({
@@ -145,18 +150,23 @@ fn operation(rule: &Rule) -> Value {
         media["example"] = example;
     }
     if let (false, Value::Object(fields)) = (body.is_empty(), &mut operation) {
-        fields.insert("requestBody".into(), json!({"content": body}));
+        fields.insert("requestBody".into(), json!({"content": body, "required": !one.optional}));
     }
     operation
 }
 
-/// What a body or an answer may be: JSON of a schema, and other media types. That of text is said to be a string;
-/// pictures have no schema.
+/// What a body or an answer may be: JSON of a schema, and other media types. A form has the fields of the schema, text is
+/// said to be a string, pictures have no schema.
 fn content(schema: &str, media_types: &[&str]) -> Map<String, Value> {
     let json = (!schema.is_empty()).then(|| ("application/json".to_owned(), json!({"schema": reference(schema)})));
     let others = media_types.iter().map(|name| {
         let text = name.starts_with("text/") || name.ends_with("+xml");
-        ((*name).to_owned(), if text { json!({"schema": {"type": "string"}}) } else { json!({}) })
+        let media = match *name {
+            FORM => json!({"schema": reference(schema)}),
+            _ if text => json!({"schema": {"type": "string"}}),
+            _ => json!({}),
+        };
+        ((*name).to_owned(), media)
     });
     json.into_iter().chain(others).collect()
 }
@@ -225,6 +235,12 @@ fn responses(rule: &Rule, one: &Operation) -> Value {
         error("401", "The credentials are wrong.");
         error("403", "Not allowed.");
     }
+    if rule.pattern == "/auth/oidc/{provider}/token"
+        && let Some(refusal) = all.get_mut("401")
+    {
+        // With `second_factor_required` comes what goes along with the code.
+        refusal["content"] = content("TokenRefusal", &[]).into();
+    }
     Value::Object(all)
 }
 
@@ -253,6 +269,10 @@ mod tests {
                 );
             }
         }
+        let estimate = &document["paths"]["/withdrawals/fee-estimate"]["get"]["parameters"][0];
+        assert_eq!((&estimate["name"], &estimate["required"]), (&json!("currency"), &json!(true)));
+        let required = |path: &str, method: &str| document["paths"][path][method]["requestBody"]["required"].clone();
+        assert_eq!((required("/orders", "post"), required("/orders", "delete")), (json!(true), json!(false)));
         // References inside of schemas lead somewhere too.
         let text = document.to_string();
         for rest in text.split("#/components/schemas/").skip(1) {

@@ -2,8 +2,6 @@
 
 use super::page;
 use super::params::Params;
-use crate::actors::trading::Unavailable;
-use crate::actors::trading::order_book::GetOrders;
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::Balance;
 use crate::domain::market::Currency;
@@ -11,6 +9,7 @@ use crate::domain::money::Amount;
 use crate::domain::order::Side;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
+use crate::http::exchange::orders;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use actix_web::http::StatusCode;
@@ -77,8 +76,7 @@ pub async fn holds(state: web::Data<AppState>, user: CurrentUser, id: web::Path<
     // A hold is what its order or withdrawal still reserves; there is no other record of it.
     let mut found = std::collections::BTreeMap::new();
     for market in state.trading.markets() {
-        let orders = market.book.send(GetOrders(account)).await.map_err(Unavailable::from)?;
-        for order in orders.live.iter().filter(|order| !order.hold.is_zero()) {
+        for order in orders::live(&state, market, account).await?.iter().filter(|order| !order.hold.is_zero()) {
             let held = if order.side == Side::Buy { &market.quote } else { &market.base };
             if held.id == place {
                 let id = ids::order(market.id, order.id);

@@ -1,6 +1,6 @@
 //! What those who run the venue do with accounts: look, freeze, give roles, read the audit log.
 
-use super::admin_markets::cancel_all_of;
+use super::admin_markets::{Sweep, cancel_all_of};
 use super::auth::{Answer, read, user_view};
 use super::page::{self, PageQuery};
 use crate::actors::trading::Refused;
@@ -133,11 +133,14 @@ pub async fn freeze(
 ) -> Answer {
     let body: Freeze = if body.is_empty() { Freeze::default() } else { read(&body, "cancel_orders and reason")? };
     let user = named(&state, &id).await?;
-    set_frozen(&state, user.id, true).await?;
-    let canceled = if body.cancel_orders { cancel_all_of(&state, user.id).await? } else { 0 };
-    let detail = json!({"before": user.frozen, "after": true, "reason": body.reason, "canceled_orders": canceled});
+    let frozen = set_frozen(&state, user.id, true).await;
+    let mut sweep = if body.cancel_orders { cancel_all_of(&state, user.id).await } else { Sweep::default() };
+    sweep.note(frozen);
+    let detail = sweep.audited(json!({"before": user.frozen, "after": true, "reason": body.reason}));
     record(&state, &request, &admin.0, "frozen", Some(user.id), detail).await;
-    Ok(HttpResponse::Ok().json(json!({"frozen": true, "canceled_orders": canceled})))
+    let answer = sweep.told(json!({"frozen": true}));
+    sweep.finish()?;
+    Ok(HttpResponse::Ok().json(answer))
 }
 
 /// `POST /admin/users/{id}/unfreeze`.

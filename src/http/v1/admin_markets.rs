@@ -9,7 +9,7 @@ use super::views::{CurrencyView, ProductView};
 use crate::actors::trading::ledger::LedgerCommand;
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::order_book::{Control, IsOpen};
-use crate::actors::trading::{Market, Unavailable};
+use crate::actors::trading::{Market, Refused, Unavailable};
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::market::{ConfigError, Currency, MAX_DECIMALS, MarketConfig, MarketState, Safety, Step};
@@ -20,9 +20,10 @@ use crate::http::session::{CurrentUser, record};
 use crate::http::{AppState, ids, wire};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -274,7 +275,7 @@ pub async fn change_market(
     body: web::Bytes,
 ) -> Answer {
     let market = named(&state, &id)?;
-    let fixed: serde_json::Map<String, serde_json::Value> = read(&body, "the rules to change")?;
+    let fixed: serde_json::Map<String, Value> = read(&body, "the rules to change")?;
     if let Some(name) = ["base_currency", "quote_currency", "base_increment", "quote_increment"]
         .iter()
         .find(|n| fixed.contains_key(**n))
@@ -327,55 +328,115 @@ struct Kill {
     reason: String,
 }
 
-/// Cancels the open orders of a user in every market, also in those that take no cancels from anybody; how many.
-///
-/// # Errors
-/// 503; asking again finishes what was begun.
-pub async fn cancel_all_of(state: &AppState, user: AccountId) -> Result<usize, ApiError> {
-    let mut canceled = 0;
-    for market in state.trading.markets() {
-        canceled += state.trading.steer(market, Control::Kill { account: Some(user), engaged: true }).await?.len();
+/// What was done in many places, whatever went wrong in some of them.
+#[derive(Default)]
+pub struct Sweep {
+    canceled: usize,
+    faulted: Vec<String>,
+    failed: Option<ApiError>,
+}
+
+impl Sweep {
+    /// Steers all markets at once, each by itself.
+    async fn over_all(state: &AppState, control: &Control) -> Sweep {
+        let markets = state.trading.markets();
+        let steered = join_all(markets.iter().map(|market| state.trading.steer(market, control.clone()))).await;
+        let mut sweep = Sweep::default();
+        for (market, outcome) in markets.iter().zip(steered) {
+            match outcome {
+                Ok(canceled) => sweep.canceled += canceled.len(),
+                // Nobody trades there until it is repaired, and that is just when the switch is needed for the others.
+                Err(Refused::Unavailable(Unavailable::MarketFaulted)) => {
+                    sweep.faulted.push(market.config.symbol.clone());
+                }
+                Err(why) => sweep.note(Err(why.into())),
+            }
+        }
+        sweep
     }
-    Ok(canceled)
+
+    /// Something else was done as well.
+    pub fn note(&mut self, outcome: Result<(), ApiError>) {
+        if let Err(why) = outcome {
+            self.failed.get_or_insert(why);
+        }
+    }
+
+    /// What whoever asked for it is told, beside what it was about.
+    pub fn told(&self, mut about: Value) -> Value {
+        about["canceled_orders"] = self.canceled.into();
+        if !self.faulted.is_empty() {
+            about["faulted_markets"] = json!(self.faulted);
+        }
+        about
+    }
+
+    /// The same for the audit log, with what went wrong.
+    pub fn audited(&self, about: Value) -> Value {
+        let mut told = self.told(about);
+        if let Some(why) = &self.failed {
+            told["failed"] = why.to_string().into();
+        }
+        told
+    }
+
+    /// Whether all of it was done.
+    ///
+    /// # Errors
+    /// The first failure; asking again finishes what was begun.
+    pub fn finish(self) -> Result<(), ApiError> {
+        self.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Cancels the open orders of a user in every market, also in those that take no cancels from anybody.
+pub async fn cancel_all_of(state: &AppState, user: AccountId) -> Sweep {
+    Sweep::over_all(state, &Control::Kill { account: Some(user), engaged: true }).await
 }
 
 /// `POST /admin/kill`: the kill switch of a user, a market or the whole venue. Engaged, it cancels what is open and takes
-/// nothing new; released, trading goes on. Engaging it again is safe, and finishes what a failure left undone.
+/// nothing new; released, trading goes on. What fails keeps nothing else from being done, and the audit log has it in
+/// any case. Engaging it again is safe, and finishes what a failure left undone.
 pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: CurrentUser, body: web::Bytes) -> Answer {
     let Kill { scope, engaged, user_id, product_id, reason } = read(&body, "scope, engaged, user_id or product_id")?;
-    let mut canceled = 0;
+    let mut sweep = Sweep::default();
     let mut subject = None;
     match scope.as_str() {
         "user" => {
             let user = user_id.and_then(ids::parse_user).ok_or_else(ApiError::not_found)?;
             let user = state.accounts.user(user).await?.id;
             subject = Some(user);
-            set_frozen(&state, user, engaged).await?;
+            let frozen = set_frozen(&state, user, engaged).await;
             if engaged {
-                canceled = cancel_all_of(&state, user).await?;
+                sweep = cancel_all_of(&state, user).await;
             }
+            sweep.note(frozen);
         }
         "market" => {
             let market = named(&state, product_id.as_deref().unwrap_or_default())?;
-            canceled = state.trading.steer(&market, Control::Kill { account: None, engaged }).await?.len();
+            match state.trading.steer(&market, Control::Kill { account: None, engaged }).await {
+                Ok(canceled) => sweep.canceled = canceled.len(),
+                Err(why) => sweep.note(Err(why.into())),
+            }
         }
         "venue" => {
             // First nothing new is taken, then what is open goes; and the other way round.
-            if engaged {
-                list(&state, LedgerCommand::SetStopped(true)).await?;
-            }
-            for market in state.trading.markets() {
-                canceled += state.trading.steer(market, Control::Kill { account: None, engaged }).await?.len();
-            }
+            let stopped = if engaged { stop_venue(&state, true).await } else { Ok(()) };
+            sweep = Sweep::over_all(&state, &Control::Kill { account: None, engaged }).await;
+            sweep.note(stopped);
             if !engaged {
-                list(&state, LedgerCommand::SetStopped(false)).await?;
+                sweep.note(stop_venue(&state, false).await);
             }
         }
         _ => return Err(ApiError::bad_request("invalid_scope", "scope must be user, market or venue")),
     }
-    let detail = json!({
-        "scope": scope, "engaged": engaged, "product_id": product_id, "reason": reason, "canceled_orders": canceled,
-    });
-    record(&state, &request, &admin.0, "kill_switch", subject, detail).await;
-    Ok(HttpResponse::Ok().json(json!({"scope": scope, "engaged": engaged, "canceled_orders": canceled})))
+    let detail = json!({"scope": scope, "engaged": engaged, "product_id": product_id, "reason": reason});
+    record(&state, &request, &admin.0, "kill_switch", subject, sweep.audited(detail)).await;
+    let answer = sweep.told(json!({"scope": scope, "engaged": engaged}));
+    sweep.finish()?;
+    Ok(HttpResponse::Ok().json(answer))
+}
+
+async fn stop_venue(state: &AppState, stopped: bool) -> Result<(), ApiError> {
+    list(state, LedgerCommand::SetStopped(stopped)).await.map(drop)
 }

@@ -20,15 +20,13 @@ use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The body.
+/// The body; a list that is `null` is the same as an absent one.
 #[derive(Debug, Deserialize)]
 pub struct AtomicBody<'a> {
-    #[serde(default)]
-    cancel: Vec<String>,
-    #[serde(default)]
-    amend: Vec<AmendBody>,
-    #[serde(default, borrow)]
-    place: Vec<NewOrderBody<'a>>,
+    cancel: Option<Vec<String>>,
+    amend: Option<Vec<AmendBody>>,
+    #[serde(borrow)]
+    place: Option<Vec<NewOrderBody<'a>>>,
 }
 
 /// What an atomic batch did, part by part.
@@ -149,6 +147,7 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     let AtomicBody { cancel, amend, place } = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request("invalid_body", format!("the body is not a valid batch: {error}")))?;
     let account = user.0.user;
-    let place = place.into_iter().map(|body| understand(&state, account, body)).collect();
+    let place = place.unwrap_or_default().into_iter().map(|body| understand(&state, account, body)).collect();
+    let (cancel, amend) = (cancel.unwrap_or_default(), amend.unwrap_or_default());
     Ok(HttpResponse::Ok().json(carry_out(&state, account, &cancel, amend, place).await?))
 }

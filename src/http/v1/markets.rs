@@ -3,7 +3,7 @@
 use super::edge::Shown;
 use super::page;
 use super::params::Params;
-use super::views::{CurrencyView, ProductView, side};
+use super::views::{AuctionView, CurrencyView, ProductView, side};
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::book::Resting;
@@ -80,10 +80,11 @@ pub async fn book(state: web::Data<AppState>, symbol: web::Path<String>, params:
     Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(shown))
 }
 
-fn book_view(sequence: u64, bids: Vec<Value>, asks: Vec<Value>) -> (u64, Value) {
+fn book_view(market: &Market, sequence: u64, bids: Vec<Value>, asks: Vec<Value>) -> (u64, Value) {
+    let auction = AuctionView::of(market, &market.phase.view());
     let view = json!({
         "bids": bids, "asks": asks, "sequence": sequence,
-        "auction_mode": false, "auction": null, "time": wire::time(wall_clock()),
+        "auction_mode": auction.is_some(), "auction": auction, "time": wire::time(wall_clock()),
     });
     (sequence, view)
 }
@@ -99,7 +100,7 @@ pub(super) async fn levels(market: &Market, most: usize) -> Result<(u64, Value),
         json!([wire::price(price, config), wire::size(level.size, config), level.orders])
     };
     let rows = |levels: Vec<(Price, Level)>| levels.into_iter().map(row).collect::<Vec<_>>();
-    Ok(book_view(picture.sequence, rows(picture.bids), rows(picture.asks)))
+    Ok(book_view(market, picture.sequence, rows(picture.bids), rows(picture.asks)))
 }
 
 async fn every_order(market: &Market) -> Result<(u64, Value), Unavailable> {
@@ -109,7 +110,7 @@ async fn every_order(market: &Market) -> Result<(u64, Value), Unavailable> {
         let id = ids::order(market.id, order.id);
         json!([wire::price(order.price, config), wire::size(order.remaining, config), id])
     };
-    Ok(book_view(full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect()))
+    Ok(book_view(market, full.sequence, full.bids.iter().map(row).collect(), full.asks.iter().map(row).collect()))
 }
 
 /// `GET /products/{id}/ticker`.
@@ -182,12 +183,12 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, para
             return Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body));
         }
     };
+    let from = if from.bucket(width) < from { from.bucket(width) + width } else { from };
     // Clients ask for 300 buckets with both edges, so 301 may begin in the range.
-    if to - from > width * (MAX_BUCKETS + 1) {
+    if to - from >= width * (MAX_BUCKETS + 1) {
         let message = format!("the range holds more than {MAX_BUCKETS} candles");
         return Err(ApiError::bad_request("range_too_long", message));
     }
-    let from = if from.bucket(width) < from { from.bucket(width) + width } else { from };
     let body = candle_range(&state, market, granularity, (from, to)).await?;
     Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
 }

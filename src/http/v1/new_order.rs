@@ -154,7 +154,7 @@ impl<'a> NewOrderBody<'a> {
         if self.post_only == Some(true) {
             return Err(ApiError::bad_request("post_only_cannot_rest", "a market order cannot be post only"));
         }
-        let funds = self.funds.map(|raw| wire::parse_amount(raw, &market.quote, "funds")).transpose()?;
+        let funds = self.funds.map(|raw| wire::parse_funds(raw, market)).transpose()?;
         Ok(Kind::Market { funds })
     }
 

@@ -13,6 +13,7 @@ use crate::notify::events::EventKind;
 use crate::notify::outlets::Line;
 use crate::persistence::fills;
 use crate::persistence::notifications::OutletRow;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -54,6 +55,15 @@ struct Outlet {
     new_secret: bool,
 }
 
+/// Refuses mail to an address that its user has not shown to read: anybody may sign up with somebody else's.
+async fn confirmed_address(state: &AppState, user: &CurrentUser) -> Result<(), ApiError> {
+    let confirmed = state.accounts.confirmed_address(user.0.user).await?;
+    confirmed.map(drop).ok_or_else(|| {
+        let message = "Please confirm your e-mail address first: have a code mailed to it, as for a change of address.";
+        ApiError::new(StatusCode::CONFLICT, "email_not_confirmed", message)
+    })
+}
+
 /// `PUT /notifications/outlets/{outlet}`: `email`, `line` or `webhook`. The secret of a webhook
 /// that is new, or goes elsewhere, is in the answer.
 pub async fn put_outlet(
@@ -68,6 +78,9 @@ pub async fn put_outlet(
     let kinds: Result<Vec<EventKind>, ApiError> =
         events.iter().map(|name| EventKind::from_name(name).ok_or_else(|| unknown(name))).collect();
     let (url, kinds) = (url.unwrap_or_default(), kinds?);
+    if *outlet == "email" && url.is_empty() && !kinds.is_empty() {
+        confirmed_address(&state, &user).await?;
+    }
     let before = outlet_of(&state, &user, &outlet).await?;
     let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds, new_secret).await?;
     let mut answer = json!({"outlet": *outlet, "url": url, "events": events});

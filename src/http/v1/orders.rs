@@ -6,7 +6,8 @@ use super::params::Params;
 use super::views::{FillView, OrderView};
 use crate::actors::trading::order_book::GetFills;
 use crate::domain::ids::MarketId;
-use crate::domain::order::OrderRecord;
+use crate::domain::market::{MAX_DECIMALS, Step};
+use crate::domain::order::{OrderRecord, Side};
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::error::ApiError;
@@ -100,19 +101,30 @@ fn within_dates(params: &Params, after: &mut Option<Cursor>, before: &mut Option
     Ok(())
 }
 
+/// A count of steps, so that it can be compared with those of other markets.
+fn scaled(count: u64, step: Step) -> u128 {
+    let places = u32::from(MAX_DECIMALS.saturating_sub(step.decimals));
+    u128::from(count).saturating_mul(u128::from(step.units)).saturating_mul(10u128.pow(places))
+}
+
 /// Puts a page into the order that was asked for. Which orders are on it does not depend on that.
-fn sort(page: &mut [(Cursor, OrderRecord)], params: &Params) -> Result<(), ApiError> {
+fn sort(state: &AppState, page: &mut [(Cursor, OrderRecord)], params: &Params) -> Result<(), ApiError> {
     let fields = ["created_at", "price", "size", "order_id", "side", "type"];
-    let key = |record: &OrderRecord, field| match field {
-        "price" => record.price().map_or(0, |price| price.0),
-        "size" => record.size.0,
-        "order_id" => record.id.number,
-        "side" => u64::from(record.side == crate::domain::order::Side::Sell),
-        _ => u64::from(record.price().is_none()),
+    let key = |market: MarketId, record: &OrderRecord, field: &str| -> u128 {
+        let config = state.trading.market_by_id(market).map(|market| &market.config);
+        match (field, config) {
+            ("price", Some(config)) => record.price().map_or(0, |price| scaled(price.0, config.tick)),
+            ("size", Some(config)) => scaled(record.size.0, config.lot),
+            ("order_id", _) => u128::from(record.id.number),
+            ("side", _) => u128::from(record.side == Side::Sell),
+            _ => u128::from(record.price().is_none()),
+        }
     };
     match params.word("sortedBy", &fields)? {
         None | Some("created_at") => {}
-        Some(field) => page.sort_by_key(|(_, record)| std::cmp::Reverse(key(record, field))),
+        Some(field) => {
+            page.sort_by_cached_key(|((_, market, _), record)| std::cmp::Reverse(key(*market, record, field)));
+        }
     }
     if params.word("sorting", &["asc", "desc"])? == Some("asc") {
         page.reverse();
@@ -145,7 +157,7 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params)
     let query = Query { market, side: None, wanted, after, before, nearest: false, skip: 0, limit: page.limit };
     let mut found = exchange::list(&state, user.0.user, query).await?;
     let ends = found.first().zip(found.last()).map(|(first, last)| (cursor_text(first.0), cursor_text(last.0)));
-    sort(&mut found, &params)?;
+    sort(&state, &mut found, &params)?;
     let mut views = Vec::with_capacity(found.len());
     for ((_, market, _), record) in &found {
         views.push(view(&state, *market, record)?);
@@ -179,16 +191,40 @@ pub async fn fills(state: web::Data<AppState>, user: CurrentUser, params: Params
     let filter = FillFilter { older_than: older, newer_than: newer, from, to, order: order.map(|(_, id)| id) };
     let limit = page.limit;
     let mut found = BTreeMap::<u64, FillRow>::new();
-    for row in state.query(move |c| fills::of_account(c, account, id, &filter, limit)).await? {
-        found.insert(row.fill.trade.0, row);
-    }
-    state.history_is_whole(&market)?;
-    for timed in market.book.send(GetFills(account)).await.map_err(|why| market.unavailable(why))? {
+    // Memory first: then the database has what memory has dropped by now, or it is known here that it lacks some of it.
+    let memory = match market.book.send(GetFills(account)).await {
+        // A faulted market has no memory.
+        Err(_) if market.fault().is_some() => {
+            state.history_catches_up().await?;
+            Vec::new()
+        }
+        known => known.map_err(|why| market.unavailable(why))?,
+    };
+    for timed in memory {
         let row = FillRow { market: id, at: timed.at, feed_sequence: timed.feed_sequence, fill: timed.fill };
         found.insert(timed.fill.trade.0, row);
+    }
+    state.history_is_whole(&market)?;
+    for row in state.query(move |c| fills::of_account(c, account, id, &filter, limit)).await? {
+        found.insert(row.fill.trade.0, row);
     }
     let page: Vec<FillRow> = found.into_values().rev().filter(|row| filter.takes(row)).take(limit).collect();
     let views: Vec<_> = page.iter().filter_map(|row| FillView::new(&market, row, account)).collect();
     let ends = page.first().zip(page.last()).map(|(a, b)| (a.fill.trade.0.to_string(), b.fill.trade.0.to_string()));
     Ok(page::answer(&views, ends))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_different_markets_are_compared_as_numbers() {
+        let step = |units, decimals| Step { units, decimals };
+        // 3 × 0.5 = 1.5, 1 × 1.50 and 150 × 0.01.
+        let same = [scaled(3, step(5, 1)), scaled(1, step(150, 2)), scaled(150, step(1, 2))];
+        assert_eq!(same, [same[0]; 3]);
+        assert!(scaled(2, step(1, 0)) > scaled(1_999, step(1, 3)));
+        assert_eq!(scaled(u64::MAX, step(u64::MAX, 0)), u128::MAX);
+    }
 }

@@ -4,7 +4,7 @@ use super::auth::{Answer, read, user_view};
 use crate::auth::Secret;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::exchange::passwords;
+use crate::http::exchange::{passwords, profiles};
 use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::wire::time;
 use crate::persistence::sessions::SessionId;
@@ -59,9 +59,7 @@ struct Profile {
 /// `PUT /auth/me`.
 pub async fn change(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let Profile { name, photo } = read(&body, "name or photo")?;
-    let old = state.accounts.user(user.0.user).await?;
-    let (name, photo) = (name.unwrap_or(old.name), photo.unwrap_or(old.photo));
-    let user = state.accounts.set_profile(user.0.user, &name, &photo).await?;
+    let user = profiles::change(&state, user.0.user, name, photo).await?;
     Ok(HttpResponse::Ok().json(user_view(&user)))
 }
 

@@ -8,16 +8,13 @@ use crate::http::error::ApiError;
 use crate::http::exchange::market_data as exchange;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
-use crate::persistence::fills::{self, FillFilter};
+use crate::persistence::fills;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 type Answer = Result<HttpResponse, ApiError>;
-
-/// The most fills that a user's volume is summed over.
-const COUNTED_FILLS: usize = 100_000;
 
 /// Refuses a profile that is not the caller's; none at all is the caller's own.
 ///
@@ -67,15 +64,13 @@ pub async fn trailing_volume(state: web::Data<AppState>, user: CurrentUser) -> A
     let now = wall_clock();
     let mut rows = Vec::new();
     for market in state.trading.markets() {
-        let filter = FillFilter { from: Some(now + -30 * DAY), ..FillFilter::default() };
         let id = market.id;
-        let own = state.query(move |c| fills::of_account(c, account, id, &filter, COUNTED_FILLS)).await?;
-        let lots = own.iter().fold(0u64, |sum, row| sum.saturating_add(row.fill.size.0));
+        let lots = state.query(move |c| fills::volume(c, account, id, now + -30 * DAY)).await?;
         let stats = exchange::ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
         rows.push(json!({
             "product_id": market.config.symbol,
             "exchange_volume": wire::steps(stats.volume_30d, market.config.lot),
-            "volume": wire::steps(lots, market.config.lot),
+            "volume": wire::steps(u64::try_from(lots).unwrap_or(u64::MAX), market.config.lot),
             "recorded_at": wire::time(now),
         }));
     }

@@ -80,9 +80,10 @@ pub async fn set(
     Ok(HttpResponse::Ok().json(view(&key, &after)))
 }
 
-/// `GET /notice`: the line that the web app shows to everybody; may be empty.
+/// `GET /notice`: what the web app tells everybody before they sign in: a line, which may be empty, and whether a new
+/// account gets play money.
 pub async fn notice(state: web::Data<AppState>) -> Answer {
     let now = state.accounts.runtime();
     let text = now.settings().get(key::NOTICE).map(|setting| setting.value.clone()).unwrap_or_default();
-    Ok(HttpResponse::Ok().json(json!({"notice": text})))
+    Ok(HttpResponse::Ok().json(json!({"notice": text, "demo_funds": state.gives_demo_funds()})))
 }

@@ -4,7 +4,7 @@ use super::views::side;
 use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::event::{Crossed, Event};
-use crate::domain::ids::OrderId;
+use crate::domain::ids::{MarketId, OrderId};
 use crate::domain::market::Phase;
 use crate::domain::order::Status;
 use crate::domain::reason::Reason;
@@ -17,8 +17,11 @@ use crate::persistence::events::{self, Archived};
 use actix_web::{HttpResponse, web};
 use serde_json::{Value, json};
 
-/// The most rows of the archive that are searched for one order.
-const ROWS: i64 = 2_000;
+/// Rows of the archive that are read at once; each has some thousand events of the whole market.
+const AT_ONCE: i64 = 16;
+/// How often that is done for one order, and how many events it may find.
+const MOST_READS: usize = 128;
+const MOST_EVENTS: usize = 10_000;
 
 /// The events of the caller's order: from the archive, and from memory what is not there yet.
 pub async fn get(
@@ -28,22 +31,23 @@ pub async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let (market, id) = named(&state, user.0.user, &name).await?.ok_or_else(ApiError::not_found)?;
     let (market, record) = find(&state, user.0.user, market, id).await?;
-    let recent = market.data.send(GetOrderEvents(id)).await.map_err(Unavailable::from)?;
+    let recent = match market.data.send(GetOrderEvents(id)).await {
+        // A faulted market may have no memory, but the archive has what was before.
+        Err(_) if market.fault().is_some() => Vec::new(),
+        known => known.map_err(Unavailable::from)?,
+    };
     let until = match record.status {
         Status::Done(_, at) => at,
         Status::Active | Status::Open => wall_clock(),
     };
-    let (place, span) = (market.id, (record.created_at, until));
     // What memory holds from the beginning on needs no archive.
     let whole = recent.first().is_some_and(|(.., event)| matches!(event, Event::Accepted(..)));
     let (mut all, complete) = if whole {
         (Vec::new(), true)
     } else {
-        state
-            .query(move |c| {
-                events::between(c, place, span, ROWS, |event| event.concerns(id) || matches!(event, Event::Phase(_)))
-            })
-            .await?
+        // What memory had dropped when it was asked must be in the archive, or it would be in neither.
+        state.history_catches_up().await?;
+        archived(&state, market.id, id, (record.created_at, until)).await?
     };
     let newer = recent.into_iter().map(|(sequence, at, event)| Archived { sequence, at, event });
     let newer: Vec<_> = newer.filter(|one| !all.contains(one)).collect();
@@ -58,6 +62,31 @@ pub async fn get(
         "complete": complete,
         "events": steps,
     })))
+}
+
+/// What the archive has of an order and of its market's phases within a span of time, and whether that is all of it.
+async fn archived(
+    state: &AppState,
+    market: MarketId,
+    id: OrderId,
+    span: (Timestamp, Timestamp),
+) -> Result<(Vec<Archived>, bool), ApiError> {
+    let wanted = move |event: &Event| event.concerns(id) || matches!(event, Event::Phase(_));
+    let is_end = |one: &Archived| matches!(&one.event, Event::Done(done) if done.id == id);
+    let (mut found, mut place) = (Vec::new(), None);
+    for _ in 0..MOST_READS {
+        let (some, next) = state.query(move |c| events::between(c, market, span, place, AT_ONCE, wanted)).await?;
+        let ended = some.iter().any(is_end);
+        found.extend(some);
+        if next.is_none() || ended {
+            return Ok((found, true));
+        }
+        if found.len() >= MOST_EVENTS {
+            break;
+        }
+        place = next;
+    }
+    Ok((found, false))
 }
 
 fn step(market: &Market, id: OrderId, one: &Archived) -> Option<Value> {

@@ -1,6 +1,7 @@
 //! The shapes of the dialect's answers.
 
 use crate::actors::trading::Market;
+use crate::actors::trading::listing::PhaseView;
 use crate::custody::Network;
 use crate::domain::event::PhaseReason;
 use crate::domain::ids::{AccountId, MarketId};
@@ -172,24 +173,30 @@ pub struct AuctionView {
     indicative_size: String,
 }
 
+impl AuctionView {
+    /// The auction in what goes on in a market, if it is one.
+    pub fn of(market: &Market, shown: &PhaseView) -> Option<AuctionView> {
+        let Phase::Auction { ends_at } = shown.phase else { return None };
+        let volume = shown.indication.map_or(0, |clearing| clearing.volume);
+        Some(AuctionView {
+            ends_at: wire::time(ends_at),
+            indicative_price: shown.indication.map(|clearing| wire::price(clearing.price, &market.config)),
+            indicative_size: wire::size(Size(u64::try_from(volume).unwrap_or(u64::MAX)), &market.config),
+        })
+    }
+}
+
 impl ProductView {
     /// The market as the dialect shows it.
     pub fn new(market: &Market) -> ProductView {
         let config = &market.config;
         let fault = market.fault();
         let shown = market.phase.view();
-        let (phase, auction) = match shown.phase {
-            Phase::Trading => ("trading", None),
-            Phase::Killed => ("stopped", None),
-            Phase::Auction { ends_at } => {
-                let volume = shown.indication.map_or(0, |clearing| clearing.volume);
-                let auction = AuctionView {
-                    ends_at: wire::time(ends_at),
-                    indicative_price: shown.indication.map(|clearing| wire::price(clearing.price, config)),
-                    indicative_size: wire::size(Size(u64::try_from(volume).unwrap_or(u64::MAX)), config),
-                };
-                ("auction", Some(auction))
-            }
+        let auction = AuctionView::of(market, &shown);
+        let phase = match shown.phase {
+            Phase::Trading => "trading",
+            Phase::Killed => "stopped",
+            Phase::Auction { .. } => "auction",
         };
         let reason = shown.reason.filter(|_| shown.phase != Phase::Trading);
         let share = |rate: Ppm| if rate.0 == 0 { None } else { Some(wire::rate(rate)) };

@@ -328,6 +328,9 @@ fn admin_view(state: &AppState, row: &WithdrawalRow, waits: bool) -> Option<Valu
         fields.extend([
             ("user_id".to_owned(), json!(ids::user(row.account))),
             ("crypto_address".to_owned(), json!(row.address)),
+            // Whoever approves it has to see all that decides where the money goes.
+            ("destination_tag".to_owned(), json!(row.tag)),
+            ("crypto_transaction_hash".to_owned(), json!(row.hash)),
             ("created_at".to_owned(), json!(wire::time(row.created_at))),
             ("stage".to_owned(), json!(row.stage.name())),
             ("needs_approval".to_owned(), json!(waits)),

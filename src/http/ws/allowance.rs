@@ -1,4 +1,4 @@
-//! How many messages a client of a socket may send.
+//! How many messages one connection of the GitBitEx dialect may send, wherever its client is.
 
 use std::time::Instant;
 

@@ -5,18 +5,20 @@
 //! acknowledged by itself, after its outcome is durable. Invariants: a connection has at most [`IN_FLIGHT`] requests
 //! under way, further ones are refused and change nothing; a dead man's switch fires once, or is disarmed.
 
-use crate::actors::trading::Trading;
+use crate::actors::trading::{Market, Trading};
 use crate::auth::{AuthError, Caller};
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
+use crate::http::exchange::orders;
 use crate::http::v1::amend::{self, AmendBody};
 use crate::http::v1::atomic;
 use crate::http::v1::batch::{self, Outcome, Read};
 use crate::http::v1::new_order::NewOrderBody;
-use crate::http::{AppState, ids, routing};
+use crate::http::{AppState, routing};
 use actix_web::http::StatusCode;
 use actix_web::web;
 use bytestring::ByteString;
+use futures_util::future::join_all;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
@@ -184,8 +186,9 @@ impl Desk {
     /// # Errors
     /// The answer.
     pub fn take(&mut self, state: &AppState, message: &str) -> Result<Taken, ByteString> {
-        let mut raw: Raw = serde_json::from_str(message).map_err(|error| failed(None, &unreadable(&error)))?;
-        let id = raw.request_id.filter(|id| id.get().len() <= LONGEST_REQUEST_ID);
+        let read = serde_json::from_str::<Raw>(message);
+        let mut raw = read.map_err(|error| failed(request_id(message), &unreadable(&error)))?;
+        let id = raw.request_id.filter(is_short);
         let account = self.authorize(state, raw.token.take()).map_err(|error| failed(id, &error))?;
         if self.in_flight >= IN_FLIGHT {
             let message = "too many requests of this connection are under way";
@@ -226,6 +229,22 @@ impl Desk {
             actix_web::rt::spawn(cancel_everything(trading.clone(), account));
         }
     }
+}
+
+/// Whether a request id is one that answers repeat.
+fn is_short(id: &&RawValue) -> bool {
+    id.get().len() <= LONGEST_REQUEST_ID
+}
+
+/// The id of a request of which nothing else can be read.
+fn request_id(message: &str) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        request_id: Option<&'a RawValue>,
+    }
+    let named: Named = serde_json::from_str(message).ok()?;
+    named.request_id.filter(is_short)
 }
 
 fn unreadable(error: &serde_json::Error) -> ApiError {
@@ -292,15 +311,10 @@ async fn fulfil(
             text(&Answer { r#type: "canceled", request_id, content: One { result } })
         }
         Wish::CancelAll(product) => {
-            let only = match &product {
-                Some(symbol) => Some(state.trading.market(symbol).ok_or_else(ApiError::not_found)?.id),
-                None => None,
-            };
-            let mut order_ids = Vec::new();
-            for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
-                let canceled = state.trading.cancel_all(market, account, None).await?;
-                order_ids.extend(canceled.into_iter().map(|order| ids::order(market.id, order)));
+            if product.as_deref().is_some_and(|symbol| state.trading.market(symbol).is_none()) {
+                return Err(ApiError::not_found());
             }
+            let order_ids = orders::cancel_all(state, account, product.as_deref(), None).await?;
             text(&Answer { r#type: "canceled_all", request_id, content: CanceledAll { order_ids } })
         }
         Wish::Amend(body) => {
@@ -380,18 +394,26 @@ impl Switches {
     }
 }
 
-/// Cancels all orders of a user in all markets; where that cannot be done now it is tried again for a while.
+/// Cancels all orders of a user in all markets at once.
 async fn cancel_everything(trading: Trading, account: AccountId) {
-    for market in trading.markets().to_vec() {
-        let mut left = 20;
-        while let Err(why) = trading.cancel_all(&market, account, None).await {
-            left -= 1;
-            if left == 0 {
-                tracing::error!(account = account.0, market = market.id.0, %why, "orders could not be canceled");
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(500)).await;
+    join_all(trading.markets().iter().map(|market| cancel_in(&trading, market, account))).await;
+}
+
+/// The same in one market; where that cannot be done now it is tried again for a while, unless the market stands still.
+async fn cancel_in(trading: &Trading, market: &Market, account: AccountId) {
+    let mut left = 20;
+    while let Err(why) = trading.cancel_all(market, account, None).await {
+        if orders::stands_still(&why) {
+            // Most users have nothing there, so it is no error yet.
+            tracing::warn!(account = account.0, market = market.id.0, %why, "orders of this market stay, if there are any");
+            return;
         }
+        left -= 1;
+        if left == 0 {
+            tracing::error!(account = account.0, market = market.id.0, %why, "orders could not be canceled");
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
     }
 }
 
@@ -419,6 +441,18 @@ mod tests {
             of(r#"{"type":"cancel_all_after","timeout_ms":99999999999}"#).err().unwrap().code(),
             "invalid_timeout"
         );
+    }
+
+    #[test]
+    fn the_answer_to_what_cannot_be_read_names_it_all_the_same() {
+        let named = |text: &'static str| request_id(text).map(RawValue::get);
+        assert_eq!(named(r#"{"type":"place","order":7,"request_id":"a"}"#), Some("\"a\""));
+        assert_eq!(named(r#"{"request_id":[1, 2],"timeout_ms":-1}"#), Some("[1, 2]"));
+        for without in ["{", r#"{"request_id":null}"#, r#"{"type":"place"}"#] {
+            assert_eq!(named(without), None, "{without}");
+        }
+        let long = format!(r#"{{"request_id":"{}"}}"#, "x".repeat(LONGEST_REQUEST_ID));
+        assert!(request_id(&long).is_none());
     }
 
     #[actix_rt::test]

@@ -14,9 +14,10 @@ use super::outbox::Outbox;
 use super::request::Channel;
 use super::{replay, status};
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::{Subscribe, Unsubscribe, Update, Updated, wall_clock};
+use crate::actors::trading::market_data::{Picture, Subscribe, Unsubscribe, Update, Updated, wall_clock};
 use crate::domain::ids::{AccountId, MarketId, Sequence};
 use crate::http::AppState;
+use crate::persistence::fills;
 use actix::prelude::*;
 use actix_web::web;
 use bytestring::ByteString;
@@ -36,6 +37,8 @@ const SELDOM_S: u32 = 5;
 /// Seconds between pings, and the silence after which a session is given up.
 const PING_S: u32 = 15;
 const SILENCE: Duration = Duration::from_secs(45);
+/// How long the database may take to tell the last trade of a market that becomes active.
+const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
 /// Seconds after which a market that nobody reads is left.
 const IDLE_S: u32 = 30;
 
@@ -122,7 +125,7 @@ impl Hub {
     /// The hub of the worker whose thread this is; it starts with the first session.
     pub fn of_worker(state: &web::Data<AppState>) -> Rc<Hub> {
         OF_WORKER.with_borrow_mut(|slot| match slot {
-            Some(hub) if hub.inbox.borrow().as_ref().is_some_and(Recipient::connected) => hub.clone(),
+            Some(hub) if hub.is_alive() => hub.clone(),
             _ => {
                 let hub = Rc::new(Hub { state: state.clone(), inner: RefCell::default(), inbox: RefCell::default() });
                 let inbox = HubActor { hub: hub.clone() }.start();
@@ -136,6 +139,11 @@ impl Hub {
     /// What handlers work with.
     pub fn state(&self) -> &web::Data<AppState> {
         &self.state
+    }
+
+    /// Whether its actor takes updates still.
+    fn is_alive(&self) -> bool {
+        self.inbox.borrow().as_ref().is_some_and(Recipient::connected)
     }
 
     /// A market by its place.
@@ -182,6 +190,10 @@ impl Hub {
     /// Makes markets active, so that sessions can join them at once; false when one does not answer.
     pub async fn activate(self: &Rc<Self>, markets: BTreeSet<MarketId>) -> bool {
         for id in markets {
+            // A connection may have come in right before its hub died.
+            if !self.is_alive() {
+                return false;
+            }
             let waiting = {
                 let mut inner = self.inner.borrow_mut();
                 if inner.feeds.contains_key(&id) {
@@ -208,7 +220,10 @@ impl Hub {
     async fn begin(self: &Rc<Self>, id: MarketId) -> bool {
         let inbox = self.inbox.borrow().clone();
         let (Some(market), Some(inbox)) = (self.market(id), inbox) else { return false };
-        let picture = market.data.send(Subscribe(inbox)).await.ok().flatten();
+        let mut picture = market.data.send(Subscribe(inbox)).await.ok().flatten();
+        if let Some(picture) = &mut picture {
+            self.add_last_fill(id, picture).await;
+        }
         let mut inner = self.inner.borrow_mut();
         let Some(activation) = inner.activating.remove(&id) else { return false };
         let active = picture.is_some();
@@ -230,6 +245,23 @@ impl Hub {
             self.update(&update);
         }
         active && !activation.lost
+    }
+
+    /// Looks for the last trade in the database, where the market's data have none since they were started. Without it
+    /// readers of trades begin with the next one.
+    async fn add_last_fill(&self, id: MarketId, picture: &mut Picture) {
+        let Some(trade) = picture.ticker.map(|ticker| ticker.trade.id).filter(|_| picture.last_fill.is_none()) else {
+            return;
+        };
+        let newest = self.state.query(move |connection| fills::trades(connection, id, None, None, 1));
+        let rows = match tokio::time::timeout(LOOK_UP_WITHIN, newest).await {
+            Ok(Ok(rows)) => rows,
+            // The database is away or slow, which was told of where it was noticed.
+            Ok(Err(_)) | Err(_) => return,
+        };
+        // The database may be behind; an older trade is not the last one.
+        let last = rows.first().filter(|row| row.fill.trade == trade);
+        picture.last_fill = last.map(|row| (row.feed_sequence, row.at, row.fill));
     }
 
     fn updated(self: &Rc<Self>, updated: Updated) {
@@ -269,7 +301,14 @@ impl Hub {
                 }
                 return;
             }
-            inner.feeds.get_mut(&update.market).map(|feed| feed.update(update)).unwrap_or_default()
+            let market = self.state.trading.market_by_id(update.market);
+            let taken = inner.feeds.get_mut(&update.market).map(|feed| {
+                if let Some(market) = market {
+                    feed.renew(market);
+                }
+                feed.update(update)
+            });
+            taken.unwrap_or_default()
         };
         for session in slow {
             self.close(&session, reasons::SLOW);
@@ -477,11 +516,13 @@ impl Handler<Updated> for HubActor {
 }
 
 impl Drop for HubActor {
-    /// When the actor dies, so do its sessions: they would hear nothing more.
+    /// When the actor dies, so do its sessions and those who listen: they would hear nothing more.
     fn drop(&mut self) {
-        let Ok(inner) = self.hub.inner.try_borrow() else { return };
+        let Ok(mut inner) = self.hub.inner.try_borrow_mut() else { return };
         let sessions: Vec<_> = inner.sessions.values().cloned().collect();
+        let feeds = std::mem::take(&mut inner.feeds);
         drop(inner);
+        feeds.values().for_each(MarketFeed::end);
         for session in sessions {
             self.hub.close(&session, reasons::FAILED);
         }

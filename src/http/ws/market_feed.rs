@@ -28,6 +28,9 @@ pub trait Listener: std::fmt::Debug {
 
     /// The feed began anew; with `holes`, changes before that were missed.
     fn restarted(&self, feed: &MarketFeed, holes: bool);
+
+    /// The hub has died, and the feed with it: nothing more comes, so the connection has to end.
+    fn ended(&self, feed: &MarketFeed);
 }
 
 /// Who reads single events of the market.
@@ -124,24 +127,39 @@ impl MarketFeed {
     }
 
     /// Begins anew with this picture and keeps the readers. Levels are sent again whole; a reader of events, who would
-    /// have a hole, is handed back to be cut off.
+    /// have a hole, is handed back to be cut off. Events that a user alone sees raise no sequence, so for those who read
+    /// them it counts how far the market's stream has gone.
     pub fn restart(&mut self, picture: Picture) -> Vec<Rc<Session>> {
         let holes = picture.sequence > self.sequence;
+        let (before, applied) = (self.applied, picture.applied);
+        let has_hole = |reader: &EventReader| holes || (reader.wants.user && applied > before.max(reader.skip_until));
         let fresh = MarketFeed::new(self.market.clone(), picture);
         let events = std::mem::take(&mut self.events);
         let readers = std::mem::take(&mut self.readers);
         let listeners = std::mem::take(&mut self.listeners);
         *self = MarketFeed { readers, listeners, ..fresh };
-        self.listeners.iter().for_each(|listener| listener.restarted(self, holes));
+        // They do not say whether they read what a user alone sees.
+        let hidden = holes || applied > before;
+        self.listeners.iter().for_each(|listener| listener.restarted(self, hidden));
         for reader in self.of(Channel::Level2).iter().chain(self.of(Channel::Level2Batch)) {
             // Without a snapshot its book would be wrong, so whoever is behind gets it later, but gets it.
             reader.outbox.lose_levels(self.market.id);
         }
-        if holes {
-            return events.into_iter().map(|reader| reader.session).collect();
+        let (holed, whole): (Vec<_>, Vec<_>) = events.into_iter().partition(has_hole);
+        self.events = whole;
+        holed.into_iter().map(|reader| reader.session).collect()
+    }
+
+    /// Ends the connections that listen.
+    pub fn end(&self) {
+        self.listeners.iter().for_each(|listener| listener.ended(self));
+    }
+
+    /// The market has other rules now.
+    pub fn renew(&mut self, market: &Arc<Market>) {
+        if !Arc::ptr_eq(&self.market, market) {
+            self.market = market.clone();
         }
-        self.events = events;
-        Vec::new()
     }
 
     fn of(&self, channel: Channel) -> &[Rc<Session>] {

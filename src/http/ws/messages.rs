@@ -6,7 +6,7 @@ use crate::actors::trading::market_data::{Ticker, Update, parties_of};
 use crate::domain::event::{Change, ChangeReason, Crossed, Done, Event, Fill, Opened, Triggered};
 use crate::domain::ids::{AccountId, ClientOrderId, MarketId, OrderId};
 use crate::domain::market_data::Level;
-use crate::domain::money::{Decimal, Price, Size};
+use crate::domain::money::{Amount, Decimal, MILLION, Ppm, Price, Size};
 use crate::domain::order::{Kind, NewOrder, Side, Stop, Trigger};
 use crate::domain::time::Timestamp;
 use crate::http::v1::views::side;
@@ -235,7 +235,9 @@ pub fn of_event(
         Event::Triggered(order) => text(&Received::new(market, head("received", order.id, order.side), order.into())),
         Event::Opened(opened) => text(&open(market, head("open", opened.id, opened.side), opened)),
         Event::Filled(fill) | Event::Crossed(Crossed { fill, .. }) => {
-            let roles = party.map(|user| roles(market, fill, user)).unwrap_or_default();
+            // In an auction both sides pay as makers do.
+            let crossed = matches!(event, Event::Crossed(_));
+            let roles = party.map(|user| roles(market, fill, user, crossed)).unwrap_or_default();
             text(&Match { own: own(roles), ..matched(market, "match", sequence, at, fill) })
         }
         Event::Changed(change) => text(&changed(market, head("change", change.id, change.side), change)),
@@ -250,16 +252,30 @@ pub fn of_event(
     })
 }
 
-/// The user's own roles in a match. Clients tell maker from taker by the fee rate that they are shown.
-fn roles(market: &Market, fill: &Fill, user: AccountId) -> BTreeMap<String, Value> {
+/// The user's own roles in a match. Clients tell maker from taker by the fee rate that they are shown: what was charged,
+/// as far as the fee tells it, else what the market charges now.
+fn roles(market: &Market, fill: &Fill, user: AccountId, crossed: bool) -> BTreeMap<String, Value> {
     let config = &market.config;
-    let (role, rate) =
-        if fill.taker_account == user { ("taker", config.taker_fee) } else { ("maker", config.maker_fee) };
+    let (role, fee, usual) = if fill.taker_account == user {
+        ("taker", fill.taker_fee, if crossed { config.maker_fee } else { config.taker_fee })
+    } else {
+        ("maker", fill.maker_fee, config.maker_fee)
+    };
+    let rate = charged(fee, fill.quote).unwrap_or(usual);
     BTreeMap::from([
         (format!("{role}_user_id"), json!(ids::user(user))),
         (format!("{role}_profile_id"), json!(ids::profile(user))),
         (format!("{role}_fee_rate"), json!(wire::rate(rate))),
     ])
+}
+
+/// The rate by which an amount has this fee, if there is but one. Fees are rounded up to an atom, so several rates make
+/// the same fee of a small amount.
+fn charged(fee: Amount, of: Amount) -> Option<Ppm> {
+    // The greatest rate whose fee is at most so many atoms.
+    let greatest = |atoms: i128| -> Option<i128> { atoms.checked_mul(MILLION)?.checked_div_euclid(of.0) };
+    let (smaller, rate) = (greatest(fee.0 - 1)?, greatest(fee.0)?);
+    if smaller.max(-1) + 1 == rate { u32::try_from(rate).ok().map(Ppm) } else { None }
 }
 
 #[derive(Serialize)]
@@ -429,4 +445,21 @@ pub fn by_symbol(
     market: impl Fn(MarketId) -> Option<String>,
 ) -> BTreeMap<String, u64> {
     sequences.filter_map(|(id, sequence)| Some((market(id)?, sequence))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rate_is_told_from_its_fee_where_no_other_has_the_same() {
+        for rate in [0, 1, 999, 1_000, 2_000, 123_456, 1_000_000].map(Ppm) {
+            for of in [Amount(1_000_000), Amount(7_654_321), Amount(123 * 10i128.pow(20))] {
+                assert_eq!(charged(of.share_rounded_up(rate), of), Some(rate), "{rate:?} of {of:?}");
+            }
+        }
+        assert_eq!(charged(Amount(1), Amount(500)), None, "from 1 to 2000 all the same");
+        assert_eq!(charged(Amount(0), Amount(500)), Some(Ppm(0)));
+        assert_eq!(charged(Amount(0), Amount(0)), None);
+    }
 }

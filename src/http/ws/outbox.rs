@@ -80,6 +80,8 @@ struct Inner {
     tickers: BTreeMap<MarketId, ByteString>,
     /// The newest event of each market that was handed to the socket.
     delivered: Vec<(MarketId, u64)>,
+    /// Whether a ping is to go out next.
+    ping: bool,
     closed: bool,
     waker: Option<Waker>,
     /// Whoever waits was called already.
@@ -132,11 +134,13 @@ impl Outbox {
         self.push(Item::Event(market, sequence, text))
     }
 
-    /// Adds a ping, unless the reader is behind.
+    /// Sends a ping before everything that waits: a reader that is behind must be able to show that it lives.
     pub fn ping(&self) {
-        if !self.is_behind() {
-            // A closed connection needs none.
-            let _ = self.push(Item::Out(Outgoing::Ping));
+        let mut inner = self.0.borrow_mut();
+        // A closed connection needs none.
+        if !inner.closed {
+            inner.ping = true;
+            inner.wake();
         }
     }
 
@@ -214,6 +218,7 @@ impl Outbox {
             return;
         }
         inner.closed = true;
+        inner.ping = false;
         inner.queue = VecDeque::from([Item::Out(Outgoing::Text(text)), Item::Out(Outgoing::Close(reason.to_owned()))]);
         inner.levels.clear();
         inner.lost.clear();
@@ -239,6 +244,9 @@ impl Outbox {
     /// Hands out what waits, in order, up to about a piece of it.
     pub fn take(&self, mut hand_out: impl FnMut(Outgoing)) {
         let mut inner = self.0.borrow_mut();
+        if std::mem::take(&mut inner.ping) {
+            hand_out(Outgoing::Ping);
+        }
         let mut bytes = 0;
         while bytes < PIECE {
             let out = match inner.queue.pop_front() {
@@ -373,6 +381,23 @@ mod tests {
         outbox.lose_levels(market);
         assert_eq!(texts(&taken(&outbox)), ["bye", "close"]);
         assert!(taken(&outbox).is_empty());
+    }
+
+    #[test]
+    fn a_ping_passes_everything_that_waits() {
+        let outbox = Outbox::default();
+        for _ in 0..BEHIND {
+            assert!(outbox.text("x".into()));
+        }
+        outbox.ping();
+        outbox.ping();
+        let all = taken(&outbox);
+        assert_eq!((texts(&all)[0], all.len()), ("ping", BEHIND + 1));
+        assert!(taken(&outbox).is_empty());
+        outbox.ping();
+        outbox.close("bye".into(), "slow");
+        outbox.ping();
+        assert_eq!(texts(&taken(&outbox)), ["bye", "close"]);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! The connection itself.
 
-use super::allowance::Allowance;
 use super::entry::{self, Desk};
 use super::hub::Hub;
 use super::hub::Session;
@@ -53,7 +52,6 @@ pub async fn connect(
         hub: hub.clone(),
         session: session.clone(),
         address,
-        allowance: Allowance::default(),
         desk: Desk::default(),
         caller: None,
         signed: None,
@@ -109,7 +107,6 @@ struct Socket {
     session: Rc<Session>,
     /// Where the client is, for keys that are bound to addresses.
     address: Option<IpAddr>,
-    allowance: Allowance,
     desk: Desk,
     /// Who the client has last proved to be.
     caller: Option<Caller>,
@@ -127,9 +124,9 @@ impl Socket {
         self.session.outbox.optional(messages::error(message, reason));
     }
 
-    /// Counts a message; false when there are too many.
-    fn within_rate(&mut self) -> bool {
-        self.allowance.take() && self.hub.state().accounts.count_here(Class::FeedMessages, self.address)
+    /// Counts a message of this address; false when there are too many.
+    fn within_rate(&self) -> bool {
+        self.hub.state().accounts.count_here(Class::FeedMessages, self.address)
     }
 
     /// The client has proved who it is.

@@ -1,7 +1,13 @@
 //! The tables' versions, one folder for each kind of database with the same names in both.
 
 use super::{Connection, DbError, Options};
+use diesel::backend::Backend;
 use diesel::connection::SimpleConnection;
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
+use diesel::prelude::*;
+use diesel::sql_types::Text;
+use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("migrations/sqlite");
@@ -10,10 +16,15 @@ const POSTGRES: EmbeddedMigrations = embed_migrations!("migrations/postgres");
 /// Of the session-wide lock that keeps nodes from migrating at the same time; any number would do.
 const LOCK: i64 = 0x6167_6f72_6100;
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+fn failed(error: Failure) -> DbError {
+    DbError::Migration(error.to_string())
+}
+
 /// Brings the tables up to date, on a connection of its own.
 pub(super) fn run(options: &Options) -> Result<(), DbError> {
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| DbError::Migration(error.to_string());
-    match Connection::open(options).map_err(|error| DbError::Unavailable(error.to_string()))? {
+    match open(options)? {
         Connection::Sqlite(mut connection) => {
             // Two processes may open a new file at once; the second finds the work done.
             connection.run_pending_migrations(SQLITE).map_err(failed)?;
@@ -25,4 +36,71 @@ pub(super) fn run(options: &Options) -> Result<(), DbError> {
         }
     }
     Ok(())
+}
+
+fn open(options: &Options) -> Result<Connection, DbError> {
+    Connection::open(options).map_err(|error| DbError::Unavailable(error.to_string()))
+}
+
+/// A version that the tables have.
+#[derive(QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = Text)]
+    version: String,
+}
+
+/// Makes sure that the tables are those of this program, without changing anything.
+pub(super) fn check(options: &Options) -> Result<(), DbError> {
+    let mut connection = open(options)?;
+    let known = match &connection {
+        Connection::Sqlite(_) => versions::<Sqlite>(&SQLITE)?,
+        Connection::Postgres(_) => versions::<Pg>(&POSTGRES)?,
+    };
+    let applied = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(&mut connection);
+    let applied = applied.map_err(|error| match DbError::from(error) {
+        DbError::Query(_) => DbError::Version("it has no tables yet".into()),
+        other => other,
+    })?;
+    if let Some(newer) = applied.iter().find(|applied| !known.contains(&applied.version)) {
+        let newer = &newer.version;
+        return Err(DbError::Version(format!("a newer version has made its tables; this one does not know {newer}")));
+    }
+    if applied.len() < known.len() {
+        let reason = "its tables are older; a server of this version brings them up to date when it starts";
+        return Err(DbError::Version(reason.into()));
+    }
+    Ok(())
+}
+
+/// What these migrations are called in the database.
+fn versions<B: Backend>(migrations: &EmbeddedMigrations) -> Result<Vec<String>, DbError> {
+    let all = MigrationSource::<B>::migrations(migrations).map_err(failed)?;
+    Ok(all.iter().map(|migration| migration.name().version().to_string()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::persistence::db::{Database, Target};
+
+    #[test]
+    fn tables_of_another_version_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options::new(Target::Sqlite(folder.path().join("agora.db")));
+        let refused = || Database::connect_as_it_is(&options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused().contains("no tables yet"), "{}", refused());
+        let database = Database::connect(&options).unwrap();
+        assert_eq!(refused(), "");
+        for (statement, reason) in [
+            ("INSERT INTO __diesel_schema_migrations (version) VALUES ('99990101')", "does not know 99990101"),
+            (
+                "DELETE FROM __diesel_schema_migrations WHERE version >= \
+                 (SELECT version FROM __diesel_schema_migrations ORDER BY version DESC LIMIT 1 OFFSET 1)",
+                "its tables are older",
+            ),
+        ] {
+            database.write(|conn| diesel::sql_query(statement).execute(conn)).unwrap();
+            assert!(refused().contains(reason), "{}", refused());
+        }
+    }
 }

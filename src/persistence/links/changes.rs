@@ -95,6 +95,15 @@ pub fn after(conn: &mut Connection, seq: i64, count: i64) -> QueryResult<Vec<Cha
     rows.into_iter().map(change).collect()
 }
 
+/// The newest change of a kind to a link.
+///
+/// # Errors
+/// Those of the database.
+pub fn last_of(conn: &mut Connection, link: LinkId, what: &str) -> QueryResult<Option<Change>> {
+    let own = c::table.filter(c::link.eq(link.0)).filter(c::what.eq(what));
+    own.order(c::seq.desc()).first::<Row>(conn).optional()?.map(change).transpose()
+}
+
 /// What became of a link, newest first, older than `before`.
 ///
 /// # Errors

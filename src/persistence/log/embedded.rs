@@ -15,7 +15,9 @@ mod segment;
 mod tests;
 mod writer;
 
-use super::{Busy, LogEngine, LogError, LogReader, Position, Proposal, Sink};
+use super::{Busy, Committed, LogEngine, LogError, LogReader, Position, Proposal, Sink};
+use crate::domain::batch::Batch;
+use bytes::Bytes;
 use crossbeam_channel::Sender;
 use parking_lot::Mutex;
 use reader::Reader;
@@ -276,6 +278,29 @@ impl ReadOnly {
 /// The file in `folder` of the segment whose first batch is at `first`.
 pub fn segment_path(folder: &Path, first: Position) -> PathBuf {
     segment::path_of(folder, first.0)
+}
+
+/// The batches of a sealed segment, from its content; `None` when that is not as it was written.
+pub fn batches_of(content: Bytes) -> Option<Vec<Committed>> {
+    let header = frame::FileHeader::decode(&content).ok()?;
+    let (mut next, mut chain) = (header.first, header.chain);
+    let (salt, mut rest) = (chain.salt(), content.slice(frame::FILE_HEADER..));
+    let mut batches = Vec::new();
+    loop {
+        let frame = frame::FrameHeader::decode(&rest, salt).filter(|frame| frame.number == next)?;
+        if frame.seal {
+            return (frame.chain == chain).then_some(batches);
+        }
+        let end = frame::FRAME_HEADER + frame.len as usize;
+        let content = (rest.len() >= end).then(|| rest.slice(frame::FRAME_HEADER..end))?;
+        chain = chain.after(next, &content);
+        if frame.chain != chain {
+            return None;
+        }
+        batches.push(Committed { position: Position(next), batch: Arc::new(Batch::decode(&content).ok()?) });
+        rest = rest.slice(end..);
+        next += 1;
+    }
 }
 
 /// Checks every frame of every segment in `folder`: numbers, checksums and the chain of hashes.

@@ -87,6 +87,8 @@ struct Shared {
     stalled: AtomicBool,
     /// Whether the local copy cannot be written for now.
     disk_full: AtomicBool,
+    /// Whether the engine has stopped for good: nothing more is told of what the broker still takes.
+    failed: AtomicBool,
     /// Whether the engine is being dropped.
     closing: AtomicBool,
 }
@@ -115,6 +117,7 @@ impl RabbitMq {
             connected: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
             disk_full: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         });
         // Bounded by `outstanding`: see `propose`.
@@ -131,23 +134,28 @@ impl RabbitMq {
             Ok(opened) => opened?,
             Err(_) => return Err(broker("the engine's thread has ended".into())),
         };
-        let copy = match &shared.options.copy {
+        let mut copy = match &shared.options.copy {
             Some(folder) => Some(LocalCopy::begin(folder, next)?),
             None => None,
         };
         let reporter = move || {
             while let Some(report) = told.blocking_recv() {
                 let mut group = vec![report];
-                if let Some(copy) = &copy {
+                if let Some(copy) = &mut copy {
                     // One flush for all that has come meanwhile.
                     while let Ok(more) = told.try_recv() {
                         group.push(more);
                     }
                     if let Err(error) = flush(copy, &group, &shared) {
+                        // The session goes on reading, and nobody hears of it any more.
+                        shared.failed.store(true, Ordering::Release);
                         return sink(Report::Failed { error });
                     }
                 }
                 for report in group {
+                    if matches!(&report, Report::Failed { .. }) {
+                        shared.failed.store(true, Ordering::Release);
+                    }
                     let answers =
                         matches!(&report, Report::Committed { proposal: Some(_), .. } | Report::Refused { .. });
                     sink(report);
@@ -165,7 +173,7 @@ impl RabbitMq {
 
 /// Flushes what these reports tell of to the local copy. Waits as long as the disk is full, unless the engine is being
 /// dropped: nobody is told of anything that is not there.
-fn flush(copy: &LocalCopy, reports: &[Report], shared: &Shared) -> Result<(), AppendError> {
+fn flush(copy: &mut LocalCopy, reports: &[Report], shared: &Shared) -> Result<(), AppendError> {
     let batches = reports.iter().flat_map(|report| match report {
         Report::Committed { batches, .. } => batches.as_slice(),
         Report::Refused { .. } | Report::Failed { .. } => &[],
@@ -176,7 +184,7 @@ fn flush(copy: &LocalCopy, reports: &[Report], shared: &Shared) -> Result<(), Ap
     }
     loop {
         match copy.write(batches.clone()) {
-            Err(AppendError::DiskFull) if !shared.closing.load(Ordering::Acquire) => {
+            Err(AppendError::DiskFull | AppendError::Unavailable(_)) if !shared.closing.load(Ordering::Acquire) => {
                 shared.disk_full.store(true, Ordering::Release);
                 std::thread::sleep(Duration::from_millis(200));
             }
@@ -211,7 +219,8 @@ impl LogEngine for RabbitMq {
 
     fn available(&self) -> bool {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
-        is(&self.shared.connected) && !is(&self.shared.stalled) && !is(&self.shared.disk_full)
+        let hindered = is(&self.shared.stalled) || is(&self.shared.disk_full) || is(&self.shared.failed);
+        is(&self.shared.connected) && !hindered
     }
 
     fn is_disk_full(&self) -> bool {

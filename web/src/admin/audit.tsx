@@ -1,38 +1,21 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { type AuditRow, admin } from "../api/admin";
-import { ApiError } from "../api/http";
+import { AUDIT_PAGE, admin } from "../api/admin";
 import { longTime } from "../money/format";
-import { Card, Waiting } from "../ui/sheet";
+import { usePaged } from "../state/paging";
+import { Card, OutOfDate, ShowMore, Waiting } from "../ui/sheet";
 
 export function Audit() {
   const filter = useSignal({ action: "", user: "" });
-  const list = useSignal<AuditRow[] | null>(null);
-  const next = useSignal<string | null>(null);
-  const fault = useSignal<string | null>(null);
-
-  const load = async (cursor: string | null): Promise<void> => {
-    const asked = filter.peek();
-    try {
-      const page = await admin.audit(asked, cursor);
-      if (asked !== filter.peek()) return;
-      list.value = cursor ? [...(list.peek() ?? []), ...page.items] : page.items;
-      next.value = page.items.length === 50 ? page.after : null;
-      fault.value = null;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      fault.value = error.message;
-    }
-  };
-  useEffect(() => {
-    void load(null);
-  }, [filter.value]);
+  const list = usePaged(AUDIT_PAGE, admin.audit);
+  useEffect(() => void list.ask(filter.value), [filter.value]);
   const search = (event: SubmitEvent): void => {
     event.preventDefault();
     const data = new FormData(event.currentTarget as HTMLFormElement);
     const text = (name: string) => String(data.get(name) ?? "").trim();
     filter.value = { action: text("action").replaceAll(" ", "_"), user: text("user") };
   };
+  const rows = list.data.value;
 
   return (
     <Card title="Audit log" about="Every security event and every act of an administrator, newest first.">
@@ -49,10 +32,10 @@ export function Audit() {
           Filter
         </button>
       </form>
-      {fault.value && <Waiting error={fault.value} />}
-      {!list.value && !fault.value && <Waiting error={null} />}
-      {list.value?.length === 0 && <Waiting error={null} empty="Nothing of that kind has happened." />}
-      {list.value && list.value.length > 0 && (
+      <OutOfDate of={list} />
+      {!rows && <Waiting error={list.error.value} />}
+      {rows?.length === 0 && <Waiting error={null} empty="Nothing of that kind has happened." />}
+      {rows && rows.length > 0 && (
         <div class="table-scroll">
           <table class="list audit">
             <thead>
@@ -66,7 +49,7 @@ export function Audit() {
               </tr>
             </thead>
             <tbody>
-              {list.value.map((row) => (
+              {rows.map((row) => (
                 <tr key={row.id}>
                   <td class="muted">{longTime(row.at)}</td>
                   <td>{row.action.replaceAll("_", " ")}</td>
@@ -86,11 +69,7 @@ export function Audit() {
           </table>
         </div>
       )}
-      {next.value && (
-        <button type="button" class="button block" onClick={() => void load(next.peek())}>
-          Show older ones
-        </button>
-      )}
+      <ShowMore of={list} name="Show older ones" />
     </Card>
   );
 }

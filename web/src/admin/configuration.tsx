@@ -3,7 +3,8 @@ import { admin, type Setting } from "../api/admin";
 import { longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
 import { notify } from "../state/toasts";
-import { Card, FormError, Switch, Waiting } from "../ui/sheet";
+import { Card, FormError, OutOfDate, Switch, Waiting } from "../ui/sheet";
+import { isLimit, typedValue, Untypable } from "./setting-value";
 
 export function Configuration() {
   const settings = useLoaded(admin.settings);
@@ -12,11 +13,11 @@ export function Configuration() {
       title="Configuration"
       about="Changes count at once, on every node, without a restart. Every version is kept."
     >
+      <OutOfDate of={settings} />
       {settings.data.value ? (
         <ul class="rows settings">
           {settings.data.value.map((setting) => (
-            // Another version is another row: its editor begins with the new value.
-            <Row key={`${setting.key} ${setting.version}`} setting={setting} reload={settings.reload} />
+            <Row key={setting.key} setting={setting} reload={settings.reload} />
           ))}
         </ul>
       ) : (
@@ -26,24 +27,16 @@ export function Configuration() {
   );
 }
 
-interface Limit {
-  per_second: number;
-  burst: number;
-}
-
-function isLimit(value: unknown): value is Limit {
-  return typeof value === "object" && value !== null && "per_second" in value && "burst" in value;
-}
-
 function Row({ setting, reload }: { setting: Setting; reload: () => Promise<void> }) {
   const { busy, error, run } = useDeed();
   const past = useSignal(false);
+  // Also after a failure: somebody else may have changed it, or the answer to this change got lost. Against the version
+  // that counts now it can be saved again.
   const save = (value: unknown): void =>
     run(async () => {
       await admin.set(setting.key, value, setting.version);
       notify("good", `${setting.key} was changed`);
-      await reload();
-    });
+    }, reload);
   return (
     <li data-setting={setting.key}>
       <div class="row-main">
@@ -66,10 +59,11 @@ function Row({ setting, reload }: { setting: Setting; reload: () => Promise<void
             </button>
           )}
         </small>
-        {past.value && <History name={setting.key} />}
+        {past.value && <History key={setting.version} name={setting.key} />}
         <FormError text={error.value} />
       </div>
-      <Editor setting={setting} busy={busy.value} save={save} />
+      {/* Another version is another editor: it begins with the new value. */}
+      <Editor key={setting.version} setting={setting} busy={busy.value} save={save} />
     </li>
   );
 }
@@ -84,20 +78,15 @@ function Editor({
   save: (value: unknown) => void;
 }) {
   const { key, value } = setting;
-  if (typeof value === "boolean") return <Switch label={key} on={value} disabled={busy} onChange={save} />;
+  if (typeof value === "boolean") return <Switch label={key} on={value} busy={busy} onChange={save} />;
   const submit = (event: SubmitEvent): void => {
     event.preventDefault();
     const data = new FormData(event.currentTarget as HTMLFormElement);
-    const text = (name: string) => String(data.get(name) ?? "");
-    if (isLimit(value)) save({ per_second: Number(text("per_second")), burst: Number(text("burst")) });
-    else if (typeof value === "number") save(Number(text("value")));
-    else if (typeof value === "string") save(text("value"));
-    else {
-      try {
-        save(JSON.parse(text("value")));
-      } catch {
-        notify("bad", "This is no JSON", "The value of this setting is written in JSON.");
-      }
+    try {
+      save(typedValue(value, (field) => String(data.get(field) ?? "")));
+    } catch (error) {
+      if (!(error instanceof Untypable)) throw error;
+      notify("bad", `${key} was not changed`, error.message);
     }
   };
   const shown =
@@ -129,6 +118,8 @@ function Editor({
             <small>at once</small>
           </label>
         </>
+      ) : typeof value === "number" ? (
+        <input name="value" type="number" min="0" step="1" required aria-label={key} defaultValue={shown} />
       ) : (
         <input name="value" aria-label={key} defaultValue={shown} />
       )}

@@ -1,18 +1,17 @@
 import { adminLinks, type BlockedHost } from "../api/admin-links";
 import { longTime } from "../money/format";
-import { useDeed } from "../state/asking";
+import { type Loaded, useDeed } from "../state/asking";
 import { notify } from "../state/toasts";
-import { Card, FormError, Sure, Waiting } from "../ui/sheet";
-import { Owner } from "./link-parts";
+import { Card, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
+import { Owner } from "./owner";
 
 interface Props {
-  hosts: BlockedHost[] | null;
-  error: string | null;
-  reload: () => Promise<void>;
+  hosts: Loaded<BlockedHost[]>;
 }
 
 /** Hosts that no link may lead to; those that the server was started with are not among them. */
-export function BlockedHosts({ hosts, error: failed, reload }: Props) {
+export function BlockedHosts({ hosts }: Props) {
   const { busy, error, run } = useDeed();
   const add = (event: SubmitEvent): void => {
     event.preventDefault();
@@ -22,15 +21,16 @@ export function BlockedHosts({ hosts, error: failed, reload }: Props) {
       const { host } = await adminLinks.blockHost(text("host"), text("note"));
       notify("good", `${host} is blocked`, "Links that lead there stop at once.");
       form.reset();
-      await reload();
+      await hosts.reload();
     });
   };
   const remove = (host: string): void =>
     run(async () => {
       await adminLinks.unblockHost(host);
       notify("plain", `Links may lead to ${host} again`);
-      await reload();
+      await hosts.reload();
     });
+  const all = hosts.data.value;
   return (
     <Card
       title="Blocked hosts"
@@ -50,11 +50,12 @@ export function BlockedHosts({ hosts, error: failed, reload }: Props) {
         </button>
       </form>
       <FormError text={error.value} />
-      {!hosts && <Waiting error={failed} />}
-      {hosts?.length === 0 && <Waiting error={null} empty="No host is blocked." />}
-      {hosts && hosts.length > 0 && (
+      <OutOfDate of={hosts} />
+      {!all && <Waiting error={hosts.error.value} />}
+      {all?.length === 0 && <Waiting error={null} empty="No host is blocked." />}
+      {all && all.length > 0 && (
         <ul class="rows">
-          {hosts.map((one) => (
+          {all.map((one) => (
             <li key={one.host} data-host={one.host}>
               <div class="row-main">
                 <strong>{one.host}</strong>

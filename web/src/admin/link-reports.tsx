@@ -1,9 +1,12 @@
+import { useRef } from "preact/hooks";
 import { adminLinks, type LinkReport, REPORTS_PAGE } from "../api/admin-links";
 import { counted, longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
 import { notify } from "../state/toasts";
-import { Card, FormError, Waiting } from "../ui/sheet";
-import { Owner, Target } from "./link-parts";
+import { Card, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
+import { Target } from "./link-parts";
+import { Owner } from "./owner";
 
 interface Props {
   /** Counts what was done elsewhere on the page. */
@@ -27,6 +30,7 @@ export function LinkReports({ done, onChanged, onOwner }: Props) {
       about="Anybody may report a link. What you decide answers everything that was said about it."
       end={byLink.size > 0 && <span class="badge warn">{byLink.size} to judge</span>}
     >
+      <OutOfDate of={reports} />
       {!all && <Waiting error={reports.error.value} />}
       {all?.length === 0 && <Waiting error={null} empty="Nothing is reported." />}
       {byLink.size > 0 && (
@@ -51,20 +55,17 @@ function Reported({
   onOwner: (owner: string) => void;
 }) {
   const { busy, error, run } = useDeed();
+  const note = useRef<HTMLInputElement>(null);
   const newest = reports[0];
   if (!newest) return null;
   const { link } = newest;
-  const judge = (event: SubmitEvent): void => {
-    event.preventDefault();
-    const action = (event.submitter as HTMLButtonElement | null)?.value === "block" ? "block" : "dismiss";
-    const note = String(new FormData(event.currentTarget as HTMLFormElement).get("note") ?? "").trim();
+  const judge = (action: "block" | "dismiss"): void =>
     run(async () => {
-      const { resolved } = await adminLinks.resolve(newest.id, action, note);
+      const { resolved } = await adminLinks.resolve(newest.id, action, note.current?.value.trim() ?? "");
       const what = `${counted(resolved, "report")} answered`;
       notify("good", action === "block" ? "The link is blocked" : "The link stays as it is", what);
       onChanged();
     });
-  };
   return (
     <li data-reported={link.id} class="reported">
       <div class="row-main">
@@ -88,15 +89,25 @@ function Reported({
         </small>
         <FormError text={error.value} />
       </div>
-      <form class="judge" onSubmit={judge}>
-        <input name="note" aria-label="Note" placeholder="Note (for the records)" maxLength={500} />
-        <button type="submit" value="block" class="button small danger solid" disabled={busy.value}>
-          Block the link
-        </button>
-        <button type="submit" value="dismiss" class="button small" disabled={busy.value}>
+      {/* No form: Enter in the note decides nothing. */}
+      <div class="judge">
+        <input
+          ref={note}
+          aria-label="Note"
+          placeholder="Note (for the records)"
+          maxLength={500}
+          readOnly={busy.value}
+        />
+        <Sure
+          name="Block the link"
+          ask="Nobody may follow it"
+          disabled={busy.value}
+          onSure={() => judge("block")}
+        />
+        <button type="button" class="button small" disabled={busy.value} onClick={() => judge("dismiss")}>
           Dismiss
         </button>
-      </form>
+      </div>
     </li>
   );
 }

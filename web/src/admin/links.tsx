@@ -7,16 +7,18 @@ import {
   type LinkFilter,
   type ModeratedLink,
 } from "../api/admin-links";
-import { ApiError } from "../api/http";
 import { counted, longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
+import { usePaged } from "../state/paging";
 import { notify } from "../state/toasts";
-import { Card, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, FormError, OutOfDate, ShowMore, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { SureWhy } from "../ui/sure-why";
 import { blockedHostOf } from "./hosts";
 import { BlockedHosts } from "./link-hosts";
-import { Owner, Target } from "./link-parts";
+import { Target } from "./link-parts";
 import { LinkReports } from "./link-reports";
+import { Owner } from "./owner";
 
 /** How long somebody may pause in typing before the server is asked, ms. */
 const PAUSE_MS = 250;
@@ -49,7 +51,7 @@ export function Links() {
           onOwner={ofOwner}
         />
       </div>
-      <BlockedHosts hosts={hosts.data.value} error={hosts.error.value} reload={hosts.reload} />
+      <BlockedHosts hosts={hosts} />
     </>
   );
 }
@@ -64,32 +66,16 @@ interface ListProps {
 }
 
 function LinkList({ filter, onFilter, blocked, done, onChanged, onOwner }: ListProps) {
-  const list = useSignal<ModeratedLink[] | null>(null);
-  const after = useSignal<string | null>(null);
-  const fault = useSignal<string | null>(null);
-  const asked = useSignal(filter);
+  const list = usePaged(LINKS_PAGE, adminLinks.list);
   const { busy, error, run } = useDeed();
 
-  const load = async (wanted: LinkFilter, cursor: string | null): Promise<void> => {
-    asked.value = wanted;
-    try {
-      const page = await adminLinks.list(wanted, cursor);
-      if (wanted !== asked.peek()) return;
-      list.value = cursor ? [...(list.peek() ?? []), ...page.items] : page.items;
-      after.value = page.items.length === LINKS_PAGE ? page.after : null;
-      fault.value = null;
-    } catch (failure) {
-      if (!(failure instanceof ApiError)) throw failure;
-      fault.value = failure.message;
-    }
-  };
   useEffect(() => {
-    const timer = setTimeout(() => void load(filter, null), list.peek() ? PAUSE_MS : 0);
+    const timer = setTimeout(() => void list.ask(filter), list.data.peek() ? PAUSE_MS : 0);
     return () => clearTimeout(timer);
   }, [filter, done]);
 
   const replace = (link: ModeratedLink): void => {
-    list.value = (list.peek() ?? []).map((one) => (one.id === link.id ? link : one));
+    list.data.value = (list.data.peek() ?? []).map((one) => (one.id === link.id ? link : one));
     onChanged();
   };
   const block = (link: ModeratedLink, note: string): void =>
@@ -99,11 +85,13 @@ function LinkList({ filter, onFilter, blocked, done, onChanged, onOwner }: ListP
     });
   const unblock = (link: ModeratedLink): void =>
     run(async () => {
-      replace(await adminLinks.unblock(link.id));
-      notify("good", "The link leads on again");
+      const now = await adminLinks.unblock(link.id);
+      replace(now);
+      if (now.state === "active") notify("good", "The link leads on again");
+      else notify("plain", "The link is not blocked any more", "Its owner has switched it off.");
     });
 
-  const all = list.value;
+  const all = list.data.value;
   return (
     <Card
       title="Links"
@@ -141,7 +129,8 @@ function LinkList({ filter, onFilter, blocked, done, onChanged, onOwner }: ListP
         </p>
       )}
       <FormError text={error.value} />
-      {(fault.value || !all) && <Waiting error={fault.value} />}
+      <OutOfDate of={list} />
+      {!all && <Waiting error={list.error.value} />}
       {all?.length === 0 && <Waiting error={null} empty="There are no such links." />}
       {all && all.length > 0 && (
         <ul class="rows">
@@ -179,11 +168,7 @@ function LinkList({ filter, onFilter, blocked, done, onChanged, onOwner }: ListP
           })}
         </ul>
       )}
-      {after.value && (
-        <button type="button" class="button block" onClick={() => void load(asked.peek(), after.peek())}>
-          Show more
-        </button>
-      )}
+      <ShowMore of={list} />
     </Card>
   );
 }

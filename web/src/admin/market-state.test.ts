@@ -9,6 +9,8 @@ const market = (more: Partial<Product>): Product => ({
   quote_currency: "USDT",
   base_increment: "0.01",
   quote_increment: "0.01",
+  maker_fee_rate: "0.001",
+  taker_fee_rate: "0.002",
   status: "online",
   phase: "trading",
   ...more,

@@ -1,7 +1,7 @@
 /** One market: what goes on there, what an administrator can do about it, and its rules. */
 import { useSignal } from "@preact/signals";
 import type { AuditRow } from "../api/admin";
-import { adminMarkets, type MarketRules, type MarketState } from "../api/admin-markets";
+import { adminMarkets, type MarketRules } from "../api/admin-markets";
 import { placesOf } from "../money/decimal";
 import { counted, grouped } from "../money/format";
 import { useDeed } from "../state/asking";
@@ -10,10 +10,12 @@ import { navigate } from "../state/route";
 import { notify } from "../state/toasts";
 import { CloseIcon } from "../ui/icons";
 import { Link } from "../ui/link";
-import { Card, FormError, Sure } from "../ui/sheet";
+import { Card, FormError } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { SureWhy } from "../ui/sure-why";
+import { AuctionForm, StateForm } from "./market-forms";
 import { State, StoppedBy, TimeLeft } from "./market-parts";
-import { reasonOf, STATES } from "./market-state";
+import { reasonOf } from "./market-state";
 import { RuleFields } from "./rule-fields";
 import { changesOf, type Texts } from "./rules";
 
@@ -99,28 +101,9 @@ function Fact({ name, children }: { name: string; children: preact.ComponentChil
 }
 
 function Deeds({ market, stop, reload }: Props) {
-  const { busy, error, run } = useDeed();
-  const state = useSignal<MarketState | null>(null);
-  const wanted = state.value ?? market.state;
+  const deed = useDeed();
+  const { busy, error, run } = deed;
   const stopped = market.phase === "stopped";
-  const change = (event: SubmitEvent): void => {
-    event.preventDefault();
-    run(async () => {
-      await adminMarkets.change(market.id, { state: wanted });
-      state.value = null;
-      notify("good", `${market.id} ${STATES.find((one) => one.id === wanted)?.about}`);
-      await reload();
-    });
-  };
-  const begin = (event: SubmitEvent): void => {
-    event.preventDefault();
-    const seconds = Number(new FormData(event.currentTarget as HTMLFormElement).get("seconds"));
-    run(async () => {
-      await adminMarkets.beginAuction(market.id, seconds);
-      notify("good", `An auction begins in ${market.id}`);
-      await reload();
-    });
-  };
   const turn = (engaged: boolean, reason: string): void =>
     run(async () => {
       const { canceled_orders } = await adminMarkets.kill(market.id, engaged, reason);
@@ -132,37 +115,8 @@ function Deeds({ market, stop, reload }: Props) {
   return (
     <div class="deeds">
       <div class="pair">
-        <form class="form inline" onSubmit={change}>
-          <label class="field">
-            <span>Which orders it takes</span>
-            <select
-              name="state"
-              value={wanted}
-              disabled={busy.value}
-              onChange={(event) => {
-                state.value = event.currentTarget.value as MarketState;
-              }}
-            >
-              {STATES.map((one) => (
-                <option key={one.id} value={one.id}>
-                  {one.choice}
-                </option>
-              ))}
-            </select>
-          </label>
-          <button type="submit" class="button" disabled={busy.value || wanted === market.state}>
-            Change
-          </button>
-        </form>
-        <form class="form inline" onSubmit={begin}>
-          <label class="field">
-            <span>Call auction, in seconds</span>
-            <input name="seconds" type="number" min="1" max="86400" step="1" defaultValue="120" required />
-          </label>
-          <button type="submit" class="button" disabled={busy.value || market.phase !== "trading"}>
-            Begin the auction
-          </button>
-        </form>
+        <StateForm market={market} deed={deed} reload={reload} />
+        <AuctionForm market={market} deed={deed} reload={reload} />
       </div>
       <div class="kill" data-engaged={stopped} data-kill={market.id}>
         {stopped ? (

@@ -5,11 +5,12 @@ import type { Product } from "../api/types";
 import { placesOf } from "../money/decimal";
 import { counted, grouped } from "../money/format";
 import { percentOf } from "../money/percent";
-import { useDeed, useLoaded } from "../state/asking";
+import { type Loaded, useDeed, useLoaded } from "../state/asking";
 import { products, tickerOf, venueStopped } from "../state/market";
 import { item, navigate } from "../state/route";
 import { notify } from "../state/toasts";
-import { Card, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { SureWhy } from "../ui/sure-why";
 import { NewCurrencyForm, NewMarketForm } from "./listing";
 import { MarketDetail } from "./market";
@@ -42,7 +43,7 @@ export function Markets() {
   const venue = (
     <Venue
       running={markets?.filter((one) => one.phase !== "stopped").length ?? 0}
-      log={log}
+      stops={stops}
       reload={reload}
     />
   );
@@ -92,6 +93,7 @@ export function Markets() {
           </div>
         }
       >
+        <OutOfDate of={rules} />
         {!markets && <Waiting error={rules.error.value} />}
         {markets?.length === 0 && <Waiting error={null} empty="Nothing is listed yet." />}
         {markets && markets.length > 0 && <MarketTable markets={markets} chosen={chosen?.id} />}
@@ -187,12 +189,20 @@ function MarketTable({ markets, chosen }: { markets: MarketRules[]; chosen: stri
 interface VenueProps {
   /** How many markets are not stopped. */
   running: number;
-  log: readonly AuditRow[];
+  /** What the audit log says about kill switches. */
+  stops: Loaded<AuditRow[]>;
   reload: () => Promise<void>;
 }
 
+/** Why it is not said, or may not be so any more, who stopped what. */
+function UnknownStops({ stops }: { stops: Loaded<AuditRow[]> }) {
+  if (stops.data.value) return <OutOfDate of={stops} />;
+  if (!stops.error.value) return null;
+  return <p class="stale">Who stopped what is not known: {stops.error.value}</p>;
+}
+
 /** The kill switch of everything. */
-function Venue({ running, log, reload }: VenueProps) {
+function Venue({ running, stops, reload }: VenueProps) {
   const { busy, error, run } = useDeed();
   const stopped = venueStopped.value;
   const turn = (engaged: boolean, reason: string): void =>
@@ -235,7 +245,7 @@ function Venue({ running, log, reload }: VenueProps) {
           <div class="kill-row">
             <div class="row-main">
               <strong>Trading is stopped everywhere.</strong>
-              <StoppedBy row={stopOf(log, null)} />
+              <StoppedBy row={stopOf(stops.data.value ?? [], null)} />
               <small>
                 Releasing it opens every market, also those that were stopped one by one.
                 {running > 0 && " Not all markets are stopped: stop them again."}
@@ -252,6 +262,7 @@ function Venue({ running, log, reload }: VenueProps) {
             </div>
           </div>
         )}
+        <UnknownStops stops={stops} />
         <FormError text={error.value} />
       </Card>
     </div>

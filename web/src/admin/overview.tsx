@@ -8,7 +8,8 @@ import { useDeed } from "../state/asking";
 import { products, tickerOf } from "../state/market";
 import { notify } from "../state/toasts";
 import { Link } from "../ui/link";
-import { Card, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, FormError, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { badgesOf } from "./market-state";
 import { after, rows } from "./tree";
 

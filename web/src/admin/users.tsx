@@ -1,15 +1,16 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
-import { type AdminUser, type AdminUserDetail, admin } from "../api/admin";
-import { ApiError } from "../api/http";
+import { type AdminUserDetail, admin, USERS_PAGE } from "../api/admin";
 import type { Role } from "../api/types";
 import { counted, grouped, longTime } from "../money/format";
-import { useDeed, useLoaded } from "../state/asking";
+import { type Deed, useDeed, useLoaded } from "../state/asking";
+import { usePaged } from "../state/paging";
 import { item, navigate } from "../state/route";
 import { session } from "../state/session";
 import { notify } from "../state/toasts";
 import { CloseIcon } from "../ui/icons";
-import { Card, Copyable, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, Copyable, FormError, OutOfDate, ShowMore, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { RANK } from "./roles";
 
 /** How long somebody may pause in typing before the server is asked, ms. */
@@ -17,29 +18,12 @@ const PAUSE_MS = 250;
 
 export function Users() {
   const wanted = useSignal("");
-  const asked = useSignal("");
-  const list = useSignal<AdminUser[] | null>(null);
-  const after = useSignal<string | null>(null);
-  const fault = useSignal<string | null>(null);
-  const load = async (text: string, cursor: string | null): Promise<void> => {
-    try {
-      const page = await admin.users(text, cursor);
-      if (text !== asked.peek()) return;
-      list.value = cursor ? [...(list.peek() ?? []), ...page.items] : page.items;
-      after.value = page.items.length === 25 ? page.after : null;
-      fault.value = null;
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      fault.value = error.message;
-    }
-  };
+  const list = usePaged(USERS_PAGE, admin.users);
   useEffect(() => {
-    const timer = setTimeout(() => {
-      asked.value = wanted.value;
-      void load(wanted.value, null);
-    }, PAUSE_MS);
+    const timer = setTimeout(() => void list.ask(wanted.value), PAUSE_MS);
     return () => clearTimeout(timer);
   }, [wanted.value]);
+  const all = list.data.value;
 
   return (
     <>
@@ -48,7 +32,7 @@ export function Users() {
           key={item.value}
           id={item.value}
           onClose={() => navigate("/admin/users")}
-          onChanged={() => void load(asked.peek(), null)}
+          onChanged={() => void list.again()}
         />
       )}
       <Card
@@ -66,9 +50,10 @@ export function Users() {
           />
         }
       >
-        {!list.value && <Waiting error={fault.value} />}
-        {list.value?.length === 0 && <Waiting error={null} empty="Nobody has such an address." />}
-        {list.value && list.value.length > 0 && (
+        <OutOfDate of={list} />
+        {!all && <Waiting error={list.error.value} />}
+        {all?.length === 0 && <Waiting error={null} empty="Nobody has such an address." />}
+        {all && all.length > 0 && (
           <div class="table-scroll">
             <table class="list users">
               <thead>
@@ -82,7 +67,7 @@ export function Users() {
                 </tr>
               </thead>
               <tbody>
-                {list.value.map((user) => (
+                {all.map((user) => (
                   <tr key={user.id}>
                     <td>
                       <button
@@ -113,11 +98,7 @@ export function Users() {
             </table>
           </div>
         )}
-        {after.value && (
-          <button type="button" class="button block" onClick={() => void load(asked.peek(), after.peek())}>
-            Show more
-          </button>
-        )}
+        <ShowMore of={list} />
       </Card>
     </>
   );
@@ -144,6 +125,7 @@ function Detail({ id, onClose, onChanged }: { id: string; onClose: () => void; o
   };
   return (
     <Card title={one.email} about={one.name || undefined} end={close}>
+      <OutOfDate of={user} />
       <dl class="facts">
         <div>
           <dt>Role</dt>
@@ -200,7 +182,8 @@ function Detail({ id, onClose, onChanged }: { id: string; onClose: () => void; o
 
 /** What an administrator does with an account. */
 function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Promise<void> }) {
-  const { busy, error, run } = useDeed();
+  const deed = useDeed();
+  const { busy, error, run } = deed;
   const own = user.id === session.value?.user.id;
   const freeze = (event: SubmitEvent): void => {
     event.preventDefault();
@@ -216,8 +199,8 @@ function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Pr
         `${user.email} is frozen`,
         canceled_orders ? `${counted(canceled_orders, "order")} canceled` : undefined,
       );
-      await onChanged();
-    });
+      // The account may be frozen though its orders could not be canceled.
+    }, onChanged);
   };
   return (
     <div class="deeds">
@@ -231,8 +214,7 @@ function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Pr
               run(async () => {
                 await admin.unfreeze(user.id);
                 notify("good", `${user.email} may trade again`);
-                await onChanged();
-              })
+              }, onChanged)
             }
           />
           <Sure
@@ -263,29 +245,7 @@ function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Pr
         </form>
       )}
       <div class="row">
-        {!own && (
-          <label class="field inline-field">
-            <span>Role</span>
-            <select
-              value={user.role}
-              disabled={busy.value}
-              onChange={(event) => {
-                const role = event.currentTarget.value as Role;
-                run(async () => {
-                  await admin.setRole(user.id, role);
-                  notify("good", `${user.email} is ${role} now`, "Their sessions were signed out.");
-                  await onChanged();
-                });
-              }}
-            >
-              {(Object.keys(RANK) as Role[]).map((role) => (
-                <option key={role} value={role}>
-                  {role}
-                </option>
-              ))}
-            </select>
-          </label>
-        )}
+        {!own && <RoleChoice user={user} deed={deed} onChanged={onChanged} />}
         <Sure
           name="Sign out everywhere"
           ask="End all sessions"
@@ -294,12 +254,60 @@ function Deeds({ user, onChanged }: { user: AdminUserDetail; onChanged: () => Pr
             run(async () => {
               const { ended_sessions } = await admin.signOut(user.id);
               notify("good", `${ended_sessions.length} sessions were ended`);
-              await onChanged();
-            })
+            }, onChanged)
           }
         />
       </div>
       <FormError text={error.value} />
     </div>
+  );
+}
+
+/** Chosen first, and changed only when that is confirmed: a role is power over others, and a list slips easily. */
+function RoleChoice({
+  user,
+  deed: { busy, run },
+  onChanged,
+}: {
+  user: AdminUserDetail;
+  deed: Deed;
+  onChanged: () => Promise<void>;
+}) {
+  const choice = useSignal<Role | null>(null);
+  const role = choice.value ?? user.role;
+  const change = (): void =>
+    run(async () => {
+      await admin.setRole(user.id, role);
+      choice.value = null;
+      notify("good", `${user.email} is ${role} now`, "Their sessions were signed out.");
+    }, onChanged);
+  return (
+    <>
+      <label class="field inline-field">
+        <span>Role</span>
+        <select
+          value={role}
+          disabled={busy.value}
+          onChange={(event) => {
+            choice.value = event.currentTarget.value as Role;
+          }}
+        >
+          {(Object.keys(RANK) as Role[]).map((one) => (
+            <option key={one} value={one}>
+              {one}
+            </option>
+          ))}
+        </select>
+      </label>
+      <Sure
+        // Another choice is another question.
+        key={role}
+        name="Change role"
+        ask={`Make them ${role}`}
+        about={`${user.email} is ${user.role} now. With another role all their sessions end.`}
+        disabled={busy.value || role === user.role}
+        onSure={change}
+      />
+    </>
   );
 }

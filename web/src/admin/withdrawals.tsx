@@ -1,9 +1,12 @@
-import { useEffect } from "preact/hooks";
-import { admin } from "../api/admin";
+import { useSignal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { admin, type PendingWithdrawal } from "../api/admin";
 import { grouped, longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
 import { notify } from "../state/toasts";
-import { Card, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
+import { Owner } from "./owner";
 
 /** Withdrawals move on by themselves, so they are asked for this often. */
 const LOOK_EVERY_MS = 5_000;
@@ -11,20 +14,34 @@ const LOOK_EVERY_MS = 5_000;
 export function Withdrawals() {
   const list = useLoaded(admin.withdrawals);
   const { busy, error, run } = useDeed();
+  // What is being asked about, one thing at a time. Until that is answered no row moves under the pointer.
+  const asked = useSignal<string | null>(null);
+  const shown = useRef<PendingWithdrawal[] | null>(null);
+  if (asked.value === null) shown.current = list.data.value;
   useEffect(() => {
-    const timer = setInterval(() => void list.reload(), LOOK_EVERY_MS);
+    const timer = setInterval(() => {
+      if (asked.peek() === null) void list.reload();
+    }, LOOK_EVERY_MS);
     return () => clearInterval(timer);
   }, []);
   const decide = (id: string, approve: boolean): void =>
     run(async () => {
       await (approve ? admin.approve(id) : admin.reject(id));
       notify(approve ? "good" : "plain", approve ? "The withdrawal may go" : "The withdrawal was rejected");
-      await list.reload();
-    });
-  const all = list.data.value;
+    }, list.reload);
+  /** What both questions about a withdrawal have in common. */
+  const question = (key: string) => ({
+    disabled: busy.value || (asked.value !== null && asked.value !== key),
+    onAsking: (asking: boolean): void => {
+      asked.value = asking ? key : null;
+      if (!asking) void list.reload();
+    },
+  });
+  const all = shown.current;
   return (
     <Card title="Withdrawals" about="Those that are not over; larger ones wait for you.">
       <FormError text={error.value} />
+      <OutOfDate of={list} />
       {!all && <Waiting error={list.error.value} />}
       {all?.length === 0 && <Waiting error={null} empty="No withdrawal is under way." />}
       {all && all.length > 0 && (
@@ -41,24 +58,42 @@ export function Withdrawals() {
                   )}
                 </strong>
                 <code>{one.crypto_address}</code>
+                {one.destination_tag !== null && (
+                  <span>
+                    tag <code>{one.destination_tag}</code>
+                  </span>
+                )}
+                {one.crypto_transaction_hash && (
+                  <span>
+                    transaction <code>{one.crypto_transaction_hash}</code>
+                  </span>
+                )}
                 <small>
-                  {one.network} · fee {one.fee} · {longTime(one.created_at)} · user {one.user_id}
+                  {one.network} · fee {one.fee} · {longTime(one.created_at)} · by <Owner id={one.user_id} />
                 </small>
               </div>
               {one.needs_approval && (
                 <div class="row">
-                  <button
-                    type="button"
-                    class="button small primary"
-                    disabled={busy.value}
-                    onClick={() => decide(one.id, true)}
-                  >
-                    Approve
-                  </button>
+                  <Sure
+                    name="Approve"
+                    ask="Send it"
+                    about={<WhereTo one={one} />}
+                    kind="primary"
+                    {...question(`approve ${one.id}`)}
+                    onSure={() => decide(one.id, true)}
+                  />
                   <Sure
                     name="Reject"
                     ask="Give the money back"
-                    disabled={busy.value}
+                    about={
+                      <>
+                        <strong>
+                          {grouped(one.amount)} {one.currency}
+                        </strong>{" "}
+                        go back to the user's account.
+                      </>
+                    }
+                    {...question(`reject ${one.id}`)}
                     onSure={() => decide(one.id, false)}
                   />
                 </div>
@@ -68,5 +103,27 @@ export function Withdrawals() {
         </ul>
       )}
     </Card>
+  );
+}
+
+/** All that decides where the money goes. */
+function WhereTo({ one }: { one: PendingWithdrawal }) {
+  return (
+    <>
+      Send{" "}
+      <strong>
+        {grouped(one.amount)} {one.currency}
+      </strong>
+      , less the fee of {one.fee}, over {one.network} to <code>{one.crypto_address}</code>
+      {one.destination_tag === null ? (
+        " without a tag"
+      ) : (
+        <>
+          {" "}
+          with the tag <code>{one.destination_tag}</code>
+        </>
+      )}
+      ? It cannot be called back.
+    </>
   );
 }

@@ -12,7 +12,7 @@ export interface SignedInPlace {
   expires_at: string;
 }
 
-export type Permission = "view" | "trade" | "transfer";
+export type Permission = "view" | "trade" | "transfer" | "links";
 
 export interface ApiKey {
   key: string;

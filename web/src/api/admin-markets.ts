@@ -7,8 +7,6 @@ export type MarketState = "online" | "post_only" | "limit_only" | "cancel_only" 
 /** A market with all its rules. Rates and distances are shares of one. */
 export interface MarketRules extends Product {
   state: MarketState;
-  maker_fee_rate: string;
-  taker_fee_rate: string;
   min_size: string;
   max_size: string;
   min_funds: string;

@@ -49,6 +49,10 @@ export interface PendingWithdrawal {
   network: string;
   user_id: string;
   crypto_address: string;
+  /** What the receiver needs beside the address. */
+  destination_tag: string | null;
+  /** Once it is on its way. */
+  crypto_transaction_hash: string | null;
   created_at: string;
   stage: string;
   needs_approval: boolean;
@@ -101,11 +105,18 @@ export interface PlaceChange {
   reason: string | null;
 }
 
+/** How many users a page of the list has. */
+export const USERS_PAGE = 25;
+/** How many rows a page of the audit log has. */
+export const AUDIT_PAGE = 50;
+/** How many reports are shown at once: the most that the server gives. */
+export const REPORTS_PAGE = 200;
+
 const id = encodeURIComponent;
 
 export const admin = {
   users: (email: string, after: string | null) =>
-    requestPage<AdminUser>(`/admin/users?limit=25&email=${id(email)}`, after),
+    requestPage<AdminUser>(`/admin/users?limit=${USERS_PAGE}&email=${id(email)}`, after),
   user: (user: string) => request<AdminUserDetail>("GET", `/admin/users/${id(user)}`),
   setRole: (user: string, role: Role) => request<AdminUser>("PUT", `/admin/users/${id(user)}/role`, { role }),
   freeze: (user: string, reason: string, cancel_orders: boolean) =>
@@ -120,7 +131,7 @@ export const admin = {
   audit: (filter: { action: string; user: string }, after: string | null) => {
     const action = filter.action ? `&action=${id(filter.action)}` : "";
     const user = filter.user ? `&user=${id(filter.user)}` : "";
-    return requestPage<AuditRow>(`/admin/audit?limit=50${action}${user}`, after);
+    return requestPage<AuditRow>(`/admin/audit?limit=${AUDIT_PAGE}${action}${user}`, after);
   },
 
   settings: () => request<Setting[]>("GET", "/admin/config"),
@@ -132,7 +143,7 @@ export const admin = {
   approve: (withdrawal: string) => request<unknown>("POST", `/admin/withdrawals/${id(withdrawal)}/approve`),
   reject: (withdrawal: string) => request<unknown>("POST", `/admin/withdrawals/${id(withdrawal)}/reject`),
 
-  reports: () => request<ChatReport[]>("GET", "/admin/chat/reports"),
+  reports: () => request<ChatReport[]>("GET", `/admin/chat/reports?limit=${REPORTS_PAGE}`),
   resolveReport: (room: string, number: number, note: string) =>
     request<unknown>("POST", `/chat/rooms/${id(room)}/reports/${number}/resolve`, { note }),
   deleteMessage: (room: string, message: number) =>

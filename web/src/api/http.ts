@@ -1,17 +1,5 @@
 /** The REST side of the server: one function per question the app asks. */
-import type {
-  Account,
-  Candle,
-  Fees,
-  Fill,
-  NewOrder,
-  Order,
-  Product,
-  Session,
-  Stats,
-  Trade,
-  User,
-} from "./types";
+import type { Account, Candle, Fill, NewOrder, Order, Product, Session, Stats, Trade, User } from "./types";
 
 /** A refusal or failure, with the text that the server gave for it. Status 0: the server was not reached. */
 export class ApiError extends Error {
@@ -120,6 +108,11 @@ async function exchange<T>(
   );
 }
 
+/** How many open orders are asked for at once: the most that the server gives. */
+export const ORDERS_PAGE = 1_000;
+/** How many fills are asked for at once. */
+export const FILLS_PAGE = 100;
+
 const id = encodeURIComponent;
 
 export const api = {
@@ -135,7 +128,7 @@ export const api = {
   resetPassword: (email: string, code: string, new_password: string) =>
     request<unknown>("POST", "/auth/password/reset", { email, code, new_password }),
   providers: () => request<{ id: string; name: string }[]>("GET", "/auth/providers"),
-  notice: () => request<{ notice: string }>("GET", "/notice"),
+  notice: () => request<{ notice: string; demo_funds: boolean }>("GET", "/notice"),
   refresh: (refresh_token: string) => request<Session>("POST", "/auth/refresh", { refresh_token }, false),
   signOut: () => request<unknown>("POST", "/auth/sign-out"),
   me: () => request<User>("GET", "/auth/me"),
@@ -156,9 +149,10 @@ export const api = {
   },
 
   accounts: () => request<Account[]>("GET", "/accounts"),
-  fees: () => request<Fees>("GET", "/fees"),
-  openOrders: () => request<Order[]>("GET", "/orders?status=open&status=pending&status=active"),
-  fills: (product: string) => request<Fill[]>("GET", `/fills?product_id=${id(product)}&limit=100`),
+  openOrders: (after: string | null) =>
+    requestPage<Order>(`/orders?status=open&status=pending&status=active&limit=${ORDERS_PAGE}`, after),
+  fills: (product: string, after: string | null) =>
+    requestPage<Fill>(`/fills?product_id=${id(product)}&limit=${FILLS_PAGE}`, after),
   place: (order: NewOrder) => request<Order>("POST", "/orders", order),
   cancel: (order: string) => request<string>("DELETE", `/orders/${id(order)}`),
   cancelAll: (product?: string) =>

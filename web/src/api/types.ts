@@ -9,6 +9,9 @@ export interface Product {
   base_increment: string;
   quote_increment: string;
   min_market_funds?: string;
+  /** What a fill costs those whose order rested, and those whose order met it: shares of one. */
+  maker_fee_rate: string;
+  taker_fee_rate: string;
   display_name?: string;
   status: string;
   status_message?: string | null;
@@ -88,11 +91,6 @@ export interface Fill {
   /** The side of the user who asks. */
   side: Side;
   created_at: string;
-}
-
-export interface Fees {
-  maker_fee_rate: string;
-  taker_fee_rate: string;
 }
 
 export type Role = "user" | "support" | "moderator" | "admin";

@@ -1,14 +1,16 @@
 import { useSignal } from "@preact/signals";
 import { type ApiKey, account, type Permission } from "../api/account";
 import { longTime } from "../money/format";
-import { useDeed, useLoaded } from "../state/asking";
+import { type Loaded, useDeed, useLoaded } from "../state/asking";
 import { notify } from "../state/toasts";
-import { Card, Copyable, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, Copyable, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 
 const PERMISSIONS: readonly { id: Permission; name: string; about: string }[] = [
   { id: "view", name: "View", about: "balances, orders, fills" },
   { id: "trade", name: "Trade", about: "place and cancel orders" },
   { id: "transfer", name: "Transfer", about: "withdraw and deposit" },
+  { id: "links", name: "Links", about: "make and change short links" },
 ];
 
 interface Fresh {
@@ -72,28 +74,22 @@ export function ApiKeys() {
           )
         }
       >
-        <KeyList keys={keys.data.value} error={keys.error.value} reload={keys.reload} />
+        <KeyList keys={keys} />
       </Card>
     </>
   );
 }
 
-function KeyList({
-  keys,
-  error: failed,
-  reload,
-}: {
-  keys: ApiKey[] | null;
-  error: string | null;
-  reload: () => Promise<void>;
-}) {
+function KeyList({ keys }: { keys: Loaded<ApiKey[]> }) {
   const { busy, error, run } = useDeed();
-  if (!keys) return <Waiting error={failed} />;
-  if (keys.length === 0) return <Waiting error={null} empty="You have no API keys." />;
+  const all = keys.data.value;
+  if (!all) return <Waiting error={keys.error.value} />;
   return (
     <>
+      <OutOfDate of={keys} />
+      {all.length === 0 && <Waiting error={null} empty="You have no API keys." />}
       <ul class="rows">
-        {keys.map((key) => (
+        {all.map((key) => (
           <li key={key.key} data-key={key.key}>
             <div class="row-main">
               <strong>
@@ -121,7 +117,7 @@ function KeyList({
                 run(async () => {
                   await account.revokeKey(key.key);
                   notify("plain", "The key was revoked");
-                  await reload();
+                  await keys.reload();
                 })
               }
             />

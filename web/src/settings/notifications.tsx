@@ -5,7 +5,7 @@ import { useDeed, useLoaded } from "../state/asking";
 import { product, products } from "../state/market";
 import { notify } from "../state/toasts";
 import { CloseIcon } from "../ui/icons";
-import { Card, Copyable, FormError, Switch, Waiting } from "../ui/sheet";
+import { Card, Copyable, FormError, OutOfDate, Switch, Waiting } from "../ui/sheet";
 
 const EVENTS: readonly { id: EventKind; name: string; about: string }[] = [
   { id: "security", name: "Security", about: "sign-ins, passwords, keys" },
@@ -62,6 +62,7 @@ function Preferences() {
 
   return (
     <Card title="Notifications" about="What you are told of, and where.">
+      <OutOfDate of={outlets} />
       <div class="table-scroll">
         <table class="matrix">
           <thead>
@@ -86,7 +87,8 @@ function Preferences() {
                     <Switch
                       label={`${event.name} by ${outlet.name}`}
                       on={of(outlet.id)?.events.includes(event.id) ?? false}
-                      disabled={busy.value || (outlet.id === "webhook" && !hook)}
+                      disabled={outlet.id === "webhook" && !hook}
+                      busy={busy.value}
                       onChange={(on) => toggle(outlet.id, event.id, on)}
                     />
                   </td>
@@ -186,6 +188,7 @@ function Alerts() {
         </button>
       </form>
       <FormError text={error.value} />
+      <OutOfDate of={alerts} />
       {!alerts.data.value && <Waiting error={alerts.error.value} />}
       {alerts.data.value?.length === 0 && <Waiting error={null} empty="You wait for no price." />}
       <ul class="rows">

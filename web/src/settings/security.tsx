@@ -3,8 +3,10 @@ import { account, type TotpSeed } from "../api/account";
 import { api } from "../api/http";
 import { longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
+import { passwordChanged } from "../state/session";
 import { notify } from "../state/toasts";
-import { Card, Copyable, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, Copyable, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { Address } from "./address";
 
 export function Security() {
@@ -30,6 +32,7 @@ function Password() {
         String(data.get("new") ?? ""),
       );
       form.reset();
+      passwordChanged();
       const others =
         ended_sessions.length === 1 ? "1 other session was" : `${ended_sessions.length} other sessions were`;
       notify(
@@ -247,11 +250,14 @@ function Identities() {
   const providers = useLoaded(api.providers);
   const linked = useLoaded(account.identities);
   const { busy, error, run } = useDeed();
-  if (!providers.data.value?.length || !linked.data.value) return null;
+  const known = providers.data.value;
+  if (known ? known.length === 0 : !providers.error.value) return null;
   return (
     <Card title="Connected accounts" about="Sign in with these instead of your password.">
+      <OutOfDate of={linked} />
+      {!(known && linked.data.value) && <Waiting error={providers.error.value ?? linked.error.value} />}
       <ul class="rows">
-        {providers.data.value.map((provider) => {
+        {(linked.data.value ? (known ?? []) : []).map((provider) => {
           const own = linked.data.value?.find((one) => one.provider === provider.id);
           return (
             <li key={provider.id}>

@@ -3,7 +3,8 @@ import { longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
 import { leave } from "../state/session";
 import { notify } from "../state/toasts";
-import { Card, FormError, Sure, Waiting } from "../ui/sheet";
+import { Card, FormError, OutOfDate, Waiting } from "../ui/sheet";
+import { Sure } from "../ui/sure";
 import { deviceName } from "./device";
 
 /** Where the user is signed in. */
@@ -27,6 +28,7 @@ export function Sessions() {
       about="Where you are signed in. Signing one out counts at once."
       end={<Sure name="Sign out everywhere" ask="Yes, here too" disabled={busy.value} onSure={endAll} />}
     >
+      <OutOfDate of={places} />
       {places.data.value ? (
         <ul class="rows">
           {places.data.value.map((place) => (

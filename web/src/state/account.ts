@@ -1,20 +1,26 @@
 /**
- * The private side: balances, open orders, own fills, fee rates.
+ * The private side: balances, open orders, own fills.
  *
  * The server is asked again after every own action and every private event of the feed; nothing is guessed here,
  * so what is shown is always something the server said.
  */
 import { computed, effect, signal } from "@preact/signals";
-import { ApiError, api } from "../api/http";
-import type { Account, Fees, Fill, Order } from "../api/types";
+import { ApiError, api, FILLS_PAGE, ORDERS_PAGE, type Page } from "../api/http";
+import type { Account, Fill, Order } from "../api/types";
 import { Decimal } from "../money/decimal";
 import { product, whenPrivate } from "./market";
+import { joined } from "./own-fills";
+import { firstPages } from "./paging";
 import { session, token, verifySession } from "./session";
+import { notify } from "./toasts";
 
 export const accounts = signal<Account[] | null>(null);
 export const openOrders = signal<Order[] | null>(null);
+/** Whether there are more open orders than these. */
+export const moreOrders = signal(false);
 export const fills = signal<Fill[] | null>(null);
-export const fees = signal<Fees | null>(null);
+/** Where the fills before these begin; null when there are none. */
+export const olderFills = signal<string | null>(null);
 /** Why the lists may be out of date; null when they are fresh. */
 export const accountError = signal<string | null>(null);
 
@@ -60,11 +66,16 @@ async function refresh(): Promise<void> {
   if (!asked || !market) return;
   running = true;
   try {
-    const [money, orders, own] = await Promise.all([api.accounts(), api.openOrders(), api.fills(market)]);
+    const [money, orders, newest] = await Promise.all([
+      api.accounts(),
+      firstPages(orderPages, ORDERS_PAGE, api.openOrders),
+      api.fills(market, null),
+    ]);
     if (token.peek() !== asked) return;
     accounts.value = money;
-    openOrders.value = orders;
-    if (product.peek()?.id === market) fills.value = own;
+    openOrders.value = orders.items;
+    moreOrders.value = orders.after !== null;
+    if (product.peek()?.id === market) takeNewest(newest);
     accountError.value = null;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -82,13 +93,43 @@ async function refresh(): Promise<void> {
   }
 }
 
-async function loadFees(): Promise<void> {
-  const asked = token.peek();
+/** How many pages of open orders are shown. Any of them may change, so all are asked for again and again. */
+let orderPages = 1;
+
+export function showMoreOrders(): void {
+  if (!moreOrders.peek()) return;
+  // Not twice before they have come.
+  moreOrders.value = false;
+  orderPages += 1;
+  refreshSoon();
+}
+
+const cursorOf = (page: Page<Fill>): string | null => (page.items.length >= FILLS_PAGE ? page.after : null);
+
+function takeNewest(page: Page<Fill>): void {
+  const all = joined(page.items, fills.peek() ?? []);
+  if (!all) olderFills.value = cursorOf(page);
+  fills.value = all ?? page.items;
+}
+
+let fillsAsked: string | null = null;
+
+/** Adds the fills before those that are shown. */
+export async function showMoreFills(): Promise<void> {
+  const [asked, market, after] = [token.peek(), product.peek()?.id, olderFills.peek()];
+  if (!market || after === null || fillsAsked === after) return;
+  fillsAsked = after;
   try {
-    const rates = await api.fees();
-    if (token.peek() === asked) fees.value = rates;
+    const page = await api.fills(market, after);
+    // Another user, another market, or so many new fills that the list has begun anew.
+    if (token.peek() !== asked || product.peek()?.id !== market || olderFills.peek() !== after) return;
+    fills.value = [...(fills.peek() ?? []), ...page.items];
+    olderFills.value = cursorOf(page);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    notify("bad", "The older fills did not come", error.message);
+  } finally {
+    fillsAsked = null;
   }
 }
 
@@ -104,16 +145,18 @@ export function startAccount(): void {
       shown = user;
       accounts.value = null;
       openOrders.value = null;
+      moreOrders.value = false;
+      orderPages = 1;
       fills.value = null;
-      fees.value = null;
+      olderFills.value = null;
       accountError.value = null;
     }
-    if (user) void loadFees();
   });
   effect(() => {
     const market = product.value?.id;
     if (!token.value || !market) return;
     fills.value = null;
+    olderFills.value = null;
     refreshSoon();
   });
   // Expired orders and deposits made elsewhere show up even when no event tells of them.

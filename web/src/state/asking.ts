@@ -37,14 +37,17 @@ export function useLoaded<T>(load: () => Promise<T>, key: unknown = null): Loade
 }
 
 /** Something that a person does: one at a time, with the reason when it fails. */
-export function useDeed(): {
+export interface Deed {
   busy: Signal<boolean>;
   error: Signal<string | null>;
-  run: (deed: () => Promise<void>) => void;
-} {
+  /** Does it, and then `after`, which looks at what came of it: also of a failure, which may have done a part. */
+  run: (deed: () => Promise<void>, after?: () => Promise<void>) => void;
+}
+
+export function useDeed(): Deed {
   const busy = useSignal(false);
   const error = useSignal<string | null>(null);
-  const run = (deed: () => Promise<void>): void => {
+  const run: Deed["run"] = (deed, after) => {
     if (busy.peek()) return;
     busy.value = true;
     error.value = null;
@@ -53,6 +56,7 @@ export function useDeed(): {
         if (!(failure instanceof ApiError)) throw failure;
         error.value = failure.message;
       })
+      .then(after)
       .finally(() => {
         busy.value = false;
       });

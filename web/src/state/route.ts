@@ -13,10 +13,19 @@ export function navigate(to: string): void {
   path.value = to;
 }
 
+/** A part of an address as it was meant; as it stands where it is no valid encoding. */
+function decoded(part: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
+}
+
 /** The market named in `/trade/BTC-USDT`, or null. */
 export function marketInPath(pathname: string): string | null {
   const match = /^\/trade\/([^/]+)\/?$/.exec(pathname);
-  return match?.[1] ? decodeURIComponent(match[1]).toUpperCase() : null;
+  return match?.[1] ? decoded(match[1]).toUpperCase() : null;
 }
 
 /** The first part of the address: which page is shown. Unknown ones show the market. */
@@ -26,11 +35,4 @@ export const page = computed(() => path.value.split("/")[1] ?? "");
 export const section = computed(() => path.value.split("/")[2] ?? "");
 
 /** The third part of the address: which one of the things that such a part lists. */
-export const item = computed(() => {
-  const text = path.value.split("/")[3] ?? "";
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
-});
+export const item = computed(() => decoded(path.value.split("/")[3] ?? ""));

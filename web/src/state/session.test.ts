@@ -21,6 +21,9 @@ let good: string[];
 let code: string;
 let onRefresh: (sent: string) => Session;
 let tell: (key: string | null) => void;
+/** The server takes questions and never answers. */
+let deaf: boolean;
+let onSignIn: (init: RequestInit) => unknown;
 
 /** A page that was opened with this session. */
 async function open(session: Session | null) {
@@ -30,7 +33,8 @@ async function open(session: Session | null) {
   const page = await import("./session");
   const { toasts } = await import("./toasts");
   const titles = () => toasts.value.map((toast) => toast.title);
-  return { ...page, request: http.request, titles };
+  const { path } = await import("./route");
+  return { ...page, request: http.request, titles, path };
 }
 
 beforeEach(() => {
@@ -38,7 +42,11 @@ beforeEach(() => {
   asked = [];
   good = [];
   code = "token_expired";
+  deaf = false;
   vi.stubGlobal("navigator", {});
+  vi.stubGlobal("window", { addEventListener: () => {} });
+  vi.stubGlobal("location", { pathname: "/", search: "" });
+  vi.stubGlobal("history", { replaceState: () => {}, pushState: () => {} });
   vi.stubGlobal("localStorage", {
     getItem: (key: string) => stored.get(key) ?? null,
     setItem: (key: string, value: string) => stored.set(key, value),
@@ -50,6 +58,8 @@ beforeEach(() => {
   vi.stubGlobal("fetch", async (path: string, init: RequestInit) => {
     const token = (init.headers as Record<string, string>).authorization?.slice("Bearer ".length) ?? "";
     asked.push(`${path} ${token}`);
+    if (deaf) return new Promise(() => {});
+    if (path === "/v1/auth/sign-up" || path === "/v1/auth/sign-in") return Response.json(onSignIn(init));
     if (path === "/v1/auth/refresh") {
       return Response.json(onRefresh(JSON.parse(String(init.body)).refresh_token));
     }
@@ -147,4 +157,73 @@ test("only the present user is renewed", async () => {
   page.renewUser({ ...user("a"), name: "A" });
   expect(page.session.value?.user.name).toBe("A");
   expect(saved()?.user.name).toBe("A");
+});
+
+test("signing out tells the server first, with a new token where the old one's time is over", async () => {
+  const page = await open(sessionOf("a", 1));
+  good = ["a2"];
+  onRefresh = () => sessionOf("a", 2);
+  const done = page.signOut();
+  expect(page.session.value?.user.id).toBe("a");
+  await done;
+  expect(asked).toEqual(["/v1/auth/sign-out a1", "/v1/auth/refresh a1", "/v1/auth/sign-out a2"]);
+  expect([page.session.value, saved(), page.titles()]).toEqual([null, null, []]);
+});
+
+test("a server that cannot be told keeps nobody here, and the user hears of it", async () => {
+  vi.useFakeTimers();
+  try {
+    const page = await open(sessionOf("a", 1));
+    deaf = true;
+    const done = page.signOut();
+    await vi.advanceTimersByTimeAsync(1_000);
+    expect([page.session.value?.user.id, page.signingOut.value]).toEqual(["a", true]);
+    await vi.advanceTimersByTimeAsync(10_000);
+    await done;
+    expect([page.session.value, saved(), page.signingOut.value]).toEqual([null, null, false]);
+    expect(asked).toEqual(["/v1/auth/sign-out a1"]);
+    expect(page.titles()).toEqual(["You are signed out here, but the server could not be told"]);
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("who came in another tab while somebody signs out stays", async () => {
+  const page = await open(sessionOf("a", 1));
+  good = ["a1"];
+  const done = page.signOut();
+  otherTab(sessionOf("b", 1));
+  tell("agora.session");
+  await done;
+  expect([page.session.value?.user.id, saved()?.user.id]).toEqual(["b", "b"]);
+});
+
+test("a failed connection of a provider signs nobody out, and leads back to the settings", async () => {
+  vi.stubGlobal("location", { pathname: "/", search: "?error=identity_taken" });
+  const page = await open(sessionOf("a", 1));
+  await page.arrive();
+  expect([page.titles(), page.path.value]).toEqual([["The account was not connected"], "/settings/security"]);
+  expect(page.session.value?.user.id).toBe("a");
+
+  const newcomer = await open(null);
+  await newcomer.arrive();
+  expect([newcomer.titles(), newcomer.path.value]).toEqual([["You were not signed in"], "/"]);
+});
+
+test("the demo account of this browser can be returned to, until its owner has another password", async () => {
+  const page = await open(null);
+  onSignIn = (init) => {
+    const { email } = JSON.parse(String(init.body));
+    return { ...sessionOf("demo", 1), user: { id: "demo", email } };
+  };
+  await page.startDemo();
+  const made = page.demoToReturnTo.value;
+  expect([page.isDemo.value, made?.email]).toEqual([true, page.session.value?.user.email]);
+  good = ["demo1"];
+  await page.signOut();
+  await page.returnToDemo();
+  expect([page.isDemo.value, page.demoToReturnTo.value]).toEqual([true, made]);
+  page.passwordChanged();
+  expect([page.isDemo.value, page.demoToReturnTo.value]).toEqual([true, null]);
+  expect(stored.get("agora.demo")).not.toContain(made?.password);
 });

@@ -2,13 +2,15 @@
 import { computed, signal } from "@preact/signals";
 import { ApiError, api, useToken, whenExpired, whenUnauthorized } from "../api/http";
 import type { Session, User } from "../api/types";
+import { navigate } from "./route";
 import { load, save } from "./storage";
 import { notify } from "./toasts";
 
-/** Credentials of a demo account that was made here; kept so that its owner can sign in again. */
+/** The demo account that was made here; kept so that its owner can sign in again. */
 export interface DemoCredentials {
   email: string;
-  password: string;
+  /** The one that was made up here; null once its owner has chosen another, which is theirs to keep. */
+  password: string | null;
 }
 
 export const session = signal<Session | null>(load<Session>("session"));
@@ -19,6 +21,12 @@ export const demoCredentials = signal<DemoCredentials | null>(load<DemoCredentia
 export const isDemo = computed(
   () => session.value !== null && session.value.user.email === demoCredentials.value?.email,
 );
+
+/** The demo account that can be signed in to from here. */
+export const demoToReturnTo = computed(() => {
+  const { email, password } = demoCredentials.value ?? {};
+  return email && password ? { email, password } : null;
+});
 
 /** Which form of the sign-in dialog is open. */
 export const authDialog = signal<"sign-in" | "sign-up" | null>(null);
@@ -100,6 +108,7 @@ function follow(): void {
 }
 
 addEventListener("storage", ({ key }) => {
+  if (key === "agora.demo") demoCredentials.value = load<DemoCredentials>("demo");
   // Without a key everything was cleared.
   if (key === "agora.session" || key === null) follow();
 });
@@ -112,7 +121,21 @@ export async function signIn(email: string, password: string, totp?: string): Pr
 export function renewUser(user: User): void {
   const present = session.peek();
   // The answer may be about somebody who has left meanwhile.
-  if (present?.user.id === user.id) enter({ ...present, user });
+  if (present?.user.id !== user.id) return;
+  const demo = demoCredentials.peek();
+  if (isDemo.peek() && demo) keepDemo({ ...demo, email: user.email });
+  enter({ ...present, user });
+}
+
+function keepDemo(demo: DemoCredentials): void {
+  save("demo", demo);
+  demoCredentials.value = demo;
+}
+
+/** The user has chosen another password: the one that was made up for a demo account counts no more. */
+export function passwordChanged(): void {
+  const demo = demoCredentials.peek();
+  if (isDemo.peek() && demo) keepDemo({ ...demo, password: null });
 }
 
 /** The server has ended the session already; forgets it here. */
@@ -122,6 +145,8 @@ export function leave(): void {
 
 /** Somebody who came back from a provider and has to show a code yet. */
 export const secondFactorTicket = signal<string | null>(null);
+/** The demo account that has to show a code yet. */
+export const demoAwaitingCode = signal<{ email: string; password: string } | null>(null);
 
 export async function finishWithCode(ticket: string, totp: string): Promise<void> {
   enter(await api.secondFactor(ticket, totp));
@@ -159,7 +184,13 @@ export async function arrive(): Promise<void> {
     return;
   }
   if (error) {
-    notify("bad", "You were not signed in", REASONS[error] ?? "Please try again.");
+    const reason = REASONS[error] ?? "Please try again.";
+    if (!session.peek()) notify("bad", "You were not signed in", reason);
+    else {
+      // Who is signed in came to connect the provider, and is still who they were.
+      navigate("/settings/security");
+      notify("bad", "The account was not connected", reason);
+    }
     return;
   }
   try {
@@ -174,23 +205,79 @@ export async function signUp(email: string, password: string): Promise<void> {
   enter(await api.signUp(email, password));
 }
 
-/** Makes a throw-away account with a random name and password and signs in to it. */
+/**
+ * Makes a throw-away account with a random name and password and signs in to it. It takes the place of the one that was
+ * made before: whoever calls this has asked.
+ */
 export async function startDemo(): Promise<void> {
   const credentials = { email: `demo-${randomText(10)}@example.org`, password: randomText(20) };
   const made = await api.signUp(credentials.email, credentials.password);
-  save("demo", credentials);
-  demoCredentials.value = credentials;
+  keepDemo(credentials);
   enter(made);
 }
 
-export async function signOut(): Promise<void> {
-  // The session is closed here at once; whether the server heard of it changes nothing for the user.
-  const ended = api.signOut();
-  enter(null);
+/** Signs in to the demo account that was made here before. */
+export async function returnToDemo(): Promise<void> {
+  const demo = demoToReturnTo.peek();
+  if (!demo) return;
   try {
-    await ended;
+    await signIn(demo.email, demo.password);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
+    if (error.code === "second_factor_required") {
+      demoAwaitingCode.value = demo;
+      authDialog.value = "sign-in";
+      return;
+    }
+    // It is gone, or has another password: offering it again would lead nowhere.
+    if (error.code === "wrong_credentials") keepDemo({ ...demo, password: null });
+    throw error;
+  }
+}
+
+/** How long signing out waits for the server, ms. */
+const FAREWELL_MS = 4_000;
+
+/** Somebody is being signed out. */
+export const signingOut = signal(false);
+
+/**
+ * Ends the session, at the server first: its token may have to be renewed for that. Here it ends in any case, and if the
+ * server could not be told, the user is.
+ */
+export async function signOut(): Promise<void> {
+  const leaving = session.peek()?.user.id;
+  if (leaving === undefined || signingOut.peek()) return;
+  signingOut.value = true;
+  let fault: string | null = null;
+  try {
+    await within(FAREWELL_MS, api.signOut());
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    // Refused, the session is over there already.
+    if (error.status !== 401) fault = error.message;
+  } finally {
+    signingOut.value = false;
+    // In another tab somebody else may have come meanwhile.
+    if (session.peek()?.user.id === leaving) enter(null);
+  }
+  if (fault) {
+    const still =
+      "Your session there may go on until it ends by itself; you can end it under Settings, Sessions.";
+    notify("bad", "You are signed out here, but the server could not be told", `${fault} ${still}`);
+  }
+}
+
+/** The outcome, or a failure when it takes too long. */
+async function within<T>(ms: number, outcome: Promise<T>): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, fail) => {
+    timer = setTimeout(() => fail(new ApiError(0, "The server does not answer.")), ms);
+  });
+  try {
+    return await Promise.race([outcome, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 

@@ -4,7 +4,16 @@ import { ApiError, api } from "../api/http";
 import type { Fill, Order } from "../api/types";
 import { Decimal } from "../money/decimal";
 import { grouped, shortTime } from "../money/format";
-import { accountError, fills, openOrders, refreshSoon } from "../state/account";
+import {
+  accountError,
+  fills,
+  moreOrders,
+  olderFills,
+  openOrders,
+  refreshSoon,
+  showMoreFills,
+  showMoreOrders,
+} from "../state/account";
 import { product } from "../state/market";
 import { authDialog, session } from "../state/session";
 import { notify } from "../state/toasts";
@@ -42,7 +51,11 @@ export function Activity() {
               id: "orders",
               name: (
                 <>
-                  Open orders <span class="count">{count}</span>
+                  Open orders{" "}
+                  <span class="count">
+                    {count}
+                    {moreOrders.value && "+"}
+                  </span>
                 </>
               ),
             },
@@ -66,8 +79,20 @@ export function Activity() {
         aria-label={tab.value === "orders" ? "Open orders" : "Your fills"}
       >
         {!session.value ? <SignedOut /> : tab.value === "orders" ? <Orders /> : <Fills />}
+        {session.value && tab.value === "orders" && moreOrders.value && <More onClick={showMoreOrders} />}
+        {session.value && tab.value === "fills" && olderFills.value !== null && (
+          <More onClick={() => void showMoreFills()} />
+        )}
       </div>
     </section>
+  );
+}
+
+function More({ onClick }: { onClick: () => void }) {
+  return (
+    <button type="button" class="button block" onClick={onClick}>
+      Show more
+    </button>
   );
 }
 

@@ -6,6 +6,7 @@ import { accounts, refreshSoon } from "../state/account";
 import { product, products } from "../state/market";
 import { isDemo, session } from "../state/session";
 import { notify } from "../state/toasts";
+import { demoFunds } from "../state/venue";
 
 /** Decimals shown of a balance; more would not fit and the exact figure is in the title. */
 const SHOWN_PLACES = 8;
@@ -24,7 +25,7 @@ export function Balances() {
     <section class="panel balances-panel" aria-label="Balances">
       <div class="panel-head">
         <h2>Balances</h2>
-        {isDemo.value && <TopUp />}
+        {isDemo.value && demoFunds.value && <TopUp />}
       </div>
       {session.value ? (
         <div class="scroll-area">

@@ -5,10 +5,11 @@ import { ApiError, api } from "../api/http";
 import type { Product, Side } from "../api/types";
 import { Decimal, placesOf } from "../money/decimal";
 import { grouped } from "../money/format";
-import { available, fees, refreshSoon } from "../state/account";
+import { available, refreshSoon } from "../state/account";
 import { book, bookVersion, product } from "../state/market";
 import { authDialog, session } from "../state/session";
 import { notify } from "../state/toasts";
+import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
 import { affordable, beforeFee, settle, share } from "./estimate";
@@ -71,8 +72,7 @@ function Ticket({ market }: { market: Product }) {
   const tickPlaces = placesOf(market.quote_increment);
   const takerOnly = lifetime.value === "IOC" || lifetime.value === "FOK";
   const passive = kind.value === "limit" && postOnly.value && !takerOnly;
-  const rateText = passive ? fees.value?.maker_fee_rate : fees.value?.taker_fee_rate;
-  const rate = Decimal.from(rateText);
+  const rate = Decimal.from(passive ? market.maker_fee_rate : market.taker_fee_rate);
   const funds = available(side.value === "buy" ? quote : base);
 
   const worth = (amount: Decimal, each: Decimal): string => amount.mul(each).toFixed(tickPlaces);
@@ -136,7 +136,7 @@ function Ticket({ market }: { market: Product }) {
     }
     if (!Decimal.from(price.value).isPositive()) take("Ask");
     // The hold of an order covers the taker fee, whoever pays which fee in the end.
-    const worst = Decimal.from(fees.value?.taker_fee_rate);
+    const worst = Decimal.from(market.taker_fee_rate);
     setSize(affordable(part, Decimal.from(price.value), worst, lot).toString());
   };
 
@@ -321,7 +321,7 @@ function Ticket({ market }: { market: Product }) {
         unit={unit.value}
         price={price.value}
         size={size.value}
-        rate={rateText === undefined ? null : rate}
+        rate={rate}
         market={market}
       />
       {session.value ? (
@@ -332,7 +332,7 @@ function Ticket({ market }: { market: Product }) {
         <div class="ticket-invite">
           <DemoButton class="block" />
           <p>
-            Play money, no email. Or{" "}
+            {demoFunds.value && "Play money, no email. Or "}
             <button
               type="button"
               class="link"
@@ -340,9 +340,9 @@ function Ticket({ market }: { market: Product }) {
                 authDialog.value = "sign-in";
               }}
             >
-              sign in
-            </button>
-            .
+              {demoFunds.value ? "sign in" : "Sign in"}
+            </button>{" "}
+            to trade.
           </p>
         </div>
       )}
@@ -359,7 +359,7 @@ interface EstimateProps {
   unit: Unit;
   price: string;
   size: string;
-  rate: Decimal | null;
+  rate: Decimal;
   market: Product;
 }
 
@@ -367,7 +367,6 @@ interface EstimateProps {
 function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps) {
   const places = Math.max(2, placesOf(market.quote_increment));
   const amount = Decimal.parse(size);
-  const feeRate = rate ?? Decimal.ZERO;
   let quote: Decimal | null = null;
   let note = "";
   if (amount?.isPositive() && kind === "limit") {
@@ -377,14 +376,14 @@ function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps
     const found =
       unit === "base"
         ? book.sweep(side, { size: amount })
-        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, feeRate, places) : amount });
+        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, rate, places) : amount });
     quote = found.quote;
     if (!found.complete) note = "More than the book holds";
     else if (found.size.isPositive()) {
       note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, places))}`;
     }
   }
-  const sum = quote ? settle(side, quote, feeRate) : null;
+  const sum = quote ? settle(side, quote, rate) : null;
   const money = (value: Decimal | undefined): string =>
     value ? `${grouped(value.toFixed(places))} ${market.quote_currency}` : "–";
   return (
@@ -396,8 +395,8 @@ function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps
         </div>
       )}
       <div>
-        <dt>Fee{rate ? ` (${percent(rate)})` : ""}</dt>
-        <dd>{rate ? money(sum?.fee) : "–"}</dd>
+        <dt>Fee ({percent(rate)})</dt>
+        <dd>{money(sum?.fee)}</dd>
       </div>
       <div>
         <dt>{side === "buy" ? "You pay" : "You receive"}</dt>

@@ -1,5 +1,5 @@
 import { mayRun } from "../admin/roles";
-import { authDialog, demoCredentials, isDemo, session, signOut } from "../state/session";
+import { authDialog, demoToReturnTo, isDemo, session, signingOut, signOut } from "../state/session";
 import { ChevronIcon, UserIcon } from "./icons";
 import { Link } from "./link";
 import { Popover } from "./popover";
@@ -32,7 +32,8 @@ export function AccountMenu() {
       </div>
     );
   }
-  const demo = isDemo.value ? demoCredentials.value : null;
+  const demo = isDemo.value ? demoToReturnTo.value : null;
+  const name = isDemo.value ? "Demo account" : current.user.email;
   return (
     <Popover
       label="Account"
@@ -41,7 +42,7 @@ export function AccountMenu() {
       button={
         <>
           <UserIcon />
-          <span class="account-name">{demo ? "Demo account" : current.user.email}</span>
+          <span class="account-name">{signingOut.value ? "Signing out…" : name}</span>
           <ChevronIcon />
         </>
       }

@@ -4,6 +4,7 @@ import { ApiError, api } from "../api/http";
 import { useLoaded } from "../state/asking";
 import {
   authDialog,
+  demoAwaitingCode,
   finishWithCode,
   providerAddress,
   secondFactorTicket,
@@ -11,7 +12,8 @@ import {
   signUp,
 } from "../state/session";
 import { notify } from "../state/toasts";
-import { DemoButton } from "./demo-button";
+import { demoFunds } from "../state/venue";
+import { DemoButton, offersDemo } from "./demo-button";
 import { CloseIcon, Mark } from "./icons";
 import { Tabs } from "./tabs";
 
@@ -36,22 +38,26 @@ export function AuthDialog() {
   const step = useSignal<Step>({ at: "password" });
   const mode = authDialog.value;
   const ticket = secondFactorTicket.value;
+  const demo = demoAwaitingCode.value;
 
   useEffect(() => {
     const element = dialog.current;
     if (!element) return;
-    if (mode && !element.open) {
+    // A way in that asks for a code leads to it, also when the dialog is open already.
+    if (mode && (!element.open || demo)) {
       error.value = null;
-      step.value = ticket ? { at: "ticket", ticket } : { at: "password" };
-      element.showModal();
+      if (demo) step.value = { at: "code", ...demo };
+      else step.value = ticket ? { at: "ticket", ticket } : { at: "password" };
+      if (!element.open) element.showModal();
     } else if (!mode && element.open) {
       element.close();
     }
-  }, [mode, ticket]);
+  }, [mode, ticket, demo]);
 
   const close = (): void => {
     authDialog.value = null;
     secondFactorTicket.value = null;
+    demoAwaitingCode.value = null;
   };
 
   const advance = async (data: FormData): Promise<void> => {
@@ -195,12 +201,7 @@ export function AuthDialog() {
           </p>
         )}
         {at === "password" ? (
-          <>
-            <div class="or">or</div>
-            <Providers />
-            <DemoButton class="block quiet" />
-            <p class="hint">No email needed: a throw-away account with play money.</p>
-          </>
+          <OtherWays />
         ) : (
           <p class="hint">
             <button
@@ -209,6 +210,7 @@ export function AuthDialog() {
               onClick={() => {
                 error.value = null;
                 secondFactorTicket.value = null;
+                demoAwaitingCode.value = null;
                 step.value = { at: "password" };
               }}
             >
@@ -233,16 +235,21 @@ function CodeField({ label }: { label: string }) {
   );
 }
 
-/** Ways in through others, where the server has some. */
-function Providers() {
+/** Ways in without a password of ours, where the server has some. */
+function OtherWays() {
   const providers = useLoaded(api.providers);
+  const known = providers.data.value ?? [];
+  if (known.length === 0 && !offersDemo()) return null;
   return (
     <>
-      {providers.data.value?.map((provider) => (
+      <div class="or">or</div>
+      {known.map((provider) => (
         <a key={provider.id} class="button block provider" href={providerAddress(provider.id)}>
           Continue with {provider.name}
         </a>
       ))}
+      <DemoButton class="block quiet" />
+      {demoFunds.value && <p class="hint">No email needed: a throw-away account with play money.</p>}
     </>
   );
 }

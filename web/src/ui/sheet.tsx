@@ -1,7 +1,8 @@
 /** The pieces that settings and administration are made of. */
-import { useSignal } from "@preact/signals";
+import type { Signal } from "@preact/signals";
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import type { Paged } from "../state/paging";
 import { notify } from "../state/toasts";
 import { CopyIcon } from "./icons";
 import { Link } from "./link";
@@ -75,6 +76,26 @@ export function Waiting({ error, empty }: { error: string | null; empty?: string
   );
 }
 
+/** Said beside what is shown when it could not be asked for anew: it may not be so any more. */
+export function OutOfDate({ of }: { of: { data: Signal<unknown>; error: Signal<string | null> } }) {
+  if (of.data.value === null || of.error.value === null) return null;
+  return (
+    <p class="stale" role="alert">
+      Out of date: {of.error.value}
+    </p>
+  );
+}
+
+/** Gets the next page of a list, where there is one. */
+export function ShowMore({ of, name = "Show more" }: { of: Paged<never, unknown>; name?: string }) {
+  if (!of.more.value) return null;
+  return (
+    <button type="button" class="button block" aria-disabled={of.busy.value} onClick={() => void of.next()}>
+      {of.busy.value ? "Loading…" : name}
+    </button>
+  );
+}
+
 export function FormError({ text }: { text: string | null }) {
   return (
     <p class="form-error" role="alert">
@@ -87,10 +108,12 @@ interface SwitchProps {
   label: string;
   on: boolean;
   disabled?: boolean;
+  /** Something is being done: a press counts for nothing, and the focus stays. */
+  busy?: boolean;
   onChange: (on: boolean) => void;
 }
 
-export function Switch({ label, on, disabled, onChange }: SwitchProps) {
+export function Switch({ label, on, disabled, busy, onChange }: SwitchProps) {
   return (
     <button
       type="button"
@@ -99,63 +122,13 @@ export function Switch({ label, on, disabled, onChange }: SwitchProps) {
       aria-checked={on}
       aria-label={label}
       disabled={disabled}
-      onClick={() => onChange(!on)}
+      aria-disabled={busy}
+      onClick={() => {
+        if (!busy) onChange(!on);
+      }}
     >
       <i aria-hidden="true" />
     </button>
-  );
-}
-
-/** A button that asks once more before it does what cannot be undone. */
-export function Sure({
-  name,
-  ask,
-  disabled,
-  onSure,
-}: {
-  name: string;
-  ask: string;
-  disabled?: boolean;
-  onSure: () => void;
-}) {
-  const asking = useSignal(false);
-  if (!asking.value) {
-    return (
-      <button
-        type="button"
-        class="button small danger"
-        disabled={disabled}
-        onClick={() => {
-          asking.value = true;
-        }}
-      >
-        {name}
-      </button>
-    );
-  }
-  return (
-    <span class="sure">
-      <button
-        type="button"
-        class="button small danger solid"
-        disabled={disabled}
-        onClick={() => {
-          asking.value = false;
-          onSure();
-        }}
-      >
-        {ask}
-      </button>
-      <button
-        type="button"
-        class="button small"
-        onClick={() => {
-          asking.value = false;
-        }}
-      >
-        Keep
-      </button>
-    </span>
   );
 }
 

@@ -1,5 +1,5 @@
-import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
+import { useAsking, useMeant } from "./sure";
 
 interface SureWhyProps {
   /** On the button before it was pressed. */
@@ -16,33 +16,53 @@ interface SureWhyProps {
 }
 
 /** A button that asks why, and so once more, before it does what others will feel. */
-export function SureWhy({ name, ask, about, placeholder, required, disabled, onSure }: SureWhyProps) {
-  const asking = useSignal(false);
-  const field = useRef<HTMLInputElement>(null);
-  useEffect(() => {
-    if (asking.value) field.current?.focus();
-  }, [asking.value]);
-  if (!asking.value) {
+export function SureWhy({ name, onSure, ...why }: SureWhyProps) {
+  const { asking, trigger } = useAsking();
+  const close = (): void => {
+    asking.value = false;
+  };
+  if (asking.value) {
     return (
-      <button
-        type="button"
-        class="button small danger"
-        disabled={disabled}
-        onClick={() => {
-          asking.value = true;
+      <Why
+        {...why}
+        onKeep={close}
+        onSure={(text) => {
+          close();
+          onSure(text);
         }}
-      >
-        {name}
-      </button>
+      />
     );
   }
+  return (
+    <button
+      ref={trigger}
+      type="button"
+      class="button small danger"
+      aria-disabled={why.disabled === true}
+      onClick={() => {
+        if (!why.disabled) asking.value = true;
+      }}
+    >
+      {name}
+    </button>
+  );
+}
+
+interface WhyProps extends Omit<SureWhyProps, "name"> {
+  onKeep: () => void;
+}
+
+function Why({ ask, about, placeholder, required, disabled, onKeep, onSure }: WhyProps) {
+  const field = useRef<HTMLInputElement>(null);
+  const meant = useMeant();
+  useEffect(() => field.current?.focus(), []);
+  const idle = !meant.value || disabled === true;
   return (
     <form
       class="sure-why"
       onSubmit={(event) => {
         event.preventDefault();
-        asking.value = false;
-        onSure(field.current?.value.trim() ?? "");
+        if (!idle) onSure(field.current?.value.trim() ?? "");
       }}
     >
       {about && <p>{about}</p>}
@@ -53,21 +73,15 @@ export function SureWhy({ name, ask, about, placeholder, required, disabled, onS
         maxLength={500}
         required={required}
         onKeyDown={(event) => {
-          if (event.key === "Escape") asking.value = false;
+          if (event.key === "Escape") onKeep();
         }}
       />
       <span class="sure">
-        <button type="submit" class="button small danger solid" disabled={disabled}>
-          {ask}
-        </button>
-        <button
-          type="button"
-          class="button small"
-          onClick={() => {
-            asking.value = false;
-          }}
-        >
+        <button type="button" class="button small" onClick={onKeep}>
           Keep
+        </button>
+        <button type="submit" class="button small danger solid" aria-disabled={idle}>
+          {ask}
         </button>
       </span>
     </form>

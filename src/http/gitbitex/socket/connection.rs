@@ -3,7 +3,11 @@
 //! Invariants: private messages go to the user whose session counts at that moment, and to nobody else; a reader of
 //! levels gets a snapshot for every subscription, after which come exactly the changes that follow it; between a change
 //! and a later snapshot of the same market lie [`QUIET`] without changes, since the front end holds changes back for a
-//! while but takes snapshots at once.
+//! while but takes snapshots at once; a market that is not active is waited for once, however often it is asked for.
+
+mod start;
+
+pub use start::{last_ticker, ready};
 
 use super::funds::Funds;
 use super::messages;
@@ -29,7 +33,7 @@ use std::time::{Duration, Instant};
 
 /// How long no level changes are sent before a snapshot that replaces earlier ones.
 const QUIET: Duration = Duration::from_millis(300);
-/// How long it takes until a book that did not answer is asked again.
+/// How long it takes until a book or a market that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(200);
 
 /// What is sent of a market's levels.
@@ -52,6 +56,8 @@ struct Reader {
     /// When it was last sent a change of levels.
     changed: Option<Instant>,
     orders: Orders,
+    /// Whether the market is not active and waited for.
+    awaited: bool,
 }
 
 #[derive(Debug, Default)]
@@ -156,7 +162,7 @@ impl Connection {
         change.currencies.iter().filter_map(|code| trading.currency(code)).map(|currency| currency.id).collect()
     }
 
-    /// The markets that must be active before this change is carried out.
+    /// The markets of which something begins with this change.
     pub fn needed(&self, change: &Change) -> BTreeSet<MarketId> {
         if !change.subscribe || change.channels.is_empty() {
             return BTreeSet::new();
@@ -164,9 +170,9 @@ impl Connection {
         self.markets(change).iter().map(|market| market.id).collect()
     }
 
-    /// Carries out a change; its markets are active. `tickers` are those of now. What is private is left out in silence
-    /// when nobody is known.
-    pub fn carry_out(&self, change: &Change, tickers: &BTreeMap<MarketId, Ticker>) {
+    /// Carries out a change. `ready` are those of its markets that are active, with their tickers of now if they are
+    /// wanted; the others begin when they are. What is private is left out in silence when nobody is known.
+    pub fn carry_out(&self, change: &Change, ready: &BTreeMap<MarketId, Option<Ticker>>) {
         let (markets, currencies) = (self.markets(change), self.currencies(change));
         if change.subscribe {
             self.add(change, &markets, &currencies);
@@ -176,8 +182,14 @@ impl Connection {
         if !self.outbox.text(self.subscriptions()) {
             return self.close(reasons::SLOW);
         }
-        if change.subscribe {
-            self.begin(change, &markets, tickers);
+        if !change.subscribe || change.channels.is_empty() {
+            return;
+        }
+        for market in &markets {
+            match ready.get(&market.id) {
+                Some(ticker) => self.begin(market, &change.channels, ticker.as_ref()),
+                None => self.begin_later(market),
+            }
         }
     }
 
@@ -232,28 +244,6 @@ impl Connection {
         }
         drop(inner);
         self.unlisten(&unread);
-    }
-
-    /// Sends what the subscriptions to these markets begin with.
-    fn begin(&self, change: &Change, markets: &[Arc<Market>], tickers: &BTreeMap<MarketId, Ticker>) {
-        let Some(listener) = self.listener() else { return };
-        for market in markets {
-            let reads = self.inner.borrow().readers.get(&market.id).is_some_and(|reader| !reader.channels.is_empty());
-            if reads && !self.hub.listen(market.id, &listener) {
-                return self.close(reasons::STARTING);
-            }
-            if change.channels.contains(&Channel::Ticker)
-                && let Some(ticker) = tickers.get(&market.id)
-            {
-                self.outbox.ticker(market.id, messages::ticker(market, ticker));
-            }
-            if change.channels.contains(&Channel::Level2) {
-                self.snapshot(market.id);
-            }
-            if change.channels.contains(&Channel::Order) {
-                self.follow_orders(market);
-            }
-        }
     }
 
     /// Sends a snapshot of a market's levels, and changes from there on: at once, or after a while without changes.
@@ -470,5 +460,9 @@ impl Listener for Connection {
             drop(inner);
             self.snapshot_later(market, QUIET);
         }
+    }
+
+    fn ended(&self, _: &MarketFeed) {
+        self.close(reasons::FAILED);
     }
 }

@@ -14,20 +14,23 @@ mod orders;
 mod request;
 
 use super::session::{authenticate, own_socket};
-use crate::domain::ids::MarketId;
+use crate::auth::Class;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::exchange::market_data::ticker;
+use crate::http::session::client_address;
 use crate::http::web_socket::ws;
 use crate::http::ws::allowance::Allowance;
-use crate::http::ws::hub::{Hub, reasons};
+use crate::http::ws::hub::Hub;
 use crate::http::ws::outbox::{Outbox, Outgoing};
+use crate::http::ws::seats::Seat;
 use actix::prelude::*;
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use connection::Connection;
 use futures_util::Stream;
-use request::{Change, Channel, Request};
+use request::{Channel, Request};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{self, Poll};
@@ -44,30 +47,51 @@ const SILENCE: Duration = Duration::from_secs(90);
 /// `GET /ws`: the upgrade. A visitor may come in; a page of a foreign origin may not.
 ///
 /// # Errors
-/// 403; or when the request is no WebSocket handshake.
+/// 403; 429 when its client has too many connections already; or when the request is no WebSocket handshake.
 pub async fn connect(
     state: web::Data<AppState>,
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, actix_web::Error> {
     own_socket(&request, &state).map_err(ApiError::from)?;
+    let address = client_address(&request, &state);
+    let counted = address.filter(|address| !state.accounts.is_unlimited(*address));
+    let seat = match counted {
+        Some(address) => Some(state.seats.take(address).ok_or_else(too_many_connections)?),
+        None => None,
+    };
     let hub = Hub::of_worker(&state);
     let connection = Connection::open(hub.clone(), authenticate(&request, &state).ok());
-    let socket = Socket { hub, connection, allowance: Allowance::default(), heard: Instant::now() };
+    let heard = Instant::now();
+    let socket = Socket { hub, connection, allowance: Allowance::default(), address, heard, _seat: seat };
     ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
+}
+
+fn too_many_connections() -> ApiError {
+    let message = "There are too many connections from your address.";
+    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
 }
 
 /// One connection: reads requests, and sends what its outbox holds as fast as the client reads.
 struct Socket {
     hub: Rc<Hub>,
     connection: Rc<Connection>,
+    /// What this connection may still send.
     allowance: Allowance,
+    /// Where the client is, whose messages over all its connections are counted.
+    address: Option<IpAddr>,
     heard: Instant,
+    _seat: Option<Seat>,
 }
 
 type Context = ws::WebsocketContext<Socket>;
 
 impl Socket {
+    /// Counts a message; false when there are too many.
+    fn within_rate(&mut self) -> bool {
+        self.allowance.take() && self.hub.state().accounts.count_here(Class::FeedMessages, self.address)
+    }
+
     fn handle_text(&mut self, text: &str, ctx: &mut Context) {
         let Some(Request { change, ping, token }) = Request::parse(text) else {
             return self.connection.outbox.optional(messages::error("The message is not JSON."));
@@ -78,36 +102,20 @@ impl Socket {
         let Some(change) = change else { return };
         self.connection.identify(&token);
         let (hub, connection) = (self.hub.clone(), self.connection.clone());
-        // Further messages of the client wait until the markets are there.
+        // Further messages of the client wait until the markets are there, but not for those that are being rebuilt.
         let work = async move {
-            let markets = connection.needed(&change);
-            if !hub.activate(markets).await {
-                return connection.close(reasons::STARTING);
+            let mut ready = BTreeMap::new();
+            for id in connection::ready(&hub, connection.needed(&change)).await {
+                let ticker = match hub.market(id).filter(|_| change.channels.contains(&Channel::Ticker)) {
+                    Some(market) => connection::last_ticker(&market).await,
+                    None => None,
+                };
+                ready.insert(id, ticker);
             }
-            let tickers = tickers(&hub, &connection, &change).await;
-            connection.carry_out(&change, &tickers);
+            connection.carry_out(&change, &ready);
         };
         ctx.wait(work.into_actor(self));
     }
-}
-
-/// The tickers of now, for those who subscribe to them: what the hub has is as old as the last trade.
-async fn tickers(
-    hub: &Hub,
-    connection: &Connection,
-    change: &Change,
-) -> BTreeMap<MarketId, crate::actors::trading::market_data::Ticker> {
-    let mut tickers = BTreeMap::new();
-    if change.channels.contains(&Channel::Ticker) {
-        for id in connection.needed(change) {
-            if let Some(market) = hub.market(id)
-                && let Ok(Some(ticker)) = ticker(&market).await
-            {
-                tickers.insert(id, ticker);
-            }
-        }
-    }
-    tickers
 }
 
 impl Actor for Socket {
@@ -133,7 +141,7 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
         self.heard = Instant::now();
         match message {
-            Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.allowance.take() => {
+            Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.within_rate() => {
                 self.connection.close("too_many_messages");
             }
             Ok(ws::Message::Text(text)) => self.handle_text(&text, ctx),

@@ -2,17 +2,19 @@
 
 mod people;
 
-pub(super) use people::PEOPLE;
+pub(super) use people::{FORM, PEOPLE};
 
 /// One route.
 pub(super) struct Operation {
     pub method: &'static str,
     pub pattern: &'static str,
     pub summary: &'static str,
-    /// Name, schema as JSON, meaning.
+    /// Name, with a `*` before it where it must be given; schema as JSON; meaning.
     pub query: &'static [(&'static str, &'static str, &'static str)],
     /// The schema of the body; none when empty.
     pub body: &'static str,
+    /// Whether the body may be left out.
+    pub optional: bool,
     /// A body, as JSON.
     pub example: &'static str,
     /// Media types of a body that is no JSON, or need not be.
@@ -33,6 +35,7 @@ impl Operation {
         summary: "",
         query: &[],
         body: "",
+        optional: false,
         example: "",
         takes: &[],
         answer: "",
@@ -81,6 +84,11 @@ pub(super) const fn socket(pattern: &'static str, summary: &'static str) -> Oper
 
 pub(super) const fn delete(pattern: &'static str, summary: &'static str, answer: &'static str) -> Operation {
     Operation { method: "DELETE", ..get(pattern, summary, answer) }
+}
+
+/// The same with a body that may be left out.
+pub(super) const fn optional(operation: Operation) -> Operation {
+    Operation { optional: true, ..operation }
 }
 
 pub(super) const TEXT: &str = r#"{"type": "string"}"#;
@@ -245,6 +253,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         query: &[PRODUCT_ID],
         body: "ProductHint",
+        optional: true,
         example: r#"{"product_id": "BTC-USDT"}"#,
         ..delete("/orders", "Cancel all orders; answers their ids", "Id[]")
     },
@@ -292,19 +301,24 @@ pub(super) const OPERATIONS: &[Operation] = &[
         "Empty",
     ),
     get("/fees", "The rates of new orders", "Fees"),
-    get("/profiles", "The caller's only profile", "Profile[]"),
+    list(
+        "/profiles",
+        "The caller's only profile",
+        "Profile[]",
+        &[("active", r#"{"type": "boolean", "default": true}"#, "Active ones, or those that are not: none.")],
+    ),
     get("/profiles/{id}", "It", "Profile"),
     get("/users/self/verify", "Who the caller is", "Identified"),
     get("/users/self/trailing-volume", "Volumes of the last 30 days", "TrailingVolume[]"),
     get("/users/{id}/exchange-limits", "What may be withdrawn", "ExchangeLimits"),
     get("/coinbase-accounts", "Wallets outside of the venue", "Wallet[]"),
-    post(
+    optional(post(
         "/coinbase-accounts/{id}/addresses",
         "An address for deposits; no body is needed",
         "AddressRequest",
         r#"{"network": "bitcoin"}"#,
         "Address",
-    ),
+    )),
     get("/payment-methods", "None", "NoPaymentMethods"),
     post(
         "/withdrawals/crypto",
@@ -320,13 +334,13 @@ pub(super) const OPERATIONS: &[Operation] = &[
         r#"{"amount": "0.5", "currency": "BTC", "coinbase_account_id": "00000000-0002-80a5-8000-000000000000"}"#,
         "Withdrawal",
     ),
-    post("/withdrawals/payment-method", "There is no payment method", "Object", "{}", "Withdrawal"),
+    optional(post("/withdrawals/payment-method", "There is no payment method", "Object", "{}", "Withdrawal")),
     list(
         "/withdrawals/fee-estimate",
         "What a withdrawal costs",
         "FeeEstimate",
         &[
-            ("currency", TEXT, "Required."),
+            ("*currency", TEXT, "Of what."),
             ("crypto_address", TEXT, "Where to."),
             ("network", TEXT, "On which network."),
         ],
@@ -339,7 +353,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         r#"{"amount": "0.5", "currency": "BTC", "coinbase_account_id": "00000000-0002-80a5-8000-000000000000"}"#,
         "Withdrawal",
     ),
-    post("/deposits/payment-method", "There is no payment method", "Object", "{}", "Withdrawal"),
+    optional(post("/deposits/payment-method", "There is no payment method", "Object", "{}", "Withdrawal")),
     post(
         "/deposits/demo",
         "Play money, where the server gives it out",

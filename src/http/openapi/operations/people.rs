@@ -1,6 +1,6 @@
 //! The routes around trading: sign-in, keys, notifications, chat, administration.
 
-use super::{AFTER, BEFORE, LIMIT, Operation, TEXT, delete, get, list, post, put, socket};
+use super::{AFTER, BEFORE, LIMIT, Operation, TEXT, delete, get, list, optional, post, put, socket};
 
 const fn patch(
     pattern: &'static str,
@@ -24,6 +24,8 @@ const fn with(status: &'static [&'static str], operation: Operation) -> Operatio
 
 /// What pictures may be.
 const PICTURES: &[&str] = &["image/png", "image/jpeg", "image/gif", "image/webp"];
+/// What a form sends; its fields are those of the schema.
+pub(in crate::http::openapi) const FORM: &str = "application/x-www-form-urlencoded";
 const NUMBER: &str = r#"{"type": "integer"}"#;
 const FLAG: &str = r#"{"type": "boolean"}"#;
 const AROUND: (&str, &str, &str) = ("around", NUMBER, "The messages around this sequence.");
@@ -37,13 +39,13 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     // Sign-in.
     post("/auth/sign-up", "Make an account", "Credentials", super::CREDENTIALS, "Session"),
     post("/auth/sign-in", "Sign in", "Credentials", super::CREDENTIALS, "Session"),
-    post(
+    optional(post(
         "/auth/refresh",
-        "The next pair of tokens; each refresh token counts once",
+        "The next pair of tokens; each refresh token counts once. Without a body that of the cookie",
         "RefreshToken",
         r#"{"refresh_token": "…"}"#,
         "Session",
-    ),
+    )),
     post("/auth/sign-out", "End this session", "", "", "Empty"),
     post("/auth/sign-out-all", "End all sessions of the caller", "", "", "Empty"),
     get("/auth/sessions", "Where the caller is signed in", "SessionView[]"),
@@ -90,7 +92,16 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         r#"{"email": "ada@example.net", "code": "123456789"}"#,
         "User",
     ),
-    post("/auth/introspect", "Whether a token counts (RFC 7662)", "Token", r#"{"token": "eyJ…"}"#, "Introspection"),
+    Operation {
+        takes: &[FORM],
+        ..post(
+            "/auth/introspect",
+            "Whether a token counts (RFC 7662)",
+            "Token",
+            r#"{"token": "eyJ…"}"#,
+            "Introspection",
+        )
+    },
     get("/auth/jwks.json", "The public keys of access tokens", "KeySet"),
     get("/auth/totp", "Whether there is a second factor", "SecondFactor"),
     post("/auth/totp", "Begin a second factor: its seed", "", "", "SecondFactorSeed"),
@@ -126,13 +137,13 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         "Session",
     ),
     get("/auth/identities", "Identities elsewhere that the caller has linked", "Identity[]"),
-    post(
+    optional(post(
         "/auth/identities/{provider}",
         "Begin to link one: where to go",
         "WayBack",
         r#"{"back": "/account"}"#,
         "Departure",
-    ),
+    )),
     delete("/auth/identities/{provider}", "Unlink one", "Empty"),
     // Keys.
     get("/auth/keys", "The caller's API keys, without their secrets", "ApiKey[]"),
@@ -145,7 +156,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     ),
     delete("/auth/keys/{id}", "Revoke a key, from now on", "Empty"),
     // Notifications.
-    get("/notice", "A line from the venue for everybody", "Notice"),
+    get("/notice", "What the venue tells everybody: a line, and whether it gives play money", "Notice"),
     get("/notifications/outlets", "Where the caller is told of what", "Outlet[]"),
     put(
         "/notifications/outlets/{outlet}",
@@ -300,14 +311,14 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         r#"{"role": "support"}"#,
         "UserRecord",
     ),
-    post(
+    optional(post(
         "/admin/users/{id}/freeze",
         "No more orders and withdrawals",
         "Freeze",
         r#"{"cancel_orders": true, "reason": "asked for by the user"}"#,
         "Frozen",
-    ),
-    post("/admin/users/{id}/unfreeze", "As before", "Freeze", "{}", "Frozen"),
+    )),
+    optional(post("/admin/users/{id}/unfreeze", "As before", "Freeze", "{}", "Frozen")),
     post("/admin/users/{id}/sign-out", "End all sessions of a user", "", "", "EndedSessions"),
     list(
         "/admin/audit",
@@ -331,7 +342,13 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     },
     with(
         &["202"],
-        post("/admin/tree/{path}/crash", "Make an actor fail, as a drill", "Drill", r#"{"kind": "panic"}"#, "TreePath"),
+        optional(post(
+            "/admin/tree/{path}/crash",
+            "Make an actor fail, as a drill",
+            "Drill",
+            r#"{"kind": "panic"}"#,
+            "TreePath",
+        )),
     ),
     post("/admin/tree/{path}/revive", "Let an actor that was given up start again", "", "", "TreePath"),
     put(

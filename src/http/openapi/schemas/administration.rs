@@ -40,7 +40,7 @@ pub(super) const SCHEMAS: Table = &[
     ("Balance", &["*currency text", "*available decimal", "*hold decimal"]),
     ("RoleChange", &["*role user|support|moderator|admin"]),
     ("Freeze", &["cancel_orders bool", "reason text"]),
-    ("Frozen", &["*frozen bool", "canceled_orders int"]),
+    ("Frozen", &["*frozen bool", "canceled_orders int", "faulted_markets strings"]),
     (
         "AuditEntry",
         &[

@@ -172,6 +172,8 @@ pub(super) const SCHEMAS: Table = &[
             "*payout_at time?",
             "*user_id uuid",
             "*crypto_address text",
+            "*destination_tag text?",
+            "*crypto_transaction_hash text?",
             "*created_at time",
             "*stage requested|pending|done|canceled|refused",
             "*needs_approval bool",

@@ -246,7 +246,7 @@ pub(super) const SCHEMAS: Table = &[
         ],
     ),
     ("Refusal", &["*code text", "*message text"]),
-    ("Amend", &["price decimal", "size decimal"]),
+    ("Amend", &["price amount", "size amount"]),
     ("AmendPart", &["order_id uuid", "client_oid uuid", "price amount", "size amount"]),
     ("AtomicBatch", &["cancel strings", "amend AmendPart[]", "place NewOrder[]"]),
     ("AtomicOutcome", &["*cancel BatchOutcome[]", "*amend BatchOutcome[]", "*place BatchOutcome[]"]),
@@ -333,5 +333,5 @@ pub(super) const SCHEMAS: Table = &[
     ("AuctionWish", &["*seconds int"]),
     ("AuctionBegun", &["*product_id text", "*ends_at time"]),
     ("Kill", &["*scope user|market|venue", "*engaged bool", "user_id uuid", "product_id text", "reason text"]),
-    ("Killed", &["*scope user|market|venue", "*engaged bool", "*canceled_orders int"]),
+    ("Killed", &["*scope user|market|venue", "*engaged bool", "*canceled_orders int", "faulted_markets strings"]),
 ];

@@ -19,8 +19,8 @@ const STAY_AWAKE: Duration = Duration::from_micros(10);
 
 /// Why nothing more can be appended for now, or at all.
 enum Trouble {
-    /// No space; everything of the write was cut off again.
-    Full,
+    /// It heals by itself; everything of the write was cut off again.
+    Refused(AppendError),
     /// The content of the medium is unknown.
     Broken(String),
 }
@@ -40,6 +40,8 @@ struct Group {
 pub(super) struct Writer {
     options: Options,
     shared: Arc<Shared>,
+    /// The open folder, for flushing the names in it: when a roll comes, there may be no descriptor left.
+    folder: File,
     queue: Receiver<Proposal>,
     sink: Sink,
     /// The newest segment.
@@ -57,6 +59,8 @@ pub(super) struct Writer {
     bytes: Vec<u8>,
     /// Taken from the queue, and did not fit into the segment of the write before.
     held_back: Option<Proposal>,
+    /// Whether the limit on the whole log has refused something of the write under way.
+    over_quota: bool,
 }
 
 /// Does what a folder needs before it can be written: cuts a torn tail, ends a roll that was under
@@ -69,7 +73,7 @@ pub(super) fn make_ready(folder: &Path, found: &mut Found) -> Result<File, LogEr
     if found.segments.is_empty() || found.unfinished_roll {
         let header = FileHeader { first: found.end + 1, chain: found.chain };
         if !found.unfinished_roll {
-            prepare(folder, header).map_err(io_error(what))?;
+            File::open(folder).and_then(|open| prepare(folder, &open, header)).map_err(io_error(what))?;
         }
         let path = path_of(folder, header.first);
         std::fs::rename(path_of_new(folder, header.first), &path).map_err(io_error(what))?;
@@ -86,17 +90,29 @@ pub(super) fn make_ready(folder: &Path, found: &mut Found) -> Result<File, LogEr
     Ok(file)
 }
 
-/// Writes and flushes an empty segment under its preparatory name.
-fn prepare(folder: &Path, header: FileHeader) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).open(path_of_new(folder, header.first))?;
+/// Writes and flushes an empty segment under its preparatory name; `open` is the folder.
+fn prepare(folder: &Path, open: &File, header: FileHeader) -> io::Result<File> {
+    let mut how = File::options();
+    let mut file = how.read(true).write(true).create(true).truncate(true).open(path_of_new(folder, header.first))?;
     file.write_all(&header.encode())?;
     file.sync_all()?;
-    sync_folder(folder)
+    open.sync_all()?;
+    Ok(file)
 }
 
 fn is_full(error: &io::Error) -> bool {
     // A limit on the size of a file heals like a full disk: the next segment is a new file.
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
+/// What heals by itself: no space, or no descriptor for one more file because others hold them all.
+fn passing(error: &io::Error) -> Option<AppendError> {
+    let errno = |code: rustix::io::Errno| error.raw_os_error() == Some(code.raw_os_error());
+    if is_full(error) {
+        return Some(AppendError::DiskFull);
+    }
+    let too_many = errno(rustix::io::Errno::MFILE) || errno(rustix::io::Errno::NFILE);
+    too_many.then(|| AppendError::Unavailable(format!("no new segment can be begun: {error}")))
 }
 
 impl Writer {
@@ -109,6 +125,7 @@ impl Writer {
         chain: Chain,
     ) -> io::Result<Writer> {
         let size = file.metadata()?.len();
+        let folder = File::open(&options.folder)?;
         let (len, salt, next) = {
             let state = shared.state.lock();
             let newest = state.segments.last().ok_or(ErrorKind::NotFound)?;
@@ -118,6 +135,7 @@ impl Writer {
         Ok(Writer {
             options,
             shared,
+            folder,
             queue,
             sink,
             file,
@@ -129,6 +147,7 @@ impl Writer {
             ahead: true,
             bytes,
             held_back: None,
+            over_quota: false,
         })
     }
 
@@ -164,8 +183,8 @@ impl Writer {
         if wanted > self.options.segment_bytes && self.len > FILE_HEADER as u64 && framed_len(&first) > 0 {
             match self.roll() {
                 Ok(()) => {}
-                Err(Trouble::Full) => {
-                    (self.sink)(Report::Refused { proposal: first.id, error: AppendError::DiskFull });
+                Err(Trouble::Refused(error)) => {
+                    (self.sink)(Report::Refused { proposal: first.id, error });
                     return Ok(());
                 }
                 Err(Trouble::Broken(reason)) => return Err(reason),
@@ -186,15 +205,32 @@ impl Writer {
         let written = if self.bytes.is_empty() { Ok(()) } else { self.append(room) };
         match written {
             Ok(()) => self.commit(group),
-            Err(Trouble::Full) => {
+            Err(Trouble::Refused(why)) => {
                 for (proposal, outcome) in group.outcomes {
-                    let error = outcome.err().unwrap_or(AppendError::DiskFull);
+                    let error = outcome.err().unwrap_or_else(|| why.clone());
                     (self.sink)(Report::Refused { proposal, error });
                 }
             }
             Err(Trouble::Broken(reason)) => return Err(reason),
         }
+        if std::mem::take(&mut self.over_quota) {
+            return self.seal_for_pruning();
+        }
         Ok(())
+    }
+
+    /// Seals a segment that the limit on the whole log keeps from filling up: only what is sealed can be archived and
+    /// removed, and nothing else makes room again.
+    fn seal_for_pruning(&mut self) -> Result<(), String> {
+        // The rest of a smaller one is not worth it: while small proposals still fit, there would be many such segments.
+        if self.len < self.options.segment_bytes / 16 || self.len <= FILE_HEADER as u64 {
+            return Ok(());
+        }
+        match self.roll() {
+            // The next refusal tries again.
+            Ok(()) | Err(Trouble::Refused(_)) => Ok(()),
+            Err(Trouble::Broken(reason)) => Err(reason),
+        }
     }
 
     /// Appends the frames of a proposal to the write, or refuses it when it is too large.
@@ -205,6 +241,7 @@ impl Writer {
             return;
         }
         if self.bytes.len() as u64 + framed_len(&proposal) > room {
+            self.over_quota = true;
             group.outcomes.push((proposal.id, Err(AppendError::DiskFull)));
             return;
         }
@@ -250,8 +287,8 @@ impl Writer {
     fn quota_left(&self) -> u64 {
         let Some(max) = self.options.max_bytes else { return u64::MAX };
         let older: u64 = self.shared.state.lock().segments.iter().rev().skip(1).map(|segment| segment.len).sum();
-        // Room for the seal is kept, so that a full log can still be rolled and then pruned.
-        max.saturating_sub(older + self.len + FRAME_HEADER as u64)
+        // Room for the seal and the header behind it is kept, so that a full log can still be rolled and then pruned.
+        max.saturating_sub(older + self.len + (FRAME_HEADER + FILE_HEADER) as u64)
     }
 
     /// Writes the prepared bytes at the end and flushes them.
@@ -280,7 +317,7 @@ impl Writer {
             }
             Err(error) if is_full(&error) => {
                 self.cut()?;
-                Err(Trouble::Full)
+                Err(Trouble::Refused(AppendError::DiskFull))
             }
             // After a failed flush the kernel may mark the pages as clean and drop them: a second
             // flush would succeed without the data being on the disk. Nor can what was read back
@@ -310,9 +347,8 @@ impl Writer {
     fn roll(&mut self) -> Result<(), Trouble> {
         let header = FileHeader { first: self.next, chain: self.chain };
         let (prepared, path) = (path_of_new(&self.shared.folder, self.next), path_of(&self.shared.folder, self.next));
-        let rolled = prepare(&self.shared.folder, header)
-            .and_then(|()| self.seal())
-            .and_then(|()| File::options().read(true).write(true).open(&prepared))
+        let rolled = prepare(&self.shared.folder, &self.folder, header)
+            .and_then(|file| self.seal().map(|()| file))
             .and_then(|file| std::fs::rename(&prepared, &path).map(|()| file));
         let file = match rolled {
             Ok(file) => file,
@@ -320,10 +356,10 @@ impl Writer {
                 // Without the seal the prepared file is only a leftover, so the seal goes first.
                 self.cut()?;
                 let _ = std::fs::remove_file(&prepared);
-                return Err(if is_full(&error) { Trouble::Full } else { Trouble::Broken(error.to_string()) });
+                return Err(passing(&error).map_or_else(|| Trouble::Broken(error.to_string()), Trouble::Refused));
             }
         };
-        sync_folder(&self.shared.folder).map_err(|error| Trouble::Broken(error.to_string()))?;
+        self.folder.sync_all().map_err(|error| Trouble::Broken(error.to_string()))?;
         let mut state = self.shared.state.lock();
         if let Some(newest) = state.segments.last_mut() {
             newest.len = self.len + FRAME_HEADER as u64;

@@ -3,9 +3,11 @@
 //! A stream's confirm involves no flush at the broker, so a power failure of all brokers at once could lose what was
 //! acknowledged a moment ago. The copy holds it. Each opening of the engine begins a new part, a folder named by the
 //! position of the stream after which it begins; the newest few that hold something are kept. A part is a log of the
-//! embedded engine.
+//! embedded engine, which gives up its oldest segments once it has so many bytes that what they hold was acknowledged long
+//! ago.
 //!
-//! Invariant: nothing is removed before the newest batch of the copy was found in the stream.
+//! Invariant: no part is removed before the newest batch of the copy was found in the stream, and no segment before many
+//! newer batches were read back from it.
 
 use crate::domain::batch::Batch;
 use crate::persistence::log::embedded::{Embedded, Options, ReadOnly};
@@ -16,6 +18,9 @@ use std::sync::Arc;
 
 /// How many parts are kept, the present one included.
 const PARTS: usize = 3;
+
+/// A part keeps at least so many bytes of its newest batches, and at most a few segments more.
+const KEEP_BYTES: u64 = 512 << 20;
 
 /// The newest batch of a copy.
 pub(super) struct Copied {
@@ -71,6 +76,10 @@ pub(super) fn newest(folder: &Path) -> Result<Option<Copied>, LogError> {
 pub(super) struct LocalCopy {
     engine: Embedded,
     reports: Receiver<Report>,
+    keep_bytes: u64,
+    segment_bytes: u64,
+    /// Bytes of batches that were written since old segments were last looked for.
+    written: u64,
 }
 
 impl LocalCopy {
@@ -85,26 +94,55 @@ impl LocalCopy {
         for part in full.iter().take(old).chain(&empty) {
             std::fs::remove_dir_all(&part.path).map_err(io("clearing", &part.path))?;
         }
+        LocalCopy::open(Options::new(new), KEEP_BYTES)
+    }
+
+    fn open(options: Options, keep_bytes: u64) -> Result<LocalCopy, LogError> {
         let (tell, reports) = crossbeam_channel::bounded(4);
         let sink = Box::new(move |report| {
             // Whoever does not wait any more has gone.
             let _ = tell.send(report);
         });
-        let (engine, _) = Embedded::open(Options::new(new), sink)?;
-        Ok(LocalCopy { engine, reports })
+        let segment_bytes = options.segment_bytes;
+        let (engine, _) = Embedded::open(options, sink)?;
+        Ok(LocalCopy { engine, reports, keep_bytes, segment_bytes, written: 0 })
     }
 
     /// Writes batches and waits until they are flushed.
     ///
     /// # Errors
     /// When they are not; [`AppendError::DiskFull`] may heal.
-    pub(super) fn write(&self, batches: Vec<Batch>) -> Result<(), AppendError> {
+    pub(super) fn write(&mut self, batches: Vec<Batch>) -> Result<(), AppendError> {
         let gone = || AppendError::Io("the local copy's writer has gone".into());
+        let bytes: usize = batches.iter().map(Batch::encoded_len).sum();
         self.engine.propose(Proposal { id: 1, batches }).map_err(|_| gone())?;
         match self.reports.recv() {
-            Ok(Report::Committed { .. }) => Ok(()),
+            Ok(Report::Committed { .. }) => {
+                self.written += bytes as u64;
+                if self.written >= self.segment_bytes {
+                    self.written = 0;
+                    self.prune();
+                }
+                Ok(())
+            }
             Ok(Report::Refused { error, .. } | Report::Failed { error }) => Err(error),
             Err(_) => Err(gone()),
+        }
+    }
+
+    /// Removes the segments before the newest bytes that are kept.
+    fn prune(&self) {
+        let mut newer = 0;
+        let sealed = self.engine.sealed_segments();
+        let old = sealed.iter().rev().find(|segment| {
+            let enough = newer >= self.keep_bytes;
+            newer += segment.bytes;
+            enough
+        });
+        if let Some(old) = old
+            && let Err(error) = self.engine.prune(old.last)
+        {
+            tracing::warn!(%error, "the oldest of the local copy could not be removed");
         }
     }
 }
@@ -123,7 +161,7 @@ mod tests {
         let folder = folder.path().join("log-copy");
         assert!(newest(&folder).unwrap().is_none());
         let write = |after, numbers: std::ops::Range<u64>| {
-            let part = LocalCopy::begin(&folder, after).unwrap();
+            let mut part = LocalCopy::begin(&folder, after).unwrap();
             part.write(numbers.map(|number| batch(StreamId::Ledger, 1, number, 100)).collect()).unwrap();
         };
         let found = || newest(&folder).unwrap().map(|copied| (copied.batch.number, copied.position.0));
@@ -139,5 +177,19 @@ mod tests {
         }
         let kept: Vec<u64> = parts(&folder).unwrap().iter().map(|part| part.after).collect();
         assert_eq!(kept, [200, 300, 400]);
+    }
+
+    #[test]
+    fn a_part_keeps_its_newest_batches() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = Options { segment_bytes: 10_000, ahead_bytes: 0, ..Options::new(folder.path()) };
+        let mut part = LocalCopy::open(options, 30_000).unwrap();
+        for number in 1..1_000 {
+            part.write(vec![batch(StreamId::Ledger, 1, number, 100)]).unwrap();
+        }
+        let kept: u64 = part.engine.sealed_segments().iter().map(|segment| segment.bytes).sum();
+        assert!((30_000..=70_000).contains(&kept), "{kept} bytes");
+        let newest = part.engine.reader().read(Position(998)).unwrap().next().unwrap().unwrap();
+        assert_eq!((newest.position, newest.batch.number), (Position(999), 999));
     }
 }

@@ -210,6 +210,7 @@ fn a_queue_that_vanished_stops_the_engine_and_is_not_made_again(options: Options
     reports.recv_timeout(PATIENCE).unwrap();
     delete(&subject.0);
     assert!(matches!(reports.recv_timeout(PATIENCE).unwrap(), Report::Failed { .. }));
+    assert!(!engine.available());
     drop(engine);
     let later = Options { create: false, ..subject.0.clone() };
     let Err(error) = RabbitMq::open(later, Box::new(|_| ())) else { panic!("a lost log was opened") };

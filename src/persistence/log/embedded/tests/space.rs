@@ -1,7 +1,8 @@
-//! No space: by the log's own limit, and on a file system that is really full.
+//! No space: by the log's own limit, and on a file system that is really full. And no descriptor for one more file.
 
 use super::*;
 use crate::persistence::log::AppendError;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::io::Write;
 use std::process::Command;
 
@@ -26,12 +27,12 @@ fn the_limit_refuses_and_pruning_heals() {
             Options { ahead_bytes, max_bytes: Some(20_000), segment_bytes: 4000, ..Options::new(folder.path()) };
         let log = Log::open(options.clone()).unwrap();
         let taken = fill(&log, 1, 100);
-        let bytes: u64 =
-            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
-        assert!((15_000..=20_000).contains(&bytes), "{bytes} bytes");
         // A smaller one may still fit, and refusing changes nothing.
         assert!(is_refused(&log.write(vec![numbered(9, 5000)])));
         assert_eq!(log.engine.end(), Position(taken));
+        let bytes: u64 =
+            std::fs::read_dir(folder.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len()).sum();
+        assert!((15_000..=20_000).contains(&bytes), "{bytes} bytes");
         log.engine.prune(log.engine.sealed_segments()[1].last).unwrap();
         let oldest = log.engine.sealed_segments()[0].first.0;
         let more = fill(&log, taken + 1, 100);
@@ -41,6 +42,22 @@ fn the_limit_refuses_and_pruning_heals() {
         assert_eq!(log.opened.torn, None);
         assert_eq!(numbers(&*log.engine.reader(), oldest - 1).unwrap(), (oldest..=more).collect::<Vec<_>>());
     }
+}
+
+/// Otherwise it could not be archived and pruned, and nothing would make room again.
+#[test]
+fn a_segment_that_the_limit_keeps_from_filling_up_is_sealed() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { max_bytes: Some(20_000), segment_bytes: 16_000, ..Options::new(folder.path()) };
+    let log = Log::open(options).unwrap();
+    let taken = fill(&log, 1, 100);
+    // It is sealed behind the report; this one comes after it, and there is nothing left to seal.
+    for _ in 0..2 {
+        assert!(is_refused(&log.write(vec![numbered(9, 5000)])));
+        assert_eq!(log.engine.sealed_segments().last().unwrap().last, Position(taken));
+    }
+    log.engine.prune(Position(taken)).unwrap();
+    assert!(fill(&log, taken + 1, 100) > taken);
 }
 
 /// One proposal of a write that is beyond the limit does not take the others with it.
@@ -112,4 +129,45 @@ fn on_a_small_disk(folder: &Path) {
         drop(opened);
         std::fs::remove_dir_all(&options.folder).unwrap();
     }
+}
+
+/// The limit counts for the whole process, so this too has one of its own.
+#[test]
+fn without_a_descriptor_nothing_is_rolled_and_it_heals() {
+    const FOLDER: &str = "AGORA_TEST_NO_DESCRIPTOR";
+    if let Some(folder) = std::env::var_os(FOLDER) {
+        return with_no_descriptor_left(Path::new(&folder));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let name = "persistence::log::embedded::tests::space::without_a_descriptor_nothing_is_rolled_and_it_heals";
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = command.args(["--exact", name, "--nocapture"]).env(FOLDER, folder.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && text.contains("1 passed"),
+        "{text}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn with_no_descriptor_left(folder: &Path) {
+    let log = Log::open(small(folder)).unwrap();
+    let before = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
+    let mut number = 1;
+    let mut refused = 0;
+    while refused < 3 {
+        match log.write(vec![numbered(number, 100)]) {
+            Report::Committed { .. } => number += 1,
+            Report::Refused { error: AppendError::Unavailable(_), .. } => refused += 1,
+            other => panic!("{other:?}"),
+        }
+        assert!(number < 1_000, "nothing is refused");
+    }
+    setrlimit(Resource::Nofile, before).unwrap();
+    (number..number + 30).for_each(|number| drop(log.commit(vec![numbered(number, 100)])));
+    drop(log);
+    let log = Log::open(small(folder)).unwrap();
+    assert_eq!(log.opened.torn, None);
+    assert_eq!(numbers(&*log.engine.reader(), 0).unwrap(), (1..number + 30).collect::<Vec<_>>());
 }
