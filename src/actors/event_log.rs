@@ -459,9 +459,9 @@ impl Handler<EngineReport> for EventLog {
             Report::Refused { proposal, error } => self.refused(proposal, error),
             Report::Failed { error } => {
                 match error {
+                    AppendError::Io(_) => self.lifeline.fatal(format!("the log has failed: {error}")),
                     // Reads are answered here for as long as somebody needs them to find out what is missing.
-                    AppendError::Lost(_) => self.lifeline.fault(&error),
-                    _ => self.lifeline.fatal(format!("the log has failed: {error}")),
+                    error => self.lifeline.fault(error),
                 }
                 ctx.stop();
             }
