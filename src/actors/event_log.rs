@@ -458,6 +458,7 @@ impl Handler<EngineReport> for EventLog {
             Report::Committed { proposal, batches } => self.committed(proposal, batches),
             Report::Refused { proposal, error } => self.refused(proposal, error),
             Report::Failed { error } => {
+                self.meter.degraded.store(true, Ordering::Relaxed);
                 match error {
                     AppendError::Io(_) => self.lifeline.fatal(format!("the log has failed: {error}")),
                     // Reads are answered here for as long as somebody needs them to find out what is missing.

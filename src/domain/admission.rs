@@ -15,7 +15,6 @@ use std::collections::HashSet;
 
 #[derive(Clone, Copy, Debug)]
 struct Pending {
-    epoch: Epoch,
     account: AccountId,
     currency: CurrencyId,
     amount: Amount,
@@ -36,7 +35,8 @@ pub enum Known {
 /// Pending holds, and the client order ids that are on their way.
 #[derive(Debug, Default)]
 pub struct Admission {
-    pending: FxHashMap<(StreamId, Ticket), Pending>,
+    /// Tickets are a process's own, so that one of another epoch may have the same.
+    pending: FxHashMap<(StreamId, Epoch, Ticket), Pending>,
     sums: FxHashMap<(AccountId, CurrencyId), Amount>,
     /// Keys come from clients, so this set keeps the standard library's keyed hash.
     in_flight: HashSet<(AccountId, ClientOrderId)>,
@@ -118,11 +118,13 @@ impl Admission {
     /// Keeps the hold of what somebody else has admitted, and the log has, until [`Admission::settle`].
     pub fn keep(&mut self, request: Request) {
         let Request { stream, ticket, epoch, account, currency, amount, client_id, .. } = request;
+        // What is kept already is not kept twice.
+        self.settle(stream, epoch, ticket);
         *self.sums.entry((account, currency)).or_default() += amount;
         if let Some(id) = client_id {
             self.in_flight.insert((account, id));
         }
-        self.pending.insert((stream, ticket), Pending { epoch, account, currency, amount, client_id });
+        self.pending.insert((stream, epoch, ticket), Pending { account, currency, amount, client_id });
     }
 
     /// What the account could spend on top of everything admitted so far.
@@ -131,9 +133,9 @@ impl Admission {
         ledger.balance(account, currency).available - pending
     }
 
-    /// The entry of this ticket was applied, or never will be: its pending hold goes.
-    pub fn settle(&mut self, stream: StreamId, ticket: Ticket) {
-        let Some(pending) = self.pending.remove(&(stream, ticket)) else { return };
+    /// The entry with this ticket of this epoch was applied, or never will be: its pending hold goes.
+    pub fn settle(&mut self, stream: StreamId, epoch: Epoch, ticket: Ticket) {
+        let Some(pending) = self.pending.remove(&(stream, epoch, ticket)) else { return };
         let key = (pending.account, pending.currency);
         if let Some(sum) = self.sums.get_mut(&key) {
             *sum -= pending.amount;
@@ -146,19 +148,14 @@ impl Admission {
         }
     }
 
-    /// Drops the pending holds that epochs before `epoch` left on `stream`; tells their tickets.
-    pub fn drop_older(&mut self, stream: StreamId, epoch: Epoch) -> Vec<Ticket> {
-        let mut stale: Vec<Ticket> = self
-            .pending
-            .iter()
-            .filter(|((s, _), pending)| *s == stream && pending.epoch < epoch)
-            .map(|((_, ticket), _)| *ticket)
-            .collect();
+    /// Drops the pending holds that epochs before `epoch` left on `stream`.
+    pub fn drop_older(&mut self, stream: StreamId, epoch: Epoch) {
+        let is_stale = |(of, begun, _): &&(StreamId, Epoch, Ticket)| *of == stream && *begun < epoch;
+        let mut stale: Vec<_> = self.pending.keys().filter(is_stale).copied().collect();
         stale.sort_unstable();
-        for ticket in &stale {
-            self.settle(stream, *ticket);
+        for (_, begun, ticket) in stale {
+            self.settle(stream, begun, ticket);
         }
-        stale
     }
 
     /// How many holds are pending.

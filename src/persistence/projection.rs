@@ -148,7 +148,7 @@ pub fn write(database: &Database, changes: &Changes, from: Position, to: Positio
             .first(connection)?;
         let mut contained = Contained::read(&before);
         let are_there = || changes.streams.iter().all(|(stream, last)| contained.has(*stream, *last));
-        if known == stored(to.0) && (from < to || are_there()) {
+        if known == stored(to.0) && are_there() {
             return Ok(Written::Yes);
         }
         if known != stored(from.0) {

@@ -266,7 +266,7 @@ impl World {
                 continue;
             }
             for ((ticket, .., client_id), (account, currency, amount)) in asked[..done].iter().zip(holds) {
-                self.admission.settle(MARKET, *ticket);
+                self.admission.settle(MARKET, EPOCH, *ticket);
                 *self.bank.pending.entry((account, currency)).or_default() -= amount;
                 if let Some(id) = client_id {
                     self.client_ids.remove(&(account, *id));
@@ -388,7 +388,7 @@ impl World {
 
     fn apply_ledger(&mut self, entry: &LedgerEntry) {
         let done = self.real.ledger.apply(entry, &mut Vec::new()).is_done();
-        self.admission.settle(StreamId::Ledger, entry.ticket());
+        self.admission.settle(StreamId::Ledger, EPOCH, entry.ticket());
         match entry {
             LedgerEntry::Deposit(m) if done => {
                 self.bank.transfer(AccountId::OUTSIDE, m.account, m.currency, m.amount.0)
@@ -412,7 +412,7 @@ impl World {
         for order in placed {
             order.client_id.map(|id| self.client_ids.remove(&(order.account, id)));
         }
-        entry.holds(|ticket| self.admission.settle(MARKET, ticket));
+        entry.holds(|ticket| self.admission.settle(MARKET, EPOCH, ticket));
         let should = self.market.apply(at, entry);
         let is: Vec<Event> = events.iter().cloned().map(without_slots).collect();
         same!(is, should, "the events of {entry:?}");

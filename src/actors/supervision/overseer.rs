@@ -178,10 +178,11 @@ impl Overseer {
         let was_stopping = entry.is == Is::Stopping;
         entry.is = Is::Down;
         match ending {
+            // It may have been asked to stop when it found out; a program that ends anyway need not know.
+            Ending::Fatal(reason) if !matches!(self.phase, Phase::Closing { .. }) => self.fatal(at, reason),
             _ if was_stopping => self.ended_as_asked(at, &ending),
             Ending::Crashed(reason) => self.crashed(at, &reason, ctx),
-            Ending::Faulted(reason) => self.fault(at, &reason),
-            Ending::Fatal(reason) => self.fatal(at, reason),
+            Ending::Faulted(reason) | Ending::Fatal(reason) => self.fault(at, &reason),
             Ending::Planned | Ending::Passivated | Ending::Finished => {
                 entry.want = Want::Down;
                 entry.child.close();

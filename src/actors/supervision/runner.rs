@@ -395,7 +395,10 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
         }
         match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut *body).poll(cx))) {
             Ok(Poll::Pending) => Poll::Pending,
-            Ok(Poll::Ready(())) if run.asked_to_stop => run.end(Ending::Planned),
+            Ok(Poll::Ready(())) if run.asked_to_stop => {
+                let fatal = run.verdict().filter(|said| matches!(said, Ending::Fatal(_)));
+                run.end(fatal.unwrap_or(Ending::Planned))
+            }
             Ok(Poll::Ready(())) => {
                 let unexplained = || Ending::Crashed("it stopped by itself, without giving a reason".to_owned());
                 let ending = run.verdict().unwrap_or_else(unexplained);

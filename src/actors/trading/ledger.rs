@@ -55,6 +55,17 @@ pub struct Parts {
     pub balances: Arc<BalanceWatch>,
 }
 
+/// The state that an incarnation or an epoch begins with, and what is to be read before anything else.
+enum Start {
+    /// It goes on with what it has, and what it was not given.
+    Here(Vec<Work>),
+    From {
+        state: Box<LedgerState>,
+        rest: Vec<Work>,
+        promoted: bool,
+    },
+}
+
 /// The actor. See the module's documentation.
 pub struct LedgerActor {
     parts: Parts,
@@ -89,6 +100,10 @@ impl LedgerActor {
     }
 
     fn is_fenced(&self, replica: &LedgerReplica) -> bool {
+        #[cfg(test)]
+        if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::ForgetsTheUnopened) {
+            return self.active && self.fences.are_closed(self.parts.books.lock().len());
+        }
         self.active && self.fences.are_closed(replica.ledger.markets().len())
     }
 
@@ -119,7 +134,7 @@ impl LedgerActor {
                 return Err(());
             }
         };
-        berth.done(self.lifeline.incarnation(), position);
+        berth.done(self.lifeline.incarnation(), position, state.replica.stream);
         let grows = |(_, outcome, _): &(Ticket, LedgerOutcome, u32)| {
             matches!(
                 outcome,
@@ -134,11 +149,12 @@ impl LedgerActor {
         }
         let Some(outcomes) = outcomes.filter(|outcomes| outcomes.epoch == self.epoch) else { return Ok(()) };
         self.active |= outcomes.marker;
+        let epoch = outcomes.epoch;
         for (ticket, outcome, _) in outcomes.entries {
             if let LedgerOutcome::MarketListed(config, _) = &outcome {
-                self.fences.close(config.id);
+                self.fences.is_new(config.id);
             }
-            self.admission.settle(StreamId::Ledger, ticket);
+            self.admission.settle(StreamId::Ledger, epoch, ticket);
             if let Some(reply) = self.waiting.remove(&ticket) {
                 let _ = reply.send(Ok(outcome));
             }
@@ -164,19 +180,19 @@ impl LedgerActor {
             }
         });
         self.lifeline.hazard();
-        berth.done(self.lifeline.incarnation(), state.position);
+        berth.done(self.lifeline.incarnation(), state.position, state.replica.stream);
         self.parts.balances.changed(moved.into_iter());
         if outcomes.marker {
             self.admission.drop_older(stream, outcomes.epoch);
             if outcomes.epoch > self.epoch {
-                self.fences.close(outcomes.market);
+                self.has_begun(outcomes.market);
             }
         }
         for entry in &outcomes.entries {
-            self.admission.settle(stream, entry.ticket);
+            self.admission.settle(stream, outcomes.epoch, entry.ticket);
         }
         for ticket in &outcomes.parts {
-            self.admission.settle(stream, *ticket);
+            self.admission.settle(stream, outcomes.epoch, *ticket);
         }
         Ok(())
     }
@@ -186,14 +202,8 @@ impl LedgerActor {
         self.active |= self.epoch != Epoch::default() && state.replica.stream.epoch == self.epoch;
         self.state = Some(state);
         self.parts.listing.may_have_grown();
-        for work in rest {
-            let done = match work {
-                Work::Own(committed) => self.committed(committed, ctx),
-                Work::Market(outcomes) => self.add(outcomes, ctx),
-            };
-            if done.is_err() {
-                return;
-            }
+        if self.catch_up(rest, ctx).is_err() {
+            return;
         }
         if promoted {
             self.parts.berth.promoted();
@@ -203,6 +213,16 @@ impl LedgerActor {
         if self.epoch != Epoch::default() {
             self.refence(ctx);
         }
+    }
+
+    /// Reads what is there already.
+    fn catch_up(&mut self, rest: Vec<Work>, ctx: &mut Context<Self>) -> Result<(), ()> {
+        rest.into_iter().try_for_each(|work| match work {
+            Work::Own(committed) => self.committed(committed, ctx),
+            Work::Market(outcomes) => self.add(outcomes, ctx),
+        })?;
+        self.parts.berth.mend();
+        Ok(())
     }
 
     /// Gives the twin a state from which it can follow.
@@ -273,7 +293,7 @@ impl LedgerActor {
                 self.waiting.insert(ticket, reply);
             }
             Err(_) => {
-                self.admission.settle(StreamId::Ledger, ticket);
+                self.admission.settle(StreamId::Ledger, self.epoch, ticket);
                 let _ = reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
             }
         }
@@ -301,42 +321,45 @@ impl LedgerActor {
         };
         let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
-        let goes_on = self.state.is_some();
-        let (twin, left) = if goes_on { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
+        let stands = self.state.as_ref().map(|state| state.position);
+        let (twin, left) = if stands.is_some() { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
+        let own = |missed: Vec<Committed>| missed.into_iter().map(Work::Own);
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
-            if goes_on {
-                return if begun.unbroken {
-                    Ok((begun.epoch, None))
-                } else {
-                    Err("a batch of an older epoch was not delivered".to_owned())
-                };
+            let whole = berth.is_whole(begun.unbroken);
+            if let Some(stands) = stands {
+                let missed = if whole { Vec::new() } else { recovery.since(StreamId::Ledger, stands).await? };
+                return Ok((begun.epoch, Start::Here(own(missed).collect())));
             }
             let state = match twin {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
                 None => None,
             };
             let (state, rest, promoted) = match state {
-                Some(state) if begun.unbroken => (state, left.into_iter().collect(), true),
+                Some(state) if whole => (state, left.into_iter().collect(), true),
                 Some(state) => {
                     let missed = recovery.since(StreamId::Ledger, state.position).await?;
                     // What a market did is not in the ledger's stream, so it is still to be added.
                     let market = left.into_iter().filter(|work| matches!(work, Work::Market(_)));
-                    (state, market.chain(missed.into_iter().map(Work::Own)).collect(), true)
+                    (state, market.chain(own(missed)).collect(), true)
                 }
                 None => {
                     let (replica, position) = recovery.ledger().await?;
                     (Box::new(LedgerState { replica, position }), Vec::new(), false)
                 }
             };
-            Ok::<_, String>((begun.epoch, Some((state, rest, promoted))))
+            Ok::<_, String>((begun.epoch, Start::From { state, rest, promoted }))
         };
         ctx.wait(work.into_actor(self).map(|begun, ledger, ctx| match begun {
             Ok((epoch, start)) => {
                 ledger.epoch = epoch.unwrap_or_default();
                 match start {
-                    Some((state, rest, promoted)) => ledger.go_on_from(state, rest, promoted, ctx),
-                    None => ledger.refence(ctx),
+                    Start::Here(missed) => {
+                        if ledger.catch_up(missed, ctx).is_ok() {
+                            ledger.refence(ctx);
+                        }
+                    }
+                    Start::From { state, rest, promoted } => ledger.go_on_from(state, rest, promoted, ctx),
                 }
             }
             Err(reason) => {
@@ -382,7 +405,7 @@ impl Handler<FromLog> for LedgerActor {
             FromLog::Committed(committed) => drop(self.committed(committed, ctx)),
             FromLog::NotWritten { batch, .. } => {
                 for entry in Entries::<LedgerEntry>::new(&batch.payload).flatten() {
-                    self.admission.settle(StreamId::Ledger, entry.ticket());
+                    self.admission.settle(StreamId::Ledger, batch.epoch, entry.ticket());
                     if let Some(reply) = self.waiting.remove(&entry.ticket()) {
                         let _ = reply.send(Err(Refused::Unavailable(Unavailable::LogRefused)));
                     }
@@ -406,7 +429,7 @@ impl Handler<AddOutcomes> for LedgerActor {
 impl Handler<Admit> for LedgerActor {
     type Result = ();
 
-    fn handle(&mut self, Admit { passing, stream, epoch, book }: Admit, _: &mut Self::Context) {
+    fn handle(&mut self, Admit { number, passing, stream, epoch, book }: Admit, _: &mut Self::Context) {
         let mut asked = Vec::with_capacity(passing.len());
         let mut holds = Vec::with_capacity(passing.len());
         for passing in passing {
@@ -418,9 +441,9 @@ impl Handler<Admit> for LedgerActor {
                 Passing::Follower(follower) => asked.push(follower),
             }
         }
-        if let Err(refused) = book.offer(Admitted { asked, holds, epoch }) {
+        if let Err(refused) = book.offer(Admitted { number, asked, holds, epoch }) {
             for ticket in refused.message.holds {
-                self.admission.settle(stream, ticket);
+                self.admission.settle(stream, epoch, ticket);
             }
             for asked in refused.message.asked {
                 asked.refuse(Refused::Unavailable(Unavailable::Overloaded));
@@ -452,7 +475,7 @@ impl LedgerActor {
                         }
                         Err(why) => {
                             for ticket in holds.drain(first..) {
-                                self.admission.settle(request.stream, ticket);
+                                self.admission.settle(request.stream, request.epoch, ticket);
                             }
                             let part = (cancels + at) as u32;
                             return Err(match why {
@@ -488,13 +511,13 @@ impl LedgerActor {
 impl Handler<Void> for LedgerActor {
     type Result = ();
 
-    fn handle(&mut self, Void { stream, tickets }: Void, _: &mut Self::Context) {
+    fn handle(&mut self, Void { stream, epoch, tickets }: Void, _: &mut Self::Context) {
         #[cfg(test)]
         if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::KeepsVoidHolds) {
             return;
         }
         for ticket in tickets {
-            self.admission.settle(stream, ticket);
+            self.admission.settle(stream, epoch, ticket);
         }
     }
 }
@@ -511,7 +534,7 @@ impl Handler<Attach> for LedgerActor {
     type Result = ();
 
     fn handle(&mut self, Attach(market, book): Attach, _: &mut Self::Context) {
-        self.fences.attach(market);
+        self.is_attached(market);
         self.parts.books.lock().insert(market, book);
     }
 }

@@ -23,9 +23,9 @@ pub mod projector;
 mod recent;
 pub mod recovery;
 pub mod remote;
-#[cfg(test)]
-mod standstill;
 mod start;
+#[cfg(test)]
+mod tests;
 mod tickets;
 pub mod twin;
 

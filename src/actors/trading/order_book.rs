@@ -31,7 +31,7 @@ use actix::prelude::*;
 use rustc_hash::FxHashMap;
 use std::sync::Arc;
 use std::time::Duration;
-use waiting::Waiting;
+use waiting::{AtLedger, Waiting};
 
 /// How long a book waits for its twin's state before it reads the log instead.
 const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -61,8 +61,8 @@ pub struct Parts {
 
 /// The state that an incarnation begins with, and what it has to read before anything else.
 enum Start {
-    /// It goes on with what it has.
-    Here,
+    /// It goes on with what it has, and what it was not given.
+    Here(Vec<Committed>),
     From {
         state: Box<BookState>,
         rest: Vec<Committed>,
@@ -83,8 +83,7 @@ pub struct OrderBook {
     waiting: FxHashMap<Ticket, Waiting>,
     /// Whether a time entry is on its way.
     ticking: bool,
-    /// How many messages of commands are at the ledger: what comes after them does not overtake them.
-    asking: u32,
+    at_ledger: AtLedger,
 }
 
 impl OrderBook {
@@ -103,7 +102,7 @@ impl OrderBook {
             active: false,
             waiting: FxHashMap::default(),
             ticking: false,
-            asking: 0,
+            at_ledger: AtLedger::default(),
         }
     }
 
@@ -115,7 +114,7 @@ impl OrderBook {
     fn stand_by(&mut self) {
         self.active = false;
         self.ticking = false;
-        self.asking = 0;
+        self.at_ledger = AtLedger::default();
         self.epoch = Epoch::default();
         for (_, waiting) in self.waiting.drain() {
             waiting.refuse(Refused::Unavailable(Unavailable::OutcomeUnknown));
@@ -133,33 +132,29 @@ impl OrderBook {
         let begun = self.parts.log.send(Begin { stream: self.stream(), owner: this.port() });
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
         let (market, stream) = (self.parts.market, self.stream());
-        let goes_on = self.state.is_some();
-        let (twin, left) = if goes_on { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
+        let stands = self.state.as_ref().map(|state| state.position);
+        let (twin, left) = if stands.is_some() { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
-            if goes_on {
-                // What is missing cannot be noticed later, since the new epoch counts its batches from 1.
-                return if begun.unbroken {
-                    Ok((begun.epoch, Start::Here))
-                } else {
-                    Err("a batch of an older epoch was not delivered".to_owned())
-                };
+            // What is missing cannot be noticed later, since the new epoch counts its batches from 1.
+            let whole = berth.is_whole(begun.unbroken);
+            if let Some(stands) = stands {
+                let missed = if whole { Vec::new() } else { recovery.since(stream, stands).await? };
+                return Ok::<_, String>((begun.epoch, Start::Here(missed)));
             }
             let state = match twin {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
                 None => None,
             };
             let start = match state {
-                Some(state) if begun.unbroken => {
-                    Start::From { state, rest: left.into_iter().collect(), promoted: true }
-                }
+                Some(state) if whole => Start::From { state, rest: left.into_iter().collect(), promoted: true },
                 Some(state) => {
                     let rest = recovery.since(stream, state.position).await?;
                     Start::From { state, rest, promoted: true }
                 }
                 None => {
-                    let recovered = recovery.market(market, berth.told()).await?;
-                    berth.tell(recovered.position);
+                    let recovered = recovery.market(market, berth.told_at()).await?;
+                    berth.tell(recovered.position, recovered.state.replica.stream);
                     Start::From { state: Box::new(recovered.state), rest: recovered.rest, promoted: false }
                 }
             };
@@ -168,8 +163,9 @@ impl OrderBook {
         ctx.wait(work.into_actor(self).map(|begun, book, ctx| match begun {
             Ok((epoch, start)) => {
                 book.epoch = epoch.unwrap_or_default();
-                if let Start::From { state, rest, promoted } = start {
-                    book.go_on_from(state, rest, promoted, ctx);
+                match start {
+                    Start::Here(missed) => drop(book.catch_up(missed, ctx)),
+                    Start::From { state, rest, promoted } => book.go_on_from(state, rest, promoted, ctx),
                 }
             }
             Err(reason) => {
@@ -189,17 +185,24 @@ impl OrderBook {
             self.parts.berth.works();
         }
         self.state = Some(state);
-        for committed in rest {
-            // What its predecessor told already is dropped by those who hear it again.
-            if self.committed(committed, ctx).is_err() {
-                return;
-            }
+        if self.catch_up(rest, ctx).is_err() {
+            return;
         }
         if promoted {
             self.parts.berth.promoted();
             tracing::warn!(market = self.parts.market.0, "the order book goes on with the state of its twin");
         }
         self.build_twin();
+    }
+
+    /// Reads what is there already. What its predecessor told is dropped by those who hear it again.
+    ///
+    /// # Errors
+    /// As [`OrderBook::committed`].
+    fn catch_up(&mut self, rest: Vec<Committed>, ctx: &mut Context<Self>) -> Result<(), ()> {
+        rest.into_iter().try_for_each(|committed| self.committed(committed, ctx))?;
+        self.parts.berth.mend();
+        Ok(())
     }
 
     /// Gives the twin a state from which it can follow.
@@ -245,7 +248,7 @@ impl Handler<FromLog> for OrderBook {
                         waiting.refuse(Refused::Unavailable(Unavailable::LogRefused));
                     }
                 }
-                self.void(holds);
+                self.void(batch.epoch, holds);
             }
             FromLog::Deposed => self.stand_by(),
             FromLog::Outrun => self.begin(ctx),

@@ -327,17 +327,18 @@ impl Follower {
             if self.position >= end || !self.is_due() {
                 return Ok(());
             }
-            self.keep();
+            self.keep(false);
         }
     }
 
-    /// Takes a snapshot if there is something new in it, and archives what can be.
-    pub fn keep(&mut self) {
+    /// Takes a snapshot if there is something new in it, and archives what can be. While the log is `full` nothing new comes,
+    /// and no newer snapshot: then what is before the newest may go, instead of what is before the oldest.
+    pub fn keep(&mut self, full: bool) {
         let written = self.written();
         if let Some((market, entry)) = self.venue.fault() {
             // Its state is half of something; a repaired program goes on from a snapshot before it.
             tracing::error!(market = market.0, entry = entry.0, "an entry cannot be applied; no snapshots are taken");
-        } else if self.position > self.snapshot && self.position <= written {
+        } else if self.position > self.snapshot && self.position <= written && self.is_in_the_database() {
             match self.parts.snapshots.save(self.position, &self.venue) {
                 Ok(hash) => {
                     tracing::info!(position = self.position.0, %hash, "snapshot taken");
@@ -348,7 +349,12 @@ impl Follower {
             }
         }
         self.snapshot_at = Instant::now();
-        self.archive(written);
+        self.archive(written, full);
+    }
+
+    /// Whether the database has everything that follows from the state: whoever starts from a snapshot goes on behind it.
+    fn is_in_the_database(&self) -> bool {
+        if self.writes { self.changes.is_empty() } else { self.contained.covers(&self.venue) }
     }
 
     /// Leaves the newest snapshot in the database, for nodes that have none.
@@ -363,7 +369,7 @@ impl Follower {
         }
     }
 
-    fn archive(&self, written: Position) {
+    fn archive(&self, written: Position, full: bool) {
         if self.parts.archives {
             if self.writes {
                 match archive::follow(&self.parts.database, self.parts.reader.as_ref(), written) {
@@ -388,19 +394,23 @@ impl Follower {
                 Err(error) => return tracing::warn!(error, "a segment could not be archived"),
             }
         }
-        self.prune();
+        self.prune(full);
     }
 
     /// Takes away what is in the archive, before the oldest snapshot (so that a damaged snapshot costs nothing) and behind
-    /// every projection.
-    fn prune(&self) {
+    /// every projection. Of a full log, what is before the newest snapshot that can be read.
+    fn prune(&self, full: bool) {
         let Some(prune) = &self.parts.prune else { return };
-        let Some((oldest, _)) = self.parts.snapshots.files().into_iter().last() else { return };
+        let snapshot = match full {
+            true => self.parts.snapshots.newest(Position(u64::MAX)).map(|newest| newest.position),
+            false => self.parts.snapshots.files().into_iter().last().map(|(oldest, _)| oldest),
+        };
+        let Some(snapshot) = snapshot else { return };
         let archived = projection::archived(&self.parts.database);
         // Chat follows the log by itself, and notes only now and then how far it is.
         let chat = self.parts.database.read(crate::persistence::chat::projection::mark);
         match archived.and_then(|archived| Ok((archived, chat?.position))) {
-            Ok((archived, chat)) => prune(archived.min(oldest).min(chat)),
+            Ok((archived, chat)) => prune(archived.min(snapshot).min(chat)),
             Err(error) => tracing::warn!(%error, "the archive, or how far chat is, cannot be read"),
         }
     }
@@ -438,6 +448,10 @@ impl Projector {
         Projector { follower, log, due: true, lifeline, checkpoint }
     }
 
+    fn keep(&mut self) {
+        self.follower.keep(self.log.degraded.load(Ordering::Relaxed));
+    }
+
     fn advance(&mut self, ctx: &mut Context<Self>) {
         self.due = false;
         self.lifeline.hazard();
@@ -459,7 +473,7 @@ impl Actor for Projector {
                 projector.advance(ctx);
             }
             if projector.follower.is_due() {
-                projector.follower.keep();
+                projector.keep();
                 (projector.checkpoint)();
             }
         });
@@ -473,10 +487,10 @@ impl Handler<Shutdown> for Projector {
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
         if self.follower.is_due() {
-            self.follower.keep();
+            self.keep();
         }
         self.advance(ctx);
-        self.follower.keep();
+        self.keep();
     }
 }
 

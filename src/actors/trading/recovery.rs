@@ -2,6 +2,7 @@
 
 use super::order_book::BookState;
 use super::recent::Recent;
+use crate::domain::book::Book;
 use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
 use crate::domain::market_data::MarketData;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes, MarketReplica};
@@ -12,6 +13,7 @@ use crate::domain::venue::{Market, Observer, Silent, Standstill, Venue, VenueErr
 use crate::persistence::log::{Committed, LogError, LogReader, Position};
 use crate::persistence::snapshots::Snapshots;
 use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use thiserror::Error;
 
@@ -40,6 +42,8 @@ pub struct Recovery {
     /// How many client order ids the ledger remembers with their orders.
     client_ids: usize,
     seed: Mutex<Seed>,
+    /// What markets that stand still have left out, as far as somebody has looked.
+    behind: Mutex<BTreeMap<MarketId, Behind>>,
     /// Whether everything is read where it is asked for, on the thread of the actors.
     here: bool,
 }
@@ -53,13 +57,39 @@ struct Seed {
     faults: Vec<Option<Sequence>>,
 }
 
+/// What a market's stream holds after the last entry whose outcomes the ledger has heard of.
+struct Behind {
+    /// That entry.
+    known: Sequence,
+    /// The book as it was then.
+    book: Book,
+    /// How far the stream and the log were read.
+    stream: StreamState,
+    position: Position,
+    all: Vec<Unapplied>,
+}
+
+impl Behind {
+    /// Reads up to the log's present end.
+    fn read_on(&mut self, reader: &dyn LogReader) -> Result<(), RecoveryError> {
+        let market = StreamId::Market(self.book.config().id);
+        for committed in reader.read(self.position)? {
+            let Committed { position, batch } = committed?;
+            if batch.stream == market {
+                let failed = |error| RecoveryError::Apply(position, VenueError::Replica(market, error));
+                self.all.extend(unapplied::read(&self.book, &mut self.stream, &batch).map_err(failed)?);
+            }
+            self.position = position;
+        }
+        Ok(())
+    }
+}
+
 /// How far a part is rebuilt.
 #[derive(Clone, Copy, Debug)]
 enum Until {
     /// The log's present end.
     End,
-    /// This batch, inclusive.
-    Batch(Position),
     /// The place of a market's stream at which it stood after this batch: a later snapshot will do while nothing has
     /// happened in that market.
     Place(MarketId, StreamState, Position),
@@ -73,7 +103,6 @@ impl Until {
     fn contains(self, position: Position, venue: &Venue) -> bool {
         match self {
             Until::End => true,
-            Until::Batch(last) => position <= last,
             Until::Place(market, place, last) => position <= last || place_of(venue, market) == Some(place),
             Until::Entry(market, last) => {
                 let market = venue.markets.get(usize::from(market.0));
@@ -89,8 +118,7 @@ impl Until {
     fn is_reached(self, next: &Committed, venue: &Venue) -> bool {
         match self {
             Until::End => false,
-            Until::Batch(last) => next.position > last,
-            Until::Place(market, place, _) => place_of(venue, market) == Some(place),
+            Until::Place(market, place, last) => next.position > last || place_of(venue, market) == Some(place),
             Until::Entry(market, last) => {
                 let market = venue.markets.get(usize::from(market.0));
                 market.is_some_and(|market| market.replica.stream.sequence >= last)
@@ -210,7 +238,8 @@ impl Recovery {
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
         }
-        Recovery { reader, snapshots, client_ids, seed: Mutex::new(seed), here: false }
+        let behind = Mutex::default();
+        Recovery { reader, snapshots, client_ids, seed: Mutex::new(seed), behind, here: false }
     }
 
     /// Reads everything on the thread of whoever asks, for simulations.
@@ -304,7 +333,7 @@ impl Recovery {
     pub(super) async fn market(
         self: Arc<Self>,
         market: MarketId,
-        told: Option<Position>,
+        told: Option<(Position, StreamState)>,
     ) -> Result<RecoveredBook, String> {
         let seed = {
             let mut seed = self.seed.lock();
@@ -318,7 +347,8 @@ impl Recovery {
             return Ok(RecoveredBook { state, position, rest: Vec::new() });
         }
         let part = move |recovery: &Recovery| {
-            let until = told.map_or(Until::Listing(market), Until::Batch);
+            let at = |(position, place)| Until::Place(market, place, position);
+            let until = told.map_or(Until::Listing(market), at);
             let (state, position) = match recovery.book(market, until) {
                 // What is left of the log begins later: those who were not told of everything must notice it.
                 Err(RecoveryError::Log(LogError::Pruned { .. })) => recovery.book(market, Until::End)?,
@@ -359,28 +389,43 @@ impl Recovery {
     }
 
     /// What a market's stream holds after entry `known`, which is the last whose outcomes the ledger has heard of, up to
-    /// the log's present end.
+    /// the log's present end. What was read once is not read again: while a market stands still no snapshots are taken,
+    /// and the log goes on.
     pub(super) async fn unapplied(
         self: Arc<Self>,
         market: MarketId,
         known: Sequence,
     ) -> Result<Vec<Unapplied>, String> {
-        let part = move |recovery: &Recovery| {
-            let Rebuilt { venue, position, .. } = recovery.venue(Until::Entry(market, known), &mut Silent)?;
-            let replica = venue.markets.get(usize::from(market.0)).map(|market| &market.replica);
-            let replica = replica.ok_or(RecoveryError::NotListed(market))?;
-            let mut stream = replica.stream;
-            let mut all = Vec::new();
-            for committed in recovery.tail(StreamId::Market(market), position)? {
-                let failed = |error| {
-                    let error = VenueError::Replica(committed.batch.stream, error);
-                    RecoveryError::Apply(committed.position, error)
-                };
-                all.extend(unapplied::read(&replica.book, &mut stream, &committed.batch).map_err(failed)?);
+        self.elsewhere(move |recovery: &Recovery| recovery.unapplied_now(market, known)).await
+    }
+
+    fn unapplied_now(&self, market: MarketId, known: Sequence) -> Result<Vec<Unapplied>, RecoveryError> {
+        // Whoever comes meanwhile waits, rather than reading the same beside it.
+        let mut behind = self.behind.lock();
+        let mut at = match behind.remove(&market).filter(|behind| behind.known == known) {
+            Some(behind) => behind,
+            None => {
+                let Rebuilt { mut venue, position, .. } = self.venue(Until::Entry(market, known), &mut Silent)?;
+                let index = usize::from(market.0);
+                if index >= venue.markets.len() {
+                    return Err(RecoveryError::NotListed(market));
+                }
+                let MarketReplica { book, stream } = venue.markets.swap_remove(index).replica;
+                Behind { known, book, stream, position, all: Vec::new() }
             }
-            Ok(all)
         };
-        self.elsewhere(part).await
+        let read = at.read_on(self.reader.as_ref());
+        let all = at.all.clone();
+        behind.insert(market, at);
+        read.map(|()| all)
+    }
+
+    /// A market goes on: nothing of it has to be looked for any more.
+    pub(super) fn goes_on(&self, market: MarketId) {
+        // Whoever is reading has the lock; what it leaves is put right when it is asked for, by the entry that is known.
+        if let Some(mut behind) = self.behind.try_lock() {
+            behind.remove(&market);
+        }
     }
 
     /// Market data up to `told` (else to the log's end), with the newest entry that it contains.

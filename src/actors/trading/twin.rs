@@ -12,13 +12,14 @@
 
 use crate::actors::supervision::{Answer, Handle, Lifeline, Port};
 use crate::domain::ids::Sequence;
+use crate::domain::stream::StreamState;
 use crate::domain::venue::StateHash;
 use crate::persistence::log::Position;
 use actix::prelude::*;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Stands for the next entry, whichever it is.
 const NEXT: u64 = u64::MAX;
@@ -131,6 +132,8 @@ struct Hand<I> {
     /// Its work in hand.
     item: Option<I>,
     twin: Condition,
+    /// Where the stream stood when everybody was told last.
+    place: Option<StreamState>,
 }
 
 /// What whoever takes over finds: the twin's state, if there is one that can be taken, and the work in hand.
@@ -141,6 +144,8 @@ pub struct Berth<S: Standby> {
     hand: Mutex<Hand<S::Item>>,
     /// The position up to which everybody was told; `u64::MAX` before the first start.
     told: AtomicU64,
+    /// Whether a batch was not delivered that no incarnation has read from the log yet.
+    broken: AtomicBool,
     /// The entry that is being applied; 0 between entries.
     entry: AtomicU64,
     /// The entry during which the incarnation before died; 0 if it did not die in one.
@@ -159,8 +164,9 @@ impl<S: Standby> Berth<S> {
     /// A place where nothing has happened yet.
     pub fn new(meter: Arc<TwinMeter>) -> Arc<Berth<S>> {
         Arc::new(Berth {
-            hand: Mutex::new(Hand { owner: 0, item: None, twin: Condition::Useless }),
+            hand: Mutex::new(Hand { owner: 0, item: None, twin: Condition::Useless, place: None }),
             told: AtomicU64::new(u64::MAX),
+            broken: AtomicBool::new(false),
             entry: AtomicU64::new(0),
             struck: AtomicU64::new(0),
             fault: Mutex::new(None),
@@ -205,13 +211,13 @@ impl<S: Standby> Berth<S> {
     }
 
     /// The work in hand is done and everybody was told: now the twin gets it.
-    pub fn done(&self, incarnation: u64, position: Position) {
+    pub fn done(&self, incarnation: u64, position: Position, place: StreamState) {
         let mut hand = self.hand.lock();
         if hand.owner != incarnation {
             return;
         }
         let Some(item) = hand.item.take() else { return };
-        self.tell(position);
+        self.note(&mut hand, position, place);
         if hand.twin != Condition::Useless
             && let Some(twin) = self.twin.get()
             && twin.try_send(Feed(item)).is_err()
@@ -221,12 +227,34 @@ impl<S: Standby> Berth<S> {
         }
     }
 
-    /// Everybody knows what is up to `position`.
-    pub fn tell(&self, position: Position) {
+    /// Everybody knows what is up to `position`, where the stream stands at `place`.
+    pub fn tell(&self, position: Position, place: StreamState) {
+        self.note(&mut self.hand.lock(), position, place);
+    }
+
+    fn note(&self, hand: &mut Hand<S::Item>, position: Position, place: StreamState) {
         let before = self.told.load(Ordering::Relaxed);
         if before == u64::MAX || before < position.0 {
             self.told.store(position.0, Ordering::Relaxed);
+            hand.place = Some(place);
         }
+    }
+
+    /// What everybody was told last, and where the stream stood then.
+    pub fn told_at(&self) -> Option<(Position, StreamState)> {
+        let hand = self.hand.lock();
+        self.told().zip(hand.place)
+    }
+
+    /// Notes whether what the log delivered since the last incarnation began is `unbroken`; tells whether nothing is missing
+    /// that no incarnation has read from the log since.
+    pub fn is_whole(&self, unbroken: bool) -> bool {
+        !self.broken.fetch_or(!unbroken, Ordering::Relaxed) && unbroken
+    }
+
+    /// What was missing was read from the log.
+    pub fn mend(&self) {
+        self.broken.store(false, Ordering::Relaxed);
     }
 
     /// The position up to which everybody was told; none before the first start.
@@ -474,16 +502,16 @@ mod tests {
         let berth: Arc<Berth<Heard>> = Berth::new(Arc::default());
         assert!(berth.take_over(1).1.is_none());
         berth.begin(1, 10);
-        berth.done(1, Position(1));
+        berth.done(1, Position(1), StreamState::default());
         berth.begin(1, 20);
         // It hangs, and another goes on with what it had in hand.
         assert_eq!(berth.take_over(2).1, Some(20));
         // It wakes, ends that and begins what came next.
-        berth.done(1, Position(2));
+        berth.done(1, Position(2), StreamState::default());
         berth.begin(1, 30);
         assert_eq!(berth.told(), Some(Position(1)));
         berth.begin(2, 20);
-        berth.done(1, Position(2));
+        berth.done(1, Position(2), StreamState::default());
         assert_eq!(berth.take_over(3).1, Some(20));
     }
 

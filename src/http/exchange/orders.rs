@@ -102,10 +102,11 @@ async fn in_memory(
     state: &AppState,
     market: &Market,
     account: AccountId,
+    ended: bool,
     filter: OrderFilter,
     rows: i64,
 ) -> Result<OrdersOf, ApiError> {
-    match market.book.send(GetOrders(account)).await {
+    match market.book.send(GetOrders { account, ended }).await {
         Ok(memory) => Ok(memory),
         Err(_) if market.fault().is_some() => {
             state.history_catches_up().await?;
@@ -122,7 +123,7 @@ async fn in_memory(
 /// 503 when it cannot be told now.
 pub async fn live(state: &AppState, market: &Market, account: AccountId) -> Result<Vec<OrderRecord>, ApiError> {
     let filter = OrderFilter { market: Some(market.id), done: Some(DoneFilter::Live), ..OrderFilter::default() };
-    Ok(in_memory(state, market, account, filter, i64::MAX).await?.live)
+    Ok(in_memory(state, market, account, false, filter, i64::MAX).await?.live)
 }
 
 /// The order that a path names: our UUID, or `client:` and the client's.
@@ -291,7 +292,8 @@ pub async fn list(state: &AppState, account: AccountId, query: Query) -> Result<
     let mut found = BTreeMap::<Cursor, OrderRecord>::new();
     // Memory first: then the database has what memory has dropped by now, or it is known here that it lacks some of it.
     for market in state.trading.markets().iter().filter(|market| only.is_none_or(|only| only == market.id)) {
-        let memory = in_memory(state, market, account, filter(Some(market.id), DoneFilter::Live), rows).await?;
+        let live = filter(Some(market.id), DoneFilter::Live);
+        let memory = in_memory(state, market, account, wanted.any_done(), live, rows).await?;
         if wanted.any_done() {
             state.history_is_whole(market)?;
         }

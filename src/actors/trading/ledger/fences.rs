@@ -2,8 +2,9 @@
 //! have entries on their way whose holds are not pending here.
 //!
 //! A market that is halted begins none, nor does one that was listed elsewhere and is not opened here yet. The ledger does so
-//! in its place, and then reads the log for what was committed and not applied: the holds of that are pending until the
-//! market goes on.
+//! in its place, and then reads the log for what was committed and not applied: the holds of that, and no others of that
+//! market, are pending until it goes on. So they are of a market that is halted while the ledger runs: of what its book had in
+//! hand some may have got into the log and some not.
 
 use super::LedgerActor;
 use crate::actors::event_log::StandIn;
@@ -12,7 +13,7 @@ use crate::domain::batch::Batch;
 use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
 use crate::domain::unapplied::Unapplied;
 use actix::prelude::*;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// How often is looked whether a book that was to begin an epoch still can.
@@ -21,17 +22,41 @@ pub(super) const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// How many looks a market may take to be opened before the ledger stands in for it.
 const LOOKS_TO_OPEN: u32 = 10;
 
+/// How many looks the book of a market that has just been opened may take to begin an epoch by itself.
+const LOOKS_TO_BEGIN: u32 = 2;
+
+/// An epoch that has not begun after so many looks is asked for again: it may have been another's meanwhile.
+const LOOKS_TO_MARK: u32 = 20;
+
+/// What could not be read is tried again after so many looks.
+const LOOKS_TO_READ: u32 = 10;
+
+/// What halted markets left out is read so far now and then, so that little is left to read when it is needed.
+const LOOKS_AHEAD: u32 = 100;
+
 /// Which markets have begun a new epoch.
 #[derive(Default)]
 pub(super) struct Fences {
     closed: BTreeSet<MarketId>,
-    /// Those whose books are to be asked for one and were not yet.
-    unasked: BTreeSet<MarketId>,
+    /// Those whose books are to be asked for one, from which look on.
+    unasked: BTreeMap<MarketId, u32>,
     /// Those for which the ledger stands in.
-    stands_in: BTreeSet<MarketId>,
-    /// Those for which it has begun an epoch, closed or not: their books hear nothing before they begin another one.
-    stood_in: BTreeSet<MarketId>,
+    stands_in: BTreeMap<MarketId, StandsIn>,
+    /// How often was looked since the ledger admits; while a program starts, its markets are opened before anybody hears of
+    /// a marker.
     looks: u32,
+    all_looks: u32,
+}
+
+/// How far the ledger is with a market whose book is not there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum StandsIn {
+    /// An epoch was asked for at this look.
+    Asked(u32),
+    /// It has begun: everything before it is in the log, which is to be read from this look on.
+    Begun(Epoch, u32),
+    Reads(Epoch),
+    Knows,
 }
 
 impl Fences {
@@ -40,105 +65,146 @@ impl Fences {
         self.closed.len() >= listed
     }
 
-    /// A market has begun its epoch, or is new: nobody can have admitted anything in it but with this ledger.
-    pub(super) fn close(&mut self, market: MarketId) {
+    /// A market is new: nobody can have admitted anything in it but with this ledger.
+    pub(super) fn is_new(&mut self, market: MarketId) {
         self.closed.insert(market);
-        self.unasked.remove(&market);
-        self.stands_in.remove(&market);
     }
 
-    /// The book of a market is there from now on.
-    pub(super) fn attach(&mut self, market: MarketId) {
-        if self.stood_in.remove(&market) {
-            self.closed.remove(&market);
-            self.stands_in.remove(&market);
-        }
-        if !self.closed.contains(&market) {
-            self.unasked.insert(market);
+    /// The book of a market is there from now on. If the ledger has stood in for it, it hears nothing before it begins anew.
+    fn attach(&mut self, market: MarketId) {
+        let stood_in = self.stands_in.remove(&market).is_some();
+        if stood_in {
+            self.unasked.insert(market, 0);
+        } else if !self.closed.contains(&market) {
+            self.unasked.insert(market, self.looks + LOOKS_TO_BEGIN);
         }
     }
 }
 
 impl LedgerActor {
+    /// The book of a market has begun an epoch.
+    pub(super) fn has_begun(&mut self, market: MarketId) {
+        self.fences.closed.insert(market);
+        self.fences.unasked.remove(&market);
+        if self.fences.stands_in.remove(&market).is_some() {
+            self.parts.recovery.goes_on(market);
+        }
+    }
+
+    /// The book of a market is there from now on.
+    pub(super) fn is_attached(&mut self, market: MarketId) {
+        self.fences.attach(market);
+    }
+
     /// Asks every book for a new epoch.
     pub(super) fn refence(&mut self, ctx: &mut Context<Self>) {
-        self.fences = Fences { unasked: self.parts.books.lock().keys().copied().collect(), ..Fences::default() };
+        let unasked = self.parts.books.lock().keys().map(|market| (*market, 0)).collect();
+        self.fences = Fences { unasked, ..Fences::default() };
         self.ask_for_epochs(ctx);
     }
 
     /// Asks the books that were not asked yet, and stands in for those that are not there. A ledger without an epoch
     /// asks nobody.
     pub(super) fn ask_for_epochs(&mut self, ctx: &mut Context<Self>) {
-        let listed = self.replica().map_or(0, |replica| replica.ledger.markets().len());
-        if self.fences.are_closed(listed) || self.epoch == Epoch::default() {
-            return;
-        }
-        // While a program starts, its markets are opened before anybody hears of a marker.
         self.fences.looks += u32::from(self.active);
-        let mut absent = Vec::new();
+        self.fences.all_looks += 1;
+        let reads_ahead = self.fences.all_looks.is_multiple_of(LOOKS_AHEAD);
+        let listed = self.replica().map_or(0, |replica| replica.ledger.markets().len());
         let books = self.parts.books.lock().clone();
-        for market in (0..listed as u16).map(MarketId).filter(|market| !self.fences.closed.contains(market)) {
-            match books.get(&market) {
-                Some(book) if book.is_closed() => absent.push(market),
-                Some(book) if self.fences.unasked.contains(&market) => match book.try_send(Refence) {
+        for market in (0..listed as u16).map(MarketId) {
+            let book = books.get(&market);
+            let is_halted = book.is_some_and(|book| book.is_closed());
+            if is_halted && reads_ahead {
+                self.read_ahead(market, ctx);
+            }
+            if self.epoch == Epoch::default() {
+                continue;
+            }
+            let looks = self.fences.looks;
+            let is_missed = book.is_none() && looks > LOOKS_TO_OPEN && !self.fences.closed.contains(&market);
+            if is_halted || is_missed {
+                self.stand_in(market, ctx);
+            } else if let Some(book) = book
+                && self.fences.unasked.get(&market).is_some_and(|from| looks >= *from)
+            {
+                match book.try_send(Refence) {
                     Ok(()) => drop(self.fences.unasked.remove(&market)),
                     Err(why) => tracing::debug!(market = market.0, %why, "a book is asked for a new epoch later"),
-                },
-                None if self.fences.looks > LOOKS_TO_OPEN => absent.push(market),
-                Some(_) | None => {}
+                }
             }
-        }
-        for market in absent {
-            self.stand_in(market, ctx);
         }
     }
 
+    /// Takes the next step for a market whose book is not there.
     fn stand_in(&mut self, market: MarketId, ctx: &mut Context<Self>) {
-        let Some(this) = self.this.lock().clone() else { return };
-        if !self.fences.stands_in.insert(market) {
-            return;
+        let looks = self.fences.looks;
+        match self.fences.stands_in.get(&market) {
+            Some(StandsIn::Begun(epoch, from)) if looks >= *from => self.read(market, *epoch, ctx),
+            Some(StandsIn::Asked(at)) if looks <= at + LOOKS_TO_MARK => {}
+            None | Some(StandsIn::Asked(_)) => self.ask_for_its_epoch(market, ctx),
+            Some(StandsIn::Begun(..) | StandsIn::Reads(_) | StandsIn::Knows) => {}
         }
-        self.fences.stood_in.insert(market);
+    }
+
+    fn ask_for_its_epoch(&mut self, market: MarketId, ctx: &mut Context<Self>) {
+        let Some(this) = self.this.lock().clone() else { return };
+        let asked = StandsIn::Asked(self.fences.looks);
+        self.fences.stands_in.insert(market, asked);
         let begun = self.parts.log.send(StandIn { stream: StreamId::Market(market), owner: this.port() });
         ctx.spawn(begun.into_actor(self).map(move |begun, ledger, _| {
-            if !matches!(begun, Ok(Some(_))) {
+            if !matches!(begun, Ok(Some(_))) && ledger.fences.stands_in.get(&market) == Some(&asked) {
                 // It is tried again.
                 ledger.fences.stands_in.remove(&market);
             }
         }));
     }
 
-    /// A batch of a market for which the ledger stands in: once the marker of its new epoch is there, everything before it
-    /// is in the log.
+    /// A batch of a market for which the ledger stands in.
     pub(super) fn stood_in(&mut self, market: MarketId, batch: &Batch, ctx: &mut Context<Self>) {
         let is_marker = batch.count == 0 && self.epoch != Epoch::default() && batch.epoch > self.epoch;
-        if !is_marker || !self.fences.stands_in.contains(&market) {
-            return;
+        if is_marker && matches!(self.fences.stands_in.get(&market), Some(StandsIn::Asked(_))) {
+            self.read(market, batch.epoch, ctx);
         }
-        let (epoch, known) = (self.epoch, self.heard_of(market));
-        let read = self.parts.recovery.clone().unapplied(market, known);
-        ctx.spawn(read.into_actor(self).map(move |read, ledger, ctx| {
-            if ledger.epoch != epoch || !ledger.fences.stands_in.contains(&market) {
+    }
+
+    /// Reads what the market left out before this epoch of its stream.
+    fn read(&mut self, market: MarketId, begun: Epoch, ctx: &mut Context<Self>) {
+        let reads = StandsIn::Reads(begun);
+        self.fences.stands_in.insert(market, reads);
+        let own = self.epoch;
+        let read = self.parts.recovery.clone().unapplied(market, self.heard_of(market));
+        ctx.spawn(read.into_actor(self).map(move |read, ledger, _| {
+            if ledger.epoch != own || ledger.fences.stands_in.get(&market) != Some(&reads) {
                 return;
             }
-            match read {
-                Ok(unapplied) => ledger.keep_unapplied(market, unapplied),
-                Err(why) => {
-                    ledger.lifeline.fail(format!("what market {} has not applied cannot be read: {why}", market.0));
-                    ctx.stop();
+            let next = match read {
+                Ok(unapplied) => {
+                    ledger.keep_unapplied(market, begun, unapplied);
+                    StandsIn::Knows
                 }
-            }
+                Err(why) => {
+                    tracing::warn!(market = market.0, why, "what a market has not applied cannot be read for now");
+                    StandsIn::Begun(begun, ledger.fences.looks + LOOKS_TO_READ)
+                }
+            };
+            ledger.fences.stands_in.insert(market, next);
         }));
     }
 
-    fn keep_unapplied(&mut self, market: MarketId, unapplied: Vec<Unapplied>) {
+    fn read_ahead(&self, market: MarketId, ctx: &mut Context<Self>) {
+        let read = self.parts.recovery.clone().unapplied(market, self.heard_of(market));
+        ctx.spawn(read.into_actor(self).map(|_, _, _| ()));
+    }
+
+    fn keep_unapplied(&mut self, market: MarketId, begun: Epoch, unapplied: Vec<Unapplied>) {
         let heard = self.heard_of(market);
+        self.admission.drop_older(StreamId::Market(market), begun);
         let left = unapplied.into_iter().filter(|unapplied| unapplied.entry > heard);
         let count = left.map(|Unapplied { request, .. }| self.admission.keep(request)).count();
         if count > 0 {
             tracing::warn!(market = market.0, count, "what a market has not applied here stays on hold");
         }
-        self.fences.close(market);
+        self.fences.closed.insert(market);
     }
 
     /// The newest entry of a market whose outcomes are in the balances.

@@ -64,6 +64,8 @@ pub struct Applicant {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Admit {
+    /// Which message of this kind it is of the book's.
+    pub number: u64,
     /// What asks, in the order in which it came.
     pub passing: Vec<Passing>,
     /// Their stream.
@@ -85,6 +87,8 @@ pub struct AddOutcomes(pub Arc<MarketOutcomes>);
 pub struct Void {
     /// The stream they were meant for.
     pub stream: StreamId,
+    /// The epoch in which they were admitted.
+    pub epoch: Epoch,
     /// Their tickets.
     pub tickets: Vec<Ticket>,
 }

@@ -10,7 +10,7 @@ use super::{
 use crate::actors::event_log::Propose;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Amend, MarketEntry};
-use crate::domain::ids::{AccountId, CurrencyId, OrderId, Ticket};
+use crate::domain::ids::{AccountId, CurrencyId, Epoch, OrderId, Ticket};
 use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, NewOrder, Reject, Side};
 use crate::domain::posting::Pair;
@@ -29,12 +29,13 @@ impl Handler<Commands> for OrderBook {
         let mut passing = Vec::with_capacity(commands.len());
         let mut outgoing = Outgoing::default();
         for command in commands {
-            if self.waiting.len() + passing.len() + outgoing.waiting.len() >= self.parts.in_flight {
+            let under_way = self.waiting.len() + self.at_ledger.commands();
+            if under_way + passing.len() + outgoing.waiting.len() >= self.parts.in_flight {
                 command.refuse(Refused::Unavailable(Unavailable::Overloaded));
                 continue;
             }
             // Whoever sends an order and then cancels does not expect that the order comes to rest afterwards.
-            let follows = self.asking > 0 || !passing.is_empty();
+            let follows = self.at_ledger.commands() > 0 || !passing.is_empty();
             match command {
                 Command::Place(place) => passing.extend(self.applicant(place).map(Passing::Applicant)),
                 Command::Cancel(cancel) if follows => passing.push(Passing::Follower(Asked::Cancel(cancel))),
@@ -48,9 +49,10 @@ impl Handler<Commands> for OrderBook {
         }
         self.propose(outgoing);
         let Some(book) = self.this.lock().clone().filter(|_| !passing.is_empty()) else { return };
-        let admit = Admit { passing, stream: self.stream(), epoch: self.epoch, book };
+        let (number, commands) = (self.at_ledger.next(), passing.len());
+        let admit = Admit { number, passing, stream: self.stream(), epoch: self.epoch, book };
         match self.parts.ledger.offer(admit) {
-            Ok(()) => self.asking += 1,
+            Ok(()) => self.at_ledger.sent(commands),
             Err(refused) => {
                 for passing in refused.message.passing {
                     passing.refuse(Refused::Unavailable(Unavailable::Overloaded));
@@ -79,7 +81,7 @@ impl OrderBook {
         match self.parts.log.try_send(proposal) {
             Ok(()) => self.waiting.extend(waiting),
             Err(_) => {
-                self.void(holds);
+                self.void(self.epoch, holds);
                 for (_, waiting) in waiting {
                     waiting.refuse(Refused::Unavailable(Unavailable::Overloaded));
                 }
@@ -87,9 +89,9 @@ impl OrderBook {
         }
     }
 
-    /// Tells the ledger that entries of these tickets will never be applied.
-    pub(super) fn void(&self, tickets: Vec<Ticket>) {
-        let _ = self.parts.ledger.try_send(Void { stream: self.stream(), tickets });
+    /// Tells the ledger that entries of these tickets of this epoch will never be applied.
+    pub(super) fn void(&self, epoch: Epoch, tickets: Vec<Ticket>) {
+        let _ = self.parts.ledger.try_send(Void { stream: self.stream(), epoch, tickets });
     }
 
     /// What the ledger must reserve for an order.
@@ -280,12 +282,12 @@ impl OrderBook {
 impl Handler<Admitted> for OrderBook {
     type Result = ();
 
-    fn handle(&mut self, Admitted { asked, holds, epoch }: Admitted, _: &mut Self::Context) {
+    fn handle(&mut self, Admitted { number, asked, holds, epoch }: Admitted, _: &mut Self::Context) {
         if epoch == self.epoch {
-            self.asking = self.asking.saturating_sub(1);
+            self.at_ledger.answered(number);
         }
         if !self.active || epoch != self.epoch {
-            self.void(holds);
+            self.void(epoch, holds);
             for asked in asked {
                 asked.refuse(Refused::Unavailable(Unavailable::Starting));
             }

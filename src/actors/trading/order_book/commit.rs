@@ -32,7 +32,7 @@ impl OrderBook {
         let outcomes = match read {
             Ok(Some(outcomes)) => Arc::new(outcomes),
             Ok(None) => {
-                berth.done(self.lifeline.incarnation(), position);
+                berth.done(self.lifeline.incarnation(), position, state.replica.stream);
                 return Ok(());
             }
             Err(error) => {
@@ -62,7 +62,7 @@ impl OrderBook {
             self.active = true;
             self.parts.berth.works();
         }
-        self.parts.berth.done(self.lifeline.incarnation(), position);
+        self.parts.berth.done(self.lifeline.incarnation(), position, state.replica.stream);
         if outcomes.epoch == self.epoch {
             self.ticking = false;
             self.answer(&outcomes);

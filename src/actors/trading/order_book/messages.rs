@@ -200,6 +200,8 @@ impl Asked {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Admitted {
+    /// Which message it answers.
+    pub number: u64,
     /// What was asked, holds included.
     pub asked: Vec<Asked>,
     /// The tickets of all the holds.
@@ -246,10 +248,15 @@ pub(in crate::actors::trading) struct Attached;
 #[rtype(result = "Option<OrderRecord>")]
 pub struct GetOrder(pub OrderId);
 
-/// Asks for the live orders of a user, newest first, and those that ended a short while ago.
+/// Asks for the live orders of a user, newest first, and those that ended a short while ago if they are wanted.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "OrdersOf")]
-pub struct GetOrders(pub AccountId);
+pub struct GetOrders {
+    /// Whose.
+    pub account: AccountId,
+    /// Whether those that ended are wanted too; there may be thousands.
+    pub ended: bool,
+}
 
 /// The orders of one user that are in memory.
 #[derive(Clone, Debug, Default)]
@@ -258,7 +265,7 @@ pub struct OrdersOf {
     pub applied: Option<Sequence>,
     /// Live, newest first.
     pub live: Vec<OrderRecord>,
-    /// Ended a short while ago, newest end first.
+    /// Ended a short while ago, newest end first; none when they were not asked for.
     pub ended: Vec<OrderRecord>,
 }
 

@@ -19,11 +19,11 @@ impl Handler<GetOrder> for OrderBook {
 impl Handler<GetOrders> for OrderBook {
     type Result = MessageResult<GetOrders>;
 
-    fn handle(&mut self, GetOrders(account): GetOrders, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, GetOrders { account, ended }: GetOrders, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.state.as_ref().map_or_else(OrdersOf::default, |state| OrdersOf {
             applied: Some(state.replica.stream.sequence),
             live: state.replica.book.orders_of(account).collect(),
-            ended: state.recent.orders_of(account),
+            ended: if ended { state.recent.orders_of(account) } else { Vec::new() },
         }))
     }
 }

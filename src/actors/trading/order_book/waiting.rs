@@ -6,6 +6,7 @@ use crate::domain::codec::Coded;
 use crate::domain::entry::{Atomic, MarketEntry};
 use crate::domain::ids::{OrderId, Ticket};
 use crate::domain::order::OrderRecord;
+use std::collections::VecDeque;
 
 /// Who waits for the outcome of one entry.
 pub(super) enum Waiting {
@@ -42,6 +43,42 @@ impl Waiting {
             Waiting::CancelAll(reply) => reply.send(Err(why)).is_ok(),
             Waiting::Atomic(_, reply) => reply.send(Err(why)).is_ok(),
         };
+    }
+}
+
+/// The messages of commands that are at the ledger: what comes after them does not overtake them.
+#[derive(Default)]
+pub(super) struct AtLedger {
+    sent: u64,
+    /// The number of each with how many commands it has. An answer is that of all before it too: theirs may be lost.
+    open: VecDeque<(u64, usize)>,
+    commands: usize,
+}
+
+impl AtLedger {
+    /// The number of the next message.
+    pub fn next(&self) -> u64 {
+        self.sent + 1
+    }
+
+    /// The next message, of so many commands, is on its way.
+    pub fn sent(&mut self, commands: usize) {
+        self.sent += 1;
+        self.commands += commands;
+        self.open.push_back((self.sent, commands));
+    }
+
+    /// A message came back.
+    pub fn answered(&mut self, number: u64) {
+        while let Some((_, commands)) = self.open.front().filter(|(open, _)| *open <= number) {
+            self.commands -= commands;
+            self.open.pop_front();
+        }
+    }
+
+    /// How many commands are there.
+    pub fn commands(&self) -> usize {
+        self.commands
     }
 }
 

@@ -65,7 +65,7 @@ fn snapshots_do_not_wait_for_the_end_of_the_log() {
     active.advance().unwrap();
     assert!(active.position() > Position(0) && active.position() < end, "{}", active.position());
     let reached = active.position();
-    active.keep();
+    active.keep(false);
     assert_eq!(active.snapshot, reached);
     active.catch_up(end).unwrap();
     assert_eq!(active.position(), end);

@@ -311,7 +311,7 @@ impl Connection {
         let (this, market) = (self.this.clone(), market.clone());
         actix_web::rt::spawn(async move {
             loop {
-                let answer = market.book.send(GetOrders(user)).await;
+                let answer = market.book.send(GetOrders { account: user, ended: true }).await;
                 let Some(this) = this.upgrade().filter(|this| !this.outbox.is_closed()) else { return };
                 if let Ok(orders) = answer
                     && orders.applied.is_some()
