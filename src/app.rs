@@ -2,6 +2,7 @@
 
 mod descriptors;
 pub(crate) mod log;
+mod only_node;
 
 use crate::actors::chat;
 use crate::actors::cluster::Cluster;
@@ -32,7 +33,8 @@ use crate::persistence::redis::{Latest, Redis};
 use crate::persistence::snapshots::Snapshots;
 use crate::persistence::{projection, users};
 use actix::Arbiter;
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
+use only_node::OnlyNode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -55,6 +57,8 @@ pub struct Running {
     engine: Arc<dyn LogEngine + Sync>,
     /// The other nodes at the broker, where there must be none.
     others: Option<Peers>,
+    /// The place of the only node, where this is one.
+    only_node: Option<OnlyNode>,
 }
 
 /// Opens everything under the data folder, recovers, and starts to serve.
@@ -70,6 +74,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
 
     let database = Database::connect_within(&settings.database.options(&data), DATABASE_WITHIN)?;
     let may_be_several = among_others(settings, &database)?;
+    // Before anything is written: whoever has the place has the log and the numbers of users.
+    let only_node = OnlyNode::begin(settings).await?;
     // Asked before the log is opened: other nodes may move on meanwhile.
     let known = projection::position(&database)?;
     let reports = ReportLine::default();
@@ -191,7 +197,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     };
     actix_web::rt::spawn(http::v1::edge::leave(state.clone()));
     let Listening { server, address, api_address, gitbitex_address } = http::server::listen(settings, state)?;
-    Ok(Running { address, api_address, gitbitex_address, accounts: people, server, root, engine, others })
+    Ok(Running { address, api_address, gitbitex_address, accounts: people, server, root, engine, others, only_node })
 }
 
 /// Whether other nodes may share the log. What those share that do must not be this node's alone: users have numbers that
@@ -200,17 +206,15 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
 /// # Errors
 /// When the log is at a broker, the database is a file, and nobody has said that there is no other node.
 fn among_others(settings: &ServeConfig, database: &Database) -> anyhow::Result<bool> {
-    let at_a_broker = settings.log.broker()?.is_some();
-    if at_a_broker && !database.is_shared() {
-        return match settings.cluster.only_node {
-            true => Ok(false),
-            false => Err(anyhow!(
-                "nodes that share a log need one database too (--database postgres://…): with one each, they give the \
-                 same number to different people. --only-node says that there is never a second node"
-            )),
-        };
+    if settings.log.broker()?.is_none() || settings.cluster.only_node {
+        return Ok(false);
     }
-    if at_a_broker && settings.chat.chat_s3_endpoint.is_none() && settings.chat.chat_images.is_none() {
+    ensure!(
+        database.is_shared(),
+        "nodes that share a log need one database too (--database postgres://…): with one each, they give the same number \
+         to different people. --only-node says that there is never a second node"
+    );
+    if settings.chat.chat_s3_endpoint.is_none() && settings.chat.chat_images.is_none() {
         tracing::warn!(
             "images are in a folder of this node: without a bucket (--chat-s3-endpoint) or a folder that all nodes share \
              (--chat-images), no other node can show them"
@@ -219,14 +223,20 @@ fn among_others(settings: &ServeConfig, database: &Database) -> anyhow::Result<b
     Ok(true)
 }
 
-/// The number of a node that says that it is there; waits until there is one, for ever where there may be some.
-async fn another_node(others: Option<Peers>) -> u16 {
-    let Some(others) = others else { return std::future::pending().await };
-    loop {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        if let Some(other) = others.picture(0).peers.first() {
-            return other.node;
+/// Waits until this node is not the only one at its broker, for ever where it need not be; why it is not.
+async fn not_alone(others: Option<&Peers>, only_node: Option<&mut OnlyNode>) -> String {
+    let (Some(others), Some(only_node)) = (others, only_node) else { return std::future::pending().await };
+    let another = async {
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            if let Some(node) = others.another() {
+                return format!("node {node} is at the same broker");
+            }
         }
+    };
+    tokio::select! {
+        why = another => why,
+        why = only_node.lost() => why,
     }
 }
 
@@ -307,7 +317,7 @@ impl Running {
     ///
     /// # Errors
     /// When the tree gave up or the server failed; the process should end non-zero then.
-    pub async fn until_stopped(self) -> anyhow::Result<()> {
+    pub async fn until_stopped(mut self) -> anyhow::Result<()> {
         let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
         let handle = self.server.handle();
         let mut served = std::pin::pin!(self.server);
@@ -315,8 +325,8 @@ impl Running {
             _ = terminate.recv() => Ok(()),
             _ = tokio::signal::ctrl_c() => Ok(()),
             reason = self.root.escalated() => Err(anyhow!("the supervision tree gave up: {reason}")),
-            node = another_node(self.others) => {
-                Err(anyhow!("node {node} is at the same broker, and this one was to be the only one (--only-node)"))
+            why = not_alone(self.others.as_ref(), self.only_node.as_mut()) => {
+                Err(anyhow!("{why}, and this node was to be the only one (--only-node)"))
             }
             ended = &mut served => ended.map_err(Into::into),
         };

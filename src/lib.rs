@@ -19,6 +19,7 @@ pub mod http;
 pub mod notify;
 pub mod persistence;
 pub mod priority;
+pub mod prompt;
 pub mod simulation;
 pub mod top;
 pub mod verify;

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "server/ending.rs"]
+mod ending;
 mod nodes;
 #[path = "model/rng.rs"]
 #[allow(dead_code, reason = "not everything is needed here")]
@@ -14,10 +16,11 @@ mod traders;
 
 use agora::persistence::log::rabbitmq::{Options, RabbitMq as Engine};
 use agora::persistence::log::{LogEngine, LogError, Position};
+use ending::ended;
 use nodes::{Cluster, add, begin_trading, figure, ready, users, wait_for, wait_for_rows};
 use serde_json::json;
 use server::{Client, Server, agora};
-use servers::RabbitMq;
+use servers::{Postgres, RabbitMq};
 use std::time::Duration;
 use traders::{Placed, USERS, check_orders, check_sums};
 
@@ -173,27 +176,49 @@ fn a_new_node_needs_neither_the_streams_beginning_nor_a_snapshot() {
     }
 }
 
-/// With a database each, two nodes would give one number to two people, and both would own its account.
+/// With a database each, two nodes would give one number to two people, and both would own its account. None of them is
+/// told a name here, so that they all have the same number and never hear of each other.
 #[test]
 fn a_node_with_a_database_of_its_own_stays_alone() {
     let broker = RabbitMq::start();
-    let (url, folders) = (broker.url(), [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()]);
-    let arguments = ["serve", "--listen", "127.0.0.1:0", "--rabbitmq", &url];
-    let refused = agora(&arguments, folders[0].path()).output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr);
-    assert!(!refused.status.success() && said.contains("need one database too"), "{said}");
-
-    let start = |index: usize| {
-        let number = (index + 1).to_string();
-        let arguments = ["--rabbitmq", &url, "--only-node", "--node", &number];
-        Server::start_with(folders[index].path(), &arguments)
+    let (url, folder) = (broker.url(), tempfile::tempdir().unwrap());
+    let refused = |more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = [["serve", "--listen", "127.0.0.1:0", "--rabbitmq", &url].as_slice(), more].concat();
+        let output = ended(agora(&arguments, folder.path()), Duration::from_secs(60));
+        assert!(!output.status.success(), "{}", output.status);
+        String::from_utf8_lossy(&output.stderr).into_owned()
     };
-    let mut first = start(0);
+    let said = refused(&[]);
+    assert!(said.contains("need one database too"), "{said}");
+
+    let arguments = ["--rabbitmq", &url, "--only-node"];
+    let first = Server::start_with(folder.path(), &arguments);
     wait_for("an active node", || (ready(&first)["role"] == "active").then_some(()));
-    let mut second = start(1);
-    // The other one may be alone again before it has heard of this one.
-    let ended = wait_for("a node to end", || {
-        [&mut first, &mut second].into_iter().find_map(|node| node.process.try_wait().unwrap())
-    });
-    assert!(!ended.success(), "{ended}");
+    let said = refused(&["--only-node"]);
+    assert!(said.contains("another node with --only-node"), "{said}");
+    let database = Postgres::start();
+    let said = refused(&["--database", &database.url()]);
+    assert!(said.contains("a node with --only-node is at this broker"), "{said}");
+    // The first one is none the worse for it, and one that was killed leaves its place.
+    Client::sign_up(&first, "ada@example.org").get("/accounts");
+    drop(first);
+    let again = Server::start_with(folder.path(), &arguments);
+    wait_for("an active node", || (ready(&again)["role"] == "active").then_some(()));
+}
+
+/// Those that may be several say nothing when they start, so a node that is to be the only one finds them later.
+#[test]
+fn the_only_node_ends_when_there_is_another_one() {
+    let cluster = Cluster::alone(vec![RabbitMq::start()], &[]);
+    cluster.active();
+    let url = cluster.brokers();
+    // One that has the same number is never heard; it is known by that number being taken.
+    for number in ["2", "1"] {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = ["--rabbitmq", &url, "--only-node", "--node", number];
+        let mut only = Server::start_with(folder.path(), &arguments);
+        let ended = wait_for("the node to end", || only.process.try_wait().unwrap());
+        assert!(!ended.success(), "{ended}");
+    }
 }

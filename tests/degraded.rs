@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "server/ending.rs"]
+mod ending;
 mod nodes;
 #[path = "model/rng.rs"]
 #[allow(dead_code, reason = "no test uses all of it")]
@@ -12,6 +14,7 @@ mod servers;
 #[allow(dead_code, reason = "no test uses all of it")]
 mod traders;
 
+use ending::ended;
 use nodes::{Cluster, begin_trading, figure, ready, users, wait_for_rows};
 use rng::Rng;
 use serde_json::{Value, json};
@@ -314,7 +317,7 @@ fn nobody_goes_on_without_what_the_broker_had_stored() {
             let cluster_of = ["--rabbitmq", &brokers, "--database", &database, "--node", &number];
             let arguments = [["serve", "--listen", "127.0.0.1:0"].as_slice(), &cluster_of].concat();
             for _ in 0..2 {
-                let again = agora(&arguments, cluster.folders[index].path()).output().unwrap();
+                let again = ended(agora(&arguments, cluster.folders[index].path()), Duration::from_secs(120));
                 let said = String::from_utf8_lossy(&again.stderr).into_owned();
                 assert!(!again.status.success() && said.contains(reason), "{}: {said}", again.status);
             }

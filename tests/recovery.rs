@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "server/ending.rs"]
+mod ending;
 #[path = "model/rng.rs"]
 mod rng;
 mod server;
@@ -11,10 +13,11 @@ mod traders;
 
 use agora::persistence::db::Database;
 use diesel::prelude::*;
+use ending::ended;
 use rng::Rng;
 use serde_json::json;
 use server::{Answer, Client, Server, agora};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use traders::{Outcome, Placed, USERS, check_orders, check_sums, terminate, trade, verify};
@@ -118,8 +121,8 @@ fn an_orderly_stop_keeps_balances_and_open_orders() {
 fn a_second_process_on_the_same_folder_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
-    let mut second = agora(&["serve", "--listen", "127.0.0.1:0"], folder.path());
-    let output = second.stdin(Stdio::null()).output().unwrap();
+    let second = agora(&["serve", "--listen", "127.0.0.1:0"], folder.path());
+    let output = ended(second, Duration::from_secs(60));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success());
     assert!(said.contains("in use by another process"), "{said}");

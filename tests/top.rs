@@ -57,11 +57,15 @@ fn one_frame_shows_markets_and_rates_and_administrators_the_tree() {
     let lines = guest.lines.join("\n");
     assert!(guest.succeeded, "{}\n{lines}", guest.complaint);
     assert!(guest.has(&format!("agora top http://{address} ready active")), "{lines}");
-    assert!(guest.has("BTC-USDT online 60000 0.00% – 60000 0.01 BTC 0.0"), "{lines}");
+    assert!(guest.has("BTC-USDT online 60000 0.00% – 60000 0.01 BTC "), "{lines}");
     assert!(guest.has("ETH-USDT online –"), "{lines}");
-    let rate = guest.lines.iter().find_map(|line| line.strip_prefix("orders/s ")).unwrap_or_else(|| panic!("{lines}"));
-    assert!(rate.split(' ').next().unwrap().parse::<f64>().is_ok(), "{lines}");
-    assert!(rate.contains("fills/s 0.0") && rate.contains("flushes/s "), "{lines}");
+    // How much of it falls between two looks is not known, only that it is a number.
+    for rate in ["orders/s ", "fills/s ", "flushes/s "] {
+        let shown =
+            guest.lines.iter().filter(|line| line.starts_with("orders/s ")).find_map(|line| line.split(rate).nth(1));
+        let shown = shown.and_then(|rest| rest.split(' ').next()?.parse::<f64>().ok());
+        assert!(shown.is_some_and(|rate| rate >= 0.0), "{rate}: {lines}");
+    }
     assert!(guest.has("log ") && guest.has("actors "), "{lines}");
     assert!(guest.has("supervision tree: administrators see it"), "{lines}");
     assert!(!guest.has("agora running"), "{lines}");

@@ -41,24 +41,54 @@ fn room(limit: u64, workers: u64, database_connections: u64) -> usize {
     usize::try_from(room).unwrap_or(usize::MAX).max(LEAST)
 }
 
-/// Raises the soft limit to the hard one; the limit from then on, if there is one.
+/// What is tried where the system does not give the hard limit: macOS has none, and may give no more than the last.
+const MODEST: [u64; 2] = [65_536, 10_240];
+
+/// Raises the soft limit to the hard one, or as far as the system goes along; the limit from then on, if there is one.
 fn raise() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current == maximum {
-        return current;
-    }
-    match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
-        Ok(()) => maximum,
-        Err(error) => {
-            tracing::warn!(%error, ?current, ?maximum, "the limit on open files cannot be raised");
-            current
+    let mut refused = None;
+    for wanted in steps(current, maximum) {
+        match setrlimit(Resource::Nofile, Rlimit { current: wanted, maximum }) {
+            Ok(()) => return wanted,
+            Err(error) => refused = Some(error),
         }
     }
+    if let Some(error) = refused {
+        tracing::warn!(%error, ?current, ?maximum, "the limit on open files cannot be raised");
+    }
+    current
+}
+
+/// The limits to try, in this order, each of them higher than the present one and none above the hard one. None is no limit.
+fn steps(current: Option<u64>, maximum: Option<u64>) -> impl Iterator<Item = Option<u64>> {
+    let is_above = |limit: Option<u64>, other: Option<u64>| match (limit, other) {
+        (Some(limit), Some(other)) => limit > other,
+        (None, Some(_)) => true,
+        (_, None) => false,
+    };
+    let modest = MODEST.into_iter().map(Some).filter(move |limit| is_above(maximum, *limit));
+    std::iter::once(maximum).chain(modest).filter(move |limit| is_above(*limit, current))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn less_is_tried_when_the_system_refuses_all() {
+        for (current, maximum, expected) in [
+            (Some(1_024), Some(4_096), vec![Some(4_096)]),
+            (Some(4_096), Some(4_096), vec![]),
+            (Some(256), None, vec![None, Some(65_536), Some(10_240)]),
+            (Some(20_000), None, vec![None, Some(65_536)]),
+            (Some(1_024), Some(524_288), vec![Some(524_288), Some(65_536), Some(10_240)]),
+            (Some(1_024), Some(10_240), vec![Some(10_240)]),
+            (None, None, vec![]),
+        ] {
+            assert_eq!(steps(current, maximum).collect::<Vec<_>>(), expected, "{current:?} of {maximum:?}");
+        }
+    }
 
     #[test]
     fn clients_get_what_is_left() {

@@ -46,8 +46,9 @@ impl Accounts {
         self.settings().private_webhooks
     }
 
-    /// Chooses which events go to an outlet, and which that waited for it go there no more; for a webhook also where. A webhook gets a secret when it is new or goes
-    /// elsewhere, or when asked for with `renew`; it is shown this once.
+    /// Chooses which events go to an outlet, and for a webhook also where. Of what waits for the outlet only what is still
+    /// wanted stays. A webhook gets a secret when it is new or goes elsewhere, or when asked for with `renew`; it is shown
+    /// this once.
     ///
     /// # Errors
     /// [`AuthError::BadOutlet`], or a failure.

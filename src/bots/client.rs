@@ -8,6 +8,11 @@ use std::time::Duration;
 /// The longest that a server is believed which says when to come again.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
+/// What lets somebody into an account beside its password, or tells somebody of it: where it is listed, and the field
+/// that names one.
+const WAYS_IN: [(&str, &str); 3] =
+    [("/auth/keys", "key"), ("/auth/identities", "provider"), ("/notifications/outlets", "outlet")];
+
 /// A signed-in client.
 pub struct Client {
     http: awc::Client,
@@ -59,21 +64,26 @@ impl Client {
         Ok(client)
     }
 
-    /// Changes the password and locks everybody else out: other sessions end, and keys are revoked.
+    /// Locks everybody else out: keys, linked identities and outlets go, and with another password the other sessions
+    /// end. The password comes last, so that what did not get that far can be done anew with the old one.
     ///
     /// # Errors
     /// When the server refuses or cannot be reached.
     pub async fn take_over(&self, old: &str, new: &str) -> anyhow::Result<()> {
+        for (list, name) in WAYS_IN {
+            for way in self.get(list).await?.as_array().into_iter().flatten() {
+                let name = way[name].as_str().with_context(|| format!("{list} lists what has no name"))?;
+                match self.send("DELETE", &format!("{list}/{name}"), None).await? {
+                    (200 | 204 | 404, _) => {}
+                    (status, answer) => return Err(anyhow!("{list}/{name} stays: {status} {}", answer["message"])),
+                }
+            }
+        }
         let body = json!({"old_password": old, "new_password": new});
         match self.send("POST", "/auth/password", Some(&body)).await? {
-            (200, _) => {}
-            (status, answer) => return Err(anyhow!("the password was not changed: {status} {}", answer["message"])),
+            (200, _) => Ok(()),
+            (status, answer) => Err(anyhow!("the password was not changed: {status} {}", answer["message"])),
         }
-        for key in self.get("/auth/keys").await?.as_array().into_iter().flatten() {
-            let key = key["key"].as_str().unwrap_or_default();
-            self.send("DELETE", &format!("/auth/keys/{key}"), None).await?;
-        }
-        Ok(())
     }
 
     /// One request; an access token that has run out is replaced by the next one. A server that says when to come again
@@ -108,6 +118,9 @@ impl Client {
         let bytes = response.body().limit(4 << 20).await.map_err(|error| anyhow!("{path}: {error}"))?;
         if let Some(wait) = wait.filter(|_| matches!(status, 429 | 503)) {
             tokio::time::sleep(Duration::from_secs(wait).min(LONGEST_WAIT)).await;
+        }
+        if status == 204 {
+            return Ok((status, Value::Null));
         }
         let value = serde_json::from_slice(&bytes).with_context(|| format!("{path} answered no JSON"))?;
         Ok((status, value))
@@ -167,5 +180,78 @@ impl Client {
     pub async fn top_up(&self, currency: &str, amount: &str) -> anyhow::Result<()> {
         let body = json!({"currency": currency, "amount": amount});
         self.send("POST", "/deposits/demo", Some(&body)).await.map(drop)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests {
+    use super::*;
+    use actix_web::http::StatusCode;
+    use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
+
+    /// A server with one account: what was asked of it, and the paths that it fails at for now.
+    #[derive(Clone, Default)]
+    struct Venue {
+        asked: Arc<Mutex<Vec<String>>>,
+        fails: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    async fn answer(venue: web::Data<Venue>, request: HttpRequest) -> HttpResponse {
+        let asked = format!("{} {}", request.method(), request.path().trim_start_matches("/v1"));
+        venue.asked.lock().push(asked.clone());
+        if venue.fails.lock().iter().any(|part| *part == asked) {
+            return HttpResponse::build(StatusCode::INTERNAL_SERVER_ERROR).json(json!({"message": "not now"}));
+        }
+        HttpResponse::Ok().json(match asked.as_str() {
+            "POST /auth/sign-in" => json!({"access_token": "a", "refresh_token": "r"}),
+            "GET /auth/keys" => json!([{"key": "k1"}, {"key": "k2"}]),
+            "GET /auth/identities" => json!([{"provider": "line"}]),
+            "GET /notifications/outlets" => json!([{"outlet": "webhook"}]),
+            "DELETE /auth/keys/k1" => return HttpResponse::NotFound().json(json!({"message": "NotFound"})),
+            "DELETE /auth/keys/k2" => return HttpResponse::NoContent().finish(),
+            _ => json!({}),
+        })
+    }
+
+    #[actix_web::test]
+    async fn an_account_is_taken_over_whole_and_a_part_of_it_can_be_done_anew() {
+        let venue = Venue::default();
+        let shown = venue.clone();
+        let server = HttpServer::new(move || {
+            App::new().app_data(web::Data::new(shown.clone())).default_service(web::to(answer))
+        });
+        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let address = *server.addrs().first().unwrap();
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+
+        let client = Client::of_account(&format!("http://{address}"), "maker@demo", "old").await.unwrap();
+        let password = "POST /auth/password";
+        for part in ["DELETE /auth/keys/k2", "GET /auth/identities", "DELETE /notifications/outlets/webhook", password]
+        {
+            venue.asked.lock().clear();
+            *venue.fails.lock() = vec![part];
+            let error = client.take_over("old", "new").await.unwrap_err().to_string();
+            assert!(error.contains("500") && error.contains("not now"), "{part}: {error}");
+            let asked = venue.asked.lock().clone();
+            assert_eq!(asked.last().map(String::as_str), Some(part), "nothing more was done");
+        }
+        venue.asked.lock().clear();
+        venue.fails.lock().clear();
+        client.take_over("old", "new").await.unwrap();
+        let done: Vec<String> = venue.asked.lock().iter().filter(|asked| !asked.starts_with("GET")).cloned().collect();
+        let expected = [
+            "DELETE /auth/keys/k1",
+            "DELETE /auth/keys/k2",
+            "DELETE /auth/identities/line",
+            "DELETE /notifications/outlets/webhook",
+            password,
+        ];
+        assert_eq!(done, expected);
+        handle.stop(false).await;
     }
 }

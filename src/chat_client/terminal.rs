@@ -4,6 +4,7 @@ use super::ChatClient;
 use super::model::{Model, Order};
 use super::session::Session;
 use super::view;
+use crate::prompt::ask;
 use anyhow::{Context, anyhow};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
@@ -54,13 +55,7 @@ pub async fn run(options: &ChatOptions) -> anyhow::Result<()> {
 }
 
 fn password() -> anyhow::Result<String> {
-    if let Ok(password) = std::env::var("AGORA_PASSWORD") {
-        return Ok(password);
-    }
-    eprint!("Password (it is shown as you type): ");
-    let mut line = String::new();
-    std::io::stdin().read_line(&mut line)?;
-    Ok(line.trim_end_matches(['\r', '\n']).to_owned())
+    std::env::var("AGORA_PASSWORD").or_else(|_| ask("Password"))
 }
 
 /// What the screen hears from the network.

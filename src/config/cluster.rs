@@ -17,8 +17,8 @@ pub struct ClusterConfig {
     /// This node's name: a number from 1 to 65535, or a word that a number is made of. No two nodes may share it.
     #[arg(long, env = "AGORA_NODE", default_value = "1", value_name = "NAME")]
     pub node: String,
-    /// This node is the only one at its broker, which lets it have a database of its own. Never start a second one: both
-    /// would give the same numbers to different people. A node that hears of another one ends.
+    /// This node is the only one at its broker, which lets it have a database of its own. While it runs no other node starts
+    /// there: both would give the same numbers to different people. If there is another one already, this one ends.
     #[arg(long, env = "AGORA_ONLY_NODE")]
     pub only_node: bool,
     /// What the node may do besides serving requests. A node without `trading` only ever follows.

@@ -22,7 +22,7 @@ pub enum ConfigError {
     Malformed {
         /// The file.
         file: PathBuf,
-        /// Where and why.
+        /// The line and why. Never what it says: it may be the one with a password.
         reason: String,
     },
     /// It names a setting that does not exist; a misspelt one would otherwise be ignored in silence.
@@ -93,12 +93,20 @@ pub fn without_empty(command: Command) -> Command {
 fn read(file: &Path) -> Result<BTreeMap<String, Vec<String>>, ConfigError> {
     let text =
         std::fs::read_to_string(file).map_err(|source| ConfigError::Unreadable { file: file.to_path_buf(), source })?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| ConfigError::Malformed { file: file.into(), reason: error.to_string() })?;
+    let malformed = |error: &toml::de::Error| ConfigError::Malformed { file: file.into(), reason: place(&text, error) };
+    let table = text.parse::<toml::Table>().map_err(|error| malformed(&error))?;
     let mut settings = BTreeMap::new();
     flatten("", &table, &mut settings).map_err(|name| ConfigError::Kind { file: file.into(), name })?;
     Ok(settings)
+}
+
+/// The line of the first mistake in a file, and what it is. The error's own words repeat the whole line.
+fn place(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.as_bytes().get(..span.start)) else {
+        return error.message().to_owned();
+    };
+    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    format!("line {line}: {}", error.message())
 }
 
 /// Adds what a table says to `settings`; an error is the name of a value that fits no setting.
@@ -191,7 +199,7 @@ mod tests {
             ("lisen = \"x\"", "no setting `lisen`"),
             ("[log]\nmin_bytes = 1", "no setting `log_min_bytes`"),
             ("config = \"other\"", "no setting `config`"),
-            ("listen = ", "not TOML"),
+            ("demo = true\nlisten = ", "not TOML: line 2: "),
             ("listen = [[1]]", "`listen` must be"),
             ("log_max_bytes = \"many\"", "invalid value 'many'"),
             ("demo = 3", "invalid value '3'"),

@@ -98,7 +98,7 @@ impl Metrics {
             log_flushes: gauge("agora_log_flushes_total", "proposals committed since the start")?,
             log_flush_nanos: gauge("agora_log_flush_nanoseconds_total", "time from proposal to commit, summed")?,
             log_refused: gauge("agora_log_refused_total", "proposals that the log refused")?,
-            log_available: gauge("agora_log_available", "whether the log takes entries")?,
+            log_available: gauge("agora_log_available", "whether the log took the newest and is in reach")?,
             ready: gauge("agora_ready", "whether /health/ready says so")?,
             projected: gauge("agora_projected_position", "the last batch whose rows are in the database")?,
             published: gauge(
@@ -316,7 +316,7 @@ impl Standing {
     }
 }
 
-/// `GET /health/ready`: every actor runs, the log takes entries, and the node has read what the others have.
+/// `GET /health/ready`: every actor runs, the log took what it was last given, and the node has read what the others have.
 pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let standing = Standing::of(&state);
     let ready = standing.is_ready();

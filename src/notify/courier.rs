@@ -5,7 +5,7 @@
 //! there is nothing to do nothing is written; a message that nobody takes is tried for half a day and then kept for its
 //! user to look at, for a month and among a hundred. An outlet that answered but whose answer was lost gets the message
 //! again. An outlet that hangs makes no other user wait. Whether its user still wants a message is looked at before it is
-//! sent; mail goes to confirmed addresses alone, and not faster than [`MailPace`] says.
+//! sent; mail goes to confirmed addresses alone, and not faster than [`MailPace`] says. Security goes first.
 
 use super::events::EventKind;
 use super::outlets;
@@ -133,7 +133,8 @@ impl Parts {
             if !parts.database.read(|conn| store::is_any_due(conn, now))? {
                 return Ok(Vec::new());
             }
-            Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, room))?)
+            let security = EventKind::Security.name();
+            Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, security, room))?)
         });
         due.await?
     }
@@ -272,7 +273,11 @@ impl Parts {
                     return Ok(Fate::Later(until));
                 }
                 let (subject, text) = kind.message(&payload);
-                self.accounts.mailer().send(&to, &subject, text).await?;
+                if let Err(error) = self.accounts.mailer().send(&to, &subject, text).await {
+                    // The user got nothing, so it is not counted: mail that fails would hold up what is not sent yet.
+                    pace.give_back(delivery.user_id, security);
+                    return Err(error.into());
+                }
             }
             "line" => {
                 let line = self.accounts.line().ok_or_else(|| anyhow::anyhow!("this server is not linked to LINE"))?;

@@ -38,6 +38,13 @@ impl MailPace {
         *done = begun + INTERVAL;
         Ok(())
     }
+
+    /// Takes back that a mail was let pass, since it was not sent.
+    pub fn give_back(&self, user: i64, security: bool) {
+        if let Some(done) = self.0.lock().get_mut(&(user, security)) {
+            *done = *done + -INTERVAL;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +62,10 @@ mod tests {
         assert_eq!(pace.admit(3, false, start), Ok(()), "and so is anybody else");
         assert_eq!(pace.admit(2, false, start + INTERVAL), Ok(()));
         assert_eq!(pace.admit(2, false, start + INTERVAL), Err(start + 2 * INTERVAL));
+        pace.give_back(2, false);
+        assert_eq!(pace.admit(2, false, start + INTERVAL), Ok(()), "the one before was not sent");
+        pace.give_back(9, true);
+        assert_eq!(pace.admit(9, true, start), Ok(()), "there was nothing to give back");
         let later = start + (BURST + 1) * INTERVAL;
         assert_eq!((0..2 * BURST).filter(|_| pace.admit(2, false, later).is_ok()).count() as i64, BURST);
     }

@@ -240,15 +240,14 @@ struct Walk {
 }
 
 impl Walk {
-    /// Takes the next part out of the archive.
+    /// Takes the next part out of the archive. A database that is away is no more than a broker that is away; a part that is
+    /// damaged stays so.
     fn take_part(&mut self, oldest: Position) -> Result<(), LogError> {
-        let broken = |reason: String| LogError::Broker { reason };
-        let away = |error: DbError| broken(format!("the archive cannot be read: {error}"));
+        let away = |error: DbError| LogError::Broker { reason: format!("the archive cannot be read: {error}") };
         let found = part_after(&self.database, self.at).map_err(away)?;
         let (first, last) = found.ok_or(LogError::Pruned { asked: self.at, oldest })?;
         let content = projection::archived_content(&self.database, first).map_err(away)?;
-        let batches = content.and_then(decode);
-        let mut batches = batches.ok_or_else(|| broken(format!("the archived part from {first} on is damaged")))?;
+        let mut batches = content.and_then(decode).ok_or(LogError::Archive(first))?;
         batches.retain(|committed| committed.position > self.at);
         (self.part, self.part_ends) = (batches, last);
         Ok(())
@@ -301,6 +300,8 @@ mod tests {
     use super::*;
     use crate::domain::ids::{Epoch, StreamId};
     use crate::domain::time::Timestamp;
+    use crate::persistence::log::embedded::Embedded;
+    use crate::persistence::log::{LogEngine, Proposal, Report};
 
     /// A stream that has lost what lies before its head.
     struct Stream {
@@ -411,7 +412,61 @@ mod tests {
         let spoil = |statement: &str| database.write(|c| diesel::sql_query(statement).execute(c)).unwrap();
         spoil("UPDATE log_archive SET content = substr(content, 2) WHERE first = 4");
         assert!(matches!(compare(&database, &stream(all, 11), end), Err(Divergence::Damaged(Position(4)))));
+        // Whoever needs that part is told that it is damaged, and not to wait for it.
+        let reader = whole(Arc::new(stream(all, 11)), database.clone());
+        assert!(matches!(positions(reader.as_ref(), 3), Err(LogError::Archive(Position(4)))));
         spoil("DELETE FROM log_archive WHERE first = 1");
         assert!(matches!(compare(&database, &stream(all, 0), end), Err(Divergence::Hole(Position(0), Position(4)))));
+    }
+
+    #[test]
+    fn archived_segments_are_compared_with_their_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let usual = embedded::Options::new(folder.path().join("log"));
+        let options = embedded::Options { segment_bytes: 1_000, ahead_bytes: 0, ..usual };
+        let (tell, told) = std::sync::mpsc::channel();
+        let (log, _) = Embedded::open(options, Box::new(move |report| tell.send(report).unwrap())).unwrap();
+        for committed in stream(1..=40, 0).batches {
+            let batches = vec![(*committed.batch).clone()];
+            log.propose(Proposal { id: committed.position.0, batches }).unwrap();
+            assert!(matches!(told.recv().unwrap(), Report::Committed { .. }));
+        }
+        let sealed = log.sealed_segments();
+        assert!(sealed.len() >= 3, "{sealed:?}");
+        let compared = |sealed: &[SealedSegment]| compare_segments(&database, sealed);
+        assert_eq!(compared(&sealed).unwrap(), 0);
+        for segment in &sealed {
+            let content = std::fs::read(&segment.path).unwrap();
+            assert!(projection::archive(&database, segment.first, segment.last, &content).unwrap());
+        }
+        assert_eq!(compared(&sealed).unwrap(), sealed.len());
+        // Of those that were pruned there is nothing to compare with.
+        assert_eq!(compared(&sealed[1..]).unwrap(), sealed.len() - 1);
+        assert_eq!(compared(&[]).unwrap(), 0);
+
+        let SealedSegment { path, first, last, .. } = &sealed[1];
+        let whole = std::fs::read(path).unwrap();
+        let mut flipped = whole.clone();
+        flipped[whole.len() / 2] ^= 1;
+        std::fs::write(path, flipped).unwrap();
+        assert!(matches!(compared(&sealed), Err(SegmentError::Differs(other)) if other == *path));
+        std::fs::remove_file(path).unwrap();
+        assert!(matches!(compared(&sealed), Err(SegmentError::File(other, _)) if other == *path));
+        std::fs::write(path, whole).unwrap();
+        assert_eq!(compared(&sealed).unwrap(), sealed.len());
+
+        let spoil = |statement: String| {
+            assert_eq!(database.write(|c| diesel::sql_query(statement).execute(c)).unwrap(), 1);
+        };
+        spoil(format!("UPDATE log_archive SET last = last - 1 WHERE first = {first}"));
+        let ends = Position(last.0 - 1);
+        assert!(matches!(compared(&sealed), Err(SegmentError::Unknown(from, to)) if (from, to) == (*first, ends)));
+        spoil(format!("UPDATE log_archive SET last = last + 1 WHERE first = {first}"));
+        assert_eq!(compared(&sealed).unwrap(), sealed.len());
+        spoil(format!("UPDATE log_archive SET content = substr(content, 2) WHERE first = {first}"));
+        assert!(matches!(compared(&sealed), Err(SegmentError::Damaged(from)) if from == *first));
+        spoil("DELETE FROM log_archive WHERE first = 1".into());
+        assert!(matches!(compared(&sealed), Err(SegmentError::Hole(Position(0), next)) if next == *first));
     }
 }

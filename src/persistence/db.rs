@@ -130,11 +130,12 @@ impl Database {
         }
     }
 
-    /// Connects to tables that are up to date, and changes nothing.
+    /// Connects to tables that are up to date, and changes nothing; neither can whoever has it.
     ///
     /// # Errors
     /// [`DbError::Version`] when they are not, [`DbError::Unavailable`].
     pub fn connect_as_it_is(options: &Options) -> Result<Database, DbError> {
+        let options = &Options { read_only: true, ..options.clone() };
         migrations::check(options)?;
         Database::up_to_date(options)
     }
@@ -149,7 +150,8 @@ impl Database {
             .map_err(|error| DbError::Unavailable(error.to_string()))?;
         let shared = matches!(options.target, Target::Postgres(_));
         let turn: Option<Arc<FairMutex<()>>> = (!shared).then(Arc::default);
-        let checkpoints = turn.clone().map(|turn| Checkpoints::start(options, turn)).transpose()?.map(Arc::new);
+        let writers = turn.clone().filter(|_| !options.read_only);
+        let checkpoints = writers.map(|turn| Checkpoints::start(options, turn)).transpose()?.map(Arc::new);
         let pulse = shared.then(|| Pulse::start(options)).transpose();
         let pulse = pulse.map_err(|error| DbError::Unavailable(error.to_string()))?;
         Ok(Database { pool, shared, turn, checkpoints, patience: options.patience, gave_up: Arc::default(), pulse })

@@ -183,17 +183,47 @@ pub fn counts(connection: &mut Connection) -> QueryResult<Vec<(MarketId, u64, u6
     rows.into_iter().map(row).collect()
 }
 
-/// What a user has traded in a market from a moment on, in lots.
+/// What a user has traded in a market from a moment on, in lots. What the user traded before is not read, however much it
+/// is.
 ///
 /// # Errors
 /// Those of the database.
 pub fn volume(connection: &mut Connection, account: AccountId, market: MarketId, from: Timestamp) -> QueryResult<u128> {
-    let filter = FillFilter { from: Some(from), ..FillFilter::default() };
     let id = i64::from(account.0);
+    let all = FillFilter::default();
+    let made = wanted(market, &all).filter(fills::maker_account.eq(id));
+    let taken = wanted(market, &all).filter(fills::taker_account.eq(id));
+    let mut newest: Option<(i64, i64)> = None;
+    for own in [made, taken] {
+        let last = own.order(fills::trade.desc()).select((fills::trade, fills::at)).first::<(i64, i64)>(connection);
+        newest = newest.max(last.optional()?);
+    }
+    let Some((newest, _)) = newest.filter(|(_, at)| *at >= from.0) else { return Ok(0) };
+    let first = first_since(connection, market, from, newest)?;
     // Two questions, as below; a trade with oneself counts once.
-    let made = wanted(market, &filter).filter(fills::maker_account.eq(id));
-    let taken = wanted(market, &filter).filter(fills::taker_account.eq(id).and(fills::maker_account.ne(id)));
+    let since = || wanted(market, &all).filter(fills::trade.ge(first));
+    let made = since().filter(fills::maker_account.eq(id));
+    let taken = since().filter(fills::taker_account.eq(id).and(fills::maker_account.ne(id)));
     Ok(lots(connection, made)? + lots(connection, taken)?)
+}
+
+/// A number such that a market's trades from it on are those at this moment or later; `newest` is one of them. No index
+/// goes by time, but trades are numbered in its order, so the number is found by halving.
+fn first_since(connection: &mut Connection, market: MarketId, from: Timestamp, newest: i64) -> QueryResult<i64> {
+    let trades = fills::table.filter(fills::market.eq(i32::from(market.0)));
+    // Trades are numbered from 1. Up to `before` all are older, from `first` on none is.
+    let (mut before, mut first) = (0, newest);
+    while first - before > 1 {
+        let middle = before + (first - before) / 2;
+        let next = trades.filter(fills::trade.ge(middle)).order(fills::trade).select((fills::trade, fills::at));
+        let (trade, at): (i64, i64) = next.first(connection)?;
+        if at >= from.0 {
+            first = middle;
+        } else {
+            before = trade;
+        }
+    }
+    Ok(first)
 }
 
 /// The sum of sizes. The database adds their halves, which no number of rows makes too large.

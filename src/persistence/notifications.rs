@@ -11,7 +11,8 @@ use std::fmt;
 
 /// Deliveries of a user that were given up and are kept.
 pub const MOST_GIVEN_UP: i64 = 100;
-/// Deliveries that may wait for one outlet of a user; of more, the oldest go.
+/// Deliveries of one event that may wait for one outlet of a user; of more, the oldest go. Each event is bounded by
+/// itself, so that what happens often pushes out nothing that happens seldom.
 pub const MOST_WAITING: i64 = 500;
 /// Entries of the ledger that are searched for movements of money at once: most are trades.
 pub const ENTRIES_AT_ONCE: i64 = 50_000;
@@ -201,8 +202,8 @@ pub fn enqueue(
     enqueue_all(conn, event, &[(user, payload.to_owned())], now)
 }
 
-/// The same for many events of one kind, each with whom it concerns and its payload. Of what waits for an outlet the
-/// newest [`MOST_WAITING`] are kept.
+/// The same for many events of one kind, each with whom it concerns and its payload. Of the events of that kind that wait
+/// for an outlet the newest [`MOST_WAITING`] are kept.
 ///
 /// # Errors
 /// Whatever the database reports.
@@ -241,17 +242,18 @@ pub fn enqueue_all(
     }
     for (user, kinds) in &kinds {
         for kind in kinds {
-            forget_oldest(conn, *user, kind)?;
+            forget_oldest(conn, *user, kind, event)?;
         }
     }
     Ok(count)
 }
 
-/// Removes what waits for an outlet beyond the newest [`MOST_WAITING`].
-fn forget_oldest(conn: &mut Connection, user: i64, kind: &str) -> QueryResult<()> {
+/// Removes the events of one kind that wait for an outlet beyond the newest [`MOST_WAITING`].
+fn forget_oldest(conn: &mut Connection, user: i64, kind: &str, event: &str) -> QueryResult<()> {
     let waiting = deliveries::table
         .filter(deliveries::user_id.eq(user))
         .filter(deliveries::kind.eq(kind))
+        .filter(deliveries::event.eq(event))
         .filter(deliveries::due_at.is_not_null());
     let newest_beyond: Option<i64> = waiting
         .order(deliveries::id.desc())
@@ -296,39 +298,61 @@ pub fn is_any_due(conn: &mut Connection, now: Timestamp) -> QueryResult<bool> {
     Ok(due.first::<i64>(conn).optional()?.is_some())
 }
 
-/// Takes deliveries that are due, the oldest first, for which there is room: they are due again at `again`, so that they
-/// come back when whoever took them dies, and no other node takes them meanwhile.
+/// Takes deliveries that are due for which there is room, those of the event `first` before all others, else the oldest
+/// first: they are due again at `again`, so that they come back when whoever took them dies, and no other node takes them
+/// meanwhile.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn take_due(conn: &mut Connection, now: Timestamp, again: Timestamp, mut room: Room) -> QueryResult<Vec<Delivery>> {
+pub fn take_due(
+    conn: &mut Connection,
+    now: Timestamp,
+    again: Timestamp,
+    first: &str,
+    mut room: Room,
+) -> QueryResult<Vec<Delivery>> {
     let mut taken = Vec::new();
-    // Each round but the last fills a user's share, so there are few.
-    while room.left() > 0 {
-        let full: Vec<i64> = room.taken.keys().copied().filter(|user| room.is_full_for(*user)).collect();
-        let due: Vec<Delivery> = deliveries::table
-            .filter(deliveries::due_at.le(now.0))
-            .filter(deliveries::user_id.ne_all(full))
-            .order(deliveries::due_at)
-            .limit(i64::try_from(room.left()).unwrap_or(i64::MAX))
-            .load(conn)?;
-        let mut passed_over = false;
-        for delivery in due {
-            if room.is_full_for(delivery.user_id) {
-                passed_over = true;
-                continue;
+    for is_first in [true, false] {
+        // Each round but the last fills a user's share, so there are few.
+        while room.left() > 0 {
+            let full: Vec<i64> = room.taken.keys().copied().filter(|user| room.is_full_for(*user)).collect();
+            let due: Vec<Delivery> = deliveries::table
+                .filter(deliveries::due_at.le(now.0))
+                .filter(deliveries::event.eq(first).eq(is_first))
+                .filter(deliveries::user_id.ne_all(full))
+                .order((deliveries::due_at, deliveries::id))
+                .limit(i64::try_from(room.left()).unwrap_or(i64::MAX))
+                .load(conn)?;
+            if !take(conn, due, again, &mut room, &mut taken)? {
+                break;
             }
-            let free = deliveries::table.find(delivery.id).filter(deliveries::due_at.eq(delivery.due_at));
-            if diesel::update(free).set(deliveries::due_at.eq(again.0)).execute(conn)? > 0 {
-                *room.taken.entry(delivery.user_id).or_default() += 1;
-                taken.push(delivery);
-            }
-        }
-        if !passed_over {
-            break;
         }
     }
     Ok(taken)
+}
+
+/// Takes those of these deliveries for which there is room and which no other node was faster to take; whether any was
+/// passed over because its user has no room left.
+fn take(
+    conn: &mut Connection,
+    due: Vec<Delivery>,
+    again: Timestamp,
+    room: &mut Room,
+    taken: &mut Vec<Delivery>,
+) -> QueryResult<bool> {
+    let mut passed_over = false;
+    for delivery in due {
+        if room.is_full_for(delivery.user_id) {
+            passed_over = true;
+            continue;
+        }
+        let free = deliveries::table.find(delivery.id).filter(deliveries::due_at.eq(delivery.due_at));
+        if diesel::update(free).set(deliveries::due_at.eq(again.0)).execute(conn)? > 0 {
+            *room.taken.entry(delivery.user_id).or_default() += 1;
+            taken.push(delivery);
+        }
+    }
+    Ok(passed_over)
 }
 
 /// A delivery arrived.

@@ -48,6 +48,16 @@ pub enum SignIn {
     Later(String),
 }
 
+/// What came of trading a refresh token.
+enum Renewal {
+    /// There is another session now.
+    Done,
+    /// The session has ended, or nothing prolongs it.
+    Over,
+    /// Not now, for this reason.
+    Later(String),
+}
+
 /// Asks one server.
 pub struct Client {
     http: awc::Client,
@@ -86,6 +96,7 @@ impl Client {
         Ok(match (status, answer["code"].as_str()) {
             (200, _) => {
                 self.begin_session(&answer);
+                self.forget_code();
                 SignIn::Done
             }
             (_, Some("second_factor_required")) => SignIn::SecondFactor,
@@ -98,6 +109,13 @@ impl Client {
     pub fn set_code(&mut self, text: String) {
         if let Access::Password { code, .. } = &mut self.access {
             *code = Some(text);
+        }
+    }
+
+    /// A code counts once: with the one that was used, the next sign-in would be refused for a wrong code.
+    fn forget_code(&mut self) {
+        if let Access::Password { code, .. } = &mut self.access {
+            *code = None;
         }
     }
 
@@ -184,8 +202,12 @@ impl Client {
             }
         }
         let (mut status, mut places) = self.get("/v1/admin/tree").await?;
-        if status == 401 && self.renew().await? {
-            (status, places) = self.get("/v1/admin/tree").await?;
+        if status == 401 {
+            match self.renew().await? {
+                Renewal::Done => (status, places) = self.get("/v1/admin/tree").await?,
+                Renewal::Over => {}
+                Renewal::Later(reason) => return Ok(Seen::Refused(reason)),
+            }
         }
         match status {
             200 => {
@@ -194,7 +216,7 @@ impl Client {
             }
             401 => {
                 // Where there is a password, the next round signs in anew.
-                self.token = None;
+                (self.token, self.refresh) = (None, None);
                 Ok(Seen::Refused(said("/v1/admin/tree", status, &places)))
             }
             _ => Ok(Seen::Refused(said("/v1/admin/tree", status, &places))),
@@ -206,14 +228,22 @@ impl Client {
         Seen::Refused(reason.to_owned())
     }
 
-    /// Trades the refresh token for the next session; whether there is one now.
-    async fn renew(&mut self) -> Result<bool, String> {
-        let Some(refresh) = self.refresh.take() else { return Ok(false) };
+    /// Trades the refresh token for the next pair. It is kept while nobody has said that it counts no more: the next round
+    /// tries it again.
+    async fn renew(&mut self) -> Result<Renewal, String> {
+        let Some(refresh) = &self.refresh else { return Ok(Renewal::Over) };
         let (status, answer) = self.post("/v1/auth/refresh", &json!({"refresh_token": refresh})).await?;
-        if status == 200 {
-            self.begin_session(&answer);
-        }
-        Ok(status == 200)
+        Ok(match status {
+            200 => {
+                self.begin_session(&answer);
+                Renewal::Done
+            }
+            401 => {
+                self.refresh = None;
+                Renewal::Over
+            }
+            _ => Renewal::Later(said("/v1/auth/refresh", status, &answer)),
+        })
     }
 
     fn url(&self, path: &str) -> String {
@@ -251,4 +281,66 @@ impl Client {
 /// What the server said, or at least with which status.
 fn said(path: &str, status: u16, answer: &Value) -> String {
     answer["message"].as_str().map_or_else(|| format!("{path} answers {status}"), str::to_owned)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests {
+    use super::*;
+    use actix_web::http::StatusCode;
+    use actix_web::http::header::AUTHORIZATION;
+    use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
+    use parking_lot::Mutex;
+    use std::sync::Arc;
+
+    /// With which status a refresh token is answered.
+    type Renews = Arc<Mutex<u16>>;
+
+    /// A server that shows its tree for the access token `second` alone.
+    async fn answer(renews: web::Data<Renews>, request: HttpRequest) -> HttpResponse {
+        let shown = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let (status, body) = match request.path() {
+            "/v1/auth/sign-in" => (200, json!({"access_token": "first", "refresh_token": "one"})),
+            "/v1/auth/refresh" => match *renews.lock() {
+                200 => (200, json!({"access_token": "second", "refresh_token": "two"})),
+                status => (status, json!({"message": "no renewal"})),
+            },
+            "/v1/admin/tree" if shown == Some("Bearer second") => (200, json!([])),
+            "/v1/admin/tree" => (401, json!({"message": "the token has expired"})),
+            _ => (200, json!({"epoch": 1.0})),
+        };
+        HttpResponse::build(StatusCode::from_u16(status).unwrap()).json(body)
+    }
+
+    #[actix_web::test]
+    async fn a_refresh_token_is_kept_until_it_was_traded_or_counts_no_more() {
+        let renews: Renews = Arc::new(Mutex::new(503));
+        let shared = renews.clone();
+        let server = HttpServer::new(move || {
+            App::new().app_data(web::Data::new(shared.clone())).default_service(web::to(answer))
+        });
+        let server = server.workers(1).disable_signals().bind(("127.0.0.1", 0)).unwrap();
+        let base = format!("http://{}", server.addrs().first().unwrap());
+        let server = server.run();
+        let handle = server.handle();
+        actix_web::rt::spawn(server);
+        let (email, password) = ("root@example.org".to_owned(), "x".to_owned());
+        let mut client = Client::new(&base, Access::Password { email, password, code: Some("123456".into()) });
+
+        for _ in 0..2 {
+            let seen = client.tree().await.unwrap();
+            assert!(matches!(seen, Seen::Refused(reason) if reason == "no renewal"));
+            assert_eq!((client.token.as_deref(), client.refresh.as_deref()), (Some("first"), Some("one")));
+        }
+        assert!(matches!(client.access, Access::Password { code: None, .. }), "a code counts once");
+        *renews.lock() = 200;
+        assert!(matches!(client.tree().await.unwrap(), Seen::Places { .. }));
+        assert_eq!(client.refresh.as_deref(), Some("two"));
+        client.token = Some("first".into());
+        *renews.lock() = 401;
+        let seen = client.tree().await.unwrap();
+        assert!(matches!(seen, Seen::Refused(reason) if reason == "the token has expired"));
+        assert_eq!((&client.token, &client.refresh), (&None, &None));
+        handle.stop(false).await;
+    }
 }

@@ -3,10 +3,10 @@
 use super::client::{Access, Client, SignIn};
 use super::model::{Model, Round, Tree};
 use super::view;
+use crate::prompt::ask;
 use anyhow::{Context, anyhow};
 use clap::Args;
-use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use ratatui::crossterm::terminal::{disable_raw_mode, enable_raw_mode};
+use ratatui::crossterm::event::{self, Event, KeyEventKind};
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,40 +81,6 @@ async fn sign_in(client: &mut Client) -> anyhow::Result<()> {
 
 fn password() -> anyhow::Result<String> {
     std::env::var("AGORA_TOP_PASSWORD").or_else(|_| ask("Password"))
-}
-
-/// A line of the user's that is not shown as it is typed.
-fn ask(what: &str) -> anyhow::Result<String> {
-    eprint!("{what}: ");
-    if !std::io::stdin().is_terminal() {
-        let mut line = String::new();
-        std::io::stdin().read_line(&mut line)?;
-        return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
-    }
-    enable_raw_mode()?;
-    let line = typed();
-    disable_raw_mode()?;
-    eprintln!();
-    line
-}
-
-fn typed() -> anyhow::Result<String> {
-    let mut line = String::new();
-    loop {
-        let Event::Key(key) = event::read()? else { continue };
-        if key.kind == KeyEventKind::Release {
-            continue;
-        }
-        let control = key.modifiers.contains(KeyModifiers::CONTROL);
-        match key.code {
-            KeyCode::Enter => return Ok(line),
-            KeyCode::Esc => return Err(anyhow!("nothing was entered")),
-            KeyCode::Char('c' | 'd') if control => return Err(anyhow!("nothing was entered")),
-            KeyCode::Char(c) if !control => line.push(c),
-            KeyCode::Backspace => drop(line.pop()),
-            _ => {}
-        }
-    }
 }
 
 /// Prints one frame.

@@ -153,6 +153,7 @@ fn people_sign_in_through_a_provider_and_link_it() {
     assert_eq!((back.status, back.header("location")), (302, Some("/wallet")), "{}", back.json());
     let me = browser.send("GET", "/auth/me", "").json();
     assert_eq!((&me["email"], &me["name"]), (&json!("ada@example.org"), &json!("Ada")));
+    assert_eq!(me["email_confirmed"], true, "the provider has verified it");
     assert_eq!(browser.send("GET", "/accounts", "").status, 200);
     let noted = crate::roles::sign_in(&scene.server, "root@example.org")
         .get(&format!("/admin/audit?user={}", me["id"].as_str().unwrap()));
@@ -287,6 +288,34 @@ fn a_user_whose_provider_gave_no_address_gets_one_and_with_it_a_password() {
     assert_eq!(line.send("GET", "/auth/me", &header).status, 401, "the reset has ended what there was");
     let noted = lin.get("/auth/me");
     assert_eq!((&noted["email"], &noted["has_email"]), (&json!("lin@example.org"), &json!(true)));
+}
+
+#[test]
+fn a_provider_that_is_linked_confirms_the_users_own_address_if_it_has_verified_it() {
+    let scene = Scene::new();
+    for (email, told, verified, expected) in [
+        ("ada@example.org", " Ada@Example.org", true, true),
+        ("bob@example.org", "robert@example.org", true, false),
+        ("cid@example.org", "cid@example.org", false, false),
+    ] {
+        let mut user = Client::sign_up(&scene.server, email);
+        assert_eq!(user.get("/auth/me")["email_confirmed"], false, "{email}");
+        // The state of the way to the provider is in a cookie.
+        let mut browser = scene.browser();
+        let header = format!("Authorization: Bearer {}\r\n", user.token);
+        let left = browser.send("POST", "/auth/identities/local", &header);
+        assert_eq!(left.status, 200, "{}", left.json());
+        let claim = |claims: &mut Value| {
+            claims["email"] = told.into();
+            claims["email_verified"] = verified.into();
+        };
+        let (code, state) = scene.provider.consent(left.json()["url"].as_str().unwrap(), claim, email);
+        let back = browser.send("GET", &format!("/auth/oidc/local/callback?code={code}&state={state}"), &header);
+        assert_eq!(back.status, 302, "{}", back.json());
+        assert_eq!(user.get("/auth/identities").as_array().unwrap().len(), 1);
+        let me = user.get("/auth/me");
+        assert_eq!((&me["email"], &me["email_confirmed"]), (&json!(email), &json!(expected)));
+    }
 }
 
 #[test]

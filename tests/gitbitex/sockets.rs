@@ -1,8 +1,10 @@
 //! The socket: who hears what, in which order, and what survives a break.
 
 use crate::browser::{Browser, Socket};
-use crate::server::Server;
+use crate::feed::Feed;
+use crate::server::{Client, Server};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 fn scene() -> (tempfile::TempDir, Server, Browser, Browser) {
     let folder = tempfile::tempdir().unwrap();
@@ -254,6 +256,59 @@ fn a_dropped_socket_resumes_from_what_the_last_answer_listed() {
     socket.until(|message| message["type"] == "match");
     socket.shows(|page| page.book.get(&("sell".into(), "100".into())).is_some_and(|size| size == "0.75"));
     socket.shows(|page| page.funds["BTC"] == ("9".into(), "0.75".into()));
+}
+
+#[test]
+fn a_market_that_does_not_answer_holds_nobody_up_and_comes_whole_when_it_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--allow-drills"]);
+    let mut ada = Browser::of_new_user(&server, "ada@example.org");
+    let mut bob = Browser::of_new_user(&server, "bob@example.org");
+    ada.limit("sell", "100", "1");
+    bob.limit("buy", "100", "0.25");
+    let drill = json!({"kind": "hang", "for_ms": 2_500}).to_string();
+    let path = "/admin/tree/agora/trading/venue/market%20data%20BTC-USDT/crash";
+    let mut socket = ada.socket();
+    assert_eq!(Client::admin(&server).send("POST", path, drill.as_bytes()).unwrap().status, 202);
+    let begun = Instant::now();
+    socket.subscribe(&["ticker", "level2", "order"], "");
+    assert_eq!(socket.next()["type"], "subscriptions", "the answer comes first, and whether the market answers or not");
+    assert!(begun.elapsed() < Duration::from_millis(2_300), "the answer waited for the market");
+    // Another message meanwhile makes nothing come twice.
+    socket.subscribe(&["match"], "");
+    socket.until(|message| message["type"] == "ticker" && message["price"] == "100");
+    socket.shows(|page| page.book.get(&("sell".into(), "100".into())).is_some_and(|size| size == "0.75"));
+    socket.settle();
+    bob.limit("buy", "100", "0.25");
+    socket.until(|message| message["type"] == "order" && message["filledSize"] == "0.5");
+    socket.shows(|page| page.book.get(&("sell".into(), "100".into())).is_some_and(|size| size == "0.5"));
+    socket.until(|message| message["type"] == "match");
+    socket.settle();
+    assert_eq!((socket.count("match"), socket.count("l2update")), (1, 1), "{:?}", socket.log);
+}
+
+#[test]
+fn sockets_of_an_address_count_together_with_those_of_the_native_feed() {
+    let folder = tempfile::tempdir().unwrap();
+    // Clients on this machine are counted here too.
+    let limits = ["--accounts-unlimited", "192.0.2.0/24", "--feed-connections", "2"];
+    let server = Server::start_with(folder.path(), &limits);
+    let native = || Feed::open(server.address, "/v1/feed", "Host: agora\r\n");
+    let (page, other) = (Browser::visit(&server).socket(), native());
+    assert_eq!(other.as_ref().err(), None);
+    for refusal in [native().err(), Socket::open(server.address, "").err()] {
+        let refusal = refusal.unwrap_or_else(|| panic!("there are three"));
+        assert!(refusal.contains(" 429 "), "{refusal}");
+    }
+    // A place is free again when one has gone; the server notices when it reads from it.
+    drop(page);
+    let again = (0..100).find_map(|_| {
+        std::thread::sleep(Duration::from_millis(200));
+        Socket::open(server.address, "").ok()
+    });
+    assert!(again.is_some(), "no place became free");
+    assert!(native().is_err());
 }
 
 #[test]

@@ -6,7 +6,10 @@ use crate::smtp::MailServer;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::io::Write;
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The smallest picture there is.
 const GIF: &[u8] =
@@ -319,10 +322,15 @@ fn a_picture_that_was_refused_cannot_be_named() {
     assert_eq!(bob.post("/api/users/profilePhoto", &json!({"profilePhotoUrl": key})).status, 400);
     assert_eq!(put_anew(&server, &bob, &key, GIF).status, 404);
     assert_eq!(ada.put(&key, GIF).status, 409);
-    // Spaces around it do not hide whose it is, here and in the native dialect.
-    let padded = format!(" {key}\n");
+    // Neither spaces around it nor another spelling hide whose it is, here and in the native dialect.
+    let (padded, spelled) = (format!(" {key}\n"), key.replace('-', ""));
     assert_eq!(bob.post("/api/users/profilePhoto", &json!({"profilePhotoUrl": padded})).status, 400);
-    for photo in [&key, &padded] {
+    assert_eq!(
+        ada.post("/api/users/profilePhoto", &json!({"profilePhotoUrl": spelled})).status,
+        400,
+        "her own neither"
+    );
+    for photo in [&key, &padded, &spelled] {
         let body = json!({"photo": photo}).to_string();
         let refused = server.client(&bob.storage).send("PUT", "/auth/me", body.as_bytes()).unwrap();
         assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("no_such_picture")), "{photo:?}");
@@ -378,6 +386,40 @@ fn a_place_for_a_picture_is_nobody_elses_and_no_image_of_chat() {
     let shown = native.send("GET", &format!("/chat/images/{image}"), b"").unwrap();
     assert_eq!((shown.status, shown.body.as_slice()), (200, GIF));
     assert_eq!(ada.put(&place, GIF).status, 200);
+}
+
+#[test]
+fn whose_pictures_come_slowly_keeps_nobody_else_from_theirs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Browser::of_new_user(&server, "ada@example.org");
+    let mut bob = Browser::of_new_user(&server, "bob@example.org");
+    let place = |browser: &mut Browser| browser.get("/api/files/url")["url"].as_str().unwrap().to_owned();
+    // Two pictures begin and do not come to an end.
+    let mut slow: Vec<TcpStream> = Vec::new();
+    for _ in 0..2 {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let (target, token) = (place(&mut ada), &ada.storage);
+        let head = format!("PUT {target} HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {token}\r\n");
+        stream.write_all(format!("{head}Content-Length: 1000\r\n\r\nGIF89a").as_bytes()).unwrap();
+        slow.push(stream);
+    }
+    // The server may see the two a little later than what comes after them.
+    let mut until = |status: u16| {
+        let mut tries = (0..200).map(|_| {
+            std::thread::sleep(Duration::from_millis(50));
+            let target = place(&mut ada);
+            put_anew(&server, &ada, &target, GIF)
+        });
+        tries.find(|answer| answer.status == status).unwrap_or_else(|| panic!("there is no {status}"))
+    };
+    let refused = until(429);
+    assert_eq!((&refused.json()["code"], refused.header("retry-after")), (&json!(1), Some("5")));
+    message(&refused);
+    let target = place(&mut bob);
+    assert_eq!(bob.put(&target, GIF).status, 200, "there is room for others");
+    drop(slow);
+    until(200);
 }
 
 #[test]

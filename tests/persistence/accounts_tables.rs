@@ -5,11 +5,25 @@ use agora::domain::ids::AccountId;
 use agora::domain::time::Timestamp;
 use agora::persistence::api_keys::{self, KeyUse, StoredKey};
 use agora::persistence::audit::{self, Entry, Filter};
-use agora::persistence::db::{Database, DbError};
+use agora::persistence::db::{Connection, Database, DbError};
 use agora::persistence::notifications::{self, OutletRow};
 use agora::persistence::runtime_config::{self, Version};
-use agora::persistence::{identities, mailed_codes, second_factors, users};
+use agora::persistence::{addresses, identities, mailed_codes, second_factors, users};
+use diesel::connection::SimpleConnection;
 use serde_json::json;
+
+/// Makes the table of confirmed addresses and fills it with those that are known to be read, on either database; and
+/// takes it away.
+const CONFIRMED: [(&str, &str); 2] = [
+    (
+        include_str!("../../migrations/sqlite/2026-11-26-000100_create_confirmed_addresses/up.sql"),
+        include_str!("../../migrations/sqlite/2026-11-26-000100_create_confirmed_addresses/down.sql"),
+    ),
+    (
+        include_str!("../../migrations/postgres/2026-11-26-000100_create_confirmed_addresses/up.sql"),
+        include_str!("../../migrations/postgres/2026-11-26-000100_create_confirmed_addresses/down.sql"),
+    ),
+];
 
 fn user(database: &Database, email: &str) -> AccountId {
     database.write(|c| users::create(c, &new(email), Timestamp(5))).unwrap().id
@@ -123,6 +137,35 @@ pub fn the_audit_log_and_settings(database: &Database) {
     assert_eq!(database.read(runtime_config::count).unwrap(), 3);
 }
 
+pub fn addresses_known_to_be_read_are_confirmed(database: &Database) {
+    let cases = [
+        ("plain@example.org", "sign_up", json!({"device": "a browser"}), false),
+        ("word@example.org", "sign_up", json!({"device": "provider"}), false),
+        ("field@example.org", "sign_up", json!({"device": r#""provider":"x""#}), false),
+        ("other@example.org", "sign_in", json!({"provider": "corp"}), false),
+        ("vouched@example.org", "sign_up", json!({"device": "a browser", "provider": "corp"}), true),
+        ("changed@example.org", "email_changed", json!({"before": "x", "after": "y"}), true),
+        ("reset@example.org", "password_reset", json!({}), true),
+        ("line.1@users.invalid", "sign_up", json!({"device": "a browser", "provider": "line"}), false),
+    ];
+    let mut users = Vec::new();
+    for (email, action, detail, _) in &cases {
+        let user = user(database, email);
+        let detail = detail.clone();
+        let entry = Entry { action: *action, actor: Some(user), subject: Some(user), address: None, detail };
+        database.write(|c| audit::record(c, &entry, Timestamp(7))).unwrap();
+        users.push(user);
+    }
+    let kind = database.read(|c| Ok(usize::from(matches!(c, Connection::Postgres(_))))).unwrap();
+    let (up, down) = CONFIRMED[kind];
+    database.write(|c| c.batch_execute(down)).unwrap();
+    database.write(|c| c.batch_execute(up)).unwrap();
+    for (user, (email, _, _, is_known)) in users.into_iter().zip(cases) {
+        let confirmed = database.read(|c| addresses::confirmed(c, user)).unwrap();
+        assert_eq!(confirmed.as_deref(), is_known.then_some(email), "{email}");
+    }
+}
+
 pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {
     let user = user(database, "a@example.org");
     let row = OutletRow {
@@ -140,7 +183,8 @@ pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {
     assert_eq!(database.read(|c| notifications::listeners(c, "fill")).unwrap(), [i64::from(user.0)]);
     let take_into = |at: i64, most: usize, most_of_user: usize, under_way: &[(i64, usize)]| {
         let room = notifications::Room { most, most_of_user, taken: under_way.iter().copied().collect() };
-        database.write(|c| notifications::take_due(c, Timestamp(at), Timestamp(at + 100), room)).unwrap()
+        let (now, again) = (Timestamp(at), Timestamp(at + 100));
+        database.write(|c| notifications::take_due(c, now, again, "security", room)).unwrap()
     };
     let take = |at: i64| take_into(at, 10, 10, &[]);
     assert!(take(999).is_empty());

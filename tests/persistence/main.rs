@@ -36,6 +36,7 @@ fn both_databases_do_the_same() {
     on_each(&server, "accounts", accounts_tables::keys_codes_and_factors);
     on_each(&server, "records", accounts_tables::the_audit_log_and_settings);
     on_each(&server, "notifications", accounts_tables::what_nobody_takes_is_kept_and_can_be_tried_again);
+    on_each(&server, "addresses", accounts_tables::addresses_known_to_be_read_are_confirmed);
     on_each(&server, "failures", a_failed_transaction_changes_nothing);
     on_each(&server, "orders", projections::orders_come_back_as_they_were);
     on_each(&server, "fills", projections::fills_are_found_by_either_party);

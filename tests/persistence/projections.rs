@@ -172,6 +172,17 @@ pub fn fills_are_found_by_either_party(database: &Database) {
     assert_eq!(volume(0), lots(&[9, 7, 6, 4, 3, 1]));
     assert_eq!(volume(40), lots(&[9, 7, 6, 4]));
     assert_eq!(volume(1_000), 0);
+    // Wherever it begins, and also where trades are missing.
+    let holes: Vec<_> =
+        (20_u64..60).filter(|trade| !trade.is_multiple_of(7)).map(|trade| fill(trade, USER, other)).collect();
+    database.write(|c| fills::insert(c, &holes)).unwrap();
+    let is_own = |row: &&FillRow| [row.fill.maker_account, row.fill.taker_account].contains(&USER);
+    let all: Vec<&FillRow> = rows.iter().chain(&holes).filter(is_own).collect();
+    for from in (0..610).step_by(5) {
+        let since = all.iter().filter(|row| row.at.0 >= from);
+        let expected: u128 = since.map(|row| u128::from(row.fill.size.0)).sum();
+        assert_eq!(volume(from), expected, "from {from}");
+    }
 }
 
 fn entry(n: i128, cause: Cause) -> LedgerRow {

@@ -202,10 +202,16 @@ test("notifications are chosen by event and outlet; price alerts come and go", a
   const { page, context, complaints } = await open(browser);
   await signUp(page);
   await page.goto("/settings/notifications");
-  const security = page.getByRole("switch", { name: "Security by Email" });
+  const security = page.getByRole("switch", { name: "Security by LINE" });
   await security.click();
   await eventually(async () => (await security.getAttribute("aria-checked")) === "true", "the switch is on");
   const outlets = card(page, "Notifications");
+  // Nobody has shown yet to read the mail of the address.
+  await outlets.getByText("is not confirmed yet").waitFor();
+  await outlets.getByRole("button", { name: "Confirm" }).click();
+  await outlets.getByLabel("Code that was sent to").waitFor();
+  await outlets.getByRole("button", { name: "Not now" }).click();
+  await outlets.getByText("is not confirmed yet").waitFor();
   await outlets.getByLabel("Webhook address").fill("https://example.org/hook");
   await outlets.getByRole("button", { name: "Save" }).click();
   await outlets.locator(".note .copyable code").waitFor();

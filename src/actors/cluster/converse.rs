@@ -95,6 +95,7 @@ impl Conversation {
         match tokio::time::timeout(broker::PATIENCE, declared).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) if refusal(&error) == Some(405) => {
+                parts.peers.number_taken();
                 return Err(BrokerError::Lost(format!("another node has the number {}", parts.role.node())));
             }
             Ok(Err(error)) => return Err(error.into()),

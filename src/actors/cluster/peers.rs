@@ -10,6 +10,9 @@ use std::time::{Duration, Instant};
 /// A node that was not heard of for so long is not there.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(5);
 
+/// A number that was taken for so long is another node's, and not one that the broker keeps for a connection that has died.
+const TAKEN_AFTER: Duration = Duration::from_secs(15);
+
 /// How many state hashes are remembered of each node.
 const HASHES: usize = 32;
 
@@ -63,6 +66,8 @@ struct Known {
     compared: BTreeMap<(u16, u64), bool>,
     equal: u64,
     different: u64,
+    /// Since when the broker has refused this node's number, and when it last did.
+    number_taken: Option<(Instant, Instant)>,
 }
 
 /// What is known of the nodes. Clones share it.
@@ -104,6 +109,24 @@ impl Peers {
         known.others.insert(status.node, (Instant::now(), status));
         known.others.retain(|_, (heard, _)| heard.elapsed() < FORGOTTEN_AFTER);
         known.compare();
+    }
+
+    /// The broker has refused this node's number, which another connection holds.
+    pub fn number_taken(&self) {
+        let (mut known, now) = (self.known.lock(), Instant::now());
+        let since = known.number_taken.filter(|(_, last)| now.duration_since(*last) < FORGOTTEN_AFTER);
+        known.number_taken = Some((since.map_or(now, |(first, _)| first), now));
+    }
+
+    /// A node besides this one, if there is any: one that was heard, or one that has this node's number and so is never
+    /// heard here.
+    pub fn another(&self) -> Option<u16> {
+        let known = self.known.lock();
+        let heard = known.others.iter().find(|(_, (heard, _))| heard.elapsed() < FORGOTTEN_AFTER);
+        let namesake = known
+            .number_taken
+            .filter(|(first, last)| last.duration_since(*first) >= TAKEN_AFTER && last.elapsed() < FORGOTTEN_AFTER);
+        heard.map(|(node, _)| *node).or(namesake.map(|_| self.role.node()))
     }
 
     /// Batches that others have read and this node, being at `position`, has not.

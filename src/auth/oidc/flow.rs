@@ -230,10 +230,17 @@ impl Accounts {
         back: String,
     ) -> Result<Arrival, AuthError> {
         let (id, user, now) = (provider.id.clone(), AccountId(user), self.now());
+        let vouched = claims.verified_email().and_then(|email| Email::parse(email).ok());
         let linked = self.write(move |conn| {
             let live = sessions::live_of(conn, user, now)?.iter().any(|live| live.id == session);
             if live {
                 identities::link(conn, &id, &claims.sub, user, now)?;
+                // The provider has verified an address; if it is the user's, that is shown to be read as well.
+                if let Some(email) = vouched
+                    && users::by_id(conn, user)?.is_some_and(|known| known.email == email.as_str())
+                {
+                    addresses::confirm(conn, user, email.as_str(), now)?;
+                }
             }
             Ok(live)
         });

@@ -50,9 +50,10 @@ pub async fn upload(
     if !rights::may(view.summary.kind, standing, Action::Send) {
         return Err(ChatReject::UnknownRoom.into());
     }
-    let picture = pictures::receive(payload, state.chat.limits().image_bytes).await?;
-    let (content, media_type) = (picture.content.clone(), picture.media_type);
+    // Before anything is read, so that whoever is too fast costs nothing.
     state.chat.limits().take(user.0.user, wall_clock())?;
+    let picture = pictures::receive(user.0.user, payload, state.chat.limits().image_bytes).await?;
+    let (content, media_type) = (picture.content.clone(), picture.media_type);
     let id = Uuid::new_v4();
     let upload = Upload {
         id: id.as_u128(),

@@ -59,12 +59,17 @@ pub async fn change(
     Ok(after)
 }
 
+/// The place of this name. It is known by one spelling alone: what a profile shows is compared as text.
+fn place(name: &str) -> Option<Uuid> {
+    Uuid::try_parse(name).ok().filter(|id| id.hyphenated().to_string() == name)
+}
+
 /// Refuses the address of a place for pictures at which there is none, or another user's.
 async fn check(state: &AppState, user: AccountId, photo: &str) -> Result<(), ApiError> {
     let Some(name) = photo.strip_prefix(pictures::ADDRESS) else { return Ok(()) };
-    let found = match Uuid::try_parse(name) {
-        Ok(id) => state.query(move |conn| pictures::get(conn, id)).await?,
-        Err(_) => None,
+    let found = match place(name) {
+        Some(id) => state.query(move |conn| pictures::get(conn, id)).await?,
+        None => None,
     };
     if found.is_some_and(|picture| picture.account == user) {
         return Ok(());
@@ -75,6 +80,17 @@ async fn check(state: &AppState, user: AccountId, photo: &str) -> Result<(), Api
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_has_one_spelling() {
+        let id = Uuid::from_u128(0xabcd_ef00_1234);
+        assert_eq!(place(&id.to_string()), Some(id));
+        let others =
+            [id.to_string().to_uppercase(), id.simple().to_string(), id.braced().to_string(), id.urn().to_string()];
+        for other in others.iter().map(String::as_str).chain(["", "x"]) {
+            assert_eq!(place(other), None, "{other}");
+        }
+    }
 
     #[test]
     fn pictures_of_ours_are_told_from_others() {

@@ -98,7 +98,7 @@ pub async fn upload(
         let message = "This is no place for a picture of yours. Please upload it again.";
         return Err(ApiError::new(StatusCode::NOT_FOUND, "no_such_place", message));
     }
-    let received = pictures::receive(payload, MOST_BYTES).await?;
+    let received = pictures::receive(account, payload, MOST_BYTES).await?;
     let picture = Picture { id, account, media_type: received.media_type.to_owned(), uploaded_at: wall_clock() };
     // The row first: an object without one would never be removed.
     write(&state, move |conn| rows::add(conn, &picture)).await?;

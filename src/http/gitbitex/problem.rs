@@ -23,7 +23,7 @@ const NESTED: [&str; 5] = [
 /// The number for a stable code: 1 too many requests, 2 unreadable, 3 expired, 4 ended, 5 wrong password, 0 else.
 fn number(code: &str) -> u8 {
     match code {
-        "rate_limited" | "too_many_attempts" => 1,
+        "rate_limited" | "too_many_attempts" | "too_many_uploads" => 1,
         "invalid_body" => 2,
         "token_expired" => 3,
         "token_revoked" => 4,

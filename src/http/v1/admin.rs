@@ -135,8 +135,9 @@ pub async fn freeze(
     let user = named(&state, &id).await?;
     let frozen = set_frozen(&state, user.id, true).await;
     let mut sweep = if body.cancel_orders { cancel_all_of(&state, user.id).await } else { Sweep::default() };
-    sweep.note(frozen);
-    let detail = sweep.audited(json!({"before": user.frozen, "after": true, "reason": body.reason}));
+    sweep.aim(frozen);
+    let after = sweep.after(true);
+    let detail = sweep.audited(json!({"before": user.frozen, "after": after, "reason": body.reason}));
     record(&state, &request, &admin.0, "frozen", Some(user.id), detail).await;
     let answer = sweep.told(json!({"frozen": true}));
     sweep.finish()?;

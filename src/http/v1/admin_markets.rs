@@ -333,6 +333,8 @@ struct Kill {
 pub struct Sweep {
     canceled: usize,
     faulted: Vec<String>,
+    /// Whether that for which it was done is so now.
+    reached: bool,
     failed: Option<ApiError>,
 }
 
@@ -349,17 +351,24 @@ impl Sweep {
                 Err(Refused::Unavailable(Unavailable::MarketFaulted)) => {
                     sweep.faulted.push(market.config.symbol.clone());
                 }
-                Err(why) => sweep.note(Err(why.into())),
+                Err(why) => {
+                    sweep.failed.get_or_insert(why.into());
+                }
             }
         }
         sweep
     }
 
-    /// Something else was done as well.
-    pub fn note(&mut self, outcome: Result<(), ApiError>) {
-        if let Err(why) = outcome {
-            self.failed.get_or_insert(why);
-        }
+    /// Adds what came of that for which all of this is done, such as an account being frozen. That it failed is told rather
+    /// than what went wrong in single markets.
+    pub fn aim(&mut self, outcome: Result<(), ApiError>) {
+        self.reached = outcome.is_ok();
+        self.failed = outcome.err().or(self.failed.take());
+    }
+
+    /// What is so afterwards, when it was to be `wanted`; none when that is not known.
+    pub fn after(&self, wanted: bool) -> Option<bool> {
+        self.reached.then_some(wanted)
     }
 
     /// What whoever asked for it is told, beside what it was about.
@@ -410,27 +419,25 @@ pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: Curre
             if engaged {
                 sweep = cancel_all_of(&state, user).await;
             }
-            sweep.note(frozen);
+            sweep.aim(frozen);
         }
         "market" => {
             let market = named(&state, product_id.as_deref().unwrap_or_default())?;
-            match state.trading.steer(&market, Control::Kill { account: None, engaged }).await {
-                Ok(canceled) => sweep.canceled = canceled.len(),
-                Err(why) => sweep.note(Err(why.into())),
-            }
+            let steered = state.trading.steer(&market, Control::Kill { account: None, engaged }).await;
+            sweep.canceled = steered.as_ref().map_or(0, |canceled| canceled.len());
+            sweep.aim(steered.map(drop).map_err(ApiError::from));
         }
         "venue" => {
             // First nothing new is taken, then what is open goes; and the other way round.
             let stopped = if engaged { stop_venue(&state, true).await } else { Ok(()) };
             sweep = Sweep::over_all(&state, &Control::Kill { account: None, engaged }).await;
-            sweep.note(stopped);
-            if !engaged {
-                sweep.note(stop_venue(&state, false).await);
-            }
+            sweep.aim(if engaged { stopped } else { stop_venue(&state, false).await });
         }
         _ => return Err(ApiError::bad_request("invalid_scope", "scope must be user, market or venue")),
     }
-    let detail = json!({"scope": scope, "engaged": engaged, "product_id": product_id, "reason": reason});
+    let after = sweep.after(engaged);
+    let detail =
+        json!({"scope": scope, "engaged": engaged, "after": after, "product_id": product_id, "reason": reason});
     record(&state, &request, &admin.0, "kill_switch", subject, sweep.audited(detail)).await;
     let answer = sweep.told(json!({"scope": scope, "engaged": engaged}));
     sweep.finish()?;
@@ -439,4 +446,26 @@ pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: Curre
 
 async fn stop_venue(state: &AppState, stopped: bool) -> Result<(), ApiError> {
     list(state, LedgerCommand::SetStopped(stopped)).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_first_is_not_what_is_told_first() {
+        let failure = |code: &'static str| -> Result<(), ApiError> { Err(ApiError::bad_request(code, code)) };
+        let market = || Sweep { failed: failure("market").err(), ..Sweep::default() };
+        let mut frozen = market();
+        frozen.aim(failure("account"));
+        assert_eq!(frozen.after(true), None, "an account that was not frozen");
+        assert_eq!(frozen.audited(json!({}))["failed"], "account");
+        let mut partly = market();
+        partly.aim(Ok(()));
+        assert_eq!(partly.after(true), Some(true));
+        assert_eq!(partly.finish().err().map(|why| why.to_string()), Some("market".into()));
+        let mut done = Sweep::default();
+        done.aim(Ok(()));
+        assert_eq!((done.after(false), done.finish().is_ok()), (Some(false), true));
+    }
 }

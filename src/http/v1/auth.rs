@@ -166,10 +166,12 @@ pub async fn sign_out_all(state: web::Data<AppState>, request: HttpRequest, user
     Ok(signed_out())
 }
 
-/// `GET /auth/me`.
+/// `GET /auth/me`: also whether the user has shown to read the mail of the address.
 pub async fn me(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     let user = state.accounts.user(user.0.user).await?;
-    Ok(HttpResponse::Ok().json(user_view(&user)))
+    let mut view = user_view(&user);
+    view["email_confirmed"] = state.accounts.confirmed_address(user.id).await?.is_some().into();
+    Ok(HttpResponse::Ok().json(view))
 }
 
 /// The body of `POST /auth/introspect`, as JSON or as a form.

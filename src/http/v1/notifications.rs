@@ -5,10 +5,10 @@ use super::photos;
 use crate::actors::trading::Market;
 use crate::domain::ids::MarketId;
 use crate::domain::time::Timestamp;
-use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::session::{CurrentUser, record};
 use crate::http::wire::{self, time};
+use crate::http::{AppState, pictures};
 use crate::notify::events::EventKind;
 use crate::notify::outlets::Line;
 use crate::persistence::fills;
@@ -30,10 +30,15 @@ pub async fn outlets(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     Ok(HttpResponse::Ok().json(rows.iter().map(view).collect::<Vec<_>>()))
 }
 
-/// An outlet as it is now, for the audit log; `null` when there is none.
-async fn outlet_of(state: &AppState, user: &CurrentUser, outlet: &str) -> Result<Value, ApiError> {
+/// An outlet as it is now, if there is one.
+async fn outlet_of(state: &AppState, user: &CurrentUser, outlet: &str) -> Result<Option<OutletRow>, ApiError> {
     let rows = state.accounts.outlets(user.0.user).await?;
-    Ok(rows.iter().find(|row| row.kind == outlet).map(view).map(without_path).unwrap_or_default())
+    Ok(rows.into_iter().find(|row| row.kind == outlet))
+}
+
+/// An outlet for the audit log; `null` when there is none.
+fn noted(row: Option<&OutletRow>) -> Value {
+    row.map(view).map(without_path).unwrap_or_default()
 }
 
 /// The view of an outlet for the audit log: whoever knows the whole address of a webhook can often use it.
@@ -55,7 +60,8 @@ struct Outlet {
     new_secret: bool,
 }
 
-/// Refuses mail to an address that its user has not shown to read: anybody may sign up with somebody else's.
+/// Refuses mail to an address that its user has not shown to read: anybody may sign up with somebody else's. What was
+/// wanted before that was asked for may stay, or become less; nothing is mailed meanwhile.
 async fn confirmed_address(state: &AppState, user: &CurrentUser) -> Result<(), ApiError> {
     let confirmed = state.accounts.confirmed_address(user.0.user).await?;
     confirmed.map(drop).ok_or_else(|| {
@@ -78,10 +84,12 @@ pub async fn put_outlet(
     let kinds: Result<Vec<EventKind>, ApiError> =
         events.iter().map(|name| EventKind::from_name(name).ok_or_else(|| unknown(name))).collect();
     let (url, kinds) = (url.unwrap_or_default(), kinds?);
-    if *outlet == "email" && url.is_empty() && !kinds.is_empty() {
+    let present = outlet_of(&state, &user, &outlet).await?;
+    let widens = kinds.iter().any(|kind| !present.as_ref().is_some_and(|row| row.wants(kind.name())));
+    if *outlet == "email" && url.is_empty() && widens {
         confirmed_address(&state, &user).await?;
     }
-    let before = outlet_of(&state, &user, &outlet).await?;
+    let before = noted(present.as_ref());
     let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds, new_secret).await?;
     let mut answer = json!({"outlet": *outlet, "url": url, "events": events});
     let after = without_path(answer.clone());
@@ -99,7 +107,7 @@ pub async fn remove_outlet(
     user: CurrentUser,
     outlet: web::Path<String>,
 ) -> Answer {
-    let before = outlet_of(&state, &user, &outlet).await?;
+    let before = noted(outlet_of(&state, &user, &outlet).await?.as_ref());
     state.accounts.remove_outlet(user.0.user, &outlet).await?;
     record(&state, &request, &user.0, "outlet_removed", None, json!({"before": before})).await;
     Ok(HttpResponse::Ok().json(json!({})))
@@ -221,6 +229,10 @@ async fn take_photo(
 ) -> Result<String, ApiError> {
     let Some(user) = state.accounts.user_of_identity("line", sender).await? else {
         return Ok("Link LINE to your account first: then a picture that you send becomes yours there.".into());
+    };
+    // Until it is stored, as for any other upload.
+    let Ok(_place) = pictures::place(user) else {
+        return Ok("Other pictures are on their way. Please send it once more in a moment.".into());
     };
     let content = match line.content(message, state.chat.limits().image_bytes).await {
         Ok(content) => content,

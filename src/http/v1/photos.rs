@@ -10,7 +10,7 @@ use crate::http::pictures::{self, media_type, not_an_image};
 use crate::http::session::CurrentUser;
 use crate::persistence::users::User;
 use actix_web::http::header;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use bytes::Bytes;
 use uuid::Uuid;
 
@@ -24,9 +24,9 @@ pub async fn set(state: &AppState, request: &HttpRequest, user: AccountId, conte
     state.chat.objects().put(&object(id), content).await?;
     let photo = format!("{}{PHOTOS}{id}", home(request, state).trim_end_matches('/'));
     let changed = profiles::change(state, user, None, Some(photo)).await;
-    if changed.is_err()
-        && let Err(error) = state.chat.objects().remove(&object(id)).await
-    {
+    // After a failure the profile may show it all the same; a picture too many is better than one that is not there.
+    let refused = changed.as_ref().is_err_and(|error| error.status_code().is_client_error());
+    if refused && let Err(error) = state.chat.objects().remove(&object(id)).await {
         tracing::warn!(%error, "a picture that no profile shows could not be removed");
     }
     changed
@@ -34,7 +34,7 @@ pub async fn set(state: &AppState, request: &HttpRequest, user: AccountId, conte
 
 /// `PUT /auth/me/photo`: the image is the body.
 pub async fn put(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser, payload: web::Payload) -> Answer {
-    let picture = pictures::receive(payload, state.chat.limits().image_bytes).await?;
+    let picture = pictures::receive(user.0.user, payload, state.chat.limits().image_bytes).await?;
     let changed = set(&state, &request, user.0.user, picture.content.clone()).await?;
     Ok(HttpResponse::Ok().json(user_view(&changed)))
 }

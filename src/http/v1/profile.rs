@@ -91,7 +91,8 @@ struct NewAddress {
     password: Option<Secret>,
 }
 
-/// `POST /auth/email`: mails a code to another address. The answer is the same for every address.
+/// `POST /auth/email`: mails a code to another address, or to the user's own to confirm it. The answer is the same for
+/// every address of others.
 pub async fn begin_address(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let NewAddress { email, password } = read(&body, "email, and password where there is one")?;
     state.accounts.begin_address(user.0.user, &email, password).await?;

@@ -39,6 +39,8 @@ const PING_S: u32 = 15;
 const SILENCE: Duration = Duration::from_secs(45);
 /// How long the database may take to tell the last trade of a market that becomes active.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
+/// How long a market that did not answer is left in peace.
+const PAUSE: Duration = Duration::from_millis(200);
 /// Seconds after which a market that nobody reads is left.
 const IDLE_S: u32 = 30;
 
@@ -201,10 +203,12 @@ impl Hub {
                 }
                 let (answer, waiting) = oneshot::channel();
                 let fresh = !inner.activating.contains_key(&id);
-                inner.activating.entry(id).or_default().waiting.push(answer);
+                let waiting_for_it = &mut inner.activating.entry(id).or_default().waiting;
+                // Whoever waits for a market for a while only asks again and again.
+                waiting_for_it.retain(|one| !one.is_closed());
+                waiting_for_it.push(answer);
                 if fresh {
-                    let hub = self.clone();
-                    actix_web::rt::spawn(async move { hub.begin(id).await });
+                    actix_web::rt::spawn(self.clone().begin(id));
                 }
                 drop(inner);
                 waiting
@@ -213,24 +217,35 @@ impl Hub {
                 return false;
             }
         }
-        true
+        // It may also have died after the last answer.
+        self.is_alive()
     }
 
-    /// Asks for a market's picture and everything after it; false when the market does not answer.
-    async fn begin(self: &Rc<Self>, id: MarketId) -> bool {
-        let inbox = self.inbox.borrow().clone();
-        let (Some(market), Some(inbox)) = (self.market(id), inbox) else { return false };
-        let mut picture = market.data.send(Subscribe(inbox)).await.ok().flatten();
-        if let Some(picture) = &mut picture {
-            self.add_last_fill(id, picture).await;
+    /// Makes a market active whose activation was noted. Once there is a feed of it, it is asked for until that feed hears
+    /// of everything again: a feed that market data have forgotten would be silent for ever.
+    async fn begin(self: Rc<Self>, id: MarketId) {
+        while self.try_to_begin(id).await {
+            tokio::time::sleep(PAUSE).await;
         }
+    }
+
+    /// Asks for a market's picture and everything after it, and answers those who wait. True when that has to be done
+    /// again, because the market did not answer or was lost meanwhile, and somebody looks at it; updates are held then.
+    async fn try_to_begin(&self, id: MarketId) -> bool {
+        if let Some(activation) = self.inner.borrow_mut().activating.get_mut(&id) {
+            // The picture is newer than all that was told before it was asked for.
+            activation.held.clear();
+            activation.lost = false;
+        }
+        let picture = self.picture(id).await;
         let mut inner = self.inner.borrow_mut();
-        let Some(activation) = inner.activating.remove(&id) else { return false };
+        // A hub that died meanwhile has let go of everything, and must get nothing that nobody would feed.
+        let Some(activation) = inner.activating.remove(&id).filter(|_| self.is_alive()) else { return false };
         let active = picture.is_some();
         let mut holed = Vec::new();
         match (picture, inner.feeds.get_mut(&id)) {
-            (Some(picture), Some(feed)) => holed = feed.restart(picture),
-            (Some(picture), None) => drop(inner.feeds.insert(id, MarketFeed::new(market, picture))),
+            (Some((_, picture)), Some(feed)) => holed = feed.restart(picture),
+            (Some((market, picture)), None) => drop(inner.feeds.insert(id, MarketFeed::new(market, picture))),
             (None, _) => {}
         }
         for answer in activation.waiting {
@@ -244,7 +259,24 @@ impl Hub {
         for update in activation.held {
             self.update(&update);
         }
-        active && !activation.lost
+        if active && !activation.lost {
+            return false;
+        }
+        let inner = &mut *self.inner.borrow_mut();
+        let is_looked_at = inner.feeds.contains_key(&id);
+        if is_looked_at {
+            inner.activating.entry(id).or_default();
+        }
+        is_looked_at
+    }
+
+    /// A market with its picture, from which on every update comes; none when it does not answer.
+    async fn picture(&self, id: MarketId) -> Option<(Arc<Market>, Picture)> {
+        let market = self.market(id)?;
+        let inbox = self.inbox.borrow().clone()?;
+        let mut picture = market.data.send(Subscribe(inbox)).await.ok().flatten()?;
+        self.add_last_fill(id, &mut picture).await;
+        Some((market, picture))
     }
 
     /// Looks for the last trade in the database, where the market's data have none since they were started. Without it
@@ -273,20 +305,11 @@ impl Hub {
                     Some(activation) => activation.lost = true,
                     None if inner.feeds.contains_key(&id) => {
                         inner.activating.insert(id, Activation::default());
-                        let hub = self.clone();
-                        actix_web::rt::spawn(async move { hub.again(id).await });
+                        actix_web::rt::spawn(self.clone().begin(id));
                     }
                     None => {}
                 }
             }
-        }
-    }
-
-    /// Begins a market anew for the sessions that read it; while it does not answer, it is asked again.
-    async fn again(self: Rc<Self>, id: MarketId) {
-        while !self.begin(id).await {
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            self.inner.borrow_mut().activating.entry(id).or_default();
         }
     }
 
@@ -454,13 +477,15 @@ impl Hub {
         inner.seconds = inner.seconds.wrapping_add(1);
         let seldom = inner.seconds.is_multiple_of(SELDOM_S);
         let inbox = self.inbox.borrow();
-        inner.feeds.retain(|_, feed| {
+        let Inner { feeds, activating, .. } = &mut *inner;
+        feeds.retain(|id, feed| {
             feed.heartbeat(now);
             if seldom {
                 feed.flush_tickers();
             }
             feed.idle = if feed.is_unread() { feed.idle + 1 } else { 0 };
-            let kept = feed.idle < IDLE_S;
+            // One that is begun anew would be taken off after it was added.
+            let kept = feed.idle < IDLE_S || activating.contains_key(id);
             if let (false, Some(inbox)) = (kept, inbox.as_ref()) {
                 // Market data that does not take this finds the feed gone with its next update.
                 let _ = feed.market.data.try_send(Unsubscribe(inbox.clone()));
@@ -521,6 +546,8 @@ impl Drop for HubActor {
         let Ok(mut inner) = self.hub.inner.try_borrow_mut() else { return };
         let sessions: Vec<_> = inner.sessions.values().cloned().collect();
         let feeds = std::mem::take(&mut inner.feeds);
+        // Whoever waits for a market hears that it does not come.
+        inner.activating.clear();
         drop(inner);
         feeds.values().for_each(MarketFeed::end);
         for session in sessions {

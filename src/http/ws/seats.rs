@@ -1,7 +1,9 @@
-//! How many connections to the feed one client holds at once. What a connection costs is small but not nothing, and the
-//! limit on how fast they are opened does not bound how many stay.
+//! How many connections to the feed, in whichever dialect, one client holds at once. What a connection costs is small but
+//! not nothing, and the limit on how fast they are opened does not bound how many stay.
 
-use crate::auth::network_of;
+use crate::auth::{Accounts, network_of};
+use crate::http::error::ApiError;
+use actix_web::http::StatusCode;
 use ipnet::IpNet;
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
@@ -29,8 +31,22 @@ impl Seats {
         Seats { most, taken: Arc::default() }
     }
 
+    /// A place for a client at this address. Clients that no limit counts, and those of whom nobody knows where they are,
+    /// need none.
+    ///
+    /// # Errors
+    /// 429 when the client's network has all that it may have.
+    pub fn admit(&self, accounts: &Accounts, address: Option<IpAddr>) -> Result<Option<Seat>, ApiError> {
+        let Some(address) = address.filter(|address| !accounts.is_unlimited(*address)) else { return Ok(None) };
+        let full = || {
+            let message = "there are too many connections from your address";
+            ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
+        };
+        self.take(address).map(Some).ok_or_else(full)
+    }
+
     /// A place for a client at this address; none when its network has all that it may have.
-    pub fn take(&self, address: IpAddr) -> Option<Seat> {
+    fn take(&self, address: IpAddr) -> Option<Seat> {
         let network = network_of(address);
         let mut taken = self.taken.lock();
         let count = taken.entry(network).or_default();

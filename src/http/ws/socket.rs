@@ -9,12 +9,10 @@ use super::request::{Channel, Credentials, Request};
 use crate::auth::{AuthError, Caller, Class, Scope, SignedRequest};
 use crate::domain::ids::MarketId;
 use crate::http::AppState;
-use crate::http::error::ApiError;
 use crate::http::session::client_address;
 use crate::http::web_socket::{self, Next, Source, frame, ws};
 use crate::http::ws::seats::Seat;
 use actix::prelude::*;
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::BytesMut;
 use bytestring::ByteString;
@@ -41,11 +39,7 @@ pub async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     let hub = Hub::of_worker(&state);
     let address = client_address(&request, &state);
-    let counted = address.filter(|address| !state.accounts.is_unlimited(*address));
-    let seat = match counted {
-        Some(address) => Some(state.seats.take(address).ok_or_else(too_many_connections)?),
-        None => None,
-    };
+    let seat = state.seats.admit(&state.accounts, address)?;
     let handshake = ws::handshake(&request)?;
     let session = hub.open();
     let socket = Socket {
@@ -58,11 +52,6 @@ pub async fn connect(
         _seat: seat,
     };
     Ok(web_socket::serve(handshake, socket, Frames { hub, session }, payload, MAX_MESSAGE))
-}
-
-fn too_many_connections() -> ApiError {
-    let message = "there are too many connections from your address";
-    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
 }
 
 /// What waits in the outbox of a session, as frames.

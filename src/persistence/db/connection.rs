@@ -5,7 +5,7 @@ use diesel::Connection as _;
 use diesel::connection::{AnsiTransactionManager, SimpleConnection, TransactionManager};
 use diesel::prelude::*;
 use diesel::r2d2::{ManageConnection, R2D2Connection};
-use std::time::Duration;
+use std::path::Path;
 
 /// How PostgreSQL is connected to. A server that does not answer the attempt for three seconds counts as away; a connection
 /// on which nothing comes through any more breaks after some fifteen, so that nobody waits on it for hours.
@@ -65,18 +65,23 @@ impl Connection {
         let refused = diesel::r2d2::Error::ConnectionError;
         let mut connection = match &options.target {
             Target::Sqlite(path) => {
-                Connection::Sqlite(SqliteConnection::establish(&path.to_string_lossy()).map_err(refused)?)
+                let place = if options.read_only { read_only(path) } else { path.to_string_lossy().into_owned() };
+                Connection::Sqlite(SqliteConnection::establish(&place).map_err(refused)?)
             }
             Target::Postgres(url) => {
                 Connection::Postgres(PgConnection::establish(&url.with(&SETTINGS)).map_err(refused)?)
             }
         };
-        connection.prepare(options.statement_timeout).map_err(diesel::r2d2::Error::QueryError)?;
+        connection.prepare(options).map_err(diesel::r2d2::Error::QueryError)?;
         Ok(connection)
     }
 
-    fn prepare(&mut self, statement_timeout: Duration) -> QueryResult<()> {
+    fn prepare(&mut self, options: &Options) -> QueryResult<()> {
         match self {
+            // A file keeps its kind of log, which whoever only reads could not change anyway.
+            Connection::Sqlite(inner) if options.read_only => {
+                inner.batch_execute("PRAGMA busy_timeout = 5000; PRAGMA cache_size = -8000;")
+            }
             // Room for the pages that a transaction of some thousand rows changes all over a large table. The log is
             // taken over elsewhere long before it has so many pages.
             Connection::Sqlite(inner) => inner.batch_execute(
@@ -84,11 +89,12 @@ impl Connection {
                  PRAGMA foreign_keys = ON; PRAGMA cache_size = -8000; PRAGMA wal_autocheckpoint = 65536;",
             ),
             Connection::Postgres(inner) => {
-                let timeout = statement_timeout.as_millis();
+                let timeout = options.statement_timeout.as_millis();
+                let read_only = if options.read_only { "SET default_transaction_read_only = on" } else { "" };
                 // A client that froze within a transaction must not hold its locks for ever.
                 inner.batch_execute(&format!(
                     "SET statement_timeout = {timeout}; SET idle_in_transaction_session_timeout = 60000; \
-                     SET client_min_messages = warning; SET timezone = 'UTC'"
+                     SET client_min_messages = warning; SET timezone = 'UTC'; {read_only}"
                 ))
             }
         }
@@ -151,6 +157,14 @@ impl Connection {
                 .map(drop),
         }
     }
+}
+
+/// The address of a SQLite file that is opened for reading. SQLite still makes the files of its log beside one that has
+/// none at the moment, and takes nothing over from them.
+fn read_only(path: &Path) -> String {
+    // In an address these have a meaning of their own.
+    let path = path.to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{path}?mode=ro")
 }
 
 /// Makes the pool's connections.

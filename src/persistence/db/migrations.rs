@@ -6,7 +6,7 @@ use diesel::connection::SimpleConnection;
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
 use diesel::prelude::*;
-use diesel::sql_types::Text;
+use diesel::sql_types::{BigInt, Text};
 use diesel::sqlite::Sqlite;
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
@@ -42,6 +42,13 @@ fn open(options: &Options) -> Result<Connection, DbError> {
     Connection::open(options).map_err(|error| DbError::Unavailable(error.to_string()))
 }
 
+/// How many tables there are of one name.
+#[derive(QueryableByName)]
+struct Found {
+    #[diesel(sql_type = BigInt)]
+    tables: i64,
+}
+
 /// A version that the tables have.
 #[derive(QueryableByName)]
 struct Applied {
@@ -56,11 +63,17 @@ pub(super) fn check(options: &Options) -> Result<(), DbError> {
         Connection::Sqlite(_) => versions::<Sqlite>(&SQLITE)?,
         Connection::Postgres(_) => versions::<Pg>(&POSTGRES)?,
     };
-    let applied = diesel::sql_query("SELECT version FROM __diesel_schema_migrations").load::<Applied>(&mut connection);
-    let applied = applied.map_err(|error| match DbError::from(error) {
-        DbError::Query(_) => DbError::Version("it has no tables yet".into()),
-        other => other,
-    })?;
+    // Asked for by its name, since a refusal says in many languages that a table is not there.
+    let table = match &connection {
+        Connection::Sqlite(_) => "sqlite_master WHERE type = 'table' AND name = '__diesel_schema_migrations'",
+        Connection::Postgres(_) => "pg_class WHERE oid = to_regclass('__diesel_schema_migrations')",
+    };
+    let found = diesel::sql_query(format!("SELECT count(*) AS tables FROM {table}"));
+    if found.get_result::<Found>(&mut connection)?.tables == 0 {
+        return Err(DbError::Version("it has no tables yet".into()));
+    }
+    let applied = diesel::sql_query("SELECT version FROM __diesel_schema_migrations");
+    let applied = applied.load::<Applied>(&mut connection)?;
     if let Some(newer) = applied.iter().find(|applied| !known.contains(&applied.version)) {
         let newer = &newer.version;
         return Err(DbError::Version(format!("a newer version has made its tables; this one does not know {newer}")));
@@ -84,10 +97,25 @@ mod tests {
     use crate::persistence::db::{Database, Target};
 
     #[test]
+    fn what_is_only_looked_at_cannot_be_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        // None of this means anything in a path.
+        let options = Options::new(Target::Sqlite(folder.path().join("100% #1?.db")));
+        let server = Database::connect(&options).unwrap();
+        let tool = Database::connect_as_it_is(&options).unwrap();
+        let clear = |conn: &mut Connection| diesel::sql_query("DELETE FROM __diesel_schema_migrations").execute(conn);
+        assert!(tool.write(clear).is_err() && tool.read(clear).is_err());
+        assert!(server.write(clear).unwrap() > 0);
+    }
+
+    #[test]
     fn tables_of_another_version_are_left_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let options = Options::new(Target::Sqlite(folder.path().join("agora.db")));
+        let path = folder.path().join("agora.db");
+        let options = Options::new(Target::Sqlite(path.clone()));
         let refused = || Database::connect_as_it_is(&options).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(refused().contains("out of reach") && !path.exists(), "{}", refused());
+        std::fs::File::create(&path).unwrap();
         assert!(refused().contains("no tables yet"), "{}", refused());
         let database = Database::connect(&options).unwrap();
         assert_eq!(refused(), "");

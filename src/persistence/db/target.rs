@@ -79,12 +79,15 @@ pub struct Options {
     pub patience: Duration,
     /// A statement that takes longer is broken off; PostgreSQL only.
     pub statement_timeout: Duration,
+    /// Whether nothing may be written, and a database that is not there not made.
+    pub read_only: bool,
 }
 
 impl Options {
     /// The usual ones.
     pub fn new(target: Target) -> Options {
-        Options { target, connections: 4, patience: Duration::from_secs(5), statement_timeout: Duration::from_secs(30) }
+        let (patience, statement_timeout) = (Duration::from_secs(5), Duration::from_secs(30));
+        Options { target, connections: 4, patience, statement_timeout, read_only: false }
     }
 }
 

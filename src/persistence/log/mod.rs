@@ -137,6 +137,9 @@ pub enum LogError {
         /// What is wrong.
         reason: String,
     },
+    /// The database's archive holds what the log has no more, and not as it was archived. Waiting does not mend it.
+    #[error("the archived part from {0} on is damaged")]
+    Archive(Position),
     /// A batch inside an intact frame cannot be read.
     #[error("the batch at position {0} cannot be read: {1}")]
     Batch(Position, BatchError),

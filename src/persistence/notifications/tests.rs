@@ -86,23 +86,57 @@ fn of_what_waits_for_an_outlet_the_oldest_go() {
 }
 
 #[test]
+fn what_happens_often_pushes_out_nothing_that_happens_seldom() {
+    let scene = Outlets::new();
+    scene.put("email", "fill,security");
+    scene.tell("security", 1);
+    let most = MOST_WAITING as usize;
+    scene.tell("fill", most + 100);
+    let kept = scene.kinds();
+    let of = |event: &str| kept.iter().filter(|(_, kept)| kept == event).count();
+    assert_eq!((of("security"), of("fill")), (1, most));
+    let room = Room { most: 2, most_of_user: 2, taken: FxHashMap::default() };
+    let taken = scene.database.write(|conn| take_due(conn, Timestamp(5), Timestamp(6), "security", room)).unwrap();
+    let events: Vec<&str> = taken.iter().map(|taken| taken.event.as_str()).collect();
+    assert_eq!(events, ["security", "fill"]);
+}
+
+#[test]
+fn what_is_to_go_first_does_so_however_old_the_rest_is() {
+    let scene = Outlets::new();
+    scene.put("line", "fill,security");
+    scene.tell("fill", 3);
+    scene.tell("security", 1);
+    let take = |most: usize, now: i64| {
+        let room = Room { most, most_of_user: most, taken: FxHashMap::default() };
+        let (now, again) = (Timestamp(now), Timestamp(now + 100));
+        let taken = scene.database.write(|conn| take_due(conn, now, again, "security", room)).unwrap();
+        taken.into_iter().map(|taken| taken.event).collect::<Vec<_>>()
+    };
+    assert_eq!(take(1, 5), ["security"]);
+    assert_eq!(take(8, 5), ["fill", "fill", "fill"], "the other one was taken");
+    assert_eq!(take(8, 4), [""; 0], "nothing is due");
+}
+
+#[test]
 fn what_has_to_wait_waits_together_and_security_apart() {
     let scene = Outlets::new();
     scene.put("email", "fill,security");
     scene.put("line", "fill");
     scene.tell("fill", 2);
     scene.tell("security", 1);
-    let room = Room { most: 1, most_of_user: 1, taken: FxHashMap::default() };
+    let room = Room { most: 2, most_of_user: 2, taken: FxHashMap::default() };
     let (now, again) = (Timestamp(5), Timestamp(6));
-    let taken = scene.database.write(|conn| take_due(conn, now, again, room)).unwrap();
-    assert_eq!((taken[0].kind.as_str(), taken[0].event.as_str()), ("email", "fill"));
-    scene.database.write(|conn| postpone(conn, &taken[0], "security", Timestamp(9))).unwrap();
+    let taken = scene.database.write(|conn| take_due(conn, now, again, "security", room)).unwrap();
+    let fill = taken.last().unwrap();
+    assert_eq!((taken.len(), fill.kind.as_str(), fill.event.as_str()), (2, "email", "fill"));
+    scene.database.write(|conn| postpone(conn, fill, "security", Timestamp(9))).unwrap();
     let due = |wanted: (&str, &str)| -> Vec<Option<i64>> {
         let all = scene.waiting().into_iter();
         all.filter(|(_, kind, event, _)| (kind.as_str(), event.as_str()) == wanted).map(|(.., due)| due).collect()
     };
     assert_eq!(due(("email", "fill")), [Some(9), Some(9)]);
-    assert_eq!(due(("email", "security")), [Some(5)]);
+    assert_eq!(due(("email", "security")), [Some(6)]);
     assert_eq!(due(("line", "fill")), [Some(5), Some(5)]);
 }
 

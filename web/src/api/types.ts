@@ -100,6 +100,8 @@ export interface User {
   email: string;
   /** False for those whose sign-in provider told no address: no mail reaches `email` then. */
   has_email?: boolean;
+  /** Whether the user has shown to read the mail of `email`; only then anything is mailed unasked. Told by `me` alone. */
+  email_confirmed?: boolean;
   role?: Role;
   name?: string;
   photo?: string;

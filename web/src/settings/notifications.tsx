@@ -1,11 +1,13 @@
 import { useSignal } from "@preact/signals";
 import { account, type EventKind, type Outlet, type OutletKind } from "../api/account";
+import { api } from "../api/http";
 import { longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
 import { product, products } from "../state/market";
 import { notify } from "../state/toasts";
 import { CloseIcon } from "../ui/icons";
 import { Card, Copyable, FormError, OutOfDate, Switch, Waiting } from "../ui/sheet";
+import { Unconfirmed } from "./confirm-address";
 
 const EVENTS: readonly { id: EventKind; name: string; about: string }[] = [
   { id: "security", name: "Security", about: "sign-ins, passwords, keys" },
@@ -33,6 +35,7 @@ export function Notifications() {
 
 function Preferences() {
   const outlets = useLoaded(account.outlets);
+  const me = useLoaded(api.me);
   const secret = useSignal<string | null>(null);
   const { busy, error, run } = useDeed();
   const known = outlets.data.value;
@@ -63,6 +66,14 @@ function Preferences() {
   return (
     <Card title="Notifications" about="What you are told of, and where.">
       <OutOfDate of={outlets} />
+      {me.data.value && (
+        <Unconfirmed
+          me={me.data.value}
+          onConfirmed={(user) => {
+            me.data.value = user;
+          }}
+        />
+      )}
       <div class="table-scroll">
         <table class="matrix">
           <thead>

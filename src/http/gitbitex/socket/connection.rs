@@ -7,7 +7,7 @@
 
 mod start;
 
-pub use start::{last_ticker, ready};
+pub use start::ready;
 
 use super::funds::Funds;
 use super::messages;

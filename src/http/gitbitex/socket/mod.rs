@@ -24,12 +24,10 @@ use crate::http::ws::hub::Hub;
 use crate::http::ws::outbox::{Outbox, Outgoing};
 use crate::http::ws::seats::Seat;
 use actix::prelude::*;
-use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use connection::Connection;
 use futures_util::Stream;
 use request::{Channel, Request};
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -55,21 +53,12 @@ pub async fn connect(
 ) -> Result<HttpResponse, actix_web::Error> {
     own_socket(&request, &state).map_err(ApiError::from)?;
     let address = client_address(&request, &state);
-    let counted = address.filter(|address| !state.accounts.is_unlimited(*address));
-    let seat = match counted {
-        Some(address) => Some(state.seats.take(address).ok_or_else(too_many_connections)?),
-        None => None,
-    };
+    let seat = state.seats.admit(&state.accounts, address)?;
     let hub = Hub::of_worker(&state);
     let connection = Connection::open(hub.clone(), authenticate(&request, &state).ok());
     let heard = Instant::now();
     let socket = Socket { hub, connection, allowance: Allowance::default(), address, heard, _seat: seat };
     ws::WsResponseBuilder::new(socket, &request, payload).frame_size(MAX_MESSAGE).start()
-}
-
-fn too_many_connections() -> ApiError {
-    let message = "There are too many connections from your address.";
-    ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_connections", message)
 }
 
 /// One connection: reads requests, and sends what its outbox holds as fast as the client reads.
@@ -104,14 +93,8 @@ impl Socket {
         let (hub, connection) = (self.hub.clone(), self.connection.clone());
         // Further messages of the client wait until the markets are there, but not for those that are being rebuilt.
         let work = async move {
-            let mut ready = BTreeMap::new();
-            for id in connection::ready(&hub, connection.needed(&change)).await {
-                let ticker = match hub.market(id).filter(|_| change.channels.contains(&Channel::Ticker)) {
-                    Some(market) => connection::last_ticker(&market).await,
-                    None => None,
-                };
-                ready.insert(id, ticker);
-            }
+            let tickers = change.channels.contains(&Channel::Ticker);
+            let ready = connection::ready(&hub, connection.needed(&change), tickers).await;
             connection.carry_out(&change, &ready);
         };
         ctx.wait(work.into_actor(self));

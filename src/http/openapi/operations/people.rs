@@ -50,7 +50,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     post("/auth/sign-out-all", "End all sessions of the caller", "", "", "Empty"),
     get("/auth/sessions", "Where the caller is signed in", "SessionView[]"),
     delete("/auth/sessions/{id}", "End one of the caller's sessions", "Empty"),
-    get("/auth/me", "Who the caller is", "User"),
+    get("/auth/me", "Who the caller is, and whether the address is confirmed", "User"),
     Operation {
         takes: PICTURES,
         ..put("/auth/me/photo", "A picture of the caller: the file is the body", "", "", "User")
@@ -80,14 +80,14 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     ),
     post(
         "/auth/email",
-        "Mail a code to another address; the password where mail reaches the one there is",
+        "Mail a code to another address, with the password where mail reaches the present one; or to that, to confirm it",
         "NewAddress",
         r#"{"email": "ada@example.net", "password": "a good long one"}"#,
         "Empty",
     ),
     post(
         "/auth/email/confirm",
-        "The address counts from now on, by the code that was mailed",
+        "The address counts and is confirmed from now on, by the code that was mailed",
         "AddressCode",
         r#"{"email": "ada@example.net", "code": "123456789"}"#,
         "User",

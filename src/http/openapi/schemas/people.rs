@@ -10,6 +10,7 @@ pub(super) const SCHEMAS: Table = &[
             "*id uuid",
             "*email text",
             "*has_email bool",
+            "email_confirmed bool",
             "*role user|support|moderator|admin",
             "*name text",
             "*photo text",

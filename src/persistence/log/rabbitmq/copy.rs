@@ -83,8 +83,12 @@ pub(super) struct LocalCopy {
 }
 
 impl LocalCopy {
-    /// Begins a part for what follows position `after`.
+    /// Begins a part for what follows position `after`, and makes those short that are kept beside it.
     pub(super) fn begin(folder: &Path, after: u64) -> Result<LocalCopy, LogError> {
+        LocalCopy::begin_keeping(folder, after, KEEP_BYTES)
+    }
+
+    fn begin_keeping(folder: &Path, after: u64, keep_bytes: u64) -> Result<LocalCopy, LogError> {
         std::fs::create_dir_all(folder).map_err(io("making", folder))?;
         let new = folder.join(format!("{after:020}"));
         let others = parts(folder)?.into_iter().filter(|part| part.path != new);
@@ -94,7 +98,13 @@ impl LocalCopy {
         for part in full.iter().take(old).chain(&empty) {
             std::fs::remove_dir_all(&part.path).map_err(io("clearing", &part.path))?;
         }
-        LocalCopy::open(Options::new(new), KEEP_BYTES)
+        // Earlier versions let them grow without end.
+        for part in full.into_iter().skip(old) {
+            LocalCopy::open(Options::new(part.path), keep_bytes)?.prune();
+        }
+        let copy = LocalCopy::open(Options::new(new), keep_bytes)?;
+        copy.prune();
+        Ok(copy)
     }
 
     fn open(options: Options, keep_bytes: u64) -> Result<LocalCopy, LogError> {
@@ -191,5 +201,28 @@ mod tests {
         assert!((30_000..=70_000).contains(&kept), "{kept} bytes");
         let newest = part.engine.reader().read(Position(998)).unwrap().next().unwrap().unwrap();
         assert_eq!((newest.position, newest.batch.number), (Position(999), 999));
+    }
+
+    #[test]
+    fn a_part_of_before_is_made_short_too() {
+        let folder = tempfile::tempdir().unwrap();
+        for after in [10, 20] {
+            let path = folder.path().join(format!("{after:020}"));
+            let options = Options { segment_bytes: 10_000, ahead_bytes: 0, ..Options::new(path) };
+            let mut part = LocalCopy::open(options, u64::MAX).unwrap();
+            for number in 1..1_000 {
+                part.write(vec![batch(StreamId::Ledger, 1, number, 100)]).unwrap();
+            }
+        }
+        // The second is gone on with, as when nothing came between two starts.
+        drop(LocalCopy::begin_keeping(folder.path(), 20, 30_000).unwrap());
+        let parts = parts(folder.path()).unwrap();
+        assert_eq!(parts.iter().map(|part| part.count).collect::<Vec<_>>(), [999, 999]);
+        for part in parts {
+            let sealed = ReadOnly::open(&part.path).unwrap().0.sealed_segments();
+            let kept: u64 = sealed.iter().map(|segment| segment.bytes).sum();
+            assert!((30_000..=70_000).contains(&kept), "{kept} bytes in {}", part.path.display());
+        }
+        assert_eq!(newest(folder.path()).unwrap().unwrap().position, Position(20 + 999));
     }
 }

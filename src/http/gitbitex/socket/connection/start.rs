@@ -10,32 +10,44 @@ use crate::domain::ids::MarketId;
 use crate::http::exchange::market_data::ticker;
 use crate::http::gitbitex::socket::messages;
 use crate::http::ws::hub::{Hub, reasons};
-use std::collections::BTreeSet;
+use futures_util::future::join_all;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// How long a client waits for its markets, so that every event after the answer to its subscription reaches it.
+/// How long a client waits for its markets, all together, so that every event after the answer to its subscription
+/// reaches it.
 const READY_WITHIN: Duration = Duration::from_secs(1);
 /// How long a market may take to answer before it is asked again.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Those of the markets that are active now, or in a moment.
-pub async fn ready(hub: &Rc<Hub>, markets: BTreeSet<MarketId>) -> BTreeSet<MarketId> {
+/// A market does not answer: its data are being rebuilt, say.
+#[derive(Debug)]
+struct NotNow;
+
+/// Those of the markets that are active now, or in a moment, with their tickers of now if they are wanted.
+pub async fn ready(hub: &Rc<Hub>, markets: BTreeSet<MarketId>, tickers: bool) -> BTreeMap<MarketId, Option<Ticker>> {
     let deadline = Instant::now() + READY_WITHIN;
-    let mut ready = BTreeSet::new();
-    for id in markets {
-        if matches!(timeout_at(deadline, hub.activate(BTreeSet::from([id]))).await, Ok(true)) {
-            ready.insert(id);
-        }
-    }
-    ready
+    // One that does not answer holds up no other.
+    let all =
+        markets.into_iter().map(move |id| async move { (id, timeout_at(deadline, activate(hub, id, tickers)).await) });
+    let answered = join_all(all).await.into_iter();
+    answered.filter_map(|(id, answer)| Some((id, answer.ok()?.ok()?))).collect()
 }
 
-/// The ticker of now: what the hub has is as old as the last trade.
-pub async fn last_ticker(market: &Market) -> Option<Ticker> {
-    timeout(READY_WITHIN, ticker(market)).await.ok()?.ok()?
+/// Makes a market active; its ticker of now, before the first trade none, if that is wanted. What the hub has of it is
+/// as old as the last trade.
+async fn activate(hub: &Rc<Hub>, id: MarketId, with_ticker: bool) -> Result<Option<Ticker>, NotNow> {
+    if !hub.activate(BTreeSet::from([id])).await {
+        return Err(NotNow);
+    }
+    if !with_ticker {
+        return Ok(None);
+    }
+    let market = hub.market(id).ok_or(NotNow)?;
+    ticker(&market).await.map_err(|_| NotNow)
 }
 
 impl Connection {
@@ -69,20 +81,19 @@ impl Connection {
         actix_web::rt::spawn(async move {
             loop {
                 tokio::time::sleep(AGAIN).await;
-                let activated = timeout(PATIENCE, hub.activate(BTreeSet::from([market.id]))).await;
-                let active = matches!(activated, Ok(true));
-                let ticker = if active { last_ticker(&market).await } else { None };
+                // Whether the ticker will be wanted when the market is there is not known yet.
+                let answer = timeout(PATIENCE, activate(&hub, market.id, true)).await.unwrap_or(Err(NotNow));
                 let Some(this) = this.upgrade().filter(|this| !this.outbox.is_closed()) else { return };
-                if this.awaited(&market, active, ticker.as_ref()) {
+                if this.awaited(&market, &answer) {
                     return;
                 }
             }
         });
     }
 
-    /// Begins with a market that was waited for, if it is active and still wanted; false when it is to be waited for
-    /// again.
-    fn awaited(&self, market: &Arc<Market>, active: bool, ticker: Option<&Ticker>) -> bool {
+    /// Begins with a market that was waited for, if it has answered and is still wanted; false when it is to be waited
+    /// for again.
+    fn awaited(&self, market: &Arc<Market>, answer: &Result<Option<Ticker>, NotNow>) -> bool {
         if !Rc::ptr_eq(&Hub::of_worker(self.state()), &self.hub) {
             self.close(reasons::FAILED);
             return true;
@@ -90,13 +101,13 @@ impl Connection {
         let channels = {
             let mut inner = self.inner.borrow_mut();
             let Some(reader) = inner.readers.get_mut(&market.id) else { return true };
-            if !active && !reader.channels.is_empty() {
+            if answer.is_err() && !reader.channels.is_empty() {
                 return false;
             }
             reader.awaited = false;
             reader.channels.clone()
         };
-        self.begin(market, &channels, ticker);
+        self.begin(market, &channels, answer.as_ref().ok().and_then(Option::as_ref));
         true
     }
 }
