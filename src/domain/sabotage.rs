@@ -25,8 +25,6 @@ pub enum Mistake {
     FeedHidesAHole,
     /// A recovery leaves out the last batch before the log's end.
     RecoversTooLittle,
-    /// The ledger does not wait for markets that are not opened here yet.
-    ForgetsTheUnopened,
     /// The rules panic at any order of [`STUMBLING_BLOCK`] lots.
     Stumbles,
 }

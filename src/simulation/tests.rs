@@ -123,11 +123,6 @@ fn a_feed_that_hides_a_hole_is_found() {
 }
 
 #[test]
-fn forgetting_markets_that_are_not_opened_yet_is_found() {
-    is_found(Mistake::ForgetsTheUnopened, 90);
-}
-
-#[test]
 fn recovering_too_little_is_found() {
     is_found(Mistake::RecoversTooLittle, 90);
 }

@@ -152,7 +152,7 @@ pub fn addresses_known_to_be_read_are_confirmed(database: &Database) {
     for (email, action, detail, _) in &cases {
         let user = user(database, email);
         let detail = detail.clone();
-        let entry = Entry { action: *action, actor: Some(user), subject: Some(user), address: None, detail };
+        let entry = Entry { action, actor: Some(user), subject: Some(user), address: None, detail };
         database.write(|c| audit::record(c, &entry, Timestamp(7))).unwrap();
         users.push(user);
     }

@@ -100,10 +100,6 @@ impl LedgerActor {
     }
 
     fn is_fenced(&self, replica: &LedgerReplica) -> bool {
-        #[cfg(test)]
-        if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::ForgetsTheUnopened) {
-            return self.active && self.fences.are_closed(self.parts.books.lock().len());
-        }
         self.active && self.fences.are_closed(replica.ledger.markets().len())
     }
 
