@@ -98,9 +98,10 @@ impl Actor for Bridge {
 }
 
 async fn run(brokers: Brokers, exchange: String, parts: Parts) {
+    let mut kept = None;
     loop {
         if parts.trading.role().is_active() {
-            if let Err(error) = publish(&brokers, &exchange, &parts).await {
+            if let Err(error) = publish(&brokers, &exchange, &parts, &mut kept).await {
                 tracing::warn!(error, "outcomes are not published for now");
                 tokio::time::sleep(RETRY_AFTER).await;
             }
@@ -111,42 +112,72 @@ async fn run(brokers: Brokers, exchange: String, parts: Parts) {
     }
 }
 
-/// Publishes as long as this node is active.
-async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts) -> Result<(), String> {
+/// How far this process is. While a market stands still the watermark stays behind it, and a lost connection should not
+/// bring everything since then again.
+struct Progress {
+    /// The watermark, as this process knows it.
+    noted: Position,
+    /// The venue as it is at `position`; none while it is being worked with.
+    venue: Option<Venue>,
+    position: Position,
+    /// What the broker has not confirmed of what happened up to there.
+    unsent: Vec<Message>,
+}
+
+/// Publishes as long as this node is active; what it goes on from next time is kept.
+async fn publish(brokers: &Brokers, exchange: &str, parts: &Parts, kept: &mut Option<Progress>) -> Result<(), String> {
     let words = |error: BrokerError| error.to_string();
     let database = parts.database.clone();
     let until = blocking(move || watermark::position(&database).map_err(|error| error.to_string())).await?;
     // Known before it can fail, so that an alarm goes off for a bridge that gets nowhere. 0 would say that there is none.
     parts.log.published.store(until.0.max(1), Ordering::Relaxed);
     let (_connection, channel) = open(brokers, exchange).await.map_err(words)?;
-    let mut state = {
-        let parts = parts.clone();
-        blocking(move || load(&parts, until)).await?
+    let mut progress = match kept.take().filter(|kept| kept.noted == until && kept.venue.is_some()) {
+        Some(progress) => progress,
+        None => {
+            let parts = parts.clone();
+            let (venue, position) = blocking(move || load(&parts, until)).await?;
+            Progress { noted: position, venue: Some(venue), position, unsent: Vec::new() }
+        }
     };
-    let mut noted = state.1;
+    let ended = follow(&channel, exchange, parts, &mut progress).await;
+    *kept = Some(progress);
+    ended
+}
+
+async fn follow(channel: &Channel, exchange: &str, parts: &Parts, progress: &mut Progress) -> Result<(), String> {
+    flush(channel, exchange, parts, progress).await?;
     while parts.trading.role().is_active() {
         let newest = parts.log.position.load(Ordering::Relaxed);
+        let is_level = newest <= progress.position.0;
         // While a market stands still the watermark stays before it: a program in which it goes on tells its outcomes too.
-        let moves = state.0.fault().is_none();
-        if moves && (newest <= state.1.0 || state.1.0 - noted.0 >= NOTED_EVERY) {
-            note(parts, noted, state.1).await?;
-            noted = state.1;
+        let moves = progress.venue.as_ref().is_some_and(|venue| venue.fault().is_none());
+        if moves && (is_level || progress.position.0 - progress.noted.0 >= NOTED_EVERY) {
+            note(parts, progress.noted, progress.position).await?;
+            progress.noted = progress.position;
         }
-        if newest <= state.1.0 {
+        if is_level {
             tokio::time::sleep(LOOK_EVERY).await;
             continue;
         }
         let begun = Instant::now();
-        let work = parts.clone();
-        let (next, messages) = blocking(move || advance(&work, state)).await?;
-        send(&channel, exchange, messages).await.map_err(words)?;
-        state = next;
-        parts.log.published.store(state.1.0, Ordering::Relaxed);
+        let Some(venue) = progress.venue.take() else { return Err("the state was lost on the way".into()) };
+        let (work, from) = (parts.clone(), progress.position);
+        let ((venue, position), messages) = blocking(move || advance(&work, (venue, from))).await?;
+        (progress.venue, progress.position, progress.unsent) = (Some(venue), position, messages);
+        flush(channel, exchange, parts, progress).await?;
         // Orders come first: while there are new ones, this takes half of the time at most, and catches up afterwards.
         if parts.log.position.load(Ordering::Relaxed) > newest {
             tokio::time::sleep(begun.elapsed().min(LOOK_EVERY)).await;
         }
     }
+    Ok(())
+}
+
+async fn flush(channel: &Channel, exchange: &str, parts: &Parts, progress: &mut Progress) -> Result<(), String> {
+    send(channel, exchange, &progress.unsent).await.map_err(|error| error.to_string())?;
+    progress.unsent.clear();
+    parts.log.published.store(progress.position.0.max(1), Ordering::Relaxed);
     Ok(())
 }
 
@@ -197,7 +228,7 @@ async fn open(brokers: &Brokers, exchange: &str) -> Result<(Connection, Channel)
     Ok((connection, channel))
 }
 
-async fn send(channel: &Channel, exchange: &str, messages: Vec<Message>) -> Result<(), BrokerError> {
+async fn send(channel: &Channel, exchange: &str, messages: &[Message]) -> Result<(), BrokerError> {
     let mut confirms = Vec::with_capacity(messages.len());
     for message in messages {
         let (key, first) = (message.key.clone(), message.first.clone());

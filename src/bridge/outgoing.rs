@@ -55,9 +55,8 @@ impl Message {
     }
 
     /// The content.
-    pub(super) fn body(mut self) -> Vec<u8> {
-        self.open.push(b']');
-        self.open
+    pub(super) fn body(&self) -> Vec<u8> {
+        [self.open.as_slice(), b"]"].concat()
     }
 }
 

@@ -3,8 +3,9 @@
 use crate::server::{Client, Server};
 use crate::sessions::post;
 use crate::sink::Sink;
+use crate::smtp::MailServer;
 use agora::persistence::db::{Connection, Database};
-use agora::persistence::schema::deliveries;
+use agora::persistence::schema::{confirmed_addresses, deliveries};
 use diesel::{QueryDsl, RunQueryDsl};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -78,4 +79,38 @@ fn an_outlet_that_is_removed_or_listens_to_less_is_told_nothing_more() {
     assert_eq!(waiting(), 1);
     assert_eq!(ada.send("DELETE", "/notifications/outlets/webhook", b"").unwrap().status, 200);
     assert_eq!(waiting(), 0);
+}
+
+#[test]
+fn what_is_mailed_to_an_unconfirmed_address_may_become_less_but_not_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let mails = MailServer::start();
+    let server = Server::start_with(folder.path(), &["--accounts-smtp-url", &mails.url()]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    assert_eq!(ada.get("/auth/me")["email_confirmed"], false);
+    assert_eq!(post(&mut ada, "/auth/email", &json!({"email": "ada@example.org"})).status, 200);
+    let mail = mails.next();
+    let code: String = mail.split("Your code: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    let confirmed = post(&mut ada, "/auth/email/confirm", &json!({"email": "ada@example.org", "code": code}));
+    assert_eq!(confirmed.status, 200, "{}", confirmed.json());
+    assert_eq!(ada.get("/auth/me")["email_confirmed"], true);
+    let mut wish = |events: Value| {
+        let body = json!({"events": events}).to_string();
+        let answer = ada.send("PUT", "/notifications/outlets/email", body.as_bytes()).unwrap();
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    let (taken, refused) = ((200, String::new()), (409, "email_not_confirmed".to_owned()));
+    assert_eq!(wish(json!(["fill", "transfer"])), taken);
+    // As it is for whoever chose before addresses were confirmed.
+    let database = Database::open(&folder.path().join("agora.db")).unwrap();
+    let forget = |conn: &mut Connection| diesel::delete(confirmed_addresses::table).execute(conn);
+    assert_eq!(database.write_durably(forget).unwrap(), 1);
+    assert_eq!(wish(json!(["fill", "transfer", "security"])), refused);
+    assert_eq!(wish(json!(["security"])), refused);
+    assert_eq!(wish(json!(["transfer", "fill"])), taken, "it is as before");
+    assert_eq!(wish(json!(["fill"])), taken);
+    assert_eq!(wish(json!(["fill", "transfer"])), refused, "what was given up is something new");
+    assert_eq!(wish(json!([])), taken);
+    assert_eq!(wish(json!(["fill"])), refused);
+    assert_eq!(ada.get("/auth/me")["email_confirmed"], false);
 }

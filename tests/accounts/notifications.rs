@@ -5,11 +5,8 @@ use crate::server::{Client, Server};
 use crate::sessions::post;
 use crate::sink::Sink;
 use crate::smtp::MailServer;
-use agora::persistence::db::{Connection, Database};
-use agora::persistence::schema::confirmed_addresses;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use diesel::RunQueryDsl;
 use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::Sha256;
@@ -168,39 +165,6 @@ fn mail_and_line_carry_what_their_owner_wants() {
     let body: Value = serde_json::from_str(&reply.body).unwrap();
     assert_eq!(body["replyToken"], "reply-1");
     assert!(body["messages"][0]["text"].as_str().unwrap().starts_with("BTC-USDT"));
-}
-
-#[test]
-fn what_is_mailed_to_an_unconfirmed_address_may_become_less_but_not_more() {
-    let folder = tempfile::tempdir().unwrap();
-    let mails = MailServer::start();
-    let server = Server::start_with(folder.path(), &["--accounts-smtp-url", &mails.url()]);
-    let mut ada = Client::sign_up(&server, "ada@example.org");
-    assert_eq!(ada.get("/auth/me")["email_confirmed"], false);
-    assert_eq!(post(&mut ada, "/auth/email", &json!({"email": "ada@example.org"})).status, 200);
-    let mail = mails.next();
-    let code: String = mail.split("Your code: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
-    let confirmed = post(&mut ada, "/auth/email/confirm", &json!({"email": "ada@example.org", "code": code}));
-    assert_eq!(confirmed.status, 200, "{}", confirmed.json());
-    assert_eq!(ada.get("/auth/me")["email_confirmed"], true);
-    let mut wish = |events: Value| {
-        let answer = put(&mut ada, "email", json!({"events": events}));
-        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
-    };
-    let (taken, refused) = ((200, String::new()), (409, "email_not_confirmed".to_owned()));
-    assert_eq!(wish(json!(["fill", "transfer"])), taken);
-    // As it is for whoever chose before addresses were confirmed.
-    let database = Database::open(&folder.path().join("agora.db")).unwrap();
-    let forget = |conn: &mut Connection| diesel::delete(confirmed_addresses::table).execute(conn);
-    assert_eq!(database.write_durably(forget).unwrap(), 1);
-    assert_eq!(wish(json!(["fill", "transfer", "security"])), refused);
-    assert_eq!(wish(json!(["security"])), refused);
-    assert_eq!(wish(json!(["transfer", "fill"])), taken, "it is as before");
-    assert_eq!(wish(json!(["fill"])), taken);
-    assert_eq!(wish(json!(["fill", "transfer"])), refused, "what was given up is something new");
-    assert_eq!(wish(json!([])), taken);
-    assert_eq!(wish(json!(["fill"])), refused);
-    assert_eq!(ada.get("/auth/me")["email_confirmed"], false);
 }
 
 #[test]
