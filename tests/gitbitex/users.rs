@@ -395,13 +395,13 @@ fn whose_pictures_come_slowly_keeps_nobody_else_from_theirs() {
     let mut ada = Browser::of_new_user(&server, "ada@example.org");
     let mut bob = Browser::of_new_user(&server, "bob@example.org");
     let place = |browser: &mut Browser| browser.get("/api/files/url")["url"].as_str().unwrap().to_owned();
-    // Two pictures begin and do not come to an end.
+    // Two pictures begin and do not come to an end. They are large: what is small is read before anybody looks at it.
     let mut slow: Vec<TcpStream> = Vec::new();
     for _ in 0..2 {
         let mut stream = TcpStream::connect(server.address).unwrap();
         let (target, token) = (place(&mut ada), &ada.storage);
         let head = format!("PUT {target} HTTP/1.1\r\nHost: agora\r\nAuthorization: Bearer {token}\r\n");
-        stream.write_all(format!("{head}Content-Length: 1000\r\n\r\nGIF89a").as_bytes()).unwrap();
+        stream.write_all(format!("{head}Content-Length: 200000\r\n\r\nGIF89a").as_bytes()).unwrap();
         slow.push(stream);
     }
     // The server may see the two a little later than what comes after them.
