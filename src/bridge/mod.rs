@@ -106,6 +106,7 @@ async fn run(brokers: Brokers, exchange: String, parts: Parts) {
                 tokio::time::sleep(RETRY_AFTER).await;
             }
         } else {
+            kept = None;
             parts.log.published.store(0, Ordering::Relaxed);
         }
         tokio::time::sleep(LOOK_EVERY).await;

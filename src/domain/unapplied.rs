@@ -29,7 +29,11 @@ pub struct Unapplied {
 /// # Errors
 /// [`ReplicaError`] when the batch does not fit or cannot be read.
 pub fn read(book: &Book, stream: &mut StreamState, batch: &Batch) -> Result<Vec<Unapplied>, ReplicaError> {
-    let Verdict::Accept(first) = stream.judge(batch)? else { return Ok(Vec::new()) };
+    let mut beyond = *stream;
+    let Verdict::Accept(first) = beyond.judge(batch)? else {
+        *stream = beyond;
+        return Ok(Vec::new());
+    };
     let config = book.config();
     let holder =
         Holder { book, market: config.id, epoch: batch.epoch, pair: Pair { base: config.base, quote: config.quote } };
@@ -52,6 +56,7 @@ pub fn read(book: &Book, stream: &mut StreamState, batch: &Batch) -> Result<Vec<
             | MarketEntry::Tick => {}
         }
     }
+    *stream = beyond;
     Ok(all)
 }
 

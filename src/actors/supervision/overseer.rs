@@ -179,7 +179,7 @@ impl Overseer {
         entry.is = Is::Down;
         match ending {
             // It may have been asked to stop when it found out; a program that ends anyway need not know.
-            Ending::Fatal(reason) if !matches!(self.phase, Phase::Closing { .. }) => self.fatal(at, reason),
+            Ending::Fatal(reason) if !matches!(self.phase, Phase::Closing { for_good: true }) => self.fatal(at, reason),
             _ if was_stopping => self.ended_as_asked(at, &ending),
             Ending::Crashed(reason) => self.crashed(at, &reason, ctx),
             Ending::Faulted(reason) | Ending::Fatal(reason) => self.fault(at, &reason),

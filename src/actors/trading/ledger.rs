@@ -181,7 +181,7 @@ impl LedgerActor {
         if outcomes.marker {
             self.admission.drop_older(stream, outcomes.epoch);
             if outcomes.epoch > self.epoch {
-                self.has_begun(outcomes.market);
+                self.has_begun(outcomes.market, outcomes.epoch);
             }
         }
         for entry in &outcomes.entries {
@@ -315,6 +315,7 @@ impl LedgerActor {
             self.lifeline.fail("the ledger has no name yet");
             return ctx.stop();
         };
+        let was_whole = self.parts.berth.doubt();
         let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
         let stands = self.state.as_ref().map(|state| state.position);
@@ -322,7 +323,7 @@ impl LedgerActor {
         let own = |missed: Vec<Committed>| missed.into_iter().map(Work::Own);
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
-            let whole = berth.is_whole(begun.unbroken);
+            let whole = was_whole && begun.unbroken;
             if let Some(stands) = stands {
                 let missed = if whole { Vec::new() } else { recovery.since(StreamId::Ledger, stands).await? };
                 return Ok((begun.epoch, Start::Here(own(missed).collect())));
@@ -399,6 +400,7 @@ impl Handler<FromLog> for LedgerActor {
         match message {
             // When it fails the actor is stopping, and has said why.
             FromLog::Committed(committed) => drop(self.committed(committed, ctx)),
+            FromLog::NotWritten { batch, .. } if batch.stream != StreamId::Ledger => {}
             FromLog::NotWritten { batch, .. } => {
                 for entry in Entries::<LedgerEntry>::new(&batch.payload).flatten() {
                     self.admission.settle(StreamId::Ledger, batch.epoch, entry.ticket());

@@ -129,6 +129,7 @@ impl OrderBook {
             self.lifeline.fail("the book has no name yet");
             return ctx.stop();
         };
+        let was_whole = self.parts.berth.doubt();
         let begun = self.parts.log.send(Begin { stream: self.stream(), owner: this.port() });
         let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
         let (market, stream) = (self.parts.market, self.stream());
@@ -137,7 +138,7 @@ impl OrderBook {
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
             // What is missing cannot be noticed later, since the new epoch counts its batches from 1.
-            let whole = berth.is_whole(begun.unbroken);
+            let whole = was_whole && begun.unbroken;
             if let Some(stands) = stands {
                 let missed = if whole { Vec::new() } else { recovery.since(stream, stands).await? };
                 return Ok::<_, String>((begun.epoch, Start::Here(missed)));

@@ -144,7 +144,7 @@ pub struct Berth<S: Standby> {
     hand: Mutex<Hand<S::Item>>,
     /// The position up to which everybody was told; `u64::MAX` before the first start.
     told: AtomicU64,
-    /// Whether a batch was not delivered that no incarnation has read from the log yet.
+    /// Whether a batch may not have been delivered that no incarnation has read from the log yet.
     broken: AtomicBool,
     /// The entry that is being applied; 0 between entries.
     entry: AtomicU64,
@@ -246,13 +246,13 @@ impl<S: Standby> Berth<S> {
         self.told().zip(hand.place)
     }
 
-    /// Notes whether what the log delivered since the last incarnation began is `unbroken`; tells whether nothing is missing
-    /// that no incarnation has read from the log since.
-    pub fn is_whole(&self, unbroken: bool) -> bool {
-        !self.broken.fetch_or(!unbroken, Ordering::Relaxed) && unbroken
+    /// Tells whether nothing is missing so far that no incarnation has read from the log, and takes something for missing until
+    /// [`Berth::mend`]: the word of the log on that is lost with whoever asks for it and dies.
+    pub fn doubt(&self) -> bool {
+        !self.broken.swap(true, Ordering::Relaxed)
     }
 
-    /// What was missing was read from the log.
+    /// Nothing is missing: it was not, or was read from the log.
     pub fn mend(&self) {
         self.broken.store(false, Ordering::Relaxed);
     }

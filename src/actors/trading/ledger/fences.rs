@@ -28,6 +28,9 @@ const LOOKS_TO_BEGIN: u32 = 2;
 /// An epoch that has not begun after so many looks is asked for again: it may have been another's meanwhile.
 const LOOKS_TO_MARK: u32 = 20;
 
+/// A book counts as gone when its door was shut at so many looks in turn: it may be on its way back.
+const LOOKS_TO_MISS: u32 = 3;
+
 /// What could not be read is tried again after so many looks.
 const LOOKS_TO_READ: u32 = 10;
 
@@ -42,6 +45,9 @@ pub(super) struct Fences {
     unasked: BTreeMap<MarketId, u32>,
     /// Those for which the ledger stands in.
     stands_in: BTreeMap<MarketId, StandsIn>,
+    /// At how many looks in turn the door of a book was shut.
+    shut: BTreeMap<MarketId, u32>,
+    reading_ahead: BTreeSet<MarketId>,
     /// How often was looked since the ledger admits; while a program starts, its markets are opened before anybody hears of
     /// a marker.
     looks: u32,
@@ -51,18 +57,35 @@ pub(super) struct Fences {
 /// How far the ledger is with a market whose book is not there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum StandsIn {
-    /// An epoch was asked for at this look.
-    Asked(u32),
+    /// An epoch was asked for at this look; which, once that is known.
+    Asked(u32, Option<Epoch>),
     /// It has begun: everything before it is in the log, which is to be read from this look on.
     Begun(Epoch, u32),
     Reads(Epoch),
-    Knows,
+    Knows(Epoch),
+}
+
+impl StandsIn {
+    /// Whether a book that has begun this epoch has done so since, and owns the stream again.
+    fn is_over_with(self, epoch: Epoch) -> bool {
+        match self {
+            StandsIn::Asked(_, own) => own.is_some_and(|own| epoch > own),
+            StandsIn::Begun(own, _) | StandsIn::Reads(own) | StandsIn::Knows(own) => epoch > own,
+        }
+    }
 }
 
 impl Fences {
     /// Whether nothing can come any more whose hold is not pending, of so many markets that are listed.
     pub(super) fn are_closed(&self, listed: usize) -> bool {
         self.closed.len() >= listed
+    }
+
+    /// Whether the door of a market's book was shut for a while, as it is now.
+    fn is_halted(&mut self, market: MarketId, is_shut: bool) -> bool {
+        let looks = self.shut.entry(market).or_default();
+        *looks = if is_shut { *looks + 1 } else { 0 };
+        *looks >= LOOKS_TO_MISS
     }
 
     /// A market is new: nobody can have admitted anything in it but with this ledger.
@@ -72,8 +95,7 @@ impl Fences {
 
     /// The book of a market is there from now on. If the ledger has stood in for it, it hears nothing before it begins anew.
     fn attach(&mut self, market: MarketId) {
-        let stood_in = self.stands_in.remove(&market).is_some();
-        if stood_in {
+        if self.stands_in.contains_key(&market) {
             self.unasked.insert(market, 0);
         } else if !self.closed.contains(&market) {
             self.unasked.insert(market, self.looks + LOOKS_TO_BEGIN);
@@ -82,13 +104,17 @@ impl Fences {
 }
 
 impl LedgerActor {
-    /// The book of a market has begun an epoch.
-    pub(super) fn has_begun(&mut self, market: MarketId) {
-        self.fences.closed.insert(market);
-        self.fences.unasked.remove(&market);
-        if self.fences.stands_in.remove(&market).is_some() {
+    /// The book of a market has begun an epoch. One from before the ledger stood in is of no use to it any more.
+    pub(super) fn has_begun(&mut self, market: MarketId, epoch: Epoch) {
+        if let Some(stands_in) = self.fences.stands_in.get(&market) {
+            if !stands_in.is_over_with(epoch) {
+                return;
+            }
+            self.fences.stands_in.remove(&market);
             self.parts.recovery.goes_on(market);
         }
+        self.fences.closed.insert(market);
+        self.fences.unasked.remove(&market);
     }
 
     /// The book of a market is there from now on.
@@ -113,7 +139,8 @@ impl LedgerActor {
         let books = self.parts.books.lock().clone();
         for market in (0..listed as u16).map(MarketId) {
             let book = books.get(&market);
-            let is_halted = book.is_some_and(|book| book.is_closed());
+            let is_shut = book.is_some_and(|book| book.is_closed());
+            let is_halted = self.fences.is_halted(market, is_shut);
             if is_halted && reads_ahead {
                 self.read_ahead(market, ctx);
             }
@@ -124,9 +151,14 @@ impl LedgerActor {
             let is_missed = book.is_none() && looks > LOOKS_TO_OPEN && !self.fences.closed.contains(&market);
             if is_halted || is_missed {
                 self.stand_in(market, ctx);
-            } else if let Some(book) = book
-                && self.fences.unasked.get(&market).is_some_and(|from| looks >= *from)
-            {
+            } else if let Some(book) = book.filter(|_| !is_shut) {
+                if self.fences.stands_in.contains_key(&market) {
+                    // It is there again, and hears nothing before it begins anew.
+                    self.fences.unasked.entry(market).or_insert(looks + LOOKS_TO_MARK);
+                }
+                if self.fences.unasked.get(&market).is_none_or(|from| looks < *from) {
+                    continue;
+                }
                 match book.try_send(Refence) {
                     Ok(()) => drop(self.fences.unasked.remove(&market)),
                     Err(why) => tracing::debug!(market = market.0, %why, "a book is asked for a new epoch later"),
@@ -140,21 +172,26 @@ impl LedgerActor {
         let looks = self.fences.looks;
         match self.fences.stands_in.get(&market) {
             Some(StandsIn::Begun(epoch, from)) if looks >= *from => self.read(market, *epoch, ctx),
-            Some(StandsIn::Asked(at)) if looks <= at + LOOKS_TO_MARK => {}
-            None | Some(StandsIn::Asked(_)) => self.ask_for_its_epoch(market, ctx),
-            Some(StandsIn::Begun(..) | StandsIn::Reads(_) | StandsIn::Knows) => {}
+            Some(StandsIn::Asked(at, _)) if looks <= at + LOOKS_TO_MARK => {}
+            None | Some(StandsIn::Asked(..)) => self.ask_for_its_epoch(market, ctx),
+            Some(StandsIn::Begun(..) | StandsIn::Reads(_) | StandsIn::Knows(_)) => {}
         }
     }
 
     fn ask_for_its_epoch(&mut self, market: MarketId, ctx: &mut Context<Self>) {
         let Some(this) = self.this.lock().clone() else { return };
-        let asked = StandsIn::Asked(self.fences.looks);
+        let look = self.fences.looks;
+        let asked = StandsIn::Asked(look, None);
         self.fences.stands_in.insert(market, asked);
         let begun = self.parts.log.send(StandIn { stream: StreamId::Market(market), owner: this.port() });
         ctx.spawn(begun.into_actor(self).map(move |begun, ledger, _| {
-            if !matches!(begun, Ok(Some(_))) && ledger.fences.stands_in.get(&market) == Some(&asked) {
+            if ledger.fences.stands_in.get(&market) != Some(&asked) {
+                return;
+            }
+            match begun {
+                Ok(Some(epoch)) => drop(ledger.fences.stands_in.insert(market, StandsIn::Asked(look, Some(epoch)))),
                 // It is tried again.
-                ledger.fences.stands_in.remove(&market);
+                Ok(None) | Err(_) => drop(ledger.fences.stands_in.remove(&market)),
             }
         }));
     }
@@ -162,7 +199,10 @@ impl LedgerActor {
     /// A batch of a market for which the ledger stands in.
     pub(super) fn stood_in(&mut self, market: MarketId, batch: &Batch, ctx: &mut Context<Self>) {
         let is_marker = batch.count == 0 && self.epoch != Epoch::default() && batch.epoch > self.epoch;
-        if is_marker && matches!(self.fences.stands_in.get(&market), Some(StandsIn::Asked(_))) {
+        if is_marker
+            && let Some(StandsIn::Asked(_, own)) = self.fences.stands_in.get(&market)
+            && own.is_none_or(|own| batch.epoch >= own)
+        {
             self.read(market, batch.epoch, ctx);
         }
     }
@@ -180,7 +220,7 @@ impl LedgerActor {
             let next = match read {
                 Ok(unapplied) => {
                     ledger.keep_unapplied(market, begun, unapplied);
-                    StandsIn::Knows
+                    StandsIn::Knows(begun)
                 }
                 Err(why) => {
                     tracing::warn!(market = market.0, why, "what a market has not applied cannot be read for now");
@@ -191,9 +231,13 @@ impl LedgerActor {
         }));
     }
 
-    fn read_ahead(&self, market: MarketId, ctx: &mut Context<Self>) {
-        let read = self.parts.recovery.clone().unapplied(market, self.heard_of(market));
-        ctx.spawn(read.into_actor(self).map(|_, _, _| ()));
+    fn read_ahead(&mut self, market: MarketId, ctx: &mut Context<Self>) {
+        if self.fences.reading_ahead.insert(market) {
+            let read = self.parts.recovery.clone().unapplied(market, self.heard_of(market));
+            ctx.spawn(read.into_actor(self).map(move |_, ledger, _| {
+                ledger.fences.reading_ahead.remove(&market);
+            }));
+        }
     }
 
     fn keep_unapplied(&mut self, market: MarketId, begun: Epoch, unapplied: Vec<Unapplied>) {

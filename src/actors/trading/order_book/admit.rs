@@ -30,7 +30,10 @@ impl Handler<Commands> for OrderBook {
         let mut outgoing = Outgoing::default();
         for command in commands {
             let under_way = self.waiting.len() + self.at_ledger.commands();
-            if under_way + passing.len() + outgoing.waiting.len() >= self.parts.in_flight {
+            let here = passing.len() + outgoing.waiting.len();
+            // An answer of the ledger may have been lost with all that it was for: the next one puts that right.
+            let may_ask = self.waiting.is_empty() && here == 0;
+            if under_way + here >= self.parts.in_flight && !may_ask {
                 command.refuse(Refused::Unavailable(Unavailable::Overloaded));
                 continue;
             }

@@ -61,6 +61,9 @@ impl OrderBook {
         if outcomes.marker && outcomes.epoch == self.epoch {
             self.active = true;
             self.parts.berth.works();
+        } else if outcomes.marker && outcomes.epoch > self.epoch {
+            // Somebody stood in for it; whoever did asks for a newer one.
+            self.active = false;
         }
         self.parts.berth.done(self.lifeline.incarnation(), position, state.replica.stream);
         if outcomes.epoch == self.epoch {
