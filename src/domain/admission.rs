@@ -111,15 +111,19 @@ impl Admission {
             true => Amount::ZERO,
             false => amount,
         };
-        self.keep(Request { amount, client_id, ..request });
+        self.note(Request { amount, client_id, ..request });
         Ok(())
     }
 
-    /// Keeps the hold of what somebody else has admitted, and the log has, until [`Admission::settle`].
+    /// Keeps the hold of what somebody else has admitted, and the log has, until [`Admission::settle`]. What is kept already is
+    /// not kept twice.
     pub fn keep(&mut self, request: Request) {
+        self.settle(request.stream, request.epoch, request.ticket);
+        self.note(request);
+    }
+
+    fn note(&mut self, request: Request) {
         let Request { stream, ticket, epoch, account, currency, amount, client_id, .. } = request;
-        // What is kept already is not kept twice.
-        self.settle(stream, epoch, ticket);
         *self.sums.entry((account, currency)).or_default() += amount;
         if let Some(id) = client_id {
             self.in_flight.insert((account, id));

@@ -73,8 +73,8 @@ impl Holder<'_> {
         self.request(order.ticket, order.account, currency, order.hold, order.client_id)
     }
 
-    /// What the change of an order that does not live here asked for is given back in any case: it cannot come to life, since
-    /// nobody was told its number.
+    /// Nothing for the change of an order that does not live here: it is refused when it is applied, and gives back what it
+    /// asked for. An order that is yet to come to life cannot be meant, since nobody was told its number.
     fn amend(&self, amend: &Amend) -> Option<Request> {
         let currency = self.pair.held(self.book.order(amend.order)?.side);
         Some(self.request(amend.ticket, amend.account, currency, amend.extra_hold, None))

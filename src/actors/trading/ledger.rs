@@ -6,6 +6,7 @@
 
 mod fences;
 mod messages;
+mod queries;
 mod state;
 
 pub use messages::*;
@@ -21,7 +22,6 @@ use super::{Refused, Unavailable, answer_now};
 use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::{Admission, Refusal, Request};
-use crate::domain::client_ids::ClientIds;
 use crate::domain::codec::{Coded, Entries};
 use crate::domain::entry::{LedgerEntry, Movement};
 use crate::domain::ids::{CurrencyId, Epoch, MarketId, StreamId, Ticket};
@@ -385,14 +385,6 @@ impl Handler<Refence> for LedgerActor {
     }
 }
 
-impl Handler<IsReady> for LedgerActor {
-    type Result = bool;
-
-    fn handle(&mut self, _: IsReady, _: &mut Self::Context) -> Self::Result {
-        self.ready().is_some()
-    }
-}
-
 impl Handler<FromLog> for LedgerActor {
     type Result = ();
 
@@ -534,51 +526,6 @@ impl Handler<Attach> for LedgerActor {
     fn handle(&mut self, Attach(market, book): Attach, _: &mut Self::Context) {
         self.is_attached(market);
         self.parts.books.lock().insert(market, book);
-    }
-}
-
-impl Handler<GetBalances> for LedgerActor {
-    type Result = MessageResult<GetBalances>;
-
-    fn handle(&mut self, GetBalances(account): GetBalances, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.replica().filter(|replica| replica.ledger.is_open(account)).map(|replica| {
-            let currencies = replica.ledger.currencies().len() as u16;
-            (0..currencies).map(|index| replica.ledger.balance(account, CurrencyId(index))).collect()
-        }))
-    }
-}
-
-impl Handler<GetListed> for LedgerActor {
-    type Result = MessageResult<GetListed>;
-
-    fn handle(&mut self, _: GetListed, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.replica().map(|LedgerReplica { ledger, .. }| Listed {
-            currencies: ledger.currencies().to_vec(),
-            markets: ledger.markets().to_vec(),
-            stopped: ledger.is_stopped(),
-        }))
-    }
-}
-
-impl Handler<GetWithdrawals> for LedgerActor {
-    type Result = MessageResult<GetWithdrawals>;
-
-    fn handle(&mut self, _: GetWithdrawals, _: &mut Self::Context) -> Self::Result {
-        MessageResult(self.replica().map(|replica| replica.ledger.withdrawals().copied().collect()))
-    }
-}
-
-impl Handler<FindClientId> for LedgerActor {
-    type Result = MessageResult<FindClientId>;
-
-    fn handle(&mut self, FindClientId(account, id): FindClientId, _: &mut Self::Context) -> Self::Result {
-        let ids: Option<&ClientIds> = self.replica().map(|replica| &replica.client_ids);
-        let order = ids.and_then(|ids| ids.get(account, id));
-        let asks = |ids: &&ClientIds| order.is_none() && ids.may_be_forgotten(account, id);
-        let forgotten = ids
-            .filter(asks)
-            .map(|ids| ForgottenIds { count: ids.forgotten(), newest: ids.newest_forgotten().collect() });
-        MessageResult(ClientIdAnswer { starting: ids.is_none(), order, forgotten })
     }
 }
 
