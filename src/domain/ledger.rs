@@ -100,6 +100,9 @@ pub struct Ledger {
     transfers: Transfers,
     withdrawals: BTreeMap<TransferId, Withdrawal>,
     stopped: bool,
+    /// Whether a balance may be below zero for a while; see [`Ledger::allow_debts`].
+    #[serde(skip)]
+    debts_allowed: bool,
 }
 
 /// A withdrawal whose money is reserved and has not left yet.
@@ -201,13 +204,37 @@ impl Ledger {
         outcome
     }
 
+    /// From now on what is available of a balance may be below zero for a while: whoever reads streams side by side may
+    /// hear that money was spent before he hears, in another stream, what paid for it.
+    pub fn allow_debts(&mut self) {
+        #[cfg(test)]
+        if super::sabotage::is_made(super::sabotage::Mistake::ExpectsCreditsFirst) {
+            return;
+        }
+        self.debts_allowed = true;
+    }
+
+    /// From now on no balance may be below zero: everything was heard that has happened so far, and what comes is heard in
+    /// an order in which it could happen. Stops whoever holds a balance that is below zero now.
+    pub fn forbid_debts(&mut self) {
+        if !std::mem::take(&mut self.debts_allowed) {
+            return;
+        }
+        let users = self.accounts.iter().skip(AccountId::OUTSIDE.0 as usize + 1);
+        if users.flat_map(|account| &account.balances).any(|balance| balance.available.is_negative()) {
+            broken("a balance below zero when everything was heard");
+        }
+    }
+
     /// Applies the postings of one outcome.
     pub fn post(&mut self, postings: &[Posting]) {
+        let debts_allowed = self.debts_allowed;
         for posting in postings {
             let balance = self.balance_mut(posting.account, posting.currency);
             balance.available += posting.available;
             balance.hold += posting.hold;
-            let negative = balance.available.is_negative() || balance.hold.is_negative();
+            // A hold is made and released in one and the same stream.
+            let negative = (balance.available.is_negative() && !debts_allowed) || balance.hold.is_negative();
             if negative && posting.account != AccountId::OUTSIDE {
                 broken("a balance below zero");
             }

@@ -25,6 +25,10 @@ pub enum Mistake {
     FeedHidesAHole,
     /// A recovery leaves out the last batch before the log's end.
     RecoversTooLittle,
+    /// The ledger admits before markets that are listed, and not opened on this node, have begun an epoch.
+    ForgetsUnopenedMarkets,
+    /// A ledger that does not lead takes it for a bug that it hears of spending before it hears what paid for it.
+    ExpectsCreditsFirst,
     /// The rules panic at any order of [`STUMBLING_BLOCK`] lots.
     Stumbles,
 }

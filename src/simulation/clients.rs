@@ -147,7 +147,7 @@ pub(super) fn answered(
             return Err("a market is halted although every entry can be applied".into());
         }
         Err(Refused::Unavailable(Unavailable::OutcomeUnknown)) => Attempt::Unknown,
-        Err(Refused::Repeat(_) | Refused::PartRepeat(..) | Refused::Unavailable(_)) => Attempt::No,
+        Err(Refused::Repeat(_) | Refused::PartRepeat(..) | Refused::Changed | Refused::Unavailable(_)) => Attempt::No,
     };
     if let Some(attempt) = wish.attempts.get_mut(attempt) {
         *attempt = is;
@@ -326,11 +326,10 @@ pub(super) fn next_wish(
     names: &mut u128,
     random: &mut SplitMix,
     now: Timestamp,
-    markets: u16,
+    market: MarketId,
     live: &[(MarketId, OrderId)],
     account: AccountId,
 ) -> Wish {
-    let market = MarketId(random.below(u64::from(markets)) as u16);
     match random.below(100) {
         8..60 => wish(names, account, |name| Ask::Place(market, order(random, now, market, account, name))),
         0..8 => together(names, random, now, market, live, account),
@@ -370,6 +369,12 @@ pub(super) fn next_wish(
         }
         _ => wish(names, account, |name| Ask::Place(market, order(random, now, market, account, name))),
     }
+}
+
+/// A wish to take out most of the currency in which [`LATE`] is traded: who has ordered there cannot have that too.
+pub(super) fn spending(names: &mut u128, random: &mut SplitMix, account: AccountId) -> Wish {
+    let amount = Amount(i128::from(20_000_000 + random.below(20_000_000)));
+    transfer(names, account, CurrencyId(1), amount, Direction::Out)
 }
 
 /// A price and a size at which the least amounts of a market are kept.

@@ -110,6 +110,10 @@ pub struct Counts {
     pub events: u64,
     /// Markets that were listed while everything ran.
     pub listings: u64,
+    /// Nodes that slept through a listing and led when they woke up.
+    pub usurpations: u64,
+    /// Steps in which such a node led and had not opened that market yet.
+    pub blind: u64,
 }
 
 impl Counts {
@@ -130,6 +134,8 @@ impl Counts {
         self.snapshots += other.snapshots;
         self.events += other.events;
         self.listings += other.listings;
+        self.usurpations += other.usurpations;
+        self.blind += other.blind;
     }
 }
 
@@ -141,9 +147,10 @@ impl fmt::Display for Counts {
         let Counts { crashes, panics, freezes, partitions, take_overs, promotions, .. } = self;
         writeln!(f, "{crashes} crashes, {panics} panics, {freezes} freezes, {partitions} partitions")?;
         writeln!(f, "{take_overs} take-overs, {promotions} promotions of twins")?;
-        let Counts { comparisons, snapshots, events, listings, .. } = self;
+        let Counts { comparisons, snapshots, events, listings, usurpations, blind, .. } = self;
         writeln!(f, "{comparisons} hashes compared, {snapshots} snapshots, {events} events heard")?;
-        write!(f, "{listings} markets listed on the way")
+        write!(f, "{listings} markets listed on the way, {usurpations} of them while who was to lead next slept; ")?;
+        write!(f, "it led for {blind} steps without the market")
     }
 }
 
@@ -190,7 +197,9 @@ fn quiet() {
     ONCE.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
-            if !node::is_running() {
+            if node::is_running() {
+                node::note(info);
+            } else {
                 before(info);
             }
         }));

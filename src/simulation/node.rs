@@ -43,6 +43,21 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 
 thread_local! {
     static RUNNING: Cell<bool> = const { Cell::new(false) };
+    static BROKEN: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Takes note of a panic of a node: one that nobody asked for is a bug, though a supervisor mends what it did.
+pub(super) fn note(info: &std::panic::PanicHookInfo<'_>) {
+    let text = info.payload().downcast_ref::<String>().filter(|text| text.starts_with("broken invariant"));
+    if let Some(text) = text {
+        let place = info.location().map(ToString::to_string).unwrap_or_default();
+        BROKEN.with(|broken| broken.borrow_mut().get_or_insert_with(|| format!("{text} ({place})")).len());
+    }
+}
+
+/// The first invariant that a node found broken since the last call.
+pub(super) fn broken() -> Option<String> {
+    BROKEN.take()
 }
 
 /// Whether a simulated node has its turn on this thread.
@@ -84,6 +99,8 @@ struct Fate {
     reorder: u32,
     /// Polls of actors until the process dies.
     dies_in: Option<u32>,
+    /// The path of an actor that gets no turn.
+    held_up: Option<String>,
 }
 
 /// A process that runs.
@@ -150,7 +167,7 @@ impl Process {
             threads: Threads::One(arbiter.clone()),
         };
         let told = Arc::<Mutex<Told>>::default();
-        let fate = Rc::new(RefCell::new(Fate { random: SplitMix(seed), reorder, dies_in: None }));
+        let fate = Rc::new(RefCell::new(Fate { random: SplitMix(seed), reorder, dies_in: None, held_up: None }));
         let mut started = Process {
             number: process,
             engine: engine.clone(),
@@ -174,7 +191,7 @@ impl Process {
     pub(super) fn within<T>(&mut self, work: impl Future<Output = T>) -> Option<T> {
         let runner = self.runner.as_ref()?;
         let fate = self.fate.clone();
-        let director = Box::new(move || fate.borrow_mut().next());
+        let director = Box::new(move |path: &str| fate.borrow_mut().next(path));
         self.ambient.swap();
         let before = (RUNNING.replace(true), turns::direct(Some(director)));
         let done = runner.block_on(work);
@@ -219,6 +236,11 @@ impl Process {
         }
     }
 
+    /// The actor with this path gets no turn until another one, or none, is named.
+    pub(super) fn hold_up(&mut self, path: Option<String>) {
+        self.fate.borrow_mut().held_up = path;
+    }
+
     /// Whether it has died, or ended by itself.
     pub(super) fn is_over(&self) -> bool {
         self.fate.borrow().dies_in == Some(0) || self.told.lock().ended.is_some()
@@ -228,6 +250,7 @@ impl Process {
     pub(super) fn calm(&mut self) {
         let mut fate = self.fate.borrow_mut();
         fate.reorder = 0;
+        fate.held_up = None;
         fate.dies_in.take_if(|polls| *polls > 0);
     }
 
@@ -247,7 +270,7 @@ impl Drop for Process {
         self.engine.kill();
         self.ambient.swap();
         let running = RUNNING.replace(true);
-        let before = turns::direct(Some(Box::new(|| Turn::Never)));
+        let before = turns::direct(Some(Box::new(|_: &str| Turn::Never)));
         drop(self.runner.take());
         turns::direct(before);
         RUNNING.set(running);
@@ -256,7 +279,7 @@ impl Drop for Process {
 }
 
 impl Fate {
-    fn next(&mut self) -> Turn {
+    fn next(&mut self, path: &str) -> Turn {
         match &mut self.dies_in {
             Some(0) => return Turn::Never,
             Some(polls) => *polls -= 1,
@@ -264,7 +287,7 @@ impl Fate {
         }
         if self.dies_in == Some(0) {
             Turn::Never
-        } else if self.random.strikes(self.reorder) {
+        } else if self.held_up.as_deref() == Some(path) || self.random.strikes(self.reorder) {
             Turn::Later
         } else {
             Turn::Now

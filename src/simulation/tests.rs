@@ -28,10 +28,11 @@ fn many(part: u64) {
     println!("{counts}");
     // A simulator in which nothing goes wrong finds nothing.
     let Counts { acknowledged, unknown, crashes, panics, freezes, .. } = counts;
-    let Counts { partitions, take_overs, promotions, listings, .. } = counts;
+    let Counts { partitions, take_overs, promotions, listings, usurpations, .. } = counts;
     for count in [acknowledged, unknown, crashes, panics, freezes, partitions, take_overs, promotions, listings] {
         assert!(count > 20, "{counts}");
     }
+    assert!(usurpations > 0, "{counts}");
     assert!(counts.comparisons > 1_000 && counts.snapshots > 20 && counts.events > 1_000, "{counts}");
 }
 
@@ -120,6 +121,16 @@ fn a_twin_that_skips_entries_is_found() {
 #[test]
 fn a_feed_that_hides_a_hole_is_found() {
     is_found(Mistake::FeedHidesAHole, 20);
+}
+
+#[test]
+fn leading_without_the_newest_market_is_found() {
+    is_found(Mistake::ForgetsUnopenedMarkets, 400);
+}
+
+#[test]
+fn expecting_credits_before_debits_is_found() {
+    is_found(Mistake::ExpectsCreditsFirst, 400);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //!
 //! Each run draws its own mixture of faults, so that some runs are quiet but for one kind of fault and others are not.
 
+mod listing;
 mod look;
 mod rest;
 mod trouble;
@@ -9,7 +10,7 @@ mod trouble;
 use super::clients::{self, Attempt, Said, USERS, Wish};
 use super::feeds::Heard;
 use super::network::{Letter, Locks, Network, Return};
-use super::node::Process;
+use super::node::{self, Process};
 use super::oracle::{Oracle, Weighed};
 use super::trace::Trace;
 use super::{Counts, Outcome, Setup, Violation};
@@ -131,6 +132,8 @@ pub(super) struct World {
     lists_at: Option<u32>,
     /// In this step the log listed it.
     listed_at: Option<u32>,
+    /// It slept when that happened.
+    sleeper: Option<listing::Sleeper>,
     names: u128,
     answers: Answers,
     returns: Arc<Mutex<Vec<Return>>>,
@@ -164,6 +167,8 @@ impl World {
         let run = RUNS.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("agora-simulate-{}-{run}", std::process::id()));
         let folder = Folder(folder);
+        // What a run before this one has left.
+        drop(node::broken());
         let mut random = SplitMix(setup.seed);
         let mixture = Mixture::draw(&mut random);
         let lists_at = (random.below(2) == 0).then(|| 100 + random.below(u64::from(setup.steps.max(300)) / 2) as u32);
@@ -200,6 +205,7 @@ impl World {
             wishes: clients::first_wishes(&mut names),
             lists_at,
             listed_at: None,
+            sleeper: None,
             names,
             answers: Answers::default(),
             returns: Arc::default(),
@@ -401,8 +407,12 @@ impl World {
             let account = clients::account(self.random.below(u64::from(USERS)) as u32);
             let live = self.live_orders(account);
             let now = Timestamp(BEGINNING.saturating_add_unsigned(self.now_us));
-            let markets = self.oracle.venue().markets.len() as u16;
-            let wish = clients::next_wish(&mut self.names, &mut self.random, now, markets, &live, account);
+            let some = MarketId(self.random.below(self.oracle.venue().markets.len() as u64) as u16);
+            let market = self.favourite().unwrap_or(some);
+            let wish = match self.usurper() {
+                Some(_) => clients::spending(&mut self.names, &mut self.random, account),
+                None => clients::next_wish(&mut self.names, &mut self.random, now, market, &live, account),
+            };
             self.trace.tell(format!("{}: account {} wishes {:?}", wish.name, account.0, wish.ask));
             self.wishes.push(wish);
             self.ask(self.wishes.len() - 1);
@@ -428,7 +438,8 @@ impl World {
     }
 
     fn ask(&mut self, index: usize) {
-        let node = self.any_node();
+        let some = self.any_node();
+        let node = self.usurper().unwrap_or(some);
         let Some(wish) = self.wishes.get(index).cloned() else { return };
         let Some(slot) = self.slots.get_mut(node) else { return };
         let (Some(process), None) = (&mut slot.process, slot.frozen_until) else { return };

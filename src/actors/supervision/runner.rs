@@ -377,7 +377,7 @@ impl<A: Actor<Context = Context<A>>> Future for Run<A> {
         let run = self.get_mut();
         let signals = run.guard.seat.signals.clone();
         signals.waker.register(cx.waker());
-        match turns::next() {
+        match turns::next(run.guard.seat.lifeline.path()) {
             Turn::Now => {}
             Turn::Later => {
                 cx.waker().wake_by_ref();

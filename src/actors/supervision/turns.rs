@@ -16,8 +16,8 @@ pub(crate) enum Turn {
     Never,
 }
 
-/// Decides for every actor that is polled on this thread.
-pub(crate) type Director = Box<dyn FnMut() -> Turn>;
+/// Decides for every actor that is polled on this thread; it is told the actor's path.
+pub(crate) type Director = Box<dyn FnMut(&str) -> Turn>;
 
 /// Whether there has ever been a director in this process.
 static DIRECTED: AtomicBool = AtomicBool::new(false);
@@ -32,10 +32,10 @@ pub(crate) fn direct(director: Option<Director>) -> Option<Director> {
     DIRECTOR.replace(director)
 }
 
-/// What the actor that is polled now may do.
-pub(crate) fn next() -> Turn {
+/// What the actor with this path, which is polled now, may do.
+pub(crate) fn next(path: &str) -> Turn {
     if !DIRECTED.load(Ordering::Relaxed) {
         return Turn::Now;
     }
-    DIRECTOR.with_borrow_mut(|director| director.as_mut().map_or(Turn::Now, |director| director()))
+    DIRECTOR.with_borrow_mut(|director| director.as_mut().map_or(Turn::Now, |director| director(path)))
 }

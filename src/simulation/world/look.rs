@@ -2,6 +2,7 @@
 
 use super::super::clients::{self, Said};
 use super::super::network::Letter;
+use super::super::node;
 use super::super::oracle::Weighed;
 use super::World;
 use crate::actors::trading::twin::Weigh;
@@ -12,6 +13,9 @@ use std::sync::atomic::Ordering;
 
 impl World {
     pub(super) fn look(&mut self) -> Result<(), String> {
+        if let Some(what) = node::broken() {
+            return Err(what);
+        }
         let news = self.oracle.read()?;
         if news.moved {
             let position = self.oracle.position();
@@ -93,7 +97,9 @@ impl World {
             });
             match &outcome {
                 Ok(_) | Err(Refused::Repeat(_)) => self.counts.acknowledged += 1,
-                Err(Refused::Reject(_) | Refused::Part(..) | Refused::PartRepeat(..)) => self.counts.rejected += 1,
+                Err(Refused::Reject(_) | Refused::Part(..) | Refused::PartRepeat(..) | Refused::Changed) => {
+                    self.counts.rejected += 1;
+                }
                 Err(Refused::Unavailable(Unavailable::OutcomeUnknown)) => self.counts.unknown += 1,
                 Err(Refused::Unavailable(_)) => self.counts.refused += 1,
             }

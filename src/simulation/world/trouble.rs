@@ -1,6 +1,6 @@
 //! What goes wrong, and how it comes to its end.
 
-use super::super::clients::{Attempt, LATE};
+use super::super::clients::Attempt;
 use super::super::feeds::Reader;
 use super::super::node::{Process, Start};
 use super::World;
@@ -13,10 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Where the actors that trade are.
-const VENUE: &str = "agora/trading/venue";
-
-/// For so many steps after its listing a market is new.
-const NEW: u32 = 60;
+pub(super) const VENUE: &str = "agora/trading/venue";
 
 impl World {
     fn strikes(&mut self, chance: u64) -> bool {
@@ -42,8 +39,10 @@ impl World {
             self.drill(node);
         }
         self.trouble_a_new_market(node);
+        self.usurp();
         if several && self.strikes(self.mixture.freezes) {
-            self.freeze(node);
+            let steps = 30 + self.random.below(300) as u32;
+            self.freeze(node, steps);
         }
         if several && self.strikes(self.mixture.cuts) {
             self.cut_off(node);
@@ -70,25 +69,6 @@ impl World {
         Ok(())
     }
 
-    /// While a market is opened on the nodes, panics are more likely than otherwise: of its own actors, and of the log,
-    /// which takes everything that trades down with it.
-    fn trouble_a_new_market(&mut self, node: usize) {
-        if self.listed_at.is_none() && self.oracle.lists(LATE) {
-            self.listed_at = Some(self.step);
-            self.counts.listings += 1;
-        }
-        let is_new = self.listed_at.is_some_and(|listed| self.step < listed + NEW);
-        if self.mixture.panics == 0 || !is_new || self.random.below(10) > 0 {
-            return;
-        }
-        let path = match self.random.below(3) {
-            0 => format!("{VENUE}/market data {LATE}"),
-            1 => format!("{VENUE}/order book {LATE}"),
-            _ => "agora/trading/event log".to_owned(),
-        };
-        self.make_panic(node, &path);
-    }
-
     fn drill(&mut self, node: usize) {
         let markets = &self.oracle.venue().markets;
         let market = &markets[self.random.below(markets.len() as u64) as usize];
@@ -103,7 +83,7 @@ impl World {
         self.make_panic(node, &path);
     }
 
-    fn make_panic(&mut self, node: usize, path: &str) {
+    pub(super) fn make_panic(&mut self, node: usize, path: &str) {
         let drill = if self.random.below(2) == 0 { Drill::Panic } else { Drill::PanicAtWork };
         if self.running(node).is_some_and(|process| process.drill(path, drill)) {
             self.counts.panics += 1;
@@ -111,8 +91,8 @@ impl World {
         }
     }
 
-    fn freeze(&mut self, node: usize) {
-        let until = self.step + 30 + self.random.below(300) as u32;
+    pub(super) fn freeze(&mut self, node: usize, steps: u32) {
+        let until = self.step + steps;
         if let Some(slot) = self.slots.get_mut(node)
             && let (Some(process), None) = (&slot.process, slot.frozen_until)
         {
