@@ -9,7 +9,7 @@ use agora::domain::event::Event;
 use agora::domain::ids::{AccountId, OrderId, Ticket};
 use agora::domain::market::{MarketConfig, MarketState, Safety, Scale, Step};
 use agora::domain::money::{Amount, Ppm, Price, Size};
-use agora::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
+use agora::domain::order::{Kind, NewOrder, Reject, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use agora::domain::time::Timestamp;
 use support::{apply, book, config, limit, market, place, placed, story};
 
@@ -125,6 +125,101 @@ fn fill_or_kill_counts_what_it_may_really_take() {
     for (orders, expected) in cases {
         assert_eq!(last(orders), *expected, "{orders:#?}");
     }
+    // It does not look through a whole book in vain.
+    for (before, end) in [(999, "done 1001 Filled"), (1_000, "done 1002 FillOrKill")] {
+        for account in [2, 4] {
+            let mut orders = vec![limit(account, Sell, 100, 1); before];
+            orders.push(other);
+            let wanted = if account == 2 { 5 } else { before as u64 + 5 };
+            orders.push(kill(wanted, SelfTrade::CancelOldest));
+            assert!(last(&orders).ends_with(end), "{before} orders of account {account} before what it wants");
+        }
+    }
+}
+
+#[test]
+fn a_stop_that_wakes_finds_what_the_market_takes_then() {
+    use MarketState::{LimitOnly, Online, PostOnly};
+    let by_market = market(4, Buy, 2, Some(1_000));
+    let (takes, rests) = (limit(4, Buy, 110, 2), limit(4, Buy, 105, 2));
+    let killed = with_tif(limit(4, Buy, 110, 9), TimeInForce::FillOrKill);
+    let traded = "fill 1x2@110:2, done 2 Filled";
+    let cases = [
+        (Online, by_market, traded),
+        (LimitOnly, by_market, "done 2 NoLiquidity"),
+        (PostOnly, by_market, "done 2 NoLiquidity"),
+        (Online, takes, traded),
+        (LimitOnly, takes, traded),
+        (PostOnly, takes, "done 2 NoLiquidity"),
+        (PostOnly, rests, "open 2@105:2"),
+        (LimitOnly, killed, "done 2 FillOrKill"),
+        (PostOnly, killed, "done 2 NoLiquidity"),
+    ];
+    for (state, order, expected) in cases {
+        let mut book = book(config());
+        place(&mut book, limit(3, Sell, 110, 5));
+        place(&mut book, stop(order, 100));
+        // Where nobody may take, an auction can still wake a stop.
+        let begin = MarketEntry::BeginAuction { ticket: Ticket(1), ends_at: Timestamp(1_000) };
+        apply(&mut book, 0, &begin);
+        place(&mut book, limit(5, Sell, 100, 1));
+        place(&mut book, limit(6, Buy, 100, 1));
+        apply(&mut book, 1, &MarketEntry::Configure(Box::new(MarketConfig { state, ..config() })));
+        let story = story(&apply(&mut book, 1_000, &MarketEntry::Tick));
+        let woken = story.split_once("phase auction_ended, wake 2, ").map(|(_, woken)| woken);
+        assert_eq!(woken, Some(expected), "{state:?} {order:?}: {story}");
+    }
+}
+
+#[test]
+fn an_amend_that_loses_its_place_has_the_fees_of_its_day() {
+    let amend = |order, price: Option<u64>, size: Option<u64>, extra_hold| {
+        let (ticket, account) = (Ticket(1), AccountId(2));
+        Amend { ticket, account, order, price: price.map(Price), size: size.map(Size), extra_hold: Amount(extra_hold) }
+    };
+    let fee_of = |book: &mut Book| match place(book, limit(3, Sell, 90, 5)).get(1) {
+        Some(Event::Filled(fill)) => fill.maker_fee.0,
+        other => panic!("{other:?}"),
+    };
+    // A fee of a tenth where there was none: what is held and what is paid follow it together.
+    let dearer = MarketConfig { maker_fee: Ppm(100_000), taker_fee: Ppm(100_000), ..config() };
+    for (price, size, extra, fee) in
+        [(None, Some(8), 0, 0), (None, Some(20), 1_200, 50), (Some(90), None, 0, 45), (Some(95), None, 45, 48)]
+    {
+        let mut book = book(config());
+        let order = placed(&mut book, limit(2, Buy, 100, 10));
+        apply(&mut book, 0, &MarketEntry::Configure(Box::new(dearer.clone())));
+        assert_eq!(book.extra_hold_for(&amend(order, price, size, 0)), Amount(extra), "{price:?} {size:?}");
+        if extra > 0 {
+            let short = amend(order, price, size, extra - 1);
+            assert_eq!(story(&apply(&mut book, 0, &MarketEntry::Amend(short))), "refuse hold_too_small");
+        }
+        let changed = apply(&mut book, 0, &MarketEntry::Amend(amend(order, price, size, extra)));
+        assert!(story(&changed).starts_with("change 1 10->"), "{}", story(&changed));
+        assert_eq!(fee_of(&mut book), fee, "{price:?} {size:?}");
+    }
+}
+
+#[test]
+fn an_order_may_shrink_where_the_market_has_left_it() {
+    let mut book = book(config());
+    let order = placed(&mut book, limit(2, Buy, 100, 10));
+    place(&mut book, limit(3, Sell, 150, 1));
+    place(&mut book, limit(4, Buy, 150, 1));
+    let band = MarketConfig { band: Ppm(100_000), ..config() };
+    apply(&mut book, 0, &MarketEntry::Configure(Box::new(band)));
+    let (ticket, account, extra_hold) = (Ticket(1), AccountId(2), Amount(1_000));
+    let amend = Amend { ticket, account, order, price: None, size: Some(Size(4)), extra_hold };
+    for (price, size, expected) in [
+        (None, Some(4), "change 1 10->4"),
+        (Some(100), Some(3), "change 1 4->3"),
+        (None, Some(5), "change 1 3->5"),
+        (Some(101), None, "refuse price_outside_band"),
+        (Some(140), None, "change 1 5->5"),
+    ] {
+        let amend = Amend { price: price.map(Price), size: size.map(Size), ..amend };
+        assert_eq!(story(&apply(&mut book, 0, &MarketEntry::Amend(amend))), expected, "{price:?} {size:?}");
+    }
 }
 
 #[test]
@@ -185,9 +280,10 @@ fn a_market_sell_by_funds_brings_in_no_more_than_that() {
             &[bid, lower, market(2, Sell, 0, Some(770))],
             "accept 3, fill 1x3@100:5, done 1 Filled, fill 2x3@90:3, done 3 Filled",
         ),
-        // The size counts too, and so does what is held.
+        // The size counts too, and so does what is held; whoever has no more to sell did not get what was asked for.
         (&[bid, market(2, Sell, 2, Some(300))], "accept 2, fill 1x2@100:2, done 2 Filled"),
-        (&[bid, held(market(2, Sell, 0, Some(300)), 2)], "accept 2, fill 1x2@100:2, done 2 Filled"),
+        (&[bid, held(market(2, Sell, 0, Some(300)), 2)], "accept 2, fill 1x2@100:2, done 2 NoLiquidity"),
+        (&[bid, held(market(2, Sell, 0, Some(700)), 5)], "accept 2, fill 1x2@100:5, done 1 Filled, done 2 NoLiquidity"),
         (&[bid, market(2, Sell, 0, Some(99))], "accept 2, done 2 NoLiquidity"),
         (&[market(2, Sell, 0, Some(300))], "accept 1, done 1 NoLiquidity"),
     ];
@@ -209,6 +305,49 @@ fn an_order_by_funds_that_empties_the_book_is_filled_when_its_funds_are_spent() 
         let story = last(&[ask, market(2, Buy, 0, Some(funds))]);
         assert_eq!(story, format!("accept 2, fill 1x2@100:2, done 1 Filled, done 2 {end}"), "{funds}");
     }
+}
+
+#[test]
+fn a_market_buy_by_size_is_filled_only_when_all_of_it_is() {
+    let mut book = book(config());
+    for price in [100, 200, 300] {
+        place(&mut book, limit(4, Sell, price, 1));
+    }
+    // What two lots cost now and a tenth more; then somebody else is faster.
+    assert_eq!(book.cost_of(Size(2), Ppm(0)), Ok(Amount(300)));
+    let ada = NewOrder { hold: Amount(330), ..market(2, Buy, 2, None) };
+    place(&mut book, limit(3, Buy, 100, 1));
+    let events = place(&mut book, ada);
+    assert_eq!(story(&events), "accept 5, fill 2x5@200:1, done 2 Filled, done 5 NoLiquidity");
+    let Some(Event::Done(done)) = events.last() else { panic!("{}", story(&events)) };
+    assert_eq!((done.remaining, done.released), (Size(1), Amount(130)));
+    // With funds they are what bounds it, whatever the size.
+    place(&mut book, limit(4, Sell, 200, 1));
+    let bounded = market(2, Buy, 2, Some(330));
+    assert_eq!(story(&place(&mut book, bounded)), "accept 7, fill 6x7@200:1, done 6 Filled, done 7 Filled");
+}
+
+#[test]
+fn what_a_market_order_needs_is_told_after_a_bounded_look() {
+    let mut book = book(MarketConfig { max_funds: Amount(250_000), ..config() });
+    for _ in 0..1_500 {
+        place(&mut book, limit(4, Sell, 101, 1));
+        place(&mut book, limit(5, Buy, 100, 1));
+    }
+    for (size, cost) in [(1, 101), (1_000, 101_000), (1_001, 101_000), (Size::MAX.0, 101_000)] {
+        assert_eq!(book.cost_of(Size(size), Ppm(0)), Ok(Amount(cost)), "{size}");
+    }
+    for (funds, lots) in [(99_999, 999), (100_000, 1_000), (250_000, 1_000)] {
+        assert_eq!(book.lots_to_obtain(Amount(funds)), Size(lots), "{funds}");
+    }
+    // More than one order may cost, fees aside, is not added up to the end.
+    let mut dear = self::book(MarketConfig { max_funds: Amount(250), ..config() });
+    for price in [100, 150, 150] {
+        place(&mut dear, limit(4, Sell, price, 1));
+    }
+    assert_eq!(dear.cost_of(Size(2), Ppm(100_000)), Ok(Amount(275)));
+    assert_eq!(dear.cost_of(Size(3), Ppm(0)), Err(Reject::FundsTooLarge));
+    assert_eq!(dear.cost_of(Size::MAX, Ppm(0)), Err(Reject::FundsTooLarge));
 }
 
 #[test]
@@ -432,4 +571,29 @@ fn a_trade_too_far_from_the_reference_halts_the_market() {
     hungry = limit(3, Side::Buy, 110, 1);
     hungry.kind = Kind::Limit { price: Price(110), time_in_force: TimeInForce::FillOrKill, post_only: false };
     assert_eq!(story(&place(&mut calm, hungry)), "accept 4, done 4 FillOrKill");
+}
+
+#[test]
+fn own_orders_have_no_say_in_the_price_of_an_auction() {
+    use SelfTrade::{CancelBoth, CancelNewest, CancelOldest, DecrementAndCancel};
+    let others = "change 2 10->0, cross 1x2@90:10, done 1 Filled, done 2 Filled";
+    // Two orders of one user, which nobody could meet but each other, would move the price from 90 to 100.
+    let cases = [
+        (DecrementAndCancel, 1_000, 1_000, "done 3 SelfTrade, done 4 SelfTrade"),
+        (DecrementAndCancel, 1_000, 400, "done 4 SelfTrade, change 3 1000->600"),
+        (CancelBoth, 1_000, 400, "done 3 SelfTrade, done 4 SelfTrade"),
+        (CancelNewest, 1_000, 1_000, "done 4 SelfTrade"),
+        (CancelOldest, 1_000, 5, "done 3 SelfTrade"),
+    ];
+    for (rule, bought, sold, own) in cases {
+        let mut book = book(MarketConfig { reference_price: Price(95), ..config() });
+        let begin = MarketEntry::BeginAuction { ticket: Ticket(1), ends_at: Timestamp(1_000) };
+        apply(&mut book, 0, &begin);
+        place(&mut book, limit(2, Sell, 90, 10));
+        place(&mut book, limit(3, Buy, 100, 10));
+        place(&mut book, with_rule(limit(4, Buy, 100, bought), rule));
+        place(&mut book, with_rule(limit(4, Sell, 100, sold), rule));
+        let story = story(&apply(&mut book, 1_000, &MarketEntry::Tick));
+        assert_eq!(story, format!("{own}, {others}, phase auction_ended"), "{rule:?}");
+    }
 }

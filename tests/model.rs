@@ -19,6 +19,8 @@ mod coverage;
 mod driver;
 #[path = "model/flow.rs"]
 mod flow;
+#[path = "model/needs.rs"]
+mod needs;
 #[path = "model/real.rs"]
 mod real;
 #[path = "model/reference.rs"]

@@ -1,7 +1,8 @@
 //! The price of a call auction.
 //!
 //! Of all limit prices it is the one at which the most can trade; then the one that leaves the least over; then the one
-//! nearest to the reference; then the lowest.
+//! nearest to the reference; then the lowest. Once all that can has traded there, nothing crosses any more: a bid and an
+//! ask that still did would both trade at the ask's price, beside all that has traded, and so more than the most.
 
 use super::money::Price;
 use std::cmp::Reverse;
@@ -18,12 +19,20 @@ pub struct Clearing {
 /// How good a price is, the better the smaller: what trades, what is left over, how far it is from the reference.
 type Rank = (Reverse<u128>, u128, u64);
 
+#[cfg(test)]
+thread_local! {
+    /// How often a price was looked for, so that tests can bound it.
+    pub(crate) static CLEARINGS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
 /// The clearing price of these levels (price, lots), best first; `None` when nothing can trade.
 pub fn clearing(
     bids: impl Iterator<Item = (Price, u64)>,
     asks: impl Iterator<Item = (Price, u64)>,
     reference: Option<Price>,
 ) -> Option<Clearing> {
+    #[cfg(test)]
+    CLEARINGS.set(CLEARINGS.get() + 1);
     let (mut bids, mut asks) = (bids.peekable(), asks.peekable());
     let (highest, lowest) = (bids.peek()?.0, asks.peek()?.0);
     if highest < lowest {

@@ -229,13 +229,15 @@ pub struct Triggered {
 /// Why an order is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DoneReason {
-    /// Nothing is left to fill; or a market order has spent or brought in what it could.
+    /// Nothing is left to fill; or a market order has spent or brought in the funds that its owner named, as far as whole
+    /// lots go.
     Filled,
     /// Its owner canceled it.
     Canceled,
     /// Its time had come.
     Expired,
-    /// It takes only at once, and there was nothing more to take.
+    /// It takes only at once, and there was nothing more to take, or nothing that its hold pays for; or it is a stop that
+    /// woke where it must not take.
     NoLiquidity,
     /// It could not be filled whole.
     FillOrKill,

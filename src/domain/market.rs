@@ -150,7 +150,21 @@ pub enum ConfigError {
     /// Limits that contradict each other or exceed what can be held.
     #[error("the limit {0} is out of range")]
     BadLimit(std::borrow::Cow<'static, str>),
+    /// tick × lot is above [`MOST_QUOTE_ATOMS`].
+    #[error("tick × lot must be at most {most} of the quote currency's smallest units", most = MOST_QUOTE_ATOMS)]
+    TickTooLarge,
+    /// The lot is above [`MOST_BASE_ATOMS`].
+    #[error("the lot must be at most {most} of the base currency's smallest units", most = MOST_BASE_ATOMS)]
+    LotTooLarge,
 }
+
+/// The most quote atoms of one tick × one lot. The largest price × the largest size is 2^96 of them, and with the
+/// highest fee that stays inside 128 bits.
+pub const MOST_QUOTE_ATOMS: u64 = 1 << 30;
+
+/// The most base atoms of one lot. The largest size is 2^48 of them, and nothing multiplies that any further but the tenth
+/// that an order by funds may sell beyond what the book shows.
+pub const MOST_BASE_ATOMS: u64 = 1 << 63;
 
 /// The most decimals that an atom may have.
 pub const MAX_DECIMALS: u8 = 18;
@@ -196,6 +210,7 @@ impl Scale {
     /// The exact base amount of `size` lots.
     #[inline]
     pub fn base(self, size: Size) -> Amount {
+        // 48 bits times 63.
         Amount(i128::from(size.0) * i128::from(self.base_per_lot))
     }
 
@@ -295,22 +310,26 @@ impl MarketConfig {
 
     /// tick × lot as a whole number of quote atoms, and the lot as a whole number of base atoms.
     fn scale(&self, base_decimals: u8, quote_decimals: u8) -> Result<Scale, ConfigError> {
-        let whole = |units: u128, finer: i32| -> Option<u64> {
+        // What is too large for 128 bits is too large for whatever is asked afterwards.
+        let whole = |units: u128, finer: i32| -> Option<u128> {
             let power = 10u128.checked_pow(finer.unsigned_abs())?;
             let value = if finer >= 0 {
-                units.checked_mul(power)?
+                units.saturating_mul(power)
             } else if units.is_multiple_of(power) {
                 units / power
             } else {
                 return None;
             };
-            u64::try_from(value).ok().filter(|v| *v > 0 && *v <= 1 << 30)
+            Some(value).filter(|atoms| *atoms > 0)
         };
+        let at_most = |most: u64, atoms: u128| u64::try_from(atoms).ok().filter(|atoms| *atoms <= most);
         let steps = u128::from(self.tick.units) * u128::from(self.lot.units);
         let finer = i32::from(quote_decimals) - i32::from(self.tick.decimals) - i32::from(self.lot.decimals);
-        let quote_per_tick_lot = whole(steps, finer).ok_or(ConfigError::InexactTick)?;
+        let quote = whole(steps, finer).ok_or(ConfigError::InexactTick)?;
+        let quote_per_tick_lot = at_most(MOST_QUOTE_ATOMS, quote).ok_or(ConfigError::TickTooLarge)?;
         let finer = i32::from(base_decimals) - i32::from(self.lot.decimals);
-        let base_per_lot = whole(u128::from(self.lot.units), finer).ok_or(ConfigError::InexactLot)?;
+        let base = whole(u128::from(self.lot.units), finer).ok_or(ConfigError::InexactLot)?;
+        let base_per_lot = at_most(MOST_BASE_ATOMS, base).ok_or(ConfigError::LotTooLarge)?;
         Ok(Scale { quote_per_tick_lot, base_per_lot })
     }
 
@@ -367,6 +386,34 @@ mod tests {
             Err(ConfigError::InexactLot)
         );
         assert_eq!(market(Step { units: 0, decimals: 2 }, micro).validate(&btc, &usdt), Err(ConfigError::InexactTick));
+    }
+
+    #[test]
+    fn a_currency_of_many_decimals_is_traded_in_usual_steps() {
+        let (eth, usdt, dai) = (currency(0, "BTC", 18), currency(1, "USDT", 6), currency(1, "USDT", 18));
+        let step = |units, decimals| Step { units, decimals };
+        let scale = |quote_per_tick_lot, base_per_lot| Ok(Scale { quote_per_tick_lot, base_per_lot });
+        let cases = [
+            (step(1, 2), step(1, 4), &usdt, scale(1, 10u64.pow(14))),
+            (step(1, 2), step(1, 0), &usdt, scale(10u64.pow(4), 10u64.pow(18))),
+            (step(1, 2), step(9, 0), &usdt, scale(9 * 10u64.pow(4), 9 * 10u64.pow(18))),
+            (step(1, 2), step(10, 0), &usdt, Err(ConfigError::LotTooLarge)),
+            (step(1, 6), step(u64::MAX, 0), &usdt, Err(ConfigError::TickTooLarge)),
+            (step(1, 8), step(1, 4), &dai, scale(10u64.pow(6), 10u64.pow(14))),
+            (step(1, 2), step(1, 4), &dai, Err(ConfigError::TickTooLarge)),
+            (step(u64::MAX, 0), step(u64::MAX, 0), &dai, Err(ConfigError::TickTooLarge)),
+        ];
+        for (tick, lot, quote, expected) in cases {
+            assert_eq!(market(tick, lot).validate(&eth, quote), expected, "{tick:?} {lot:?}");
+        }
+        // The largest size of the largest lot, with the tenth more that may be reserved for it.
+        let largest = Scale { quote_per_tick_lot: 1, base_per_lot: MOST_BASE_ATOMS }.base(Size::MAX);
+        assert_eq!(largest, Amount(1 << 111));
+        assert!(largest.0.checked_mul(10).is_some());
+        assert_eq!(
+            ConfigError::LotTooLarge.to_string(),
+            "the lot must be at most 9223372036854775808 of the base currency's smallest units"
+        );
     }
 
     #[test]

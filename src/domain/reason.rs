@@ -79,7 +79,7 @@ impl DoneReason {
             DoneReason::Filled => "nothing is left to fill",
             DoneReason::Canceled => "its owner canceled it",
             DoneReason::Expired => "its time had come",
-            DoneReason::NoLiquidity => "it takes only at once, and there was nothing more to take",
+            DoneReason::NoLiquidity => "it takes only at once and could take no more, or woke and must not take",
             DoneReason::FillOrKill => "it could not be filled whole at once",
             DoneReason::SelfTrade => "it met an order of its own user",
             DoneReason::Halted => "it takes only at once, and the market halted for a call auction",

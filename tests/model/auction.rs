@@ -65,57 +65,69 @@ impl Market {
         best.map(|(volume, _, _, price)| (price, volume))
     }
 
+    /// The best bid and the best ask of a user where they cross; of several users that of the smallest id.
+    fn own_pair(&self) -> Option<(Order, Order)> {
+        let mut users: Vec<AccountId> = self.live.iter().map(|o| o.asked.account).collect();
+        users.sort_unstable();
+        users.dedup();
+        users.into_iter().find_map(|user| {
+            let best = |side| self.rows(side).into_iter().find(|o| o.asked.account == user).cloned();
+            let (bid, ask) = (best(Side::Buy)?, best(Side::Sell)?);
+            (bid.limit >= ask.limit).then_some((bid, ask))
+        })
+    }
+
+    /// First every user's orders that cross meet each other, then the price is found, then all that can trades.
     pub fn end_auction(&mut self) {
-        let (mut first, mut volume) = (None, 0u128);
-        while let Some((price, _)) = self.clearing() {
+        while let Some((bid, ask)) = self.own_pair() {
+            self.meet_own_resting(bid, ask);
+        }
+        let (clearing, mut volume) = (self.clearing(), 0u128);
+        if let Some((price, _)) = clearing {
             loop {
                 let bid = self.rows(Side::Buy).first().filter(|o| o.limit.unwrap() >= price).map(|o| o.number);
                 let ask = self.rows(Side::Sell).first().filter(|o| o.limit.unwrap() <= price).map(|o| o.number);
                 let (Some(bid), Some(ask)) = (bid, ask) else { break };
-                let traded = self.meet(bid, ask, price);
-                if traded > 0 {
-                    self.traded.push(price);
-                    first = first.or(Some(Price(price)));
-                    volume += u128::from(traded);
-                }
+                volume += u128::from(self.trade(bid, ask, price));
+                self.traded.push(price);
             }
         }
-        self.enter(Phase::Trading, Ticket(0), PhaseReason::AuctionEnded, (first, volume));
+        let price = clearing.map(|(price, _)| Price(price));
+        self.enter(Phase::Trading, Ticket(0), PhaseReason::AuctionEnded, (price, volume));
         if let Some(reference) = self.newest_reference() {
             self.reference = (reference, self.now);
         }
         self.wake();
     }
 
-    /// Two resting orders at the price of an auction; the newer one is the taker. Tells the lots.
-    pub fn meet(&mut self, bid: u64, ask: u64, price: u64) -> u64 {
+    /// Two resting orders of one user: the rule of the newer one decides.
+    fn meet_own_resting(&mut self, bid: Order, ask: Order) {
+        let (newer, older) = if bid.number > ask.number { (bid, ask) } else { (ask, bid) };
+        let ended = match newer.asked.self_trade {
+            SelfTrade::CancelOldest => vec![older.number],
+            SelfTrade::CancelNewest => vec![newer.number],
+            SelfTrade::CancelBoth => vec![older.number, newer.number],
+            SelfTrade::DecrementAndCancel if newer.remaining == older.remaining => vec![older.number, newer.number],
+            SelfTrade::DecrementAndCancel => {
+                let (small, large) = if newer.remaining > older.remaining { (older, newer) } else { (newer, older) };
+                self.end_live(small.number, Ticket(0), DoneReason::SelfTrade);
+                let left = large.remaining - small.remaining;
+                let hold = large.hold.min(self.needs(&large, left));
+                self.changed_by_self_trade(&large, left, hold - large.hold, None);
+                let order = self.live.iter_mut().find(|o| o.number == large.number).unwrap();
+                (order.remaining, order.hold) = (left, hold);
+                vec![]
+            }
+        };
+        ended.into_iter().for_each(|number| self.end_live(number, Ticket(0), DoneReason::SelfTrade));
+    }
+
+    /// Two resting orders trade at the price of an auction; the newer one is the taker. Tells the lots.
+    fn trade(&mut self, bid: u64, ask: u64, price: u64) -> u64 {
         let find = |market: &Market, number: u64| market.live.iter().find(|o| o.number == number).unwrap().clone();
         let (mut buyer, mut seller) = (find(self, bid), find(self, ask));
         let size = buyer.remaining.min(seller.remaining);
         let (taker, maker) = if bid > ask { (buyer.clone(), seller.clone()) } else { (seller.clone(), buyer.clone()) };
-        if buyer.asked.account == seller.asked.account {
-            let ended = match taker.asked.self_trade {
-                SelfTrade::CancelOldest => vec![maker.number],
-                SelfTrade::CancelNewest => vec![taker.number],
-                SelfTrade::CancelBoth => vec![maker.number, taker.number],
-                SelfTrade::DecrementAndCancel if taker.remaining == maker.remaining => {
-                    vec![maker.number, taker.number]
-                }
-                SelfTrade::DecrementAndCancel => {
-                    let (small, large) =
-                        if taker.remaining > maker.remaining { (&maker, &taker) } else { (&taker, &maker) };
-                    self.end_live(small.number, Ticket(0), DoneReason::SelfTrade);
-                    let left = large.remaining - size;
-                    let hold = large.hold.min(self.needs(large, left));
-                    self.changed_by_self_trade(large, left, hold - large.hold, None);
-                    let order = self.live.iter_mut().find(|o| o.number == large.number).unwrap();
-                    (order.remaining, order.hold) = (left, hold);
-                    vec![]
-                }
-            };
-            ended.into_iter().for_each(|number| self.end_live(number, Ticket(0), DoneReason::SelfTrade));
-            return 0;
-        }
         let quote = self.quote(price, size);
         let base = i128::from(size) * self.scale.1;
         let rest = self.quote(buyer.limit.unwrap(), buyer.remaining - size);

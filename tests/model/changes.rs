@@ -6,7 +6,7 @@ use agora::domain::entry::Amend;
 use agora::domain::event::{Change, ChangeReason, DoneReason, Event};
 use agora::domain::ids::{AccountId, Ticket};
 use agora::domain::market::MarketState;
-use agora::domain::money::{Amount, Price, Size};
+use agora::domain::money::{Amount, Ppm, Price, Size};
 use agora::domain::order::{Reject, Side};
 
 impl Market {
@@ -49,9 +49,17 @@ impl Market {
         }
         let total = amend.size.map_or(order.size, |s| s.0);
         let rest = total.saturating_sub(order.size - order.remaining).min(1 << 48);
-        let worst = order.asked.maker_fee.max(order.asked.taker_fee).0;
         let price = amend.price.map_or(order.limit.unwrap(), |p| p.0).min(1 << 48);
-        (self.hold_for(order.side(), price, rest, worst) - order.hold).max(0)
+        let (maker_fee, taker_fee) = self.fees_of_changed(order, price, rest);
+        (self.hold_for(order.side(), price, rest, maker_fee.max(taker_fee).0) - order.hold).max(0)
+    }
+
+    /// The fees of an order once it is changed: its own as long as it keeps its place, else those of a new one.
+    pub fn fees_of_changed(&self, order: &Order, price: u64, rest: u64) -> (Ppm, Ppm) {
+        if order.limit == Some(price) && rest <= order.remaining {
+            return (order.asked.maker_fee, order.asked.taker_fee);
+        }
+        (self.config.maker_fee, self.config.taker_fee)
     }
 
     pub fn amend(&mut self, amend: &Amend) {
@@ -60,8 +68,9 @@ impl Market {
             Err(reason) => return self.refuse(amend.ticket, amend.account, reason),
         };
         let old = order.clone();
-        let worst = old.asked.maker_fee.max(old.asked.taker_fee).0;
-        let hold = (old.hold + amend.extra_hold.0).min(self.hold_for(old.side(), price, rest, worst));
+        let (maker_fee, taker_fee) = self.fees_of_changed(&old, price, rest);
+        let needed = self.hold_for(old.side(), price, rest, maker_fee.max(taker_fee).0);
+        let hold = (old.hold + amend.extra_hold.0).min(needed);
         let total = old.size - old.remaining + rest;
         self.clock += 1;
         let clock = self.clock;
@@ -69,6 +78,7 @@ impl Market {
         if Some(price) != old.limit || rest > old.remaining {
             order.queued = clock;
         }
+        (order.asked.maker_fee, order.asked.taker_fee) = (maker_fee, taker_fee);
         order.limit = Some(price);
         order.remaining = rest;
         order.size = total;

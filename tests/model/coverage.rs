@@ -1,7 +1,7 @@
 //! What a campaign came across: a rule that the random commands never reach is not proven.
 
 use agora::domain::entry::Atomic;
-use agora::domain::event::{ChangeReason, Event, PhaseReason};
+use agora::domain::event::{ChangeReason, DoneReason, Event, PhaseReason};
 use std::collections::BTreeMap;
 
 /// How often each kind of outcome was seen.
@@ -66,6 +66,10 @@ impl Coverage {
                 Event::Phase(change) => {
                     let traded = change.price.is_some();
                     self.count(format!("phase {}, traded {traded}", change.reason.code()));
+                    let own = |e: &Event| matches!(e, Event::Done(done) if done.reason == DoneReason::SelfTrade);
+                    if change.reason == PhaseReason::AuctionEnded && events.iter().take(at).any(own) {
+                        self.count("own orders met before an auction's price".into());
+                    }
                     let stops = events.iter().skip(at).any(|e| matches!(e, Event::Triggered(_)));
                     if change.reason == PhaseReason::AuctionEnded && stops {
                         self.count("stops woke after an auction".into());
@@ -143,6 +147,7 @@ pub const ALL: &[&str] = &[
     "refused bad_phase",
     "rejected auction_only",
     "rejected trading_stopped",
+    "own orders met before an auction's price",
     "stops woke after an auction",
     "batch refused too_many_open_orders",
     "configured",

@@ -297,7 +297,9 @@ impl World {
             }
             (Kind::Market { funds: Some(funds) }, Side::Buy) => (funds.0, funds.0),
             (Kind::Market { funds: None }, Side::Buy) => {
-                (book.cost_of(size, taker_fee).0, market.cost_of(size.0, taker_fee.0))
+                let cost = book.cost_of(size, taker_fee);
+                same!(cost.ok().map(|cost| cost.0), market.cost_of(size.0, taker_fee.0), "the cost of {size:?}");
+                cost.map_or((0, 0), |cost| (cost.0, cost.0))
             }
             _ => (0, 0),
         };

@@ -4,6 +4,7 @@
 //! Outcomes use the domain's vocabulary; the slots of order ids are always 0 here, since where a
 //! book keeps its orders is no rule.
 
+use crate::needs::LOOKED_AT;
 use crate::rules;
 use agora::domain::entry::MarketEntry;
 use agora::domain::event::{Change, ChangeReason, Done, DoneReason, Event, Fill, Opened, PhaseReason, Triggered};
@@ -128,19 +129,6 @@ impl Market {
             Side::Sell => i128::from(size) * self.scale.1,
             Side::Buy => self.quote(price, size) + ceil_share(self.quote(price, size), worst_fee),
         }
-    }
-
-    /// What a market buy of this size would cost now.
-    pub fn cost_of(&self, size: u64, fee: u32) -> i128 {
-        let mut left = size;
-        let mut cost = 0;
-        for ask in self.rows(Side::Sell) {
-            let part = left.min(ask.remaining);
-            let quote = self.quote(ask.limit.unwrap(), part);
-            cost += quote + ceil_share(quote, fee);
-            left -= part;
-        }
-        cost
     }
 
     /// The resting orders of a side, best price first, oldest first within a price.
@@ -329,11 +317,11 @@ impl Market {
         if let (true, true, Some(reference)) = (safety.halt.0 != 0, old, self.newest_reference()) {
             self.reference = (reference, self.now);
         }
+        if woken && self.keeps_out(&order) {
+            return self.over(&order, Ticket(0), DoneReason::NoLiquidity, false, false);
+        }
         if order.time_in_force() == Some(TimeInForce::FillOrKill) && !self.fills_whole(&order) {
             return self.over(&order, Ticket(0), DoneReason::FillOrKill, false, false);
-        }
-        if woken && order.post_only() && self.would_take(order.side(), order.limit.unwrap()) {
-            return self.over(&order, Ticket(0), DoneReason::NoLiquidity, false, false);
         }
         let end = self.take(&mut order);
         if let End::Halted = end {
@@ -359,6 +347,16 @@ impl Market {
         self.over(&order, Ticket(0), reason, false, false);
     }
 
+    /// Whether a stop that wakes may not enter: where only limit orders are taken, one without a limit; where only orders
+    /// are taken that cannot take, one that would; a post-only order that would take, anywhere.
+    fn keeps_out(&self, stop: &Order) -> bool {
+        let would_take = stop.limit.is_none_or(|limit| self.would_take(stop.side(), limit));
+        let state = self.config.state;
+        (state == MarketState::LimitOnly && stop.limit.is_none())
+            || (state == MarketState::PostOnly && would_take)
+            || (stop.post_only() && would_take)
+    }
+
     fn over(&mut self, order: &Order, ticket: Ticket, reason: DoneReason, rested: bool, slept: bool) {
         self.events.push(Event::Done(Done {
             id: order.id(),
@@ -382,7 +380,7 @@ impl Market {
     /// Whether a fill-or-kill order would be filled whole, by others, within its limit.
     fn fills_whole(&self, order: &Order) -> bool {
         let mut left = i128::from(order.remaining);
-        for maker in self.rows(order.side().opposite()) {
+        for maker in self.rows(order.side().opposite()).into_iter().take(LOOKED_AT) {
             let price = maker.limit.unwrap();
             if left <= 0 || !crosses(order.side(), order.limit, price) || self.too_far(price) {
                 break;
@@ -411,20 +409,6 @@ impl Market {
         low
     }
 
-    /// The base that a market sell needs to bring in `funds`: lot by lot, and no part of a lot that would be too much.
-    pub fn base_to_obtain(&self, funds: i128) -> i128 {
-        let (mut left, mut lots) = (funds, 0);
-        for maker in self.rows(Side::Buy) {
-            let worth = self.quote(maker.limit.unwrap(), 1);
-            let part = (left / worth).min(i128::from(maker.remaining));
-            (left, lots) = (left - part * worth, lots + part);
-            if part < i128::from(maker.remaining) {
-                break;
-            }
-        }
-        lots.clamp(1, i128::from(Size::MAX.0)) * self.scale.1
-    }
-
     /// How many lots of the taker its size, its funds and its hold allow at this price.
     fn wanted(&self, taker: &Order, price: u64) -> u64 {
         let lots = match (taker.limit, taker.side(), taker.obtainable) {
@@ -436,6 +420,15 @@ impl Market {
             _ => return taker.remaining,
         };
         if taker.size > 0 { lots.min(taker.remaining) } else { lots }
+    }
+
+    /// Whether an order that asked for funds has spent them, or brought them in, but for less than a lot at this price.
+    fn has_its_funds(&self, taker: &Order, price: u64) -> bool {
+        match (taker.asked.kind, taker.obtainable) {
+            (Kind::Market { funds: Some(_) }, Some(left)) => left < self.quote(price, 1),
+            (Kind::Market { funds: Some(_) }, None) => self.lots_for(taker.hold, price, taker.asked.taker_fee.0) == 0,
+            _ => false,
+        }
     }
 
     fn take(&mut self, taker: &mut Order) -> End {
@@ -450,7 +443,7 @@ impl Market {
             let Some((number, price)) = best else {
                 let by_funds = taker.size == 0 && taker.filled > 0;
                 return match self.last_price {
-                    Some(price) if by_funds && self.wanted(taker, price) == 0 => End::Filled,
+                    Some(price) if by_funds && self.has_its_funds(taker, price) => End::Filled,
                     _ => End::NoMatch,
                 };
             };
@@ -458,9 +451,11 @@ impl Market {
                 return End::NoMatch;
             }
             let wanted = self.wanted(taker, price);
-            // An order whose funds trade nothing more is over; it meets nobody, and moves no price.
+            // An order whose funds or hold trade nothing more is over; it meets nobody, and moves no price. It is filled
+            // if it traded, and has what it asked for.
             if wanted == 0 {
-                return if taker.filled > 0 { End::Filled } else { End::NoMatch };
+                let filled = taker.filled > 0 && self.has_its_funds(taker, price);
+                return if filled { End::Filled } else { End::NoMatch };
             }
             if self.too_far(price) {
                 return End::Halted;

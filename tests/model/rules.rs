@@ -118,13 +118,14 @@ pub fn amended<'m>(
     }
     let notional = market.quote(price, total);
     let rest = total - gone;
-    let worst = order.asked.maker_fee.max(order.asked.taker_fee).0;
+    let (maker_fee, taker_fee) = market.fees_of_changed(order, price, rest);
+    let worst = maker_fee.max(taker_fee).0;
     let uncovered = order.hold + amend.extra_hold.0.min(AMOUNT) < market.hold_for(order.asked.side, price, rest, worst);
     let smaller_only = price == old_price && rest < order.remaining;
     let refusals = [
         (notional < config.min_funds.0, Reject::FundsTooSmall),
         (notional > config.max_funds.0 || notional > AMOUNT, Reject::FundsTooLarge),
-        (outside_band(market, price), Reject::PriceOutsideBand),
+        (price != old_price && outside_band(market, price), Reject::PriceOutsideBand),
         (amend.extra_hold.0 < 0, Reject::HoldTooSmall),
         (amend.extra_hold.0 > AMOUNT, Reject::FundsTooLarge),
         (uncovered && !smaller_only, Reject::HoldTooSmall),

@@ -1,11 +1,13 @@
 //! Changing a live limit order.
 //!
 //! A smaller size keeps the order's place in its queue; a larger size or another price puts it at
-//! the end of the queue of its level. A change that would trade at once is refused: cancel and
-//! place again says that better, and a feed's readers could not follow an order that both rests
-//! and takes under one id.
+//! the end of the queue of its level. An order that loses its place is as good as a new one, so it
+//! has the fees that the market asks of new ones. A change that would trade at once is refused:
+//! cancel and place again says that better, and a feed's readers could not follow an order that
+//! both rests and takes under one id.
 
 use super::Book;
+use super::slab::{Hot, Live};
 use crate::domain::entry::Amend;
 use crate::domain::event::{Change, ChangeReason, Event};
 use crate::domain::market::MarketState;
@@ -60,7 +62,8 @@ impl Book {
         }
         self.check_size(total)?;
         self.check_notional(self.scale.quote(price, total))?;
-        if !self.is_inside_band(price, self.config.band) {
+        // An order that stays where it is may change, however far the market has moved away from it.
+        if price != hot.price && !self.is_inside_band(price, self.config.band) {
             return Err(Reject::PriceOutsideBand);
         }
         if amend.extra_hold.is_negative() {
@@ -70,10 +73,9 @@ impl Book {
             return Err(Reject::FundsTooLarge);
         }
         let remaining = total - gone;
-        let mut changed = live;
-        changed.hot.price = price;
+        let changed = self.on_other_terms(live, price, remaining);
         if hot.hold + amend.extra_hold < self.required_hold(&changed, remaining)
-            && price_or_size_grew(&live.hot, price, remaining)
+            && loses_its_place(&hot, price, remaining)
         {
             return Err(Reject::HoldTooSmall);
         }
@@ -83,14 +85,22 @@ impl Book {
         Ok((price, remaining))
     }
 
+    /// The order at another price, with the fees that it has then for the rest of this size.
+    pub(super) fn on_other_terms(&self, mut live: Live, price: Price, remaining: Size) -> Live {
+        if loses_its_place(&live.hot, price, remaining) {
+            (live.cold.maker_fee, live.cold.taker_fee) = (self.config.maker_fee, self.config.taker_fee);
+        }
+        live.hot.price = price;
+        live
+    }
+
     pub(super) fn change(&mut self, amend: &Amend, price: Price, remaining: Size, out: &mut Vec<Event>) {
         let slot = amend.order.slot;
-        let mut live = self.slab.live(slot);
-        let old = live.hot;
-        live.hot.price = price;
+        let before = self.slab.live(slot);
+        let (old, live) = (before.hot, self.on_other_terms(before, price, remaining));
         let new_hold = (old.hold + amend.extra_hold).min(self.required_hold(&live, remaining));
-        let keeps_place = price == old.price && remaining < old.remaining;
-        if !old.is_sleeping() && !keeps_place {
+        let moves = !old.is_sleeping() && loses_its_place(&old, price, remaining);
+        if moves {
             let (ladder, slab) = self.ladder(old.side());
             ladder.unlink(ladder.key(old.price), slot, slab);
         }
@@ -99,8 +109,10 @@ impl Book {
         hot.remaining = remaining;
         hot.hold = new_hold;
         let gone = live.cold.size - old.remaining;
-        self.slab.cold_mut(slot).size = gone + remaining;
-        if !old.is_sleeping() && !keeps_place {
+        let cold = self.slab.cold_mut(slot);
+        cold.size = gone + remaining;
+        (cold.maker_fee, cold.taker_fee) = (live.cold.maker_fee, live.cold.taker_fee);
+        if moves {
             let (ladder, slab) = self.ladder(old.side());
             ladder.push(ladder.key(price), slot, slab);
         }
@@ -127,7 +139,8 @@ impl Book {
     }
 }
 
-/// Whether the change needs a hold of its own; a mere reduction is always covered.
-fn price_or_size_grew(old: &super::slab::Hot, price: Price, remaining: Size) -> bool {
+/// Whether an order that is changed like this goes to the end of its queue. Only then may it need more than it has
+/// reserved: a mere reduction is always covered.
+fn loses_its_place(old: &Hot, price: Price, remaining: Size) -> bool {
     price != old.price || remaining > old.remaining
 }

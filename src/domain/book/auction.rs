@@ -1,19 +1,27 @@
 //! Halts, call auctions and the kill switch.
 //!
 //! A trade that would be too far from the reference price does not happen: the market halts and gathers orders. They
-//! rest as in any book, which may be crossed then. At the end all that can trade does so at one price
-//! ([`crate::domain::auction`]), best price first and oldest first within a price; of each two the newer order is the
-//! taker, and both pay the fee of those who rest. Then the stops wake that all this has reached.
+//! rest as in any book, which may be crossed then.
+//!
+//! At the end no order may meet one of its own user, nor may such a pair have a say in the price. So they go first: user
+//! by user, the smallest account id first, the best bid and the best ask of a user meet as long as they cross (best
+//! price first and oldest first within a price), and the rule of the newer of the two decides what is left of both.
+//! Whatever crosses then is of two users. All that can trade does so at one price ([`crate::domain::auction`]), best
+//! price first and oldest first within a price; of each two the newer order is the taker, and both pay the fee of those
+//! who rest. Then the stops wake that all this has reached. Every meeting ends at least one order, and the price is
+//! looked for once, so that an auction of n orders is over after a multiple of n log n steps.
 
 use super::Book;
 use super::stops::Range;
 use crate::domain::auction::{Clearing, clearing};
 use crate::domain::event::{Change, ChangeReason, Crossed, DoneReason, Event, Fill, PhaseChange, PhaseReason};
 use crate::domain::ids::{AccountId, OrderId, Ticket, TradeId};
+use crate::domain::invariant::broken;
 use crate::domain::market::{MarketState, Phase};
 use crate::domain::money::{MILLION, Price, Size};
 use crate::domain::order::{Reject, SelfTrade, Side};
 use crate::domain::time::Timestamp;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The prices at which a market trades without a halt.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +38,13 @@ impl Default for Corridor {
     fn default() -> Corridor {
         Corridor { low: Price(0), high: Price(u64::MAX), reference: Price(0), since: Timestamp::ZERO }
     }
+}
+
+/// The orders of one user that cross the other side of the book, best first and oldest first within a price.
+#[derive(Default)]
+struct Crossing {
+    bids: VecDeque<OrderId>,
+    asks: VecDeque<OrderId>,
 }
 
 impl Corridor {
@@ -117,16 +132,13 @@ impl Book {
         self.expire(ends_at, out);
         let mut range = std::mem::take(&mut self.unheard);
         let (mut price, mut volume) = (None, 0);
-        // More than one round is needed only where orders of one user met and went without a trade.
-        while let Some(Clearing { price: at, .. }) = self.clearing() {
+        self.let_own_orders_meet(out);
+        if let Some(Clearing { price: at, .. }) = self.clearing() {
             while let Some((bid, ask)) = self.pair_at(at) {
-                let traded = self.meet(bid, ask, at, out);
-                if !traded.is_zero() {
-                    range.include(Some(at));
-                    price = price.or(Some(at));
-                    volume += u128::from(traded.0);
-                }
+                volume += u128::from(self.meet(bid, ask, at, out).0);
             }
+            range.include(Some(at));
+            price = Some(at);
         }
         self.enter(Phase::Trading, Ticket(0), PhaseReason::AuctionEnded, (price, volume), out);
         if let Some(reference) = self.newest_reference() {
@@ -135,7 +147,35 @@ impl Book {
         self.wake_stops(&mut range, out);
     }
 
-    /// What an auction would do with the book as it is; `None` when the book is not crossed.
+    /// Lets the orders of each user that cross meet each other, so that the price is made by orders that trade there.
+    fn let_own_orders_meet(&mut self, out: &mut Vec<Event>) {
+        let (Some(highest), Some(lowest)) = (self.bids.best_price(), self.asks.best_price()) else { return };
+        let mut users: BTreeMap<AccountId, Crossing> = BTreeMap::new();
+        for bid in self.resting(Side::Buy).take_while(|bid| bid.price >= lowest) {
+            users.entry(self.slab.peek(bid.id.slot).account).or_default().bids.push_back(bid.id);
+        }
+        for ask in self.resting(Side::Sell).take_while(|ask| ask.price <= highest) {
+            users.entry(self.slab.peek(ask.id.slot).account).or_default().asks.push_back(ask.id);
+        }
+        for Crossing { mut bids, mut asks } in users.into_values() {
+            while let (Some(bid), Some(ask)) = (bids.front().copied(), asks.front().copied()) {
+                match (self.slab.find(bid).copied(), self.slab.find(ask).copied()) {
+                    (None, _) => {
+                        bids.pop_front();
+                    }
+                    (_, None) => {
+                        asks.pop_front();
+                    }
+                    (Some(buyer), Some(seller)) if buyer.price >= seller.price => {
+                        self.meet_own(bid.slot, ask.slot, out);
+                    }
+                    (Some(_), Some(_)) => break,
+                }
+            }
+        }
+    }
+
+    /// The price of an auction of the book as it is, its users' own pairs included; `None` when the book is not crossed.
     pub fn clearing(&self) -> Option<Clearing> {
         clearing(self.sizes(Side::Buy), self.sizes(Side::Sell), self.newest_reference())
     }
@@ -153,14 +193,13 @@ impl Book {
         Some((self.bids.front()?.1, self.asks.front()?.1))
     }
 
-    /// Lets two resting orders meet at the auction's price; how much they traded.
+    /// Lets two resting orders trade at the auction's price; how much they traded.
     fn meet(&mut self, bid: u32, ask: u32, price: Price, out: &mut Vec<Event>) -> Size {
         let (buyer, seller) = (*self.slab.peek(bid), *self.slab.peek(ask));
         let (taker, maker) = if buyer.number > seller.number { (bid, ask) } else { (ask, bid) };
         let size = buyer.remaining.min(seller.remaining);
         if buyer.account == seller.account {
-            self.meet_own(taker, maker, size, out);
-            return Size::ZERO;
+            broken("orders of one user that cross must have met before there is a price");
         }
         let quote = self.scale.quote(price, size);
         let (buying, selling) = (self.slab.live(bid), self.slab.live(ask));
@@ -228,9 +267,12 @@ impl Book {
         size
     }
 
-    /// Two orders of one user: the newer one's rule decides.
-    fn meet_own(&mut self, taker: u32, maker: u32, size: Size, out: &mut Vec<Event>) {
+    /// Two orders of one user: the newer one's rule decides. At least one of them ends.
+    fn meet_own(&mut self, bid: u32, ask: u32, out: &mut Vec<Event>) {
+        let (taker, maker) =
+            if self.slab.peek(bid).number > self.slab.peek(ask).number { (bid, ask) } else { (ask, bid) };
         let (taking, making) = (*self.slab.peek(taker), *self.slab.peek(maker));
+        let size = taking.remaining.min(making.remaining);
         let ended: &[u32] = match taking.self_trade() {
             SelfTrade::CancelOldest => &[maker],
             SelfTrade::CancelNewest => &[taker],
@@ -279,6 +321,64 @@ impl Book {
         doomed.sort_unstable();
         for (_, slot) in doomed {
             self.end(*slot, ticket, DoneReason::Killed, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::auction::CLEARINGS;
+    use crate::domain::entry::MarketEntry;
+    use crate::domain::ids::CurrencyId;
+    use crate::domain::market::{MarketConfig, Scale, Step};
+    use crate::domain::money::{Amount, Ppm};
+    use crate::domain::order::{Kind, NewOrder, TimeInForce};
+
+    /// A user whose orders all meet each other does not keep the others waiting.
+    #[test]
+    fn the_price_is_looked_for_once_however_many_own_orders_meet() {
+        const BIDS: usize = 10_000;
+        use SelfTrade::{CancelBoth, CancelNewest, CancelOldest, DecrementAndCancel};
+        for rule in [DecrementAndCancel, CancelOldest, CancelNewest, CancelBoth] {
+            let step = Step { units: 1, decimals: 0 };
+            let config = MarketConfig::new("BTC-USDT".into(), CurrencyId(0), CurrencyId(1), step, step);
+            let scale = Scale { quote_per_tick_lot: 1, base_per_lot: 1 };
+            let mut book = Book::new(MarketConfig { max_open_orders: 0, ..config }, scale);
+            let order = |account, side, price, lots| NewOrder {
+                ticket: Ticket(0),
+                account: AccountId(account),
+                client_id: None,
+                side,
+                kind: Kind::Limit {
+                    price: Price(price),
+                    time_in_force: TimeInForce::GoodTillCanceled,
+                    post_only: false,
+                },
+                size: Size(lots),
+                stop: None,
+                self_trade: rule,
+                maker_fee: Ppm(0),
+                taker_fee: Ppm(0),
+                hold: Amount(i128::from(price * lots)),
+            };
+            let begin = MarketEntry::BeginAuction { ticket: Ticket(0), ends_at: Timestamp(1_000) };
+            let mut events = Vec::new();
+            book.apply(Timestamp(0), &begin, &mut events);
+            let own = std::iter::once(order(2, Side::Sell, 90, 20_000))
+                .chain(std::iter::repeat_n(order(2, Side::Buy, 100, 1), BIDS));
+            for order in own.chain([order(3, Side::Sell, 95, 10), order(4, Side::Buy, 100, 10)]) {
+                book.apply(Timestamp(0), &MarketEntry::Place(order), &mut events);
+            }
+            assert_eq!(book.live_orders(), BIDS + 3, "{rule:?}");
+            events.clear();
+            CLEARINGS.set(0);
+            book.apply(Timestamp(1_000), &MarketEntry::Tick, &mut events);
+            assert_eq!((book.phase(), CLEARINGS.get()), (Phase::Trading, 1), "{rule:?}");
+            assert!(events.len() < 2 * BIDS + 20, "{rule:?}: {} events", events.len());
+            assert!(events.iter().any(|event| matches!(event, Event::Crossed(_))), "{rule:?}: others trade");
+            let crossed = book.best(Side::Buy).zip(book.best(Side::Sell)).is_some_and(|(bid, ask)| bid >= ask);
+            assert!(!crossed, "{rule:?}: the book is crossed");
         }
     }
 }

@@ -10,6 +10,10 @@ use crate::domain::order::{Kind, NewOrder, Reject, Side, TimeInForce, Trigger};
 use crate::domain::time::Timestamp;
 
 impl Book {
+    /// How many resting orders are looked at before it is known what a market order needs, or whether a fill-or-kill
+    /// order can be filled. Whoever asks pays nothing for the answer, and everybody waits for it.
+    pub const MOST_LOOKED_AT: usize = 1_000;
+
     /// Everything that can be said about a new order without looking at the other side of the book.
     /// Asked at admission, so that no hold is taken in vain, and again by `apply`.
     ///
@@ -169,28 +173,35 @@ impl Book {
     }
 
     /// What a market buy of `size` would cost now at most, fees included, if the book stayed as it
-    /// is; counts only what is there to be had.
-    pub fn cost_of(&self, size: Size, fee: Ppm) -> Amount {
+    /// is; counts only what is there to be had from the first [`Book::MOST_LOOKED_AT`] orders.
+    ///
+    /// # Errors
+    /// [`Reject::FundsTooLarge`] when that is more than the market's `max_funds`, fees aside.
+    pub fn cost_of(&self, size: Size, fee: Ppm) -> Result<Amount, Reject> {
         let mut left = size;
-        let mut cost = Amount::ZERO;
-        for resting in self.resting(Side::Sell) {
+        let (mut notional, mut cost) = (Amount::ZERO, Amount::ZERO);
+        for resting in self.resting(Side::Sell).take(Book::MOST_LOOKED_AT) {
             if left.is_zero() {
                 break;
             }
             let part = left.min(resting.remaining);
             let quote = self.scale.quote(resting.price, part);
+            notional += quote;
+            if notional > self.config.max_funds {
+                return Err(Reject::FundsTooLarge);
+            }
             cost += quote + quote.share_rounded_up(fee);
             left = left - part;
         }
-        cost
+        Ok(cost)
     }
 
     /// How many lots a market sell would need to bring in `funds` now, fees aside, if the book stayed as it is; all that
-    /// can be sold where that is less, at least one.
+    /// can be sold to the first [`Book::MOST_LOOKED_AT`] orders where that is less, at least one.
     pub fn lots_to_obtain(&self, funds: Amount) -> Size {
         let mut left = funds;
         let mut lots = 0u64;
-        for resting in self.resting(Side::Buy) {
+        for resting in self.resting(Side::Buy).take(Book::MOST_LOOKED_AT) {
             let part = self.scale.lots_for(left, resting.price, Ppm(0)).min(resting.remaining);
             lots = lots.saturating_add(part.0);
             if part < resting.remaining {
@@ -208,12 +219,13 @@ impl Book {
         if hot.account != amend.account || hot.is_market() {
             return Amount::ZERO;
         }
-        let mut live = self.slab.live(amend.order.slot);
+        let live = self.slab.live(amend.order.slot);
         let filled = live.cold.size.0.saturating_sub(live.hot.remaining.0);
         let total = amend.size.unwrap_or(live.cold.size);
         let remaining = Size(total.0.saturating_sub(filled).min(Size::MAX.0));
-        live.hot.price = amend.price.unwrap_or(live.hot.price).min(Price::MAX);
-        (self.required_hold(&live, remaining) - live.hot.hold).max(Amount::ZERO)
+        let price = amend.price.unwrap_or(live.hot.price).min(Price::MAX);
+        let changed = self.on_other_terms(live, price, remaining);
+        (self.required_hold(&changed, remaining) - live.hot.hold).max(Amount::ZERO)
     }
 }
 

@@ -5,14 +5,15 @@ use super::stops::Range;
 use super::{Book, self_trade_change};
 use crate::domain::event::{Done, DoneReason, Event, Fill};
 use crate::domain::ids::{OrderId, Ticket, TradeId};
+use crate::domain::market::MarketState;
 use crate::domain::money::{Amount, Ppm, Price, Size};
-use crate::domain::order::{SelfTrade, Side};
+use crate::domain::order::{Kind, SelfTrade, Side};
 
 /// What ended the matching of an incoming order.
 enum Stopped {
-    /// Nothing is left of it, or its funds are spent.
+    /// Nothing is left of it, or the funds that its owner named are used up.
     Filled,
-    /// Nothing on the other side suits it.
+    /// Nothing on the other side suits it, or what was reserved for it does not reach further.
     NoMatch,
     /// It met an order of its own user that ends it.
     SelfTrade,
@@ -25,12 +26,11 @@ impl Book {
     /// its slot is the vacant one. `awoken` says that it is a stop whose acceptance is long past.
     pub(super) fn execute(&mut self, taker: &mut Live, awoken: bool, range: &mut Range, out: &mut Vec<Event>) {
         self.renew_reference();
+        if awoken && self.may_not_enter(taker) {
+            return self.finish(taker, DoneReason::NoLiquidity, out);
+        }
         if taker.hot.is_fill_or_kill() && !self.can_fill(taker) {
             return self.finish(taker, DoneReason::FillOrKill, out);
-        }
-        // A post-only order that slept as a stop is checked when it wakes.
-        if awoken && taker.hot.is_post_only() && self.would_take(taker.hot.side(), taker.hot.price) {
-            return self.finish(taker, DoneReason::NoLiquidity, out);
         }
         let mut stopped = self.take(taker, range, out);
         if let Stopped::Halted = stopped {
@@ -51,6 +51,19 @@ impl Book {
                 let (ladder, slab) = self.ladder(taker.hot.side());
                 ladder.push(ladder.key(taker.hot.price), taker.slot, slab);
                 self.emit(out, Event::Opened(taker.opened()));
+            }
+        }
+    }
+
+    /// Whether a stop that wakes is kept out by what the market takes now, which may be less than when it was placed: no
+    /// order without a limit, or none that would take. Whether a post-only order would is asked only now, too.
+    fn may_not_enter(&self, stop: &Live) -> bool {
+        let takes = || stop.hot.limit().is_none_or(|limit| self.would_take(stop.hot.side(), limit));
+        match self.config.state {
+            MarketState::PostOnly => takes(),
+            MarketState::LimitOnly if stop.hot.is_market() => true,
+            MarketState::LimitOnly | MarketState::Online | MarketState::CancelOnly | MarketState::Halted => {
+                stop.hot.is_post_only() && takes()
             }
         }
     }
@@ -89,7 +102,7 @@ impl Book {
             let Some((key, slot)) = ladder.front() else {
                 // Nobody is left to ask for a price, so the last one says whether the funds are spent.
                 let last = self.last_price.filter(|_| !taker.is_sized() && !taker.cold.filled.is_zero());
-                let spent = last.is_some_and(|price| self.affordable(taker, obtainable, price).is_zero());
+                let spent = last.is_some_and(|price| self.has_used_funds(taker, obtainable, price));
                 return if spent { Stopped::Filled } else { Stopped::NoMatch };
             };
             let price = ladder.price(key);
@@ -107,7 +120,8 @@ impl Book {
             if wanted.is_zero() {
                 // Its funds do not buy one more lot, or one more would bring more than it wants: filled if it traded at
                 // all. It is over and meets nobody any more, an order of its own user neither.
-                return if taker.cold.filled.is_zero() { Stopped::NoMatch } else { Stopped::Filled };
+                let filled = !taker.cold.filled.is_zero() && self.has_used_funds(taker, obtainable, price);
+                return if filled { Stopped::Filled } else { Stopped::NoMatch };
             }
             // Only an order that wants to trade there shows that the price has got so far.
             if !self.corridor.contains(price) {
@@ -142,6 +156,18 @@ impl Book {
             (Side::Sell, None) => taker.hot.remaining,
         };
         if taker.is_sized() { lots.min(taker.hot.remaining) } else { lots }
+    }
+
+    /// Whether the funds that its owner named do not buy one more whole lot at this price, or one more would bring in
+    /// more. What was reserved for an order may run out before that, and for one by size there are no such funds: then it
+    /// did not get what was asked for.
+    fn has_used_funds(&self, taker: &Live, obtainable: Option<Amount>, price: Price) -> bool {
+        let Kind::Market { funds: Some(_) } = taker.record().kind else { return false };
+        let lots = match obtainable {
+            Some(left) => self.scale.lots_for(left, price, Ppm(0)),
+            None => self.scale.lots_for(taker.hot.hold, price, taker.cold.taker_fee),
+        };
+        lots.is_zero()
     }
 
     /// Trades `size` with the oldest order of the best level.
@@ -334,11 +360,12 @@ impl Book {
     }
 
     /// Whether a fill-or-kill order finds all it wants from others within its limit. Meeting an own
-    /// order that would reduce or end it means that it cannot be filled whole.
+    /// order that would reduce or end it means that it cannot be filled whole, and so does having to look at more than
+    /// [`Book::MOST_LOOKED_AT`] orders: a wave of stops that all look in vain must not take for ever.
     fn can_fill(&self, taker: &Live) -> bool {
         let maker_side = taker.hot.side().opposite();
         let mut left = taker.hot.remaining;
-        for resting in self.resting(maker_side) {
+        for resting in self.resting(maker_side).take(Book::MOST_LOOKED_AT) {
             if left.is_zero() {
                 break;
             }

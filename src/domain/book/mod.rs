@@ -160,6 +160,11 @@ impl Book {
         expiry.into_iter().chain(self.auction_due()).min()
     }
 
+    /// The time of the newest entry; unknown to a book that was restored and has applied none since.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
     /// What goes on in the market.
     pub fn phase(&self) -> Phase {
         self.phase
