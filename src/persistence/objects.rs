@@ -86,13 +86,16 @@ impl Objects {
         match self {
             Objects::Folder(folder) => {
                 let (path, part) = (folder.join(name), folder.join(format!("{name}.part")));
+                let folder = folder.clone();
                 blocking(move || {
                     use std::io::Write;
                     // Under another name until it is on the medium: nobody sees half an object.
                     let mut file = std::fs::File::create(&part)?;
                     file.write_all(&content)?;
                     file.sync_all()?;
-                    std::fs::rename(&part, &path)
+                    std::fs::rename(&part, &path)?;
+                    // The name too: a row that says that there is an object must find it after a crash.
+                    std::fs::File::open(&folder)?.sync_all()
                 })
                 .await
             }

@@ -4,7 +4,9 @@
 
 mod delivery;
 mod images;
+mod limits;
 mod nodes;
+mod order;
 mod people;
 mod presence;
 mod rights;

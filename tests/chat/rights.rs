@@ -161,14 +161,18 @@ fn try_everything(kind: &str, standing: &str, actor: &mut User, owner: &mut User
             // A repeat is harmless.
             continue;
         }
-        // Whoever is to suffer it is a member without a mute or a role, and has said something that was reported.
+        // Whoever is to suffer it is a member without a mute or a role, and has said something.
         let _ = owner.call("DELETE", &format!("{at}/bans/{}", victim.id), Value::Null);
         let _ = victim.call("POST", &join, Value::Null);
         let _ = owner.call("PATCH", &format!("{at}/members/{}", victim.id), json!({"role": "member"}));
         let _ = owner.call("PATCH", &format!("{at}/members/{}", victim.id), json!({"mute_s": 0}));
         let said = victim.say(&room, "something");
         let message = format!("{at}/messages/{said}");
-        let report = victim.ok("POST", &format!("{message}/reports"), json!({"reason": "x"}))["number"].clone();
+        // Only where that is dealt with: nobody has many reports open.
+        let report = match action {
+            '?' => victim.ok("POST", &format!("{message}/reports"), json!({"reason": "x"}))["number"].clone(),
+            _ => Value::Null,
+        };
         let of_victim = format!("{at}/members/{}", victim.id);
         let mine = format!("{at}/messages/{}", if own > 0 { own } else { said });
         let (method, path, body) = match action {

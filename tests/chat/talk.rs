@@ -110,6 +110,11 @@ fn make_talk_and_miss(server: &Server) {
     assert_eq!(bob.refused("POST", "/friends", json!({"nick": "a\0", "step": "ask"})), invalid);
     assert_eq!(bob.refused("GET", "/rooms/public?q=a%00", Value::Null), invalid);
     assert_eq!(bob.refused("GET", "/search?q=a%00", Value::Null), invalid);
+    // Names are found in upper and lower case.
+    for part in ["btc", "BTC-u"] {
+        assert_eq!(bob.ok("GET", &format!("/rooms/public?q={part}"), Value::Null)[0]["name"], "BTC-USDT");
+    }
+    assert_eq!(bob.ok("GET", "/rooms/public?q=LOUNGE", Value::Null)[0]["id"], json!(room));
     bob.say(&room, "five");
     assert_eq!(ada.refused("PATCH", &format!("/rooms/{room}/messages/1"), json!({"text": "x"})).1, "not_yours");
 }

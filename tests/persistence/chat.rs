@@ -10,12 +10,16 @@ use agora::domain::ids::{AccountId, Epoch, Ticket};
 use agora::domain::time::{SECOND, Timestamp};
 use agora::persistence::chat::messages::{self, Page};
 use agora::persistence::chat::projection::Projection;
+use agora::persistence::chat::reports::{self, Report};
 use agora::persistence::chat::{friends, people, rooms, search};
 use agora::persistence::db::{Connection, Database};
 use agora::persistence::log::{Committed, Position};
-use diesel::QueryResult;
+use diesel::connection::{InstrumentationEvent, SimpleConnection};
+use diesel::dsl::sql;
+use diesel::sql_types::{Integer, Text};
+use diesel::{Connection as _, QueryResult, RunQueryDsl};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 const PEOPLE: [AccountId; 4] = [AccountId(101), AccountId(102), AccountId(103), AccountId(104)];
 const WORDS: [&str; 8] = ["apple", "apricot", "banana", "Birne", "OR", "cherry", "née", "x1"];
@@ -51,7 +55,8 @@ impl Log {
         let number = self.numbers[usize::from(room.shard())];
         let mut payload = Vec::new();
         for (by, command) in entries {
-            let entry = ChatEntry { ticket: Ticket(0), room, by: *by, warden: false, command: command.clone() };
+            let (ticket, command) = (Ticket(0), command.clone());
+            let entry = ChatEntry { ticket, room, by: *by, warden: false, after_close: false, command };
             entry.encode(&mut payload);
         }
         // The first batch of an epoch is empty.
@@ -206,10 +211,16 @@ pub fn random_histories_are_found_as_they_were(database: &Database) {
             assert_eq!((mine.member.read_to.0, mine.unread), (marker, last - marker - not_counted), "{who:?}");
         }
     }
-    for ((room, who, id), sequence) in &model.ids {
-        let found = read(database, |conn| messages::by_client_ids(conn, &[ClientMessageId(*id)]));
-        let place = found.iter().find(|(by, _, place, _)| by == who && place == room).map(|(.., sequence)| sequence.0);
-        assert_eq!(place, Some(*sequence));
+    // All together, and each by itself; the same small ids were used by several people and in several rooms.
+    let ids = model.ids.iter().map(|((room, who, id), sequence)| (*who, ClientMessageId(*id), *room, *sequence));
+    let ids: BTreeSet<_> = ids.map(|(who, id, room, sequence)| (who, id, room, MessageSequence(sequence))).collect();
+    assert!(ids.len() > 32, "no more than are looked up at once");
+    let sent: Vec<_> = ids.iter().map(|(who, id, ..)| (*who, *id)).collect();
+    assert_eq!(read(database, |conn| messages::by_client_ids(conn, &sent)).into_iter().collect::<BTreeSet<_>>(), ids);
+    for one in sent {
+        let found = read(database, |conn| messages::by_client_ids(conn, &[one]));
+        let expected = ids.iter().filter(|(who, id, ..)| (*who, *id) == one).copied().collect::<BTreeSet<_>>();
+        assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected);
     }
     // Words as they are now, by their beginning, whatever their case; an operator of a query language is a word.
     for query in [
@@ -228,7 +239,10 @@ pub fn random_histories_are_found_as_they_were(database: &Database) {
         "\" ! *",
     ] {
         let wanted = words(query);
-        let found = read(database, |conn| search::search(conn, PEOPLE[1], query, None, None, 10_000));
+        let found = read(database, |conn| {
+            let mine = rooms::ids_of(conn, PEOPLE[1])?;
+            search::search(conn, query, &mine, None, 10_000)
+        });
         let found: BTreeSet<(RoomId, u64)> = found.iter().map(|(_, room, m)| (*room, m.sequence.0)).collect();
         let mut expected = BTreeSet::new();
         for (room, said) in &model.messages {
@@ -242,8 +256,10 @@ pub fn random_histories_are_found_as_they_were(database: &Database) {
         }
         assert_eq!(found, expected, "{query}");
     }
-    let stranger = read(database, |conn| search::search(conn, AccountId(500), "apple", None, None, 10));
-    assert!(stranger.is_empty());
+    let in_one = read(database, |conn| search::search(conn, "ap", &all[..1], None, 10_000));
+    assert!(!in_one.is_empty() && in_one.iter().all(|(_, room, _)| *room == all[0]));
+    assert!(read(database, |conn| rooms::ids_of(conn, AccountId(500))).is_empty());
+    assert!(read(database, |conn| search::search(conn, "ap", &[], None, 10)).is_empty());
 }
 
 pub fn people_know_those_they_share_a_room_with(database: &Database) {
@@ -261,6 +277,9 @@ pub fn people_know_those_they_share_a_room_with(database: &Database) {
     };
     let entries = [(ada, create), (eve, Command::Join(JoinBy::Itself))];
     projection.write(&log.batch(room, &entries)).unwrap();
+    // Found by a part of its name in upper or lower case; a sign of a pattern is a sign.
+    let named = |text: &str| read(database, |conn| rooms::public(conn, text, 0, 10)).len();
+    assert_eq!(["Hall", "hall", "AL", "", "H_ll", "%l", "x"].map(named), [1, 1, 1, 1, 0, 0, 0]);
     let known = |who: AccountId| read(database, |conn| rooms::neighbours(conn, who, &[bob, eve, tom]));
     // Friends are known for being that: a direct room begins with a question that nobody need answer.
     assert_eq!(known(ada), [eve].into());
@@ -273,4 +292,97 @@ pub fn people_know_those_they_share_a_room_with(database: &Database) {
     database.write(|conn| people::seen(conn, &[(tom, Timestamp(5))])).unwrap();
     database.write(|conn| people::seen(conn, &[(tom, Timestamp(9))])).unwrap();
     assert_eq!(read(database, |conn| people::get(conn, tom)).last_seen, Some(Timestamp(9)));
+}
+
+/// How the database would answer the statements that these queries make, in its own words.
+fn plans(database: &Database, query: impl FnOnce(&mut Connection) -> QueryResult<()>) -> Vec<String> {
+    read(database, |conn| {
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let heard = asked.clone();
+        conn.set_instrumentation(move |event: InstrumentationEvent<'_>| {
+            if let InstrumentationEvent::StartQuery { query, .. } = event {
+                heard.lock().unwrap().push(query.to_string());
+            }
+        });
+        query(conn)?;
+        conn.set_instrumentation(|_: InstrumentationEvent<'_>| ());
+        let asked = std::mem::take(&mut *asked.lock().unwrap());
+        asked.iter().map(|statement| plan(conn, statement)).collect()
+    })
+}
+
+fn plan(conn: &mut Connection, statement: &str) -> QueryResult<String> {
+    // Some value or other stands for each that was given.
+    let statement = statement.split(" -- binds").next().unwrap_or_default();
+    let lines = match conn {
+        Connection::Sqlite(inner) => {
+            let explain = format!("EXPLAIN QUERY PLAN {}", statement.replace('?', "'101'"));
+            let steps: Vec<(i32, i32, i32, String)> = sql::<(Integer, Integer, Integer, Text)>(&explain).load(inner)?;
+            steps.into_iter().map(|(.., step)| step).collect()
+        }
+        Connection::Postgres(inner) => {
+            let explain = format!("EXPLAIN {}", statement.replace("$1", "'{101}'").replace("$2", "'{101}'"));
+            sql::<Text>(&explain).load::<String>(inner)?
+        }
+    };
+    Ok(lines.join("\n"))
+}
+
+/// Every message with a client id is looked up so before it is admitted.
+pub fn client_ids_are_looked_up_without_reading_the_whole_table(database: &Database) {
+    // PostgreSQL reads small tables whole, which is quicker; it must know that this one is not small. SQLite goes by
+    // the statement alone.
+    let fill = "WITH RECURSIVE numbers (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < 20000)
+        INSERT INTO chat_messages (room, sequence, author, client_id, system, at, body, details, changed)
+        SELECT 1073741824, n, 100 + n % 50, 'id-' || n, 1 = 0, 1, 'x', '{}', 1 FROM numbers";
+    database.write(|conn| conn.batch_execute(fill)).unwrap();
+    if database.is_shared() {
+        database.write(|conn| conn.batch_execute("ANALYZE chat_messages")).unwrap();
+    }
+    let plans = plans(database, |conn| {
+        messages::by_client_ids(conn, &[(AccountId(101), ClientMessageId(1))]).map(|found| assert!(found.is_empty()))
+    });
+    assert_eq!(plans.len(), 1);
+    for plan in plans {
+        let looks = plan.contains("chat_messages_by_client_id") && plan.replace(' ', "").contains("(author=");
+        assert!(looks && !plan.contains("SCAN") && !plan.contains("Seq Scan"), "{plan}");
+    }
+}
+
+pub fn reports_are_paged_also_where_many_are_of_one_moment(database: &Database) {
+    let [ada, bob, ..] = PEOPLE;
+    let both = [RoomId::made(1 << 30), RoomId::made(1 << 31)];
+    let report = |room, number: i64| Report {
+        room,
+        number: number as u64,
+        message: MessageSequence(number as u64),
+        author: ada,
+        reporter: bob,
+        reason: "spam".into(),
+        at: Timestamp(number / 4),
+        resolved: None,
+    };
+    let write = |conn: &mut Connection| {
+        for (room, number) in both.into_iter().flat_map(|room| (1..=10).map(move |number| (room, number))) {
+            reports::insert(conn, &report(room, number))?;
+        }
+        reports::resolve(conn, both[0], 3, Timestamp(9), ada, "done")
+    };
+    database.write(write).unwrap();
+    for (open, count) in [(true, 19), (false, 20)] {
+        let mut seen: Vec<(i64, RoomId, u64)> = Vec::new();
+        loop {
+            let before = seen.last().map(|(_, room, number)| (*room, *number));
+            let page = read(database, |conn| reports::list(conn, open, before, 3)).unwrap();
+            if page.is_empty() {
+                break;
+            }
+            seen.extend(page.iter().map(|report| (report.at.0, report.room, report.number)));
+        }
+        assert_eq!(seen.len(), count);
+        assert!(seen.is_sorted_by(|one, next| one > next), "{seen:?}");
+    }
+    assert!(read(database, |conn| reports::list(conn, true, Some((both[0], 99)), 3)).is_none());
+    let open_of = |who, number| read(database, |conn| reports::open_of(conn, who, both[0], MessageSequence(number)));
+    assert_eq!([open_of(bob, 3), open_of(bob, 4), open_of(ada, 4)], [(19, false), (19, true), (0, false)]);
 }

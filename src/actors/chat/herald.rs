@@ -55,18 +55,6 @@ pub struct Herald {
     states: HashMap<MarketId, MarketState>,
 }
 
-/// Something to be said in the room of a market. A repeat with the same key is harmless.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Announce {
-    /// In which market's room.
-    pub market: MarketId,
-    /// What it tells of.
-    pub key: String,
-    /// The text.
-    pub text: String,
-}
-
 impl Herald {
     /// A herald that makes the rooms when it starts.
     pub fn new(parts: Parts) -> Herald {
@@ -96,6 +84,7 @@ impl Herald {
         }));
     }
 
+    /// Says something in the room of a market. A repeat with the same key is harmless.
     fn say(&mut self, market: MarketId, key: &str, text: String, ctx: &mut Context<Self>) {
         if self.saying >= AT_ONCE {
             return tracing::warn!(market = market.0, key, "the venue has too much to say; this is left out");
@@ -225,14 +214,6 @@ impl Actor for Herald {
             }
             herald.look_for_faults(ctx);
         });
-    }
-}
-
-impl Handler<Announce> for Herald {
-    type Result = ();
-
-    fn handle(&mut self, Announce { market, key, text }: Announce, ctx: &mut Self::Context) {
-        self.say(market, &key, text, ctx);
     }
 }
 

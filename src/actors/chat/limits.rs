@@ -15,6 +15,14 @@ const REMEMBERED: usize = 50_000;
 /// What else than writing one user may do in ten seconds: come and go, make and change rooms, moderate, report, make
 /// friends. It is there against floods, so it is far above what hands do.
 const DEEDS_PER_10S: u32 = 120;
+/// Deletions of one user in ten seconds. What somebody wrote must always be deletable, so it is far above what can be
+/// written in that time, also where that is set higher.
+const DELETIONS_PER_10S: u32 = 300;
+/// What one user may have looked up over all sockets of a node, at once and then again within some seconds: as much as
+/// over HTTP, whose requests are counted before they come here.
+const READS: u32 = 30;
+/// Those seconds.
+const READS_WITHIN_S: u32 = 2;
 
 /// Which links messages may contain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +63,11 @@ pub struct Limits {
     /// Links that may occur.
     pub links: Links,
     paces: Paces,
-    /// Of all but messages, edits and reactions.
+    /// Of all but messages, edits, reactions and deletions.
     deeds: Paces,
+    deletions: Paces,
+    /// Over sockets.
+    reads: Paces,
 }
 
 impl Limits {
@@ -72,8 +83,10 @@ impl Limits {
             image_bytes: config.chat_image_bytes,
             blocked_words: words.filter(|word| !word.is_empty()).collect(),
             links: Links::parse(&config.chat_links),
-            paces: Paces::new(REMEMBERED),
-            deeds: Paces::new(REMEMBERED),
+            paces: Paces::new(REMEMBERED, 10),
+            deeds: Paces::new(REMEMBERED, 10),
+            deletions: Paces::new(REMEMBERED, 10),
+            reads: Paces::new(REMEMBERED, READS_WITHIN_S),
         }
     }
 
@@ -122,28 +135,49 @@ impl Limits {
         self.paces.take(user, now, self.user_messages_per_10s.load(Ordering::Relaxed))
     }
 
-    /// Counts anything else that a user does. Where users may write without a limit, they may do this too.
+    /// Counts a deletion.
+    ///
+    /// # Errors
+    /// [`Refused::TooFast`].
+    pub(super) fn take_deletion(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
+        let written = self.user_messages_per_10s.load(Ordering::Relaxed);
+        self.deletions.take(user, now, self.if_limited(DELETIONS_PER_10S.max(written)))
+    }
+
+    /// Counts anything else that a user does.
     ///
     /// # Errors
     /// [`Refused::TooFast`].
     pub(super) fn take_deed(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
-        let limited = self.user_messages_per_10s.load(Ordering::Relaxed) > 0;
-        self.deeds.take(user, now, if limited { DEEDS_PER_10S } else { 0 })
+        self.deeds.take(user, now, self.if_limited(DEEDS_PER_10S))
+    }
+
+    /// Counts something that a user has looked up over a socket.
+    ///
+    /// # Errors
+    /// [`Refused::TooFast`].
+    pub fn take_read(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
+        self.reads.take(user, now, self.if_limited(READS))
+    }
+
+    /// Where users may write without a limit, they may do everything else so too.
+    fn if_limited(&self, most: u32) -> u32 {
+        if self.user_messages_per_10s.load(Ordering::Relaxed) > 0 { most } else { 0 }
     }
 }
 
-/// How fast each user is at one kind of thing.
-struct Paces(Mutex<Cache<AccountId, Pace>>);
+/// How fast each user is at one kind of thing, over so many seconds.
+struct Paces(Mutex<Cache<AccountId, Pace>>, u32);
 
 impl Paces {
-    fn new(remembered: usize) -> Paces {
-        Paces(Mutex::new(Cache::new(remembered)))
+    fn new(remembered: usize, seconds: u32) -> Paces {
+        Paces(Mutex::new(Cache::new(remembered)), seconds)
     }
 
-    fn take(&self, user: AccountId, now: Timestamp, per_10s: u32) -> Result<(), Refused> {
+    fn take(&self, user: AccountId, now: Timestamp, most: u32) -> Result<(), Refused> {
         let mut paces = self.0.lock();
-        let mut pace = paces.get(&user).copied().unwrap_or(Pace::new(per_10s));
-        pace.follow(per_10s);
+        let mut pace = paces.get(&user).copied().unwrap_or(Pace::over(self.1, most));
+        pace.follow(most);
         let taken = pace.take(now);
         paces.insert(user, pace);
         taken.map_err(|retry_after_s| Refused::TooFast { retry_after_s })
@@ -173,6 +207,7 @@ fn is_below(host: &str, allowed: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::SECOND;
 
     fn limits(words: &[&str], links: &str) -> Limits {
         Limits {
@@ -184,8 +219,10 @@ mod tests {
             image_bytes: 1,
             blocked_words: words.iter().map(|word| (*word).to_string()).collect(),
             links: Links::parse(links),
-            paces: Paces::new(8),
-            deeds: Paces::new(8),
+            paces: Paces::new(8, 10),
+            deeds: Paces::new(8, 10),
+            deletions: Paces::new(8, 10),
+            reads: Paces::new(8, READS_WITHIN_S),
         }
     }
 
@@ -220,16 +257,34 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_writing_has_a_pace_of_its_own_unless_there_is_none() {
+    fn what_is_not_writing_has_paces_of_its_own_unless_there_is_none() {
+        type Take = fn(&Limits, AccountId, Timestamp) -> Result<(), Refused>;
+        let kinds: [(Take, u32); 3] = [
+            (Limits::take_deed, DEEDS_PER_10S),
+            (Limits::take_deletion, DELETIONS_PER_10S),
+            (Limits::take_read, READS),
+        ];
         let limits = limits(&[], "any");
         let (user, now) = (AccountId(5), Timestamp(1_000_000_000));
         assert!(limits.take(user, now).is_ok());
-        for _ in 0..DEEDS_PER_10S {
-            assert!(limits.take_deed(user, now).is_ok());
+        for (take, most) in kinds {
+            for _ in 0..most {
+                assert!(take(&limits, user, now).is_ok());
+            }
+            assert!(matches!(take(&limits, user, now), Err(Refused::TooFast { .. })));
+            assert!(take(&limits, AccountId(6), now).is_ok());
         }
-        assert!(matches!(limits.take_deed(user, now), Err(Refused::TooFast { .. })));
-        assert!(limits.take_deed(AccountId(6), now).is_ok());
+        // There is soon more to read.
+        assert_eq!(limits.take_read(user, now), Err(Refused::TooFast { retry_after_s: 1 }));
+        assert!((0..15).all(|_| limits.take_read(user, now + SECOND).is_ok()));
+        assert!(limits.take_read(user, now + SECOND).is_err());
+        // What was written can be deleted in the same time.
+        limits.set_paces(1_000, 0);
+        assert!((0..1_000).all(|_| limits.take_deletion(user, now).is_ok()));
+        assert!(limits.take_deletion(user, now).is_err());
         limits.set_paces(0, 0);
-        assert!(limits.take_deed(user, now).is_ok());
+        for (take, _) in kinds {
+            assert!(take(&limits, user, now).is_ok());
+        }
     }
 }

@@ -68,10 +68,11 @@ impl Memory {
     }
 }
 
-/// A token bucket over ten seconds.
+/// A token bucket over some seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    per_10s: u32,
+    most: u32,
+    seconds: u32,
     /// What is left, in millionths of a message.
     left: i64,
     at: Timestamp,
@@ -80,13 +81,18 @@ pub struct Pace {
 impl Pace {
     /// So many in ten seconds; 0 is no limit.
     pub fn new(per_10s: u32) -> Pace {
-        Pace { per_10s, left: i64::from(per_10s) * SECOND, at: Timestamp::ZERO }
+        Pace::over(10, per_10s)
+    }
+
+    /// So many in so many seconds, and at once after a pause; 0 is no limit.
+    pub fn over(seconds: u32, most: u32) -> Pace {
+        Pace { most, seconds, left: i64::from(most) * SECOND, at: Timestamp::ZERO }
     }
 
     /// Goes by another number from now on, with all of it left; the same one changes nothing.
-    pub fn follow(&mut self, per_10s: u32) {
-        if self.per_10s != per_10s {
-            *self = Pace { at: self.at, ..Pace::new(per_10s) };
+    pub fn follow(&mut self, most: u32) {
+        if self.most != most {
+            *self = Pace { at: self.at, ..Pace::over(self.seconds, most) };
         }
     }
 
@@ -95,15 +101,15 @@ impl Pace {
     /// # Errors
     /// When none is left: the seconds after which there is one.
     pub fn take(&mut self, now: Timestamp) -> Result<(), u32> {
-        if self.per_10s == 0 {
+        if self.most == 0 {
             return Ok(());
         }
-        let most = i64::from(self.per_10s) * SECOND;
-        let elapsed = (now - self.at).clamp(0, 10 * SECOND);
-        self.left = (self.left + elapsed * i64::from(self.per_10s) / 10).min(most);
+        let (most, seconds) = (i64::from(self.most), i64::from(self.seconds));
+        let elapsed = (now - self.at).clamp(0, seconds * SECOND);
+        self.left = (self.left + elapsed * most / seconds).min(most * SECOND);
         self.at = self.at.max(now);
         if self.left < SECOND {
-            let missing = (SECOND - self.left) * 10 / i64::from(self.per_10s);
+            let missing = (SECOND - self.left) * seconds / most;
             return Err(u32::try_from((missing + SECOND - 1) / SECOND).unwrap_or(u32::MAX));
         }
         self.left -= SECOND;
@@ -133,5 +139,12 @@ mod tests {
         pace.follow(1);
         assert_eq!((pace.take(start + 2 * SECOND), pace.take(start + 2 * SECOND)), (Ok(()), Err(10)));
         assert_eq!(Pace::new(0).take(start), Ok(()));
+        let mut quick = Pace::over(2, 4);
+        for _ in 0..4 {
+            assert_eq!(quick.take(start), Ok(()));
+        }
+        assert_eq!(quick.take(start), Err(1));
+        assert_eq!(quick.take(start + SECOND / 2), Ok(()));
+        assert_eq!(quick.take(start + SECOND / 2), Err(1));
     }
 }

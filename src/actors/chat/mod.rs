@@ -36,6 +36,8 @@ use super::trading::market_data::wall_clock;
 use crate::domain::chat::{ChatReject, Command, MessageSequence, RoomId};
 use crate::domain::ids::{AccountId, Epoch};
 use crate::domain::time::Timestamp;
+use crate::persistence::chat::rooms;
+use crate::persistence::db::Connection;
 use crate::persistence::objects::Objects;
 use events::{Delivered, Event, Summary};
 use presence::{Presence, Types};
@@ -236,7 +238,7 @@ impl Chat {
     }
 
     async fn execute_here(&self, by: AccountId, warden: bool, room: RoomId, command: Command) -> Result<Done, Refused> {
-        self.check_counts(by, &command).await?;
+        self.check_counts(by, room, &command).await?;
         Posted::Here(self.post_here(by, warden, room, command)?).outcome().await
     }
 
@@ -263,8 +265,9 @@ impl Chat {
                 Command::Send { .. } | Command::Edit { .. } | Command::React { .. } => {
                     self.limits.take(by, wall_clock())?;
                 }
-                // Read markers follow what others write, and what somebody wrote must always be deletable.
-                Command::Read(_) | Command::Delete(_) => {}
+                Command::Delete(_) => self.limits.take_deletion(by, wall_clock())?,
+                // Read markers follow what others write.
+                Command::Read(_) => {}
                 _ => self.limits.take_deed(by, wall_clock())?,
             }
         }
@@ -273,18 +276,25 @@ impl Chat {
         Ok(outcome)
     }
 
-    /// Whether somebody may have one more room. Counted from the rows, so that two requests at once
-    /// may both pass: the limit is there against floods, not for exactness.
-    async fn check_counts(&self, by: AccountId, command: &Command) -> Result<(), Refused> {
-        use crate::persistence::chat::rooms;
-        let (count, most) = match command {
-            Command::Create { .. } => {
-                (self.store.read(move |conn| rooms::owned(conn, by)).await?, self.limits.rooms_owned)
-            }
-            Command::Join(_) => (self.store.read(move |conn| rooms::joined(conn, by)).await?, self.limits.rooms_joined),
+    /// Whether somebody may have one more room, or has this one already: a repeat is answered like the first time.
+    /// Counted from the rows, so that two requests at once may both pass: the limit is there against floods, not for
+    /// exactness.
+    async fn check_counts(&self, by: AccountId, room: RoomId, command: &Command) -> Result<(), Refused> {
+        let makes = match command {
+            Command::Create { .. } => true,
+            Command::Join(_) => false,
             _ => return Ok(()),
         };
-        if count >= i64::from(most) { Err(Refused::TooManyRooms) } else { Ok(()) }
+        let most = i64::from(if makes { self.limits.rooms_owned } else { self.limits.rooms_joined });
+        let may = move |conn: &mut Connection| {
+            let count = if makes { rooms::owned(conn, by)? } else { rooms::joined(conn, by)? };
+            match count < most {
+                true => Ok(true),
+                false if makes => Ok(rooms::kind(conn, room)?.is_some()),
+                false => rooms::is_member(conn, room, by),
+            }
+        };
+        if self.store.read(may).await? { Ok(()) } else { Err(Refused::TooManyRooms) }
     }
 
     /// A room as somebody sees it; `None` when there is none.

@@ -7,6 +7,7 @@ use super::store::Progress;
 use crate::actors::event_log::LogMeter;
 use crate::actors::supervision::{Lifeline, Shutdown};
 use crate::persistence::chat::projection::{Projection, ProjectionError};
+use crate::persistence::db::DbError;
 use crate::persistence::log::{LogError, LogReader};
 use actix::prelude::*;
 use std::sync::Arc;
@@ -77,7 +78,10 @@ impl Follower {
 
 /// The actor. See the module's documentation.
 pub struct ChatProjector {
-    follower: Follower,
+    /// None until the database has said where to begin.
+    follower: Option<Follower>,
+    /// Makes a follower that begins where the database stands.
+    open: Box<dyn Fn() -> Result<Follower, DbError> + Send>,
     meter: Arc<LogMeter>,
     /// The place of the log's end when it was last looked at.
     seen: u64,
@@ -85,14 +89,27 @@ pub struct ChatProjector {
 }
 
 impl ChatProjector {
-    /// A projector that goes on where this follower stands.
-    pub fn new(follower: Follower, meter: Arc<LogMeter>, lifeline: Lifeline) -> ChatProjector {
-        ChatProjector { follower, meter, seen: 0, lifeline }
+    /// A projector that goes on where this follower stands; without one, where the one does that `open` makes, once the
+    /// database is there.
+    pub fn new(
+        follower: Option<Follower>,
+        open: impl Fn() -> Result<Follower, DbError> + Send + 'static,
+        meter: Arc<LogMeter>,
+        lifeline: Lifeline,
+    ) -> ChatProjector {
+        ChatProjector { follower, open: Box::new(open), meter, seen: 0, lifeline }
     }
 
     fn advance(&mut self, ctx: &mut Context<Self>) {
         self.seen = self.meter.position.load(Ordering::Relaxed);
-        if let Err(reason) = self.follower.advance() {
+        let follower = match &mut self.follower {
+            Some(follower) => follower,
+            none => match (self.open)() {
+                Ok(follower) => none.insert(follower),
+                Err(error) => return tracing::warn!(%error, "the database does not say how far chat's rows are"),
+            },
+        };
+        if let Err(reason) = follower.advance() {
             self.lifeline.fail(reason);
             ctx.stop();
         }
@@ -104,7 +121,8 @@ impl Actor for ChatProjector {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(GATHER, |projector, ctx| {
-            if projector.meter.position.load(Ordering::Relaxed) != projector.seen {
+            let moved = projector.meter.position.load(Ordering::Relaxed) != projector.seen;
+            if moved && projector.follower.is_some() {
                 projector.advance(ctx);
             }
         });
@@ -117,7 +135,9 @@ impl Handler<Shutdown> for ChatProjector {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
-        self.advance(ctx);
+        if self.follower.is_some() {
+            self.advance(ctx);
+        }
     }
 }
 

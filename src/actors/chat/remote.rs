@@ -58,7 +58,8 @@ pub(super) fn send(
     command: Command,
 ) -> Result<Sent, Refused> {
     let mut bytes = Vec::with_capacity(128);
-    ChatEntry { ticket: Ticket(0), room, by, warden, command }.encode(&mut bytes);
+    // Whether its room is closed is for the room there to say.
+    ChatEntry { ticket: Ticket(0), room, by, warden, after_close: false, command }.encode(&mut bytes);
     let returned = forward.send(Service::Chat, bytes)?;
     Ok(Sent { returned, store: store.clone(), shard: room.shard() })
 }

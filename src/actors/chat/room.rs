@@ -120,6 +120,8 @@ struct LookedUp {
     ids: HashMap<(AccountId, ClientMessageId), (RoomId, MessageSequence)>,
     /// Older messages that commands are about.
     subjects: Vec<Message>,
+    /// Those of them that are not there.
+    absent: Vec<MessageSequence>,
     /// The database did not answer.
     away: bool,
 }
@@ -187,14 +189,14 @@ impl RoomActor {
             return;
         }
         let (mut ids, mut subjects) = (Vec::new(), Vec::new());
-        for Execute { by, command, .. } in &self.queue {
+        for Execute { by, warden, command, .. } in &self.queue {
             if let Command::Send { client_id: Some(id), .. } = command
                 && self.room.sent_as(*by, *id).is_none()
                 && !self.in_flight.contains_key(&(*by, *id))
             {
-                ids.push(*id);
+                ids.push((*by, *id));
             }
-            if let Some(message) = command.subject().filter(|message| self.room.has(*message))
+            if let Some(message) = self.room.subject_of(*by, *warden, command)
                 && !self.memory.has(message)
                 && !subjects.contains(&message)
             {
@@ -249,11 +251,13 @@ impl RoomActor {
                 None => id = Some(key),
             }
         }
-        let subject = command.subject().and_then(|message| self.memory.get(message));
-        if subject.is_none() && found.away && command.subject().is_some_and(|message| self.room.has(message)) {
+        let missing = self.room.subject_of(by, warden, &command).filter(|message| !self.memory.has(*message));
+        // What was not looked for came into question, or was forgotten, only since the look-up began.
+        if missing.is_some_and(|message| found.away || !found.absent.contains(&message)) {
             return answer(reply, Err(Refused::Away));
         }
-        let entry = ChatEntry { ticket: next_ticket(), room: self.room.id, by, warden, command };
+        let subject = command.subject().and_then(|message| self.memory.get(message));
+        let entry = self.room.entry(next_ticket(), by, warden, command);
         match self.room.check(now, &entry, subject) {
             Err(reject) => return answer(reply, Err(reject.into())),
             Ok(Some(effect)) => {
@@ -269,9 +273,14 @@ impl RoomActor {
         {
             return answer(reply, Err(Refused::TooFast { retry_after_s }));
         }
-        let mut entries = Vec::with_capacity(128);
+        let (mut entries, mut count) = (Vec::with_capacity(128), 1);
+        if let Some(before) = self.room.prelude(now, &entry.command) {
+            // Nobody waits for it.
+            self.room.entry(Ticket(0), by, warden, before).encode(&mut entries);
+            count += 1;
+        }
         entry.encode(&mut entries);
-        let proposal = Propose { stream: self.room.id.stream(), epoch, entries, count: 1 };
+        let proposal = Propose { stream: self.room.id.stream(), epoch, entries, count };
         if self.parts.log.try_send(proposal).is_err() {
             return answer(reply, Err(Refused::Overloaded));
         }
@@ -397,18 +406,29 @@ impl RoomActor {
     }
 }
 
-/// Looks up client ids of any age and older messages.
-async fn look_up(store: &Store, room: RoomId, ids: Vec<ClientMessageId>, subjects: Vec<MessageSequence>) -> LookedUp {
+/// Looks up client ids of any age with their senders, and older messages.
+async fn look_up(
+    store: &Store,
+    room: RoomId,
+    sent: Vec<(AccountId, ClientMessageId)>,
+    asked: Vec<MessageSequence>,
+) -> LookedUp {
     let query = move |conn: &mut crate::persistence::db::Connection| {
-        let ids = if ids.is_empty() { Vec::new() } else { messages::by_client_ids(conn, &ids)? };
-        let found: Vec<_> = subjects.iter().map(|message| messages::get(conn, room, *message)).collect();
-        Ok((ids, found.into_iter().filter_map(Result::transpose).collect::<Result<Vec<_>, _>>()?))
+        let ids = messages::by_client_ids(conn, &sent)?;
+        let (mut subjects, mut absent) = (Vec::new(), Vec::new());
+        for message in asked {
+            match messages::get(conn, room, message)? {
+                Some(found) => subjects.push(found),
+                None => absent.push(message),
+            }
+        }
+        Ok((ids, subjects, absent))
     };
     // Ids that are newer than the rows are in the room's memory, and so are the newest messages.
     match store.read_now(query).await {
-        Ok((ids, subjects)) => {
+        Ok((ids, subjects, absent)) => {
             let ids = ids.into_iter().map(|(by, id, room, sequence)| ((by, id), (room, sequence))).collect();
-            LookedUp { ids, subjects, away: false }
+            LookedUp { ids, subjects, absent, away: false }
         }
         Err(Away) => LookedUp { away: true, ..LookedUp::default() },
     }

@@ -1,13 +1,15 @@
 //! One chat stream's owner: its epoch, and the way of its entries to their rooms.
 //!
 //! Invariants: rooms hear of every committed entry in order, or are told to read everything anew; a
-//! room that is not active is read from database and log when it is needed.
+//! room that is not active is read from database and log when it is needed. While it is not known how far
+//! the stream is, because the database does not say, nothing is admitted, and what is committed is left
+//! out: whoever reads the stream later finds it there.
 
 use super::room::{Apply, Item, Reload, RoomActor, Void};
 use super::store::Store;
 use super::{Audience, Gate};
 use crate::actors::directory::Directory;
-use crate::actors::event_log::{Begin, EventLog, FromLog, LogMeter};
+use crate::actors::event_log::{Begin, Begun, EventLog, FromLog, LogMeter};
 use crate::actors::role::Role;
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::batch::Batch;
@@ -20,7 +22,12 @@ use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+
+/// How often it is looked whether an epoch is to be begun, or something is to be tried again.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// A database that does not say how far the stream is gets asked again after so long.
+const ASK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the actor is built from.
 #[derive(Clone)]
@@ -49,7 +56,10 @@ pub struct ChatShard {
     lifeline: Lifeline,
     /// Its own stable name, handed to the log.
     this: Arc<Mutex<Option<Handle<ChatShard>>>>,
-    state: StreamState,
+    /// How far the stream was read; none while that is not known.
+    state: Option<StreamState>,
+    /// When the database last did not say how far the stream is.
+    unsaid: Option<Instant>,
     epoch: Epoch,
     /// The incarnation of the event log that knows of this shard.
     log: u64,
@@ -64,7 +74,8 @@ impl ChatShard {
             parts,
             lifeline,
             this,
-            state: StreamState::default(),
+            state: None,
+            unsaid: None,
             epoch: Epoch::default(),
             log: 0,
             lost: BTreeSet::new(),
@@ -72,7 +83,8 @@ impl ChatShard {
     }
 
     /// Begins an epoch and then looks how far the stream is: everything that is committed after this
-    /// arrives as a message, so nothing can be missed between the two.
+    /// arrives as a message, so nothing can be missed between the two. Where everything before it has arrived
+    /// too, that is known already, and a database that is away keeps nobody from going on.
     fn begin(&mut self, ctx: &mut Context<Self>) {
         self.parts.gate.close();
         self.void_all();
@@ -82,29 +94,59 @@ impl ChatShard {
             return ctx.stop();
         };
         let begun = self.parts.log.send(Begin { stream: StreamId::Chat(self.parts.shard), owner: this.port() });
+        ctx.wait(begun.into_actor(self).map(|begun, shard, ctx| match begun {
+            Ok(Begun { epoch, unbroken }) => {
+                shard.epoch = epoch.unwrap_or_default();
+                if unbroken && shard.state.is_some() {
+                    shard.open_if_begun();
+                } else {
+                    shard.look(ctx);
+                }
+            }
+            Err(why) => {
+                shard.lifeline.fail(why);
+                ctx.stop();
+            }
+        }));
+    }
+
+    /// Reads how far the stream is. A database that is away is asked again later: shards that gave up because of it
+    /// would soon take all of chat with them, and what is above chat.
+    fn look(&mut self, ctx: &mut Context<Self>) {
+        self.state = None;
         let store = self.parts.store.clone();
         let work = async move {
-            let epoch = begun.await.map_err(|why| why.to_string())?.epoch;
-            let streams = tokio::task::spawn_blocking(move || store.streams()).await.map_err(|e| e.to_string())??;
-            Ok::<_, String>((epoch, streams))
+            let database = store.database.clone();
+            let streams = database.answered(tokio::task::spawn_blocking(move || store.streams())).await;
+            streams.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
         };
-        ctx.wait(work.into_actor(self).map(|begun, shard, ctx| match begun {
-            Ok((epoch, streams)) => {
-                shard.epoch = epoch.unwrap_or_default();
-                shard.state = streams.get(usize::from(shard.parts.shard)).copied().unwrap_or_default();
-                shard.parts.store.progress.committed(shard.parts.shard, shard.state.sequence);
-                shard.parts.store.progress.handed_over(shard.parts.shard, shard.state.sequence);
+        ctx.wait(work.into_actor(self).map(|streams, shard, _| match streams {
+            Ok(streams) => {
+                let own = shard.parts.shard;
+                let state = streams.get(usize::from(own)).copied().unwrap_or_default();
+                shard.state = Some(state);
+                if shard.unsaid.take().is_some() {
+                    tracing::info!(shard = own, "it is known again how far the chat stream is");
+                }
+                shard.parts.store.progress.committed(own, state.sequence);
+                shard.parts.store.progress.handed_over(own, state.sequence);
                 shard.open_if_begun();
                 // Rooms that were active before may have missed what was committed meanwhile.
-                let own = shard.parts.shard;
                 shard.lost.extend(shard.parts.rooms.keys().into_iter().filter(|room| room.shard() == own));
                 shard.retry_lost();
             }
             Err(reason) => {
-                shard.lifeline.fail(reason);
-                ctx.stop();
+                let own = shard.parts.shard;
+                if shard.unsaid.replace(Instant::now()).is_none() {
+                    tracing::warn!(shard = own, reason, "nobody says how far the chat stream is; it waits");
+                }
             }
         }));
+    }
+
+    /// Whether it is time to ask again how far the stream is.
+    fn may_look_again(&self) -> bool {
+        self.state.is_none() && self.unsaid.is_none_or(|at| at.elapsed() >= ASK_AGAIN)
     }
 
     fn log_now(&self) -> u64 {
@@ -113,20 +155,25 @@ impl ChatShard {
 
     /// Its own marker was read back, so commands are admitted. A standby has no epoch of its own.
     fn open_if_begun(&self) {
-        if self.epoch != Epoch::default() && self.state.epoch == self.epoch {
+        let Some(state) = &self.state else { return };
+        if self.epoch != Epoch::default() && state.epoch == self.epoch {
             self.parts.gate.open(self.epoch);
-        } else if self.state.epoch > self.epoch {
+        } else if state.epoch > self.epoch {
             self.parts.gate.close();
         }
     }
 
     fn committed(&mut self, batch: &Batch, ctx: &mut Context<Self>) {
-        let before = self.state.epoch;
-        let first = match self.state.judge(batch) {
+        // What comes while it is not known how far the stream is will be read with the rest.
+        let Some(state) = &mut self.state else { return };
+        let before = state.epoch;
+        let judged = state.judge(batch);
+        let StreamState { epoch, sequence: read_to, .. } = *state;
+        let first = match judged {
             Ok(Verdict::Accept(first)) => first,
             Ok(Verdict::NewEpoch) => {
                 self.open_if_begun();
-                if self.state.epoch != before && self.state.epoch != self.epoch {
+                if epoch != before && epoch != self.epoch {
                     self.void_all();
                 }
                 return;
@@ -138,7 +185,7 @@ impl ChatShard {
             }
         };
         // Before the rooms are looked at: whoever begins to listen after that look reads at least up to here.
-        self.parts.store.progress.committed(self.parts.shard, self.state.sequence);
+        self.parts.store.progress.committed(self.parts.shard, read_to);
         let mut of_rooms = BTreeMap::<RoomId, Vec<Item>>::new();
         for (entry, sequence) in Entries::<ChatEntry>::new(&batch.payload).zip(first.0..) {
             let entry = match entry {
@@ -156,7 +203,7 @@ impl ChatShard {
         for (room, items) in of_rooms {
             self.hand_over(room, items);
         }
-        self.parts.store.progress.handed_over(self.parts.shard, self.state.sequence);
+        self.parts.store.progress.handed_over(self.parts.shard, read_to);
     }
 
     fn hand_over(&mut self, room: RoomId, items: Vec<Item>) {
@@ -229,13 +276,15 @@ impl Actor for ChatShard {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.begin(ctx);
-        ctx.run_interval(Duration::from_millis(100), |shard, ctx| {
+        ctx.run_interval(LOOK_EVERY, |shard, ctx| {
             shard.retry_lost();
             // A new event log knows of no owner of the stream, here nor on a standby. Or this node takes over: what others
             // append after the marker counts no more.
             let takes_over = shard.epoch == Epoch::default() && shard.parts.role.may_begin();
             if takes_over || shard.log != shard.log_now() {
                 shard.begin(ctx);
+            } else if shard.may_look_again() {
+                shard.look(ctx);
             }
         });
     }

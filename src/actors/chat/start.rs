@@ -10,13 +10,13 @@ use super::{Audience, Chat, Gate, Limits};
 use crate::actors::cluster::Gossip;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::LogMeter;
-use crate::actors::supervision::{ChildSpec, Settings, StartError};
+use crate::actors::supervision::{ChildSpec, Settings};
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::Trading;
 use crate::config::chat::ChatConfig;
 use crate::domain::chat::{RoomId, SHARDS};
 use crate::persistence::chat::projection::Projection;
-use crate::persistence::db::Database;
+use crate::persistence::db::{Database, DbError};
 use crate::persistence::log::LogReader;
 use actix::Arbiter;
 use anyhow::anyhow;
@@ -144,14 +144,13 @@ async fn start_projector(
 ) -> anyhow::Result<()> {
     let (mut first, store, meter, progress) = (Some(follower), store.clone(), meter.clone(), store.progress.clone());
     let spec = ChildSpec::new("chat projector", Arbiter::new().handle(), move |lifeline| {
-        let follower = match first.take() {
-            Some(follower) => follower,
-            None => {
-                let projection = Projection::open(store.database.clone()).map_err(StartError::failed)?;
-                Follower::new(projection, store.reader.clone(), store.progress.clone())
-            }
+        let store = store.clone();
+        // By the actor itself: a database that is away is no crash, of which there may be a few only.
+        let open = move || {
+            let projection = Projection::open(store.database.clone())?;
+            Ok::<_, DbError>(Follower::new(projection, store.reader.clone(), store.progress.clone()))
         };
-        Ok(ChatProjector::new(follower, meter.clone(), lifeline))
+        Ok(ChatProjector::new(first.take(), open, meter.clone(), lifeline))
     });
     let lag = Arc::new(move || progress.lag());
     branch.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;

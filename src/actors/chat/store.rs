@@ -22,8 +22,6 @@ use tokio::sync::Notify;
 pub const RECENT: usize = 256;
 /// How long a read waits for the projection.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often a room is read anew when the projection moves on meanwhile.
-const ATTEMPTS: usize = 10;
 
 /// How far the streams and their projection are.
 #[derive(Debug, Default)]
@@ -193,25 +191,17 @@ impl Store {
         Ok(loaded)
     }
 
-    /// The room as the database has it, and how far that is. The statements see one state of the
-    /// tables: it is read again when the projection has moved on between them.
+    /// The room as the database has it, and how far that is, at one moment: the projection goes on while a large room is
+    /// read.
     fn stored(&self, id: RoomId) -> Result<(Streams, Position, Loaded), String> {
         let read = |conn: &mut Connection| {
-            for _ in 0..ATTEMPTS {
-                let before = projection::mark(conn)?;
-                let room = rooms::load(conn, id)?.unwrap_or_else(|| Room::blank(id));
-                let recent = messages::page(conn, id, Page::Before(None), RECENT as i64)?;
-                let after = projection::mark(conn)?;
-                if before.streams == after.streams {
-                    let recent = recent.into_iter().map(|message| (message.sequence, message)).collect();
-                    let loaded = Loaded { room, applied: Sequence(0), recent };
-                    return Ok(Some((before.streams, before.position, loaded)));
-                }
-            }
-            Ok(None)
+            let mark = projection::mark(conn)?;
+            let room = rooms::load(conn, id)?.unwrap_or_else(|| Room::blank(id));
+            let recent = messages::page(conn, id, Page::Before(None), RECENT as i64)?;
+            let recent = recent.into_iter().map(|message| (message.sequence, message)).collect();
+            Ok((mark.streams, mark.position, Loaded { room, applied: Sequence(0), recent }))
         };
-        let stored = self.database.read(read).map_err(|error| error.to_string())?;
-        stored.ok_or_else(|| "the projection moves on too fast for a room to be read".into())
+        self.database.read(|conn| conn.at_one_moment(read)).map_err(|error| error.to_string())
     }
 
     /// How far a stream was read by everybody: the database's mark and what the log has after it.
@@ -226,5 +216,70 @@ impl Store {
             projection::entries(&mut streams, &batch).map_err(|error| error.to_string())?;
         }
         Ok(streams)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::domain::chat::{Member, Role};
+    use crate::domain::ids::AccountId;
+    use crate::domain::time::Timestamp;
+    use crate::persistence::log::{Batches, LogError};
+    use diesel::connection::SimpleConnection;
+    use std::sync::atomic::AtomicBool;
+
+    /// A log in which nothing is that the database does not have.
+    struct Nothing;
+
+    impl LogReader for Nothing {
+        fn read(&self, _: Position) -> Result<Batches, LogError> {
+            Ok(Box::new(std::iter::empty()))
+        }
+    }
+
+    #[test]
+    fn a_large_room_is_read_as_it_was_at_one_moment_while_the_projection_goes_on() {
+        const MEMBERS: u32 = 5_000;
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let id = RoomId::made(1 << 40);
+        let mut room = Room::blank(id);
+        room.state.created_at = Some(Timestamp(1));
+        let member = Member {
+            role: Role::Member,
+            joined_at: Timestamp(1),
+            read_to: MessageSequence(0),
+            muted_until: None,
+            last_sent: None,
+        };
+        let write = |conn: &mut Connection| {
+            rooms::save(conn, &room, Timestamp(1))?;
+            let shard = id.shard();
+            conn.batch_execute(&format!("INSERT INTO chat_streams VALUES ({shard}, 1, 1, 1, 0)"))?;
+            (0..MEMBERS).try_for_each(|number| rooms::save_member(conn, id, AccountId(100 + number), Some(&member)))
+        };
+        database.write(write).unwrap();
+        let store = Store { database: database.clone(), reader: Arc::new(Nothing), progress: Arc::default() };
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // What a projection changes in one transaction: the room, and how far its stream was read.
+                while !over.load(Ordering::Relaxed) {
+                    let step = "UPDATE chat_rooms SET last_sequence = last_sequence + 1;
+                        UPDATE chat_streams SET sequence = sequence + 1";
+                    database.write(|conn| conn.batch_execute(step)).unwrap();
+                }
+            });
+            let loaded: Vec<_> = (0..5).map(|_| store.load_blocking(id)).collect();
+            over.store(true, Ordering::Relaxed);
+            for loaded in loaded {
+                let loaded = loaded.unwrap();
+                assert_eq!(loaded.room.members.len(), MEMBERS as usize);
+                assert_eq!(loaded.applied.0, loaded.room.last.0);
+            }
+        });
     }
 }

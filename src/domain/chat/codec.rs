@@ -28,10 +28,16 @@ mod kind {
     pub(super) const REPORT: u8 = 81;
     pub(super) const RESOLVE: u8 = 82;
     pub(super) const CLOSE: u8 = 83;
+    pub(super) const KICK_AFTER_CLOSE: u8 = 84;
+    pub(super) const BAN_AFTER_CLOSE: u8 = 85;
+    pub(super) const DELETE_AFTER_CLOSE: u8 = 86;
 }
 
-fn code(command: &Command) -> u8 {
-    match command {
+fn code(entry: &ChatEntry) -> u8 {
+    match &entry.command {
+        Command::Kick(_) if entry.after_close => kind::KICK_AFTER_CLOSE,
+        Command::Ban(..) if entry.after_close => kind::BAN_AFTER_CLOSE,
+        Command::Delete(_) if entry.after_close => kind::DELETE_AFTER_CLOSE,
         Command::Create { .. } => kind::CREATE,
         Command::Configure { .. } => kind::CONFIGURE,
         Command::Join(_) => kind::JOIN,
@@ -57,7 +63,7 @@ fn code(command: &Command) -> u8 {
 
 impl Coded for ChatEntry {
     fn encode(&self, out: &mut Vec<u8>) {
-        frame(out, code(&self.command), |w| {
+        frame(out, code(self), |w| {
             w.uint(self.ticket.0);
             w.uint(self.room.0);
             w.uint(u64::from(self.by.0));
@@ -67,11 +73,18 @@ impl Coded for ChatEntry {
     }
 
     fn decode_fields(kind: u8, r: &mut Reader<'_>) -> Result<Self, CodecError> {
+        let (kind, after_close) = match kind {
+            kind::KICK_AFTER_CLOSE => (kind::KICK, true),
+            kind::BAN_AFTER_CLOSE => (kind::BAN, true),
+            kind::DELETE_AFTER_CLOSE => (kind::DELETE, true),
+            kind => (kind, false),
+        };
         Ok(ChatEntry {
             ticket: r.ticket()?,
             room: RoomId::from_number(r.uint()?).ok_or(CodecError::BadField("room"))?,
             by: r.account()?,
             warden: r.bool()?,
+            after_close,
             command: read_command(kind, r)?,
         })
     }

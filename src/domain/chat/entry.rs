@@ -17,6 +17,9 @@ pub struct ChatEntry {
     pub by: AccountId,
     /// Whether whoever wants it keeps order on the whole platform.
     pub warden: bool,
+    /// Whether the room was closed when it was admitted. Only what [keeps order](Command::keeps_order) is written with
+    /// it. What was on its way when a room was closed has it not and is refused, as older logs have it.
+    pub after_close: bool,
     /// What.
     pub command: Command,
 }
@@ -179,6 +182,11 @@ impl Command {
             | Command::Resolve { .. }
             | Command::Close => None,
         }
+    }
+
+    /// Whether it keeps order, so that it can be done in a closed room too.
+    pub fn keeps_order(&self) -> bool {
+        matches!(self, Command::Delete(_) | Command::Kick(_) | Command::Ban(..))
     }
 
     /// All that somebody wrote in it.

@@ -353,6 +353,7 @@ impl Room {
                 Effect::Muted(*who, *until)
             }
             Command::Ban(who, true) => {
+                // What keeps it from writing was set aside by the kick before it, see `prelude`.
                 self.members.remove(who);
                 self.state.bans.insert(*who, at);
                 Effect::Banned(*who)

@@ -7,12 +7,57 @@ use super::rights::{Action, Role, RoomKind, Standing};
 use super::room::{Effect, Member, Restraint, Room};
 use super::{ChatReject, MAX_ATTACHMENTS, MAX_BANS, MAX_DESCRIPTION, MAX_EMOJI, MAX_INVITES, MAX_MEMBERS};
 use super::{MAX_MENTIONS, MAX_NAME, MAX_OPEN_REPORTS, MAX_REASON, MAX_SLOW_MODE_S, MAX_TEXT, MAX_TOPIC};
-use crate::domain::ids::AccountId;
+use crate::domain::ids::{AccountId, Ticket};
 use crate::domain::time::{SECOND, Timestamp};
 
 type Check = Result<Option<Effect>, ChatReject>;
 
 impl Room {
+    /// A command as the entry that it becomes when it is admitted now.
+    pub fn entry(&self, ticket: Ticket, by: AccountId, warden: bool, command: Command) -> ChatEntry {
+        let after_close = self.state.closed && command.keeps_order();
+        ChatEntry { ticket, room: self.id, by, warden, after_close, command }
+    }
+
+    /// What is to be done right before a command, by the same person. A ban alone forgets what keeps a member from
+    /// writing, and must go on doing so for the sake of older logs; whoever is kicked first is as muted after the ban.
+    pub fn prelude(&self, at: Timestamp, command: &Command) -> Option<Command> {
+        let Command::Ban(who, true) = command else { return None };
+        let Member { muted_until, last_sent, .. } = self.members.get(who)?;
+        let kept = Restraint { muted_until: *muted_until, last_sent: *last_sent };
+        self.restrains(kept, at).then_some(Command::Kick(*who))
+    }
+
+    /// The message that a command is judged by. None when it comes to nothing before that: nobody has messages looked
+    /// up who may not do anything with them.
+    pub fn subject_of(&self, by: AccountId, warden: bool, command: &Command) -> Option<MessageSequence> {
+        let allowed = |action| self.allows(by, warden, action);
+        let judged = match command {
+            Command::Edit { .. } => !self.state.closed && allowed(Action::EditOwn),
+            Command::React { .. } => !self.state.closed && allowed(Action::React),
+            Command::Report { .. } => !self.state.closed && allowed(Action::Report),
+            // Whose it is, is known only when it is there.
+            Command::Delete(_) => allowed(Action::DeleteOwn) || allowed(Action::DeleteOther),
+            Command::Create { .. }
+            | Command::Configure { .. }
+            | Command::Join(_)
+            | Command::Leave
+            | Command::Add(_)
+            | Command::SetRole(..)
+            | Command::Kick(_)
+            | Command::Mute(..)
+            | Command::Ban(..)
+            | Command::Invite { .. }
+            | Command::RevokeInvite(_)
+            | Command::Send { .. }
+            | Command::Read(_)
+            | Command::Friend(_)
+            | Command::Resolve { .. }
+            | Command::Close => false,
+        };
+        command.subject().filter(|message| judged && self.has(*message))
+    }
+
     /// Whether an entry would be applied at this time: `None` when it would, an effect when there is
     /// nothing to do because it was done before.
     ///
@@ -35,7 +80,9 @@ impl Room {
             (_, false) => return Err(ChatReject::UnknownRoom),
             (_, true) => {}
         }
-        if self.state.closed && !matches!(entry.command, Command::Read(_) | Command::Leave | Command::Resolve { .. }) {
+        let goes_on = matches!(entry.command, Command::Read(_) | Command::Leave | Command::Resolve { .. })
+            || (entry.after_close && entry.command.keeps_order());
+        if self.state.closed && !goes_on {
             return Err(ChatReject::RoomClosed);
         }
         let allow = |action| self.demand(entry, action);

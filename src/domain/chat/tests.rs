@@ -1,3 +1,5 @@
+mod order;
+
 use super::rights::may;
 use super::room::Brief;
 use super::*;
@@ -42,7 +44,7 @@ impl World {
         self.sequence = self.sequence.next();
         self.now = self.now + 1;
         let subject = command.subject().and_then(|message| self.messages.get_mut(&message.0));
-        let entry = ChatEntry { ticket: Ticket(0), room: self.room.id, by, warden, command };
+        let entry = self.room.entry(Ticket(0), by, warden, command);
         let before = (self.room.state.clone(), self.room.members.clone(), self.room.last);
         let effect = self.room.apply(self.sequence, self.now, &entry, subject);
         if matches!(effect, Err(_) | Ok(Effect::Unchanged | Effect::Repeated(_))) {
@@ -332,7 +334,7 @@ fn a_message_that_was_read_later_than_its_room_is_not_changed_again() {
         (ADA, Command::Delete(message)),
     ] {
         let effect = world.run(by, command.clone()).unwrap();
-        let entry = ChatEntry { ticket: Ticket(0), room: behind.id, by, warden: false, command };
+        let entry = behind.entry(Ticket(0), by, false, command);
         entries.push((world.sequence, world.now, entry, effect));
     }
     let read = &world.messages[&1];
@@ -460,9 +462,18 @@ fn samples() -> Vec<ChatEntry> {
         Command::Resolve { report: 1, note: "done".into() },
         Command::Close,
     ];
-    let entry =
-        |(index, command)| ChatEntry { ticket: Ticket(index as u64), room, by: ADA, warden: index % 2 == 1, command };
-    commands.into_iter().enumerate().map(entry).collect()
+    let after_close = [Command::Kick(BOB), Command::Ban(BOB, true), Command::Delete(MessageSequence(1))];
+    let all = commands.map(|command| (command, false)).into_iter();
+    let all = all.chain(after_close.map(|command| (command, true))).enumerate();
+    let entry = |(index, (command, after_close))| ChatEntry {
+        ticket: Ticket(index as u64),
+        room,
+        by: ADA,
+        warden: index % 2 == 1,
+        after_close,
+        command,
+    };
+    all.map(entry).collect()
 }
 
 /// The bytes are a promise: a log that this version wrote must be readable for ever.

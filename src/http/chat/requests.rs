@@ -106,21 +106,29 @@ pub fn refuse_nul(text: &str) -> Result<(), ChatReject> {
     if text.contains('\0') { Err(ChatReject::Invalid) } else { Ok(()) }
 }
 
-/// Messages with these words as JSON, newest first.
+/// Messages with these words as JSON, newest first, in the asker's rooms or in one that the asker may read.
 ///
 /// # Errors
 /// [`Refused`] when the words are not valid or history is away.
 pub async fn find(
     chat: &Chat,
     who: AccountId,
+    warden: bool,
     text: String,
     room: Option<RoomId>,
     before: Option<i64>,
     count: i64,
 ) -> Result<Value, Refused> {
     refuse_nul(&text)?;
-    let read =
-        move |conn: &mut Connection| Ok((search::search(conn, who, &text, room, before, count)?, blocked(conn, who)?));
+    let read = move |conn: &mut Connection| {
+        // The rooms first: nobody finds what they may not read.
+        let rooms = match room {
+            Some(room) if may_read(conn, room, who, warden)? => vec![room],
+            Some(_) => Vec::new(),
+            None => rooms::ids_of(conn, who)?,
+        };
+        Ok((search::search(conn, &text, &rooms, before, count)?, blocked(conn, who)?))
+    };
     let (found, blocked) = chat.store().read(read).await?;
     Ok(across_rooms(found, &blocked))
 }
@@ -199,10 +207,10 @@ pub async fn attachments(
         let found = images.iter().map(|id| uploads::get(conn, id.as_u128())).collect::<QueryResult<Vec<_>>>()?;
         // Looked at last: if its images are taken already, the message is here too.
         let known = match client_id {
-            Some(id) => messages::by_client_ids(conn, &[id])?,
+            Some(id) => messages::by_client_ids(conn, &[(who, id)])?,
             None => Vec::new(),
         };
-        let repeated = known.into_iter().any(|(by, _, place, _)| (by, place) == (who, room));
+        let repeated = known.into_iter().any(|(_, _, place, _)| place == room);
         Ok(if repeated { Vec::new() } else { found })
     };
     let own = |upload: Option<uploads::Upload>| {

@@ -14,6 +14,7 @@ use super::wire::{self, ClientMessage, Request};
 use crate::actors::chat::audience::Outbox;
 use crate::actors::chat::presence::{Arrive, Depart, SetAway, Watch};
 use crate::actors::chat::{Crowd, Done, Outcome, Posted, Refused, Session};
+use crate::actors::trading::market_data::wall_clock;
 use crate::auth::{Caller, bearer};
 use crate::domain::chat::{ChatReject, ClientMessageId, Command, JoinBy, MessageSequence, RoomId};
 use crate::domain::ids::AccountId;
@@ -123,6 +124,32 @@ struct Beginning {
 fn watched(friends: &[friends::Friend]) -> Vec<AccountId> {
     let watched = friends.iter().filter(|friend| friend.status == Friendship::Friends && !friend.blocked);
     watched.map(|friend| friend.other).collect()
+}
+
+/// Whether a text names people or comes with images, which must be looked up before it is written.
+fn needs_look_up(text: &str, images: &[Uuid]) -> bool {
+    text.contains('@') || !images.is_empty()
+}
+
+/// Whether the database is asked for a message by itself. Whoever writes through a room is counted there.
+fn is_looked_up(message: &ClientMessage) -> bool {
+    match message {
+        ClientMessage::Send { text, images, .. } => needs_look_up(text, images),
+        ClientMessage::Edit { text, .. } => needs_look_up(text, &[]),
+        ClientMessage::Join { .. }
+        | ClientMessage::Friend { .. }
+        | ClientMessage::History { .. }
+        | ClientMessage::Search { .. }
+        | ClientMessage::People { .. } => true,
+        ClientMessage::Hello { .. }
+        | ClientMessage::Auth { .. }
+        | ClientMessage::Delete { .. }
+        | ClientMessage::React { .. }
+        | ClientMessage::Read { .. }
+        | ClientMessage::Typing { .. }
+        | ClientMessage::Away { .. }
+        | ClientMessage::Leave { .. } => false,
+    }
 }
 
 impl ChatSocket {
@@ -242,6 +269,12 @@ impl ChatSocket {
         let (Some(caller), Some(session)) = (self.caller, self.session.clone()) else { return };
         let (who, warden) = (caller.user, is_warden(caller.role));
         let chat = self.state.chat.clone();
+        if is_looked_up(&message)
+            && let Err(why) = chat.limits().take_read(who, wall_clock())
+        {
+            let client_id = if let ClientMessage::Send { client_id, .. } = message { Some(client_id) } else { None };
+            return Self::error(ctx, id, client_id, &why);
+        }
         match message {
             ClientMessage::Hello { .. } => {}
             ClientMessage::Auth { token } => match self.state.accounts.authenticate(&token) {
@@ -261,7 +294,7 @@ impl ChatSocket {
                     mentions,
                     attachments,
                 };
-                if images.is_empty() && !text.contains('@') {
+                if !needs_look_up(&text, &images) {
                     return self.post(id, Some(client_id), room, send(vec![], vec![], text), ctx);
                 }
                 self.preparing = true;
@@ -354,7 +387,7 @@ impl ChatSocket {
             }
             ClientMessage::Search { text, room, before, limit } => {
                 let (room, count) = (room.map(|room| room.0), requests::limit(limit));
-                let work = async move { requests::find(&chat, who, text, room, before, count).await };
+                let work = async move { requests::find(&chat, who, warden, text, room, before, count).await };
                 self.answer(work, ctx, move |view, ctx| Self::reply(id, "found", view, ctx));
             }
             ClientMessage::People { users } => {

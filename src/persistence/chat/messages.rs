@@ -259,25 +259,42 @@ pub fn own_or_deleted(
     Ok((own + deleted) as u64)
 }
 
-/// The messages behind client ids of any sender and room.
+/// How many client ids are looked up at once. A statement looks for each of its ids at each of its senders, so many
+/// together would cost their square.
+const IDS_AT_ONCE: usize = 32;
+
+/// The messages behind client ids of their senders, in any room.
 ///
 /// # Errors
 /// Those of the database.
 pub fn by_client_ids(
     conn: &mut Connection,
-    ids: &[ClientMessageId],
+    sent: &[(AccountId, ClientMessageId)],
 ) -> QueryResult<Vec<(AccountId, ClientMessageId, RoomId, MessageSequence)>> {
-    let texts: Vec<String> = ids.iter().copied().map(client_id_text).collect();
-    let rows: Vec<(i64, Option<String>, i64, i64)> = m::table
-        .filter(m::client_id.eq_any(texts))
-        .select((m::author, m::client_id, m::room, m::sequence))
-        .load(conn)?;
-    let found = |(author, id, room, sequence): (i64, Option<String>, i64, i64)| {
-        let id = client_id_of(id.as_deref().unwrap_or_default())?;
-        let room = RoomId::from_number(room as u64).ok_or_else(|| bad("room"))?;
-        Ok((account(author)?, id, room, MessageSequence(sequence as u64)))
-    };
-    rows.into_iter().map(found).collect()
+    let wanted: BTreeSet<(AccountId, ClientMessageId)> = sent.iter().copied().collect();
+    // In the order of the senders, so that few of them come together.
+    let ordered: Vec<_> = wanted.iter().copied().collect();
+    let mut found = Vec::new();
+    for chunk in ordered.chunks(IDS_AT_ONCE) {
+        // The index is by sender first: without one, the whole table would be read.
+        let mut authors: Vec<i64> = chunk.iter().map(|(author, _)| column(*author)).collect();
+        authors.dedup();
+        let ids: Vec<String> = chunk.iter().map(|(_, id)| client_id_text(*id)).collect();
+        let rows: Vec<(i64, Option<String>, i64, i64)> = m::table
+            .filter(m::author.eq_any(authors))
+            .filter(m::client_id.eq_any(ids))
+            .select((m::author, m::client_id, m::room, m::sequence))
+            .load(conn)?;
+        for (author, id, room, sequence) in rows {
+            let (author, id) = (account(author)?, client_id_of(id.as_deref().unwrap_or_default())?);
+            let room = RoomId::from_number(room as u64).ok_or_else(|| bad("room"))?;
+            // Another's id of the same chunk is not asked about.
+            if wanted.contains(&(author, id)) {
+                found.push((author, id, room, MessageSequence(sequence as u64)));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// The newest messages of all rooms of a user before a moment, newest first, with their rooms.

@@ -4,6 +4,7 @@
 //! Invariant: rows and watermark change in one transaction, by the same `apply` as everywhere else.
 
 pub mod friends;
+mod kept;
 pub mod messages;
 pub mod people;
 pub mod projection;

@@ -4,6 +4,7 @@
 //! Invariant: `position`, `streams` and the cached rooms are what the database says; after a failed
 //! transaction all of them are read anew.
 
+use super::kept::Kept;
 use super::schema::{chat_streams, chat_watermark};
 use super::{friends, messages, reports, rooms, uploads};
 use crate::domain::batch::Batch;
@@ -16,7 +17,6 @@ use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::log::{Committed, Position};
 use diesel::prelude::*;
 use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use thiserror::Error;
 
 /// Rooms that are kept between two transactions.
@@ -25,8 +25,9 @@ const CACHED: usize = 256;
 /// room reads the log from there.
 const NOTED_EVERY: u64 = 2_000;
 
-/// Of the lock under which nodes that share a database write chat's rows; any number would do.
-const LOCK: i64 = 0x6167_6f72_6101;
+/// Of the lock under which nodes that share a database write chat's rows; any number would do that nobody else takes.
+/// The projection of trading has one of its own, so that neither waits for the other.
+const LOCK: i64 = 0x6167_6f72_6103;
 
 /// How far each stream was read.
 pub type Streams = [StreamState; SHARDS as usize];
@@ -103,7 +104,7 @@ pub struct Projection {
     mark: Mark,
     /// The place in the log that the database has.
     noted: Position,
-    rooms: BTreeMap<RoomId, Room>,
+    rooms: Kept,
 }
 
 impl Projection {
@@ -114,7 +115,7 @@ impl Projection {
     pub fn open(database: Database) -> Result<Projection, DbError> {
         let mark = database.read(mark)?;
         let noted = mark.position;
-        Ok(Projection { database, mark, noted, rooms: BTreeMap::new() })
+        Ok(Projection { database, mark, noted, rooms: Kept::default() })
     }
 
     /// Where it stands.
@@ -153,7 +154,7 @@ impl Projection {
                 apply(conn, rooms, *sequence, *at, entry, &mut dirty)?;
             }
             for (id, at) in dirty {
-                if let Some(room) = rooms.get(&id) {
+                if let Some(room) = rooms.get(id) {
                     rooms::save(conn, room, at)?;
                 }
             }
@@ -164,9 +165,7 @@ impl Projection {
             Ok(true) => {
                 self.mark = Mark { position: end, streams };
                 self.noted = end;
-                while self.rooms.len() > CACHED {
-                    self.rooms.pop_first();
-                }
+                self.rooms.shrink_to(CACHED);
                 Ok(())
             }
             Ok(false) => {
@@ -208,17 +207,15 @@ fn save_mark(conn: &mut Connection, stored: &Mark, streams: &Streams, end: Posit
 
 fn apply(
     conn: &mut Connection,
-    rooms: &mut BTreeMap<RoomId, Room>,
+    rooms: &mut Kept,
     sequence: Sequence,
     at: Timestamp,
     entry: &ChatEntry,
     dirty: &mut BTreeMap<RoomId, Timestamp>,
 ) -> QueryResult<()> {
     let id = entry.room;
-    let room = match rooms.entry(id) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(place) => place.insert(rooms::load(conn, id)?.unwrap_or_else(|| Room::blank(id))),
-    };
+    let stored = |conn: &mut Connection| rooms::load(conn, id).map(|room| room.unwrap_or_else(|| Room::blank(id)));
+    let room = rooms.get_or_load(id, || stored(conn))?;
     let subject = entry.command.subject().filter(|message| room.has(*message));
     let mut subject = match subject {
         Some(message) => messages::get(conn, id, message)?,
@@ -298,5 +295,32 @@ fn write(
         | Effect::Repeated(_)
         | Effect::Closed
         | Effect::Unchanged => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::collections::BTreeSet;
+    use std::path::{Path, PathBuf};
+
+    fn sources(folder: &Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let each = |path: PathBuf| if path.is_dir() { sources(&path) } else { vec![path] };
+        entries.flat_map(each).collect()
+    }
+
+    /// Two with the same number would wait for each other, though nothing else says so.
+    #[test]
+    fn no_two_locks_of_the_database_have_the_same_number() {
+        let mut numbers = Vec::new();
+        for path in sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/persistence")) {
+            let text = std::fs::read_to_string(path).unwrap();
+            let found = text.lines().filter_map(|line| line.split_once("const LOCK: i64 = "));
+            numbers.extend(found.filter(|(before, _)| !before.contains('"')).map(|(_, number)| number.to_owned()));
+        }
+        let different: BTreeSet<&String> = numbers.iter().collect();
+        assert!(different.len() == numbers.len() && numbers.len() >= 4, "{numbers:?}");
     }
 }

@@ -76,12 +76,47 @@ pub fn resolve(
 
 type Row = (i64, i64, i64, i64, i64, String, i64, (Option<i64>, Option<i64>, Option<String>));
 
-/// Reports, newest first; only those that are open, if asked so.
+/// How many reports of somebody are open, and whether one of them is about this message.
 ///
 /// # Errors
 /// Those of the database.
-pub fn list(conn: &mut Connection, open: bool, count: i64) -> QueryResult<Vec<Report>> {
+pub fn open_of(
+    conn: &mut Connection,
+    reporter: AccountId,
+    room: RoomId,
+    message: MessageSequence,
+) -> QueryResult<(i64, bool)> {
     use chat_reports as r;
+    let own = || r::table.filter(r::resolved_at.is_null()).filter(r::reporter.eq(column(reporter)));
+    let all: i64 = own().count().get_result(conn)?;
+    let same = own().filter(r::room.eq(room.0 as i64)).filter(r::message.eq(message.0 as i64));
+    Ok((all, same.count().get_result::<i64>(conn)? > 0))
+}
+
+/// Reports, newest first, after one of them, which is named by room and number; only those that are open, if asked so.
+/// `None` when there is no such one.
+///
+/// # Errors
+/// Those of the database.
+pub fn list(
+    conn: &mut Connection,
+    open: bool,
+    before: Option<(RoomId, u64)>,
+    count: i64,
+) -> QueryResult<Option<Vec<Report>>> {
+    use chat_reports as r;
+    let mut query = r::table.into_boxed();
+    if let Some((room, number)) = before {
+        let (room, number) = (room.0 as i64, number as i64);
+        let place = r::table.filter(r::room.eq(room)).filter(r::number.eq(number)).select(r::at);
+        let Some(at) = place.first::<i64>(conn).optional()? else { return Ok(None) };
+        // Several may be of one moment.
+        let beside = r::at.eq(at).and(r::room.lt(room).or(r::room.eq(room).and(r::number.lt(number))));
+        query = query.filter(r::at.lt(at).or(beside));
+    }
+    if open {
+        query = query.filter(r::resolved_at.is_null());
+    }
     let columns = (
         r::room,
         r::number,
@@ -92,13 +127,9 @@ pub fn list(conn: &mut Connection, open: bool, count: i64) -> QueryResult<Vec<Re
         r::at,
         (r::resolved_at, r::resolved_by, r::note),
     );
-    let rows: Vec<Row> = if open {
-        let open = r::table.filter(r::resolved_at.is_null());
-        open.order(r::at.desc()).limit(count).select(columns).load(conn)?
-    } else {
-        r::table.order(r::at.desc()).limit(count).select(columns).load(conn)?
-    };
-    rows.into_iter().map(report).collect()
+    let newest_first = (r::at.desc(), r::room.desc(), r::number.desc());
+    let rows: Vec<Row> = query.order(newest_first).limit(count).select(columns).load(conn)?;
+    rows.into_iter().map(report).collect::<QueryResult<Vec<_>>>().map(Some)
 }
 
 fn report((room, number, message, author, reporter, reason, at, resolved): Row) -> QueryResult<Report> {

@@ -7,7 +7,13 @@ use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::db::Connection;
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use std::collections::{BTreeMap, HashSet};
+
+diesel::define_sql_function! {
+    /// In lower case, as far as the database knows how.
+    fn lower(text: Text) -> Text;
+}
 
 type MemberRow = (i64, String, i64, i64, Option<i64>, Option<i64>);
 
@@ -171,7 +177,7 @@ fn listed((id, kind, name, topic, members, last, at, closed): ListedRow) -> Quer
     })
 }
 
-/// Public rooms that are open, the largest first, whose name contains `text`.
+/// Public rooms that are open, the largest first, whose name contains `text`, in upper or lower case.
 ///
 /// # Errors
 /// Those of the database.
@@ -181,7 +187,8 @@ pub fn public(conn: &mut Connection, text: &str, skip: i64, count: i64) -> Query
     let rows: Vec<ListedRow> = chat_rooms::table
         .filter(chat_rooms::kind.eq(RoomKind::Public.name()))
         .filter(chat_rooms::closed.eq(false))
-        .filter(chat_rooms::name.like(format!("%{escaped}%")).escape('\\'))
+        // By itself LIKE looks at the case on PostgreSQL, and not on SQLite.
+        .filter(lower(chat_rooms::name).like(lower(format!("%{escaped}%"))).escape('\\'))
         .order((chat_rooms::members.desc(), chat_rooms::id))
         .offset(skip)
         .limit(count)

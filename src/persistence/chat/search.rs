@@ -1,9 +1,8 @@
-//! Full-text search over the rooms that somebody is in: FTS5 on SQLite, tsvector on PostgreSQL.
+//! Full-text search over the rooms that somebody may read: FTS5 on SQLite, tsvector on PostgreSQL.
 
-use super::schema::{chat_members, chat_messages as m};
-use super::{bad, column, messages};
+use super::schema::chat_messages as m;
+use super::{bad, messages};
 use crate::domain::chat::{Message, RoomId};
-use crate::domain::ids::AccountId;
 use crate::persistence::db::Connection;
 use diesel::prelude::*;
 
@@ -15,24 +14,22 @@ fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).take(MAX_WORDS)
 }
 
-/// Messages that contain words that begin with all the words of `text`, newest first, in the rooms
-/// that `who` is in, or in one of them. `before` is the `id` of the last message of the page before.
-/// What was deleted has no words.
+/// Messages that contain words that begin with all the words of `text`, newest first, in these rooms.
+/// `before` is the `id` of the last message of the page before. What was deleted has no words.
 ///
 /// # Errors
 /// Those of the database.
 pub fn search(
     conn: &mut Connection,
-    who: AccountId,
     text: &str,
-    room: Option<RoomId>,
+    rooms: &[RoomId],
     before: Option<i64>,
     count: i64,
 ) -> QueryResult<Vec<(i64, RoomId, Message)>> {
-    if words(text).next().is_none() {
+    if words(text).next().is_none() || rooms.is_empty() {
         return Ok(Vec::new());
     }
-    let matching = matching(conn, who, text, room, before.unwrap_or(i64::MAX), count)?;
+    let matching = matching(conn, text, rooms, before.unwrap_or(i64::MAX), count)?;
     let rows: Vec<(i64, i64, messages::Row)> = m::table
         .filter(m::id.eq_any(matching))
         .order(m::id.desc())
@@ -51,26 +48,10 @@ struct Found {
     id: i64,
 }
 
-fn matching(
-    conn: &mut Connection,
-    who: AccountId,
-    text: &str,
-    room: Option<RoomId>,
-    before: i64,
-    count: i64,
-) -> QueryResult<Vec<i64>> {
+fn matching(conn: &mut Connection, text: &str, rooms: &[RoomId], before: i64, count: i64) -> QueryResult<Vec<i64>> {
     use diesel::sql_types::{BigInt, Text};
-    // The rooms first: nobody finds what they may not read.
-    let mine = chat_members::table.filter(chat_members::account.eq(column(who)));
-    let mut rooms: Vec<i64> = mine.select(chat_members::room).load(conn)?;
-    if let Some(room) = room {
-        rooms.retain(|id| *id == room.0 as i64);
-    }
-    if rooms.is_empty() {
-        return Ok(Vec::new());
-    }
-    // Numbers from the database itself, so they need no placeholders.
-    let rooms = rooms.iter().map(i64::to_string).collect::<Vec<_>>().join(",");
+    // Numbers, so they need no placeholders.
+    let rooms = rooms.iter().map(|room| room.0.to_string()).collect::<Vec<_>>().join(",");
     // Every word quoted or bare letters, so that nothing of it is an operator of the query language.
     let found: Vec<Found> = match conn {
         Connection::Sqlite(inner) => {
