@@ -21,11 +21,15 @@ mod making;
 #[path = "links/order.rs"]
 mod order;
 
-use serde_json::Value;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit, Mac};
+use serde_json::{Value, json};
 use server::{Answer, Client, Server};
 use servers::Postgres;
+use sha2::Sha256;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A call with a JSON body.
 fn call(client: &mut Client, method: &str, path: &str, body: &Value) -> (u16, Value) {
@@ -39,6 +43,31 @@ fn make(client: &mut Client, body: &Value) -> Value {
     let (status, link) = call(client, "POST", "/links", body);
     assert_eq!(status, 201, "{body}: {link}");
     link
+}
+
+const PASSPHRASE: &str = "open sesame";
+
+/// A new API key with one permission.
+fn make_key(client: &mut Client, permission: &str) -> Value {
+    let (status, key) =
+        call(client, "POST", "/auth/keys", &json!({"passphrase": PASSPHRASE, "permissions": [permission]}));
+    assert_eq!(status, 200, "{key}");
+    key
+}
+
+/// The header lines of a request below `/v1` that a key signs.
+fn signed(key: &Value, method: &str, path: &str, body: &str) -> String {
+    let secret = STANDARD.decode(key["secret"].as_str().unwrap()).unwrap();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let at = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
+    let mut mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap();
+    mac.update(format!("{at}{method}/v1{path}{body}").as_bytes());
+    let sign = STANDARD.encode(mac.finalize().into_bytes());
+    let key = key["key"].as_str().unwrap();
+    format!(
+        "CB-ACCESS-KEY: {key}\r\nCB-ACCESS-SIGN: {sign}\r\nCB-ACCESS-TIMESTAMP: {at}\r\n\
+         CB-ACCESS-PASSPHRASE: {PASSPHRASE}\r\n"
+    )
 }
 
 /// A visit, with these header lines.

@@ -38,8 +38,9 @@ pub struct LinksConfig {
     /// Days that clicks are kept one by one, without anything that names a person; 0 keeps only their counts.
     #[arg(long, env = "AGORA_LINKS_RAW_DAYS", default_value_t = 30, value_name = "DAYS")]
     pub links_raw_days: u16,
-    /// Megabytes of clicks that may wait on disk while the database is away; beyond, they are not counted.
-    #[arg(long, env = "AGORA_LINKS_CLICKS_MB", default_value_t = 1_024, value_name = "MB")]
+    /// Megabytes of clicks that may wait on disk while the database is away, 16 or more; beyond, they are not counted.
+    #[arg(long, env = "AGORA_LINKS_CLICKS_MB", default_value_t = 1_024, value_name = "MB",
+        value_parser = clap::value_parser!(u64).range(16..))]
     pub links_clicks_mb: u64,
     /// The header in which a trusted proxy (--accounts-trusted-proxies) tells the visitor's country, such as
     /// CF-IPCountry.
@@ -68,5 +69,26 @@ impl LinksConfig {
             buffer_bytes: self.links_clicks_mb << 20,
             country_header: self.links_country_header.as_ref().map(|name| name.to_ascii_lowercase()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        links: LinksConfig,
+    }
+
+    #[test]
+    fn clicks_have_room_on_disk() {
+        let bytes = |mb: &str| {
+            let line = Line::try_parse_from(["agora", "--links-clicks-mb", mb]).ok()?;
+            Some(line.links.settings(1, None).buffer_bytes)
+        };
+        assert_eq!([bytes("0"), bytes("15"), bytes("16")], [None, None, Some(16 << 20)]);
     }
 }

@@ -1,11 +1,12 @@
 //! Clicks are counted once, whatever breaks, and shown as they happen.
 
-use super::{eventually, follow, make, on_each_store, visit};
+use super::{eventually, follow, make, make_key, on_each_store, signed, visit};
 use crate::feed::Feed;
 use crate::server::{Client, Server};
 use crate::servers::Postgres;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::time::Duration;
 
 const DESKTOP: &str = "User-Agent: Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/120.0.0.0 Safari/537.36\r\n";
 
@@ -68,6 +69,31 @@ fn breakdowns(server: &Server, folder: &Path) {
         let bytes = std::fs::read(file.unwrap().path()).unwrap();
         assert!(!bytes.windows(9).any(|part| part == b"127.0.0.1") && !bytes.windows(7).any(|part| part == b"private"));
     }
+}
+
+#[test]
+fn a_click_counts_for_the_way_that_was_chosen() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let way = |value: &str, to: &str| json!({"when": {"query": {"v": value}}, "ways": [{"to": to, "weight": 1}]});
+    // One begins like the other, and the visitor's query comes before the fragment.
+    let (short, long) = ("https://two.example/", "https://two.example/b#top");
+    let body = json!({"target": "https://example.org/", "slug": "ways", "forward_query": true,
+        "rules": [way("1", short), way("2", long)]});
+    let link = make(&mut ada, &body);
+    for (query, location) in [
+        ("v=1", "https://two.example/?v=1"),
+        ("v=2", "https://two.example/b?v=2#top"),
+        ("v=2", "https://two.example/b?v=2#top"),
+        ("v=3", "https://example.org/?v=3"),
+    ] {
+        let answer = visit(&mut ada, "GET", &format!("/s/ways?{query}"), DESKTOP);
+        assert_eq!(answer.header("location"), Some(location));
+    }
+    eventually("all clicks", || clicks(&mut ada, &link) == 4);
+    let stats = ada.get(&format!("{}/stats?grain=minute", path_of(&link)));
+    assert_eq!(stats["targets"], json!([{"value": long, "clicks": 2}, {"value": short, "clicks": 1}]));
 }
 
 #[test]
@@ -177,4 +203,35 @@ fn clicks_are_seen_as_they_happen_by_their_owner_alone() {
     assert_eq!(server.client("").send("GET", &path, b"").unwrap().status, 401);
     let foreign = format!("Authorization: Bearer {}\r\nOrigin: https://evil.example\r\n", ada.token);
     assert_eq!(visit(&mut ada, "GET", "/v1/links/live", &foreign).status, 403);
+}
+
+#[test]
+fn who_is_signed_out_or_whose_key_has_ended_sees_no_more_clicks() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    make(&mut ada, &json!({"target": "https://example.org/", "slug": "watched"}));
+    let key = make_key(&mut ada, "links");
+    let watch = |headers: &str| {
+        let mut feed = Feed::connect_to(server.address, "/v1/links/live", headers);
+        assert_eq!(feed.next().unwrap()["type"], "watching");
+        feed
+    };
+    let by_session = watch(&format!("Authorization: Bearer {}\r\n", ada.token));
+    let by_key = watch(&signed(&key, "GET", "/links/live", ""));
+    let mut feeds = [by_session, by_key];
+    follow(&mut ada, "watched");
+    for feed in &mut feeds {
+        assert_eq!(feed.next().unwrap()["type"], "click");
+    }
+    let path = format!("/auth/keys/{}", key["key"].as_str().unwrap());
+    assert_eq!(ada.send("DELETE", &path, b"").unwrap().status, 200);
+    assert_eq!(ada.send("POST", "/auth/sign-out", b"").unwrap().status, 200);
+    // Longer than the server lets pass between two looks.
+    std::thread::sleep(Duration::from_secs(17));
+    assert_eq!(follow(&mut server.client(""), "watched").status, 302);
+    for feed in &mut feeds {
+        let ended = feed.next();
+        assert!(ended.is_err(), "{ended:?}");
+    }
 }

@@ -58,6 +58,83 @@ fn a_hundred_thousand_rows_are_imported_and_once_more_change_nothing() {
 }
 
 #[test]
+fn an_import_that_is_run_again_needs_no_more_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--links-max-per-user", "1000"]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let rows = |numbers: std::ops::Range<usize>| {
+        let slug = |number: usize| if number.is_multiple_of(2) { format!("row-{number}") } else { String::new() };
+        numbers.map(|number| format!("{},https://example.org/{number}\n", slug(number))).collect::<String>()
+    };
+    let run = |ada: &mut Client, rows: &str| import(ada, "text/csv", format!("slug,target\n{rows}").as_bytes());
+    assert_eq!(counts(&run(&mut ada, &rows(0..600))), [600, 0, 0]);
+    for _ in 0..3 {
+        assert_eq!(counts(&run(&mut ada, &rows(0..600))), [0, 600, 0]);
+    }
+    let report = run(&mut ada, &rows(500..1_002));
+    assert_eq!(counts(&report), [400, 100, 2], "as many as fit are made");
+    for (row, code) in [(499, None), (500, Some("too_many_links")), (501, Some("too_many_links"))] {
+        assert_eq!(report["results"][row]["code"].as_str(), code);
+    }
+    // Nor does a single link that is there already.
+    let reuse = |number: usize| json!({"target": format!("https://example.org/{number}"), "reuse": true});
+    assert_eq!(call(&mut ada, "POST", "/links", &reuse(1)).0, 200);
+    let (status, answer) = call(&mut ada, "POST", "/links", &reuse(2_000));
+    assert_eq!((status, answer["code"].as_str()), (403, Some("too_many_links")));
+}
+
+#[test]
+fn a_row_without_a_slug_finds_only_a_link_that_leads_the_same_way() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let rules = json!([{"ways": [{"to": "https://evil.example/", "weight": 1}]}]);
+    let other = make(&mut ada, &json!({"target": "https://bank.example/", "rules": rules}));
+    let file = b"target,max_clicks\nhttps://bank.example/,\nhttps://bank.example/,1\n";
+    let report = import(&mut ada, "text/csv", file);
+    assert_eq!(counts(&report), [2, 0, 0]);
+    assert_ne!(report["results"][0]["id"], other["id"]);
+    let slug = report["results"][1]["short_url"].as_str().unwrap().rsplit('/').next().unwrap();
+    assert_eq!(follow(&mut ada, slug).status, 302);
+    // Run again it changes nothing, though the second one is used up.
+    let again = import(&mut ada, "text/csv", file);
+    assert_eq!(counts(&again), [0, 2, 0]);
+    assert_eq!(again["results"][1]["id"], report["results"][1]["id"]);
+}
+
+#[test]
+fn tags_that_an_earlier_version_took_survive_a_move() {
+    let [here, there] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let server = Server::start(here.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let tags = |client: &mut Client, slug: &str| client.get(&format!("/links?slug={slug}"))[0]["tags"].clone();
+    // New ones are taken apart where people write files, and refused where they stand in a list.
+    let report = import(&mut ada, "text/csv", b"slug,target,tags\nnew,https://example.org/,y; x\n");
+    assert_eq!((counts(&report), tags(&mut ada, "new")), ([1, 0, 0], json!(["x", "y"])));
+    let list = json!([{"target": "https://example.org/1", "tags": ["x;y"]}]).to_string();
+    assert_eq!(import(&mut ada, "application/json", list.as_bytes())["results"][0]["code"], "invalid_tags");
+    // As earlier versions have exported them.
+    let old = json!([{"slug": "old", "target": "https://example.org/", "tags": "b,x;y", "id": "7"}]).to_string();
+    assert_eq!(counts(&import(&mut ada, "application/json", old.as_bytes())), [1, 0, 0]);
+    assert_eq!(tags(&mut ada, "old"), json!(["b", "x;y"]));
+    let path = format!("/links/{}", ada.get("/links?slug=old")[0]["id"].as_str().unwrap());
+    assert_eq!(call(&mut ada, "PATCH", &path, &json!({"tags": ["x;y", "c"]})).0, 200, "it keeps what it has");
+    assert_eq!(call(&mut ada, "PATCH", &path, &json!({"tags": ["p;q"]})).1["code"], "invalid_tags");
+
+    let json = ada.download("/links/export?format=json").unwrap();
+    let csv = ada.download("/links/export").unwrap();
+    let server = Server::start(there.path());
+    for (name, kind, content, slug) in
+        [("bob", "text/csv", csv, "old"), ("carol", "application/json", renamed(&json), "z-old")]
+    {
+        let mut client = Client::sign_up(&server, &format!("{name}@example.org"));
+        assert_eq!(counts(&import(&mut client, kind, &content)), [2, 0, 0], "{name}");
+        assert_eq!(tags(&mut client, slug), json!(["c", "x;y"]), "{name}");
+        assert_eq!(counts(&import(&mut client, kind, &content)), [0, 2, 0], "{name}");
+    }
+}
+
+#[test]
 fn what_would_harm_others_is_not_taken() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
@@ -174,7 +251,6 @@ fn moved(server: &Server) {
     }
 }
 
-/// The same links under other names.
 /// The same links under other names; a prefix that no word which insults begins with.
 fn renamed(json: &[u8]) -> Vec<u8> {
     let mut links: Vec<Value> = serde_json::from_slice(json).unwrap();

@@ -129,6 +129,7 @@ fn what_else_a_link_cannot_be() {
         (json!({"starts_at": "soon"}), "invalid_time"),
         (json!({"title": "x".repeat(201)}), "text_too_long"),
         (json!({"tags": ["a,b"]}), "invalid_tags"),
+        (json!({"tags": ["a;b"]}), "invalid_tags"),
         (json!({"password": ""}), "invalid_password"),
         (json!({"domain": "nowhere.example"}), "unknown_domain"),
         (json!({"rules": [{"ways": []}]}), "invalid_rule"),
@@ -174,6 +175,54 @@ fn the_same_target_is_found_on_request() {
 }
 
 #[test]
+fn a_link_that_leads_elsewhere_or_nowhere_stands_for_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--links-anonymous"]);
+    let target = "https://bank.example/";
+    let plain = json!({"target": target, "reuse": true});
+    let with = |more: &Value| {
+        let mut body = plain.clone();
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let slug = |link: &Value| link["slug"].as_str().unwrap().to_owned();
+    let elsewhere = json!({"rules": [{"ways": [{"to": "https://evil.example/", "weight": 1}]}]});
+
+    // What a stranger has made is given to nobody, whatever it leads to.
+    let mut nobody = server.client("");
+    let trap = make(&mut nobody, &with(&elsewhere));
+    let first = make(&mut nobody, &plain);
+    let second = make(&mut server.client(""), &plain);
+    assert!(trap["id"] != first["id"] && first["id"] != second["id"]);
+    assert_eq!(follow(&mut nobody, &slug(&second)).header("location"), Some(target));
+
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(700)).to_string();
+    let over = make(&mut ada, &with(&json!({"expires_at": soon})));
+    let used = make(&mut ada, &with(&json!({"max_clicks": 1})));
+    assert_eq!(follow(&mut ada, &slug(&used)).status, 302);
+    let others = [
+        elsewhere.clone(),
+        json!({"password": "secret"}),
+        json!({"starts_at": "2999-01-01T00:00:00Z"}),
+        json!({"forward_query": true}),
+        json!({"code": 308}),
+        json!({"enabled": false}),
+    ];
+    let others = others.map(|more| make(&mut ada, &with(&more)));
+    super::eventually("the end", || follow(&mut ada, &slug(&over)).status == 410);
+    let link = make(&mut ada, &plain);
+    assert_eq!(follow(&mut ada, &slug(&link)).header("location"), Some(target));
+    // Those that are the same to visitors do stand for each other, whatever they are called.
+    for (more, expected) in [(json!({"title": "A bank", "tags": ["money"]}), &link), (elsewhere, &others[0])] {
+        let (status, same) = call(&mut ada, "POST", "/links", &with(&more));
+        assert_eq!((status, &same["id"]), (200, &expected["id"]), "{more}");
+    }
+    // As often as was asked for can only a new one be followed.
+    make(&mut ada, &with(&json!({"max_clicks": 1})));
+}
+
+#[test]
 fn lists_are_searched_filtered_sorted_and_paged() {
     on_each_store(|server, _| lists(server));
 }
@@ -195,6 +244,7 @@ fn lists(server: &Server) {
     assert_eq!(slugs("sort=slug&order=desc"), ["ccc", "bbb", "aaa"]);
     assert_eq!(slugs("tag=x&sort=slug"), ["bbb", "ccc"]);
     assert_eq!(slugs("q=WOOL"), ["aaa"]);
+    assert_eq!(slugs("q=%C3%9Cber"), ["ccc"], "as it is written");
     assert_eq!(slugs("q=0%25"), ["aaa"], "a percent sign is only a percent sign");
     assert_eq!(slugs("q=n_t"), ["bbb"]);
     assert_eq!(slugs("q=example.org%2Fccc"), ["ccc"]);

@@ -1,13 +1,8 @@
 //! Those who keep order: reports, review, blocked hosts; and what an API key may do.
 
-use super::{call, follow, make, visit};
+use super::{call, follow, make, make_key, signed, visit};
 use crate::server::{Client, Server};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
-use sha2::Sha256;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 #[test]
 fn a_report_leads_to_a_review_and_a_block() {
@@ -88,12 +83,21 @@ fn a_blocked_host_takes_its_links_with_it() {
     let mut ada = Client::sign_up(&server, "ada@example.org");
     make(&mut ada, &json!({"target": "https://www.bad.example/x", "slug": "before"}));
     make(&mut ada, &json!({"target": "https://good.example/x", "slug": "good"}));
-    for slug in ["before", "good"] {
+    let rules = json!([{"when": {"device": ["tv"]}, "ways": [{"to": "https://bad.example/tv", "weight": 1}]}]);
+    make(&mut ada, &json!({"target": "https://good.example/y", "slug": "by-rule", "rules": rules}));
+    for slug in ["before", "good", "by-rule"] {
         assert_eq!(follow(&mut ada, slug).status, 302);
+        assert_eq!(visit(&mut ada, "GET", &format!("/s/{slug}+"), "").status, 200);
     }
     let (status, answer) = call(&mut admin, "PUT", "/admin/links/hosts/Bad.example", &json!({"note": "malware"}));
     assert_eq!((status, &answer["host"]), (200, &json!("bad.example")), "{answer}");
-    assert_eq!(follow(&mut ada, "before").json()["code"], "link_blocked");
+    for slug in ["before", "by-rule"] {
+        assert_eq!(follow(&mut ada, slug).json()["code"], "link_blocked");
+        let preview = visit(&mut ada, "GET", &format!("/s/{slug}+"), "");
+        assert_eq!((preview.status, preview.json()["code"].as_str()), (403, Some("link_blocked")), "{slug}");
+        let page = visit(&mut ada, "GET", &format!("/s/{slug}+"), "Accept: text/html\r\n");
+        assert!(!String::from_utf8(page.body).unwrap().contains("bad.example"), "nobody is told the way there");
+    }
     assert_eq!(follow(&mut ada, "good").status, 302);
     let body = json!({"target": "https://bad.example/"});
     assert_eq!(call(&mut ada, "POST", "/links", &body).1["code"], "target_blocked");
@@ -102,6 +106,34 @@ fn a_blocked_host_takes_its_links_with_it() {
     assert_eq!(call(&mut admin, "DELETE", "/admin/links/hosts/bad.example", &Value::Null).0, 200);
     assert_eq!(call(&mut admin, "DELETE", "/admin/links/hosts/bad.example", &Value::Null).0, 404);
     assert_eq!(follow(&mut ada, "before").status, 302);
+    assert_eq!(visit(&mut ada, "GET", "/s/before+", "").status, 200);
+}
+
+#[test]
+fn hosts_that_are_blocked_at_the_same_time_are_all_blocked() {
+    const HOSTS: usize = 20;
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start(folder.path());
+    let admin = Client::admin(&server);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    for round in 0..5 {
+        std::thread::scope(|scope| {
+            for number in 0..HOSTS {
+                let mut admin = server.client(&admin.token);
+                scope.spawn(move || {
+                    let path = format!("/admin/links/hosts/bad-{round}-{number}.example");
+                    assert_eq!(call(&mut admin, "PUT", &path, &json!({})).0, 200);
+                });
+            }
+        });
+        for number in 0..HOSTS {
+            let body = json!({"target": format!("https://bad-{round}-{number}.example/")});
+            assert_eq!(call(&mut ada, "POST", "/links", &body).1["code"], "target_blocked", "{body}");
+        }
+    }
+    let mut admin = server.client(&admin.token);
+    assert_eq!(admin.get("/admin/links/hosts").as_array().unwrap().len(), 5 * HOSTS);
 }
 
 #[test]
@@ -109,30 +141,19 @@ fn an_api_key_needs_the_scope_of_links() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
     let mut ada = Client::sign_up(&server, "ada@example.org");
-    let mut signed = |permission: &str, method: &str, path: &str, body: &str| {
-        let key = json!({"passphrase": "open sesame", "permissions": [permission]});
-        let key = call(&mut ada, "POST", "/auth/keys", &key).1;
-        let secret = STANDARD.decode(key["secret"].as_str().unwrap()).unwrap();
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-        let at = format!("{}.{:09}", now.as_secs(), now.subsec_nanos());
-        let mut mac = Hmac::<Sha256>::new_from_slice(&secret).unwrap();
-        mac.update(format!("{at}{method}/v1{path}{body}").as_bytes());
-        let sign = STANDARD.encode(mac.finalize().into_bytes());
-        let headers = format!(
-            "CB-ACCESS-KEY: {}\r\nCB-ACCESS-SIGN: {sign}\r\nCB-ACCESS-TIMESTAMP: {at}\r\nCB-ACCESS-PASSPHRASE: open sesame\r\nContent-Length: {}\r\n",
-            key["key"].as_str().unwrap(),
-            body.len()
-        );
+    let mut by_key = |permission: &str, method: &str, path: &str, body: &str| {
+        let key = make_key(&mut ada, permission);
+        let headers = signed(&key, method, path, body) + &format!("Content-Length: {}\r\n", body.len());
         let text = format!("{method} /v1{path} HTTP/1.1\r\nHost: agora\r\n{headers}\r\n{body}");
         server.client("").send_raw(text.as_bytes()).unwrap()
     };
     let body = json!({"target": "https://example.org/", "slug": "by-key"}).to_string();
-    assert_eq!(signed("trade", "POST", "/links", &body).status, 403);
-    assert_eq!(signed("view", "GET", "/links", "").status, 403);
-    let made = signed("links", "POST", "/links", &body);
+    assert_eq!(by_key("trade", "POST", "/links", &body).status, 403);
+    assert_eq!(by_key("view", "GET", "/links", "").status, 403);
+    let made = by_key("links", "POST", "/links", &body);
     assert_eq!(made.status, 201, "{}", made.json());
-    assert_eq!(signed("links", "GET", "/links", "").json()[0]["slug"], "by-key");
-    assert_eq!(signed("links", "GET", "/accounts", "").status, 403, "and for nothing else");
+    assert_eq!(by_key("links", "GET", "/links", "").json()[0]["slug"], "by-key");
+    assert_eq!(by_key("links", "GET", "/accounts", "").status, 403, "and for nothing else");
     assert_eq!(ada.get("/links")[0]["slug"], "by-key");
     assert_eq!(visit(&mut server.client(""), "GET", "/s/by-key", "").status, 302);
 }

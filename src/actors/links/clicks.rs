@@ -5,7 +5,7 @@
 //! queue full is dropped and counted as dropped.
 
 use crate::domain::ids::AccountId;
-use crate::domain::link::visitor::{Client, preferred_language};
+use crate::domain::link::visitor::{Client, known_language, preferred_language};
 use crate::domain::link::{LinkId, target};
 use crate::domain::time::{DAY, Timestamp};
 use crate::persistence::links::clicks::Click;
@@ -154,8 +154,7 @@ impl Reader {
                 client
             }
         };
-        let language = raw.languages.as_deref().and_then(preferred_language).unwrap_or_default();
-        let language = language.split('-').next().unwrap_or_default().to_ascii_lowercase();
+        let language = raw.languages.as_deref().and_then(preferred_language).map_or("", known_language);
         let bot = if raw.ahead && client.bot.is_none() { Some("prefetch") } else { client.bot };
         let click = Click {
             link: raw.link,
@@ -165,7 +164,7 @@ impl Reader {
             device: client.device.into(),
             os: client.os.into(),
             browser: client.browser.into(),
-            language,
+            language: language.into(),
             country: raw.country.as_deref().map(country).unwrap_or_default(),
             bot: bot.unwrap_or_default().into(),
             target: raw.target.map(String::from).unwrap_or_default(),

@@ -46,7 +46,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{broadcast, oneshot};
+use tokio::sync::{Mutex, broadcast, oneshot};
 
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -115,14 +115,36 @@ pub struct Meter {
     pub misses: AtomicU64,
 }
 
-/// How many links somebody has.
-#[derive(Clone, Copy, Debug)]
+/// How many links somebody has. Clones count on together.
+#[derive(Clone, Debug)]
 struct Count {
-    links: i64,
+    /// With those that are being made.
+    links: Arc<AtomicI64>,
     /// Whether deleted ones are left out.
     exact: bool,
     /// When it was counted.
     at: Timestamp,
+}
+
+impl Count {
+    fn new(links: i64, exact: bool, at: Timestamp) -> Count {
+        Count { links: Arc::new(AtomicI64::new(links)), exact, at }
+    }
+
+    /// How many more there may be, of `most` in all.
+    fn room(&self, most: i64) -> usize {
+        usize::try_from(most.saturating_sub(self.links.load(Ordering::Relaxed))).unwrap_or(0)
+    }
+
+    /// So many are being made.
+    fn add(&self, links: usize) {
+        self.links.fetch_add(links as i64, Ordering::Relaxed);
+    }
+
+    /// So many of those were not made.
+    fn give_back(&self, links: usize) {
+        self.links.fetch_sub(links as i64, Ordering::Relaxed);
+    }
 }
 
 struct Inner {
@@ -131,6 +153,8 @@ struct Inner {
     counter: Arc<Counter>,
     database: Database,
     policy: Arc<ArcSwap<Policy>>,
+    /// Held by whoever reads the policy anew, until it is stored.
+    reloading: Mutex<()>,
     settings: Settings,
     allowances: ArcSwap<Allowances>,
     live: broadcast::Sender<Arc<Live>>,
@@ -193,14 +217,43 @@ impl Links {
     }
 
     /// Makes links, all in one transaction; one outcome for each. Random slugs are chosen anew while
-    /// they are taken.
+    /// they are taken. Those are refused that their owner has no room for; what is there already needs none.
     ///
     /// # Errors
-    /// [`LinksError::TooMany`], [`LinksError::Away`], [`LinksError::Overloaded`]: nothing was made.
+    /// [`LinksError::Away`], [`LinksError::Overloaded`]: nothing was made.
     pub async fn create(&self, new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
-        if let Some(owner) = new.iter().find_map(|new| new.link.owner) {
-            self.check_count(owner, new.len()).await?;
-        }
+        let Some(owner) = new.iter().find_map(|new| new.link.owner) else { return self.make(new).await };
+        let all = new.len();
+        let count = self.count_of(owner, all).await?;
+        let room = count.room(self.allowances().max_per_user);
+        let (new, fits, fresh) = if all <= room {
+            (new, vec![true; all], all)
+        } else {
+            // Some may be there already, as when an import is run again.
+            let look = move |conn: &mut Connection| {
+                let (fits, fresh) = writes::fitting(conn, &new, room)?;
+                Ok((new, fits, fresh))
+            };
+            self.read(look).await?
+        };
+        count.add(fresh);
+        let fitting = new.into_iter().zip(&fits).filter(|(_, fits)| **fits).map(|(new, _)| new).collect();
+        let made = match self.make(fitting).await {
+            Ok(made) => made,
+            Err(error) => {
+                // Whether they were made is not always known.
+                self.0.counts.remove(&owner);
+                return Err(error);
+            }
+        };
+        let created = made.iter().filter(|made| matches!(made, Ok(Made::Created(_)))).count();
+        count.give_back(fresh.saturating_sub(created));
+        let mut made = made.into_iter();
+        let mut outcome = |fits: bool| if fits { made.next() } else { Some(Err(LinksError::TooMany)) };
+        Ok(fits.into_iter().map(|fits| outcome(fits).unwrap_or(Err(LinksError::Overloaded))).collect())
+    }
+
+    async fn make(&self, new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
         let mut outcomes: Vec<Option<Result<Made, LinksError>>> = vec![None; new.len()];
         let mut left: Vec<usize> = (0..new.len()).collect();
         let mut new = Arc::new(new);
@@ -230,27 +283,21 @@ impl Links {
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(LinksError::Overloaded))).collect())
     }
 
-    /// Deleted links count too as long as that does not matter, since leaving them out is slow for who has many links.
-    async fn check_count(&self, owner: AccountId, more: usize) -> Result<(), LinksError> {
-        let most = self.allowances().max_per_user;
-        let now = wall_clock();
-        let more = i64::try_from(more).unwrap_or(i64::MAX);
-        let fits = |count: i64| count.saturating_add(more) <= most;
+    /// How many links somebody has, before so many more are made. Deleted ones count too as long as that does not
+    /// matter, since leaving them out is slow for who has many links.
+    async fn count_of(&self, owner: AccountId, more: usize) -> Result<Count, LinksError> {
+        let (most, now) = (self.allowances().max_per_user, wall_clock());
         let known = self.0.counts.get(&owner).filter(|known| now - known.at < COUNTED_FOR);
-        let mut count = match known {
-            Some(known) => known,
-            None => Count { links: self.read(move |conn| rows::count_all(conn, owner)).await?, exact: false, at: now },
-        };
-        if !fits(count.links) && !count.exact {
-            let links = self.read(move |conn| rows::count_of(conn, owner)).await?;
-            count = Count { links, exact: true, at: now };
+        let known = known.filter(|known| known.exact || more <= known.room(most));
+        if let Some(known) = known {
+            return Ok(known);
         }
-        if !fits(count.links) {
-            self.0.counts.insert(owner, count);
-            return Err(LinksError::TooMany);
+        let mut count = Count::new(self.read(move |conn| rows::count_all(conn, owner)).await?, false, now);
+        if more > count.room(most) {
+            count = Count::new(self.read(move |conn| rows::count_of(conn, owner)).await?, true, now);
         }
-        self.0.counts.insert(owner, Count { links: count.links + more, ..count });
-        Ok(())
+        self.0.counts.insert(owner, count.clone());
+        Ok(count)
     }
 
     /// Changes a link by what `edit` makes of it, on the version that the editor has seen, if one is
@@ -367,6 +414,8 @@ impl Links {
     /// [`LinksError::Away`].
     pub async fn reload_policy(&self) -> Result<(), LinksError> {
         let settings = self.0.settings.clone();
+        // One after the other: what was read before a change is not stored after what was read since.
+        let _turn = self.0.reloading.lock().await;
         let policy = self.read(move |conn| Policy::load(conn, &settings)).await?;
         self.0.policy.store(Arc::new(policy));
         self.0.cache.clear();

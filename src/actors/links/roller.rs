@@ -145,6 +145,8 @@ impl Roller {
             };
             lag.store(last.saturating_sub(mark), Ordering::Relaxed);
             if last <= mark {
+                // A file may have been left there before it was known that all of its clicks are rolled up.
+                buffer.lock().remove_through(mark).map_err(RollError::Disk)?;
                 return Ok(None);
             }
             let batch = clicks::read(&files, mark, self.at_once).map_err(RollError::Disk)?;
@@ -203,12 +205,8 @@ mod tests {
     use crate::domain::link::LinkId;
     use crate::persistence::links::clicks::Click;
 
-    #[test]
-    fn what_is_too_old_goes_while_clicks_wait() {
-        let folder = tempfile::tempdir().unwrap();
-        let database = Database::open(&folder.path().join("db")).unwrap();
-        let mut buffer = Buffer::open(&folder.path().join("clicks")).unwrap();
-        let click = Click {
+    fn click() -> Click {
+        Click {
             link: LinkId(1),
             at: wall_clock(),
             visitor: 1,
@@ -220,17 +218,49 @@ mod tests {
             country: String::new(),
             bot: String::new(),
             target: String::new(),
-        };
-        // Each is as many as one transaction takes at first.
-        for _ in 0..2 {
-            buffer.append(&vec![click.clone(); FEWEST]).unwrap();
         }
-        let salt = |made| database.write(|conn| rollup::salt(conn, Timestamp::ZERO, made)).unwrap();
-        assert_eq!(salt("of then"), "of then");
+    }
+
+    fn roller(buffer: Buffer, database: &Database) -> Roller {
         let buffer = Arc::new(Mutex::new(buffer));
         let parts = Parts { buffer, database: database.clone(), raw_days: 1, lag: Arc::default() };
         let lifeline = Lifeline::new("click roller".into(), 1, None, Arc::new(|_| ()), Arc::default());
-        let mut roller = Roller::new(parts, lifeline);
+        Roller::new(parts, lifeline)
+    }
+
+    #[test]
+    fn a_full_buffer_has_room_again_once_all_is_rolled_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let place = folder.path().join("clicks");
+        let clicks = vec![click(); 50_000];
+        let mut buffer = Buffer::open(&place).unwrap();
+        buffer.append(&clicks).unwrap();
+        let full = buffer.bytes();
+        // As after a crash between the transaction and the removal of what was rolled up.
+        let add = |conn: &mut _| rollup::add(conn, buffer.number(), 0, 50_000, &clicks, false);
+        assert!(database.write(add).unwrap());
+        let mut roller = roller(buffer, &database);
+        assert!(matches!(roller.step(), Ok(None)));
+        assert_eq!(roller.parts.buffer.lock().bytes(), 0);
+        roller.parts.buffer.lock().append(&clicks).unwrap();
+        assert_eq!(roller.parts.buffer.lock().bytes(), full);
+        while matches!(roller.step(), Ok(Some(_))) {}
+        assert_eq!(roller.parts.buffer.lock().bytes(), 0);
+    }
+
+    #[test]
+    fn what_is_too_old_goes_while_clicks_wait() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let mut buffer = Buffer::open(&folder.path().join("clicks")).unwrap();
+        // Each is as many as one transaction takes at first.
+        for _ in 0..2 {
+            buffer.append(&vec![click(); FEWEST]).unwrap();
+        }
+        let salt = |made| database.write(|conn| rollup::salt(conn, Timestamp::ZERO, made)).unwrap();
+        assert_eq!(salt("of then"), "of then");
+        let mut roller = roller(buffer, &database);
         assert!(matches!(roller.step(), Ok(Some(left)) if left == FEWEST as u64));
         assert_eq!(salt("of now"), "of now", "the old one is gone before all clicks are rolled up");
         assert!(matches!(roller.step(), Ok(Some(0))));

@@ -96,6 +96,7 @@ pub async fn start(
         counter,
         database: database.clone(),
         policy,
+        reloading: tokio::sync::Mutex::default(),
         settings,
         allowances: ArcSwap::default(),
         live,

@@ -2,6 +2,7 @@
 
 use super::LinksError;
 use crate::domain::ids::AccountId;
+use crate::domain::link::edit::Conduct;
 use crate::domain::link::{Link, LinkId};
 use crate::domain::time::Timestamp;
 use crate::persistence::db::Connection;
@@ -25,8 +26,15 @@ pub struct NewLink {
     pub link: Link,
     /// Whether its maker chose the slug; else another will do.
     pub chosen: bool,
-    /// Whether an active link of the same owner to the same target will do.
+    /// Whether a link of the same owner will do that is the same to those who follow it.
     pub reuse: bool,
+}
+
+impl NewLink {
+    /// Whether another link may stand for it. Nobody's links are nobody's to be given.
+    fn reuses(&self) -> bool {
+        self.reuse && !self.chosen && self.link.owner.is_some()
+    }
 }
 
 /// What became of it.
@@ -139,6 +147,28 @@ pub fn perform(conn: &mut Connection, jobs: &[Job]) -> QueryResult<Vec<Outcome>>
     Ok(outcomes)
 }
 
+/// What is there before a batch.
+struct Found {
+    /// Links that have one of the names that are wanted.
+    taken: HashMap<(String, String), Stored>,
+    /// Links to the targets of those for which another one may do; of several, the oldest comes last.
+    own: Vec<Stored>,
+}
+
+fn look(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Found> {
+    let chosen = new.iter().filter(|new| new.chosen);
+    let names: Vec<(&str, &str)> = chosen.map(|new| (new.link.domain.as_str(), new.link.slug.as_str())).collect();
+    // Looked up by name only. Names come from users, so the hash is keyed.
+    let mut taken = HashMap::new();
+    if !names.is_empty() {
+        for stored in rows::by_names(conn, &names)? {
+            taken.insert((stored.link.domain.clone(), stored.link.slug.clone()), stored);
+        }
+    }
+    let reusing: Vec<&Link> = new.iter().filter(|new| new.reuses()).map(|new| &new.link).collect();
+    Ok(Found { taken, own: rows::same_targets(conn, &reusing)? })
+}
+
 /// What is the same as a link that is wanted, or has its name.
 enum Before<'a> {
     /// A link that is there.
@@ -147,45 +177,65 @@ enum Before<'a> {
     Twin(&'a Link),
 }
 
-fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made, LinksError>>> {
-    let chosen = || new.iter().filter(|new| new.chosen);
-    let names: Vec<(&str, &str)> = chosen().map(|new| (new.link.domain.as_str(), new.link.slug.as_str())).collect();
-    // Looked up by name only. Names and targets come from users, so the hashes are keyed.
-    let mut taken = HashMap::new();
-    if !names.is_empty() {
-        for stored in rows::by_names(conn, &names)? {
-            taken.insert((stored.link.domain.clone(), stored.link.slug.clone()), stored);
-        }
-    }
-    let reusable: Vec<&Link> = new.iter().filter(|new| new.reuse && !new.chosen).map(|new| &new.link).collect();
-    let mut known = HashMap::new();
-    for stored in rows::same_targets(conn, &reusable)? {
-        known.insert((stored.link.owner, stored.link.domain.clone(), stored.link.target.clone()), stored);
-    }
-    let mut befores = Vec::with_capacity(new.len());
-    // Links of this very batch, by name and by target.
+/// What comes before each of these, if anything does.
+fn compare<'a>(found: &'a Found, new: &'a [NewLink]) -> Vec<Option<Before<'a>>> {
+    // Looked up only, by what users have written: the hashes are keyed.
+    let own: HashMap<Conduct<'_>, &Stored> = found.own.iter().map(|stored| (stored.link.conduct(), stored)).collect();
+    // Links of this very batch, by name and by what they are to those who follow them.
     let mut named = HashMap::<(&str, &str), &Link>::new();
-    let mut targets = HashMap::<(Option<AccountId>, &str, &str), &Link>::new();
-    let mut fresh = Vec::new();
-    for NewLink { link, chosen, reuse } in new {
-        let name = (link.domain.as_str(), link.slug.as_str());
-        let target = (link.owner, link.domain.as_str(), link.target.as_str());
-        let (stored, twin) = if *chosen {
-            (taken.get(&(link.domain.clone(), link.slug.clone())), named.get(&name).copied())
-        } else if *reuse {
-            let owned = (link.owner, link.domain.clone(), link.target.clone());
-            (known.get(&owned), targets.get(&target).copied())
+    let mut alike = HashMap::<Conduct<'_>, &Link>::new();
+    let mut befores = Vec::with_capacity(new.len());
+    for one in new {
+        let link = &one.link;
+        let (name, conduct) = ((link.domain.as_str(), link.slug.as_str()), link.conduct());
+        let (stored, twin) = if one.chosen {
+            (found.taken.get(&(link.domain.clone(), link.slug.clone())), named.get(&name).copied())
+        } else if one.reuses() {
+            (own.get(&conduct).copied(), alike.get(&conduct).copied())
         } else {
             (None, None)
         };
         let before = stored.map(Before::Stored).or(twin.map(Before::Twin));
         if before.is_none() {
             named.entry(name).or_insert(link);
-            targets.entry(target).or_insert(link);
-            fresh.push(link);
+            alike.entry(conduct).or_insert(link);
         }
         befores.push(before);
     }
+    befores
+}
+
+/// Which of these may be made where only so many more fit, and how many of them are new: what is there already takes no
+/// room.
+///
+/// # Errors
+/// Those of the database.
+pub fn fitting(conn: &mut Connection, new: &[NewLink], most: usize) -> QueryResult<(Vec<bool>, usize)> {
+    let found = look(conn, new)?;
+    let mut room = most;
+    // A twin of one that is left out would only come in its place.
+    let mut left_out = HashSet::new();
+    let fits = compare(&found, new).into_iter().zip(new).map(|(before, new)| match before {
+        Some(Before::Stored(_)) => true,
+        Some(Before::Twin(twin)) => !left_out.contains(&twin.id),
+        None if room > 0 => {
+            room -= 1;
+            true
+        }
+        None => {
+            left_out.insert(new.link.id);
+            false
+        }
+    });
+    let fits = fits.collect();
+    Ok((fits, most - room))
+}
+
+fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made, LinksError>>> {
+    let found = look(conn, new)?;
+    let befores = compare(&found, new);
+    let fresh = befores.iter().zip(new).filter(|(before, _)| before.is_none());
+    let fresh: Vec<&Link> = fresh.map(|(_, new)| &new.link).collect();
     let added: HashSet<LinkId> = rows::insert(conn, &fresh)?.into_iter().collect();
     let done = befores.into_iter().zip(new).map(|(before, NewLink { link, chosen, .. })| {
         let same_as = |stored: Stored| if *chosen { same(stored, link) } else { Ok(Made::Unchanged(Box::new(stored))) };
@@ -248,6 +298,8 @@ fn edit(
 mod tests {
     use super::*;
     use crate::domain::link::edit::blank;
+    use crate::domain::link::rules::{Rule, Way, When};
+    use crate::domain::link::{ClickLimit, RedirectCode, State};
     use crate::persistence::db::Database;
 
     fn link(id: i64, slug: &str, owner: u32) -> Link {
@@ -255,6 +307,8 @@ mod tests {
         link.target = "https://example.org/".into();
         link
     }
+
+    type Change = fn(&mut Link, &Rule);
 
     /// A database with a link of somebody else, number 1, `theirs`.
     fn database(folder: &tempfile::TempDir) -> Database {
@@ -277,6 +331,76 @@ mod tests {
         let again = made([(4, "def"), (5, "ghi")]);
         let [Ok(Made::Created(first)), Ok(Made::Unchanged(second))] = &again[..] else { panic!("{again:?}") };
         assert_eq!((first.id, second.link.id), (LinkId(4), LinkId(4)));
+    }
+
+    #[test]
+    fn a_link_stands_for_another_only_when_visitors_cannot_tell_them_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        let rule = Rule { when: When::default(), ways: vec![Way { to: "https://evil.example/".into(), weight: 1 }] };
+        let plain = |id: i64| Link { title: format!("title {id}"), ..link(id, &format!("slug{id}"), 7) };
+        let kinds: [(&str, Change); 8] = [
+            ("with rules", |link, rule| link.rules = vec![rule.clone()]),
+            ("with a password", |link, _| link.password_hash = Some("hash".into())),
+            ("limited", |link, _| link.clicks = Some(ClickLimit { most: 1, left: 0 })),
+            ("over", |link, _| link.expires_at = Some(Timestamp(2))),
+            ("not open yet", |link, _| link.starts_at = Some(Timestamp(i64::MAX))),
+            ("another way of leading on", |link, _| link.code = RedirectCode::Permanent),
+            ("with the query", |link, _| link.forward_query = true),
+            ("switched off", |link, _| link.state = State::Disabled),
+        ];
+        let make = |link: Link| {
+            let new = [NewLink { link, chosen: false, reuse: true }];
+            database.write(|conn| create(conn, &new)).unwrap().remove(0)
+        };
+        let mut last = 10;
+        let mut next = || {
+            last += 1;
+            plain(last)
+        };
+        for (kind, change) in kinds {
+            let [first, again] = [next(), next()].map(|mut link| {
+                change(&mut link, &rule);
+                link
+            });
+            let id = first.id;
+            assert!(matches!(make(first), Ok(Made::Created(_))), "{kind}");
+            let again = make(again);
+            assert!(matches!(&again, Ok(Made::Unchanged(stored)) if stored.link.id == id), "{kind}: {again:?}");
+        }
+        let first = next();
+        let id = first.id;
+        assert!(matches!(make(first), Ok(Made::Created(_))), "none of them will do");
+        let again = make(next());
+        assert!(matches!(&again, Ok(Made::Unchanged(stored)) if stored.link.id == id), "{again:?}");
+        // Whoever has no account has no links.
+        for _ in 0..2 {
+            assert!(matches!(make(Link { owner: None, ..next() }), Ok(Made::Created(_))));
+        }
+    }
+
+    #[test]
+    fn what_is_there_already_takes_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        database.write(|conn| rows::insert(conn, &[link(2, "mine", 7)])).unwrap();
+        let new = |id: i64, slug: &str, target: &str| {
+            let link = Link { target: target.into(), ..link(id, slug, 7) };
+            NewLink { link, chosen: slug == "mine", reuse: true }
+        };
+        let there = "https://example.org/";
+        let batch = [
+            new(3, "mine", there),
+            new(4, "abc", there),
+            new(5, "def", "https://example.org/1"),
+            new(6, "ghi", "https://example.org/1"),
+            new(7, "jkl", "https://example.org/2"),
+            new(8, "mno", "https://example.org/2"),
+        ];
+        let fits = |room| database.read(|conn| fitting(conn, &batch, room)).unwrap();
+        assert_eq!(fits(0), (vec![true, true, false, false, false, false], 0));
+        assert_eq!(fits(1), (vec![true, true, true, true, false, false], 1));
+        assert_eq!(fits(9), (vec![true; 6], 2));
     }
 
     #[test]

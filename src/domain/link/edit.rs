@@ -40,6 +40,23 @@ pub struct Patch {
     pub enabled: Option<bool>,
 }
 
+/// What a link is to those who follow it, and whose: a link stands for another one with the same. Title, notes and tags
+/// are for its owner's lists and not in it; nor is how many clicks of a limit were spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Conduct<'a> {
+    owner: Option<AccountId>,
+    domain: &'a str,
+    target: &'a str,
+    code: RedirectCode,
+    starts_at: Option<Timestamp>,
+    expires_at: Option<Timestamp>,
+    max_clicks: Option<u32>,
+    password_hash: Option<&'a str>,
+    rules: &'a [Rule],
+    forward_query: bool,
+    state: State,
+}
+
 /// A link that leads nowhere yet.
 pub fn blank(id: LinkId, domain: String, slug: String, owner: Option<AccountId>, now: Timestamp) -> Link {
     Link {
@@ -83,7 +100,7 @@ impl Link {
             next.notes = notes;
         }
         if let Some(texts) = patch.tags {
-            next.tags = tags(texts)?;
+            next.tags = tags(texts, &self.tags)?;
         }
         if let Some(code) = patch.code {
             next.code = code;
@@ -152,6 +169,23 @@ impl Link {
             ("state", self.state != other.state),
         ];
         all.into_iter().filter(|(_, differs)| *differs).map(|(name, _)| name).collect()
+    }
+
+    /// What it is to those who follow it.
+    pub fn conduct(&self) -> Conduct<'_> {
+        Conduct {
+            owner: self.owner,
+            domain: &self.domain,
+            target: &self.target,
+            code: self.code,
+            starts_at: self.starts_at,
+            expires_at: self.expires_at,
+            max_clicks: self.clicks.map(|clicks| clicks.most),
+            password_hash: self.password_hash.as_deref(),
+            rules: &self.rules,
+            forward_query: self.forward_query,
+            state: self.state,
+        }
     }
 
     /// Whether any target of the link leads to one of these hosts, or to a name below one.

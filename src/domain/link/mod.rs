@@ -31,7 +31,7 @@ pub const MAX_TAG: usize = 50;
 pub struct LinkId(pub i64);
 
 /// The HTTP status of a redirect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(try_from = "u16", into = "u16")]
 pub enum RedirectCode {
     /// 301: browsers remember it and do not come back.
@@ -71,7 +71,7 @@ impl From<RedirectCode> for u16 {
 }
 
 /// Whether a link leads anywhere at all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// It does.
@@ -154,13 +154,22 @@ pub struct Link {
     pub updated_at: Timestamp,
 }
 
+/// Where a visitor is led.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination<'a> {
+    /// The address, with the visitor's query where that goes along.
+    pub address: Cow<'a, str>,
+    /// The target of the way that a rule has chosen; `None` when it is the link's own.
+    pub way: Option<&'a str>,
+}
+
 /// What a visitor gets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Visit<'a> {
     /// On to the target.
-    Go(Cow<'a, str>),
+    Go(Destination<'a>),
     /// On to the target if one of the remaining clicks can be had.
-    GoIfLeft(Cow<'a, str>),
+    GoIfLeft(Destination<'a>),
     /// A password is asked for first.
     AskPassword,
     /// Not before this time.
@@ -194,12 +203,14 @@ impl Link {
         if self.password_hash.is_some() && !unlocked {
             return Visit::AskPassword;
         }
-        let chosen = rules::choose(&self.rules, now, visitor, draw).unwrap_or(&self.target);
-        let target = match visitor.query.filter(|query| self.forward_query && !query.is_empty()) {
+        let way = rules::choose(&self.rules, now, visitor, draw);
+        let chosen = way.unwrap_or(&self.target);
+        let address = match visitor.query.filter(|query| self.forward_query && !query.is_empty()) {
             Some(query) => Cow::Owned(target::with_query(chosen, query)),
             None => Cow::Borrowed(chosen),
         };
-        if self.clicks.is_some() { Visit::GoIfLeft(target) } else { Visit::Go(target) }
+        let destination = Destination { address, way };
+        if self.clicks.is_some() { Visit::GoIfLeft(destination) } else { Visit::Go(destination) }
     }
 }
 
@@ -232,8 +243,8 @@ pub enum LinkError {
     /// Too many tags.
     #[error("a link has at most {MAX_TAGS} tags")]
     Tags,
-    /// A tag that is empty or holds a comma or a control character.
-    #[error("a tag is a text without commas and control characters")]
+    /// A tag that is empty or holds a comma, a semicolon or a control character.
+    #[error("a tag is a text without commas, semicolons and control characters")]
     Tag,
     /// The limit of clicks is zero or too large.
     #[error("the most clicks are 1 to 1,000,000,000")]
@@ -260,11 +271,21 @@ impl LinkError {
     }
 }
 
-/// Tags as they are stored: trimmed, lower-cased, sorted, without repeats.
+/// Tags as they are stored: trimmed, lower-cased, sorted, without repeats. `had`: those that the link has already.
 ///
 /// # Errors
 /// [`LinkError::Tags`], [`LinkError::Tag`], [`LinkError::TooLong`].
-pub fn tags(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<String>, LinkError> {
+pub fn tags(texts: impl IntoIterator<Item = impl AsRef<str>>, had: &[String]) -> Result<Vec<String>, LinkError> {
+    let tags = tags_of_export(texts)?;
+    // Files that people write separate tags by it. Those that an earlier version has taken stay.
+    if tags.iter().any(|tag| tag.contains(';') && !had.contains(tag)) { Err(LinkError::Tag) } else { Ok(tags) }
+}
+
+/// The same, of an export. Semicolons stay in them: an earlier version took such tags.
+///
+/// # Errors
+/// [`LinkError::Tags`], [`LinkError::Tag`], [`LinkError::TooLong`].
+pub fn tags_of_export(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Vec<String>, LinkError> {
     let mut tags = Vec::new();
     for text in texts {
         let tag = text.as_ref().trim().to_lowercase();
@@ -293,6 +314,7 @@ pub fn within(field: &'static str, text: &str, most: usize) -> Result<(), LinkEr
 
 #[cfg(test)]
 mod tests {
+    use super::rules::{Way, When};
     use super::*;
 
     fn link() -> Link {
@@ -324,7 +346,7 @@ mod tests {
         let nobody = Visitor::default();
         let limit = |left| Some(ClickLimit { most: 5, left });
         let locked = Some("hash".to_string());
-        let target = Cow::Borrowed("https://example.org/a?x=1#top");
+        let target = Destination { address: "https://example.org/a?x=1#top".into(), way: None };
         let later = Some(Timestamp(1_001));
         let cases = [
             (Link { ..link() }, false, Visit::Go(target.clone())),
@@ -348,21 +370,41 @@ mod tests {
     #[test]
     fn the_query_goes_along_only_when_asked() {
         let visitor = Visitor { query: Some("y=2&x=3"), ..Visitor::default() };
+        let to = |address: &'static str| Visit::Go(Destination { address: address.into(), way: None });
         let plain = link();
-        assert_eq!(plain.visit(Timestamp(0), &visitor, 0, false), Visit::Go("https://example.org/a?x=1#top".into()));
+        assert_eq!(plain.visit(Timestamp(0), &visitor, 0, false), to("https://example.org/a?x=1#top"));
         let forwarding = Link { forward_query: true, ..link() };
-        assert_eq!(
-            forwarding.visit(Timestamp(0), &visitor, 0, false),
-            Visit::Go("https://example.org/a?x=1&y=2&x=3#top".into())
-        );
+        assert_eq!(forwarding.visit(Timestamp(0), &visitor, 0, false), to("https://example.org/a?x=1&y=2&x=3#top"));
+    }
+
+    #[test]
+    fn the_way_that_was_chosen_is_told_whatever_the_address_looks_like() {
+        let visitor = Visitor { query: Some("y=2"), ..Visitor::default() };
+        let (short, long) = ("https://example.org/", "https://example.org/b#top");
+        let ways = [short, long].map(|to| Way { to: to.into(), weight: 1 });
+        let split = Rule { when: When::default(), ways: ways.into() };
+        let link = Link { forward_query: true, rules: vec![split], ..link() };
+        for (draw, address, way) in [(0, "https://example.org/?y=2", short), (1, "https://example.org/b?y=2#top", long)]
+        {
+            let expected = Visit::Go(Destination { address: address.into(), way: Some(way) });
+            assert_eq!(link.visit(Timestamp(0), &visitor, draw, false), expected);
+        }
     }
 
     #[test]
     fn tags_are_kept_in_one_form() {
-        assert_eq!(tags(["News", " a ", "news"]).unwrap(), ["a", "news"]);
-        assert_eq!(tags([""]), Err(LinkError::Tag));
-        assert_eq!(tags(["a,b"]), Err(LinkError::Tag));
-        assert_eq!(tags((0..21).map(|n| n.to_string())), Err(LinkError::Tags));
-        assert!(matches!(tags(["x".repeat(51)]), Err(LinkError::TooLong { .. })));
+        assert_eq!(tags(["News", " a ", "news"], &[]).unwrap(), ["a", "news"]);
+        assert_eq!(tags([""], &[]), Err(LinkError::Tag));
+        assert_eq!(tags(["a,b"], &[]), Err(LinkError::Tag));
+        assert_eq!(tags((0..21).map(|n| n.to_string()), &[]), Err(LinkError::Tags));
+        assert!(matches!(tags(["x".repeat(51)], &[]), Err(LinkError::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_semicolon_stays_only_in_tags_that_are_there_already() {
+        let had = tags_of_export(["A;b"]).unwrap();
+        assert_eq!(had, ["a;b"]);
+        assert_eq!(tags(["c", "a;B"], &had).unwrap(), ["a;b", "c"]);
+        assert_eq!(tags(["c;d", "a;b"], &had), Err(LinkError::Tag));
     }
 }

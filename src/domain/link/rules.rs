@@ -17,7 +17,7 @@ const MAX_WEIGHT: u32 = 10_000;
 
 /// Who a rule is for: all conditions that are there must hold, each for one of its values. Without any it is for
 /// everybody. Words are compared without regard to case.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct When {
     /// `desktop`, `mobile`, `tablet`, `tv`, `console` or `other`.
@@ -44,7 +44,7 @@ pub struct When {
 }
 
 /// One way of a split.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Way {
     /// Where it leads.
@@ -54,7 +54,7 @@ pub struct Way {
 }
 
 /// Other targets for those whom `when` describes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// For whom.

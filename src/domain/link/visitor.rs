@@ -34,7 +34,8 @@ pub struct Visitor<'a> {
     pub query: Option<&'a str>,
 }
 
-const OTHER: &str = "other";
+/// What stands in statistics for whatever has no name there.
+pub const OTHER: &str = "other";
 
 /// Robots that do not say so in a way that the parser knows: command line tools, libraries, link previews, monitors.
 const ROBOTS: &[(&str, &str)] = &[
@@ -179,6 +180,28 @@ pub fn preferred_language(header: &str) -> Option<&str> {
     best.map(|(_, tag)| tag)
 }
 
+/// Languages that statistics know: those of ISO 639-1, and some that browsers have beside them.
+const LANGUAGES: &[&str] = &[
+    "aa", "ab", "ae", "af", "ak", "am", "an", "ar", "as", "ast", "av", "ay", "az", "ba", "be", "bg", "bh", "bi", "bm",
+    "bn", "bo", "br", "bs", "ca", "ce", "ceb", "ch", "ckb", "co", "cr", "cs", "cu", "cv", "cy", "da", "de", "dsb",
+    "dv", "dz", "ee", "el", "en", "eo", "es", "et", "eu", "fa", "ff", "fi", "fil", "fj", "fo", "fr", "fur", "fy", "ga",
+    "gd", "gl", "gn", "gsw", "gu", "gv", "ha", "haw", "he", "hi", "ho", "hr", "hsb", "ht", "hu", "hy", "hz", "ia",
+    "id", "ie", "ig", "ii", "ik", "io", "is", "it", "iu", "ja", "jv", "ka", "kab", "kg", "ki", "kj", "kk", "kl", "km",
+    "kn", "ko", "kr", "ks", "ku", "kv", "kw", "ky", "la", "lb", "lg", "li", "ln", "lo", "lt", "lu", "lv", "mg", "mh",
+    "mi", "mk", "ml", "mn", "mr", "ms", "mt", "my", "na", "nb", "nd", "ne", "ng", "nl", "nn", "no", "nr", "nv", "ny",
+    "oc", "oj", "om", "or", "os", "pa", "pi", "pl", "ps", "pt", "qu", "rm", "rn", "ro", "ru", "rw", "sa", "sc", "sd",
+    "se", "sg", "sh", "si", "sk", "sl", "sm", "sn", "so", "sq", "sr", "ss", "st", "su", "sv", "sw", "ta", "te", "tg",
+    "th", "ti", "tk", "tl", "tn", "to", "tr", "ts", "tt", "tw", "ty", "ug", "uk", "ur", "uz", "ve", "vi", "vo", "wa",
+    "wo", "xh", "yi", "yo", "yue", "za", "zh", "zu",
+];
+
+/// The language that statistics count a tag for, without its region; whatever is none is `other`, so that nobody can
+/// fill the statistics with words.
+pub fn known_language(tag: &str) -> &'static str {
+    let language = tag.split('-').next().unwrap_or_default();
+    LANGUAGES.iter().find(|known| known.eq_ignore_ascii_case(language)).copied().unwrap_or(OTHER)
+}
+
 /// A quality value, 0 to 1 with at most three decimals, in thousandths.
 fn thousandths(text: &str) -> Option<u32> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -236,6 +259,16 @@ mod tests {
         ] {
             assert_eq!(preferred_language(header), expected, "{header}");
         }
+    }
+
+    #[test]
+    fn languages_that_nobody_speaks_have_no_name() {
+        for (tag, expected) in
+            [("de-AT", "de"), ("PT-br", "pt"), ("zh-Hant-TW", "zh"), ("fil", "fil"), ("xq", OTHER), ("a1b2", OTHER)]
+        {
+            assert_eq!(known_language(tag), expected, "{tag}");
+        }
+        assert!(LANGUAGES.is_sorted());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::actors::trading::market_data::wall_clock;
 use crate::auth::{Accounts, Caller};
 use crate::domain::link::edit::Patch;
 use crate::domain::link::target::Hosts;
-use crate::domain::link::{ClickLimit, State};
+use crate::domain::link::{ClickLimit, State, tags_of_export};
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::error::ApiError;
@@ -72,6 +72,8 @@ struct Row {
     created_at: Option<Timestamp>,
     /// As it stands in the file: a time that is over is taken, which a new link's may not be.
     times: [Option<Timestamp>; 2],
+    /// Whether an export has written it: it says what only an export tells.
+    told: bool,
 }
 
 /// What became of a row.
@@ -271,11 +273,15 @@ fn restore(
     hosts: &Hosts,
     now: Timestamp,
 ) -> Result<NewLink, ApiError> {
-    let patch: Patch = row.body.plain_patch()?;
-    // A row without a slug stands for any link to its target.
-    row.body.reuse = Some(row.body.reuse.unwrap_or(true));
+    let mut patch: Patch = row.body.plain_patch()?;
+    let tags = if row.told { patch.tags.take() } else { None };
     let mut new = wire::make(links, &row.body, patch, Some(owner), hosts, now)?;
+    // A row without a slug stands for any link that is the same to those who follow it, however often that was.
+    new.reuse = true;
     let link = &mut new.link;
+    if let Some(tags) = tags {
+        link.tags = tags_of_export(tags)?;
+    }
     if let Some(hash) = row.password_hash {
         if hash.len() > 200 || !Accounts::takes_shared_hash(&hash) {
             let message = "password_hash must be one that an export has told";
@@ -344,20 +350,28 @@ fn read_json(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, Ap
     let text = |value: &Value| match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) if items.iter().all(Value::is_string) => {
-            items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(",")
-        }
         other => other.to_string(),
+    };
+    let list = |value: &Value| -> Option<Vec<String>> {
+        let items = value.as_array().filter(|items| items.iter().all(Value::is_string))?;
+        Some(items.iter().filter_map(Value::as_str).filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
     };
     let read = |raw: &RawValue| {
         let invalid = || ApiError::bad_request("invalid_row", "the row is no object, or too long");
         let short = Some(raw.get()).filter(|text| text.len() <= MOST_OF_A_ROW).ok_or_else(invalid)?;
-        let fields: serde_json::Map<String, Value> = serde_json::from_str(short).map_err(|_| invalid())?;
+        let mut fields: serde_json::Map<String, Value> = serde_json::from_str(short).map_err(|_| invalid())?;
         if let Some(unknown) = fields.keys().find(|name| !COLUMNS.contains(&name.as_str())) {
             return Err(ApiError::bad_request("unknown_column", format!("there is no field {unknown:.60}")));
         }
+        // Tags in a list need no separator.
+        let tags = fields.get("tags").and_then(list);
+        if tags.is_some() {
+            fields.remove("tags");
+        }
         let texts: Vec<(String, String)> = fields.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-        row(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))
+        let mut row = row(texts.iter().map(|(name, value)| (name.as_str(), value.as_str())))?;
+        row.body.tags = tags.or(row.body.tags);
+        Ok(row)
     };
     Ok(rows.into_iter().map(read).collect())
 }
@@ -365,6 +379,7 @@ fn read_json(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, Ap
 fn row<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Row, ApiError> {
     let invalid = |name: &str| ApiError::bad_request("invalid_row", format!("{name} cannot be read"));
     let mut row = Row::default();
+    let mut tags = "";
     for (name, text) in fields.filter(|(_, text)| !text.is_empty()) {
         if text.contains('\0') {
             return Err(invalid(name));
@@ -376,10 +391,7 @@ fn row<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Row, ApiE
             "target" => row.body.target = Some(text.into()),
             "title" => row.body.title = Some(text.into()),
             "notes" => row.body.notes = Some(text.into()),
-            "tags" => {
-                let tags = text.split([',', ';']).map(str::trim).filter(|tag| !tag.is_empty());
-                row.body.tags = Some(tags.map(str::to_owned).collect());
-            }
+            "tags" => tags = text,
             "code" => row.body.code = Some(text.parse().map_err(|_| invalid(name))?),
             "starts_at" => row.times[0] = Some(parse_time(text, name)?),
             "expires_at" => row.times[1] = Some(parse_time(text, name)?),
@@ -397,8 +409,14 @@ fn row<'a>(fields: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Row, ApiE
             "state" => row.state = Some(State::from_name(text).ok_or_else(|| invalid(name))?),
             "created_at" => row.created_at = Some(parse_time(text, name)?),
             // The rest of an export is told, not taken.
-            _ => {}
+            _ => row.told = true,
         }
+    }
+    if !tags.is_empty() {
+        // An export separates them by commas alone; people use either.
+        let separates = |sign: char| sign == ',' || (sign == ';' && !row.told);
+        let tags = tags.split(separates).map(str::trim).filter(|tag| !tag.is_empty());
+        row.body.tags = Some(tags.map(str::to_owned).collect());
     }
     if let [Some(start), Some(end)] = row.times
         && end <= start
@@ -436,6 +454,17 @@ mod tests {
         assert_eq!(row.body.tags.as_deref().unwrap(), ["x", "y"]);
         assert_eq!((row.body.max_clicks, row.body.title), (Some(Some(5)), None));
         assert!(read_json(br#"[{"color": 1}]"#, 9).unwrap()[0].is_err());
+    }
+
+    #[test]
+    fn people_separate_tags_by_either_sign_and_exports_by_commas() {
+        let csv = |file: &str| read_csv(file.as_bytes(), 9).unwrap().remove(0).unwrap().body.tags.unwrap();
+        assert_eq!(csv("target,tags\nhttps://a.example/,\"x; y,z\"\n"), ["x", "y", "z"]);
+        assert_eq!(csv("target,tags,id\nhttps://a.example/,\"x;y,z\",7\n"), ["x;y", "z"]);
+        let json = |text: &str| read_json(text.as_bytes(), 9).unwrap().remove(0).unwrap().body.tags.unwrap();
+        assert_eq!(json(r#"[{"tags": ["x;y", "z"]}]"#), ["x;y", "z"], "it is refused later, not taken apart");
+        assert_eq!(json(r#"[{"tags": "x;y,z", "id": "7"}]"#), ["x;y", "z"], "as earlier versions have written it");
+        assert_eq!(json(r#"[{"tags": "x;y,z"}]"#), ["x", "y", "z"]);
     }
 
     #[test]

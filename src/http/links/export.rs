@@ -70,7 +70,11 @@ fn as_json(base: &Base, links: &[Stored], first: bool, last: bool) -> Vec<u8> {
             .zip(fields(base, stored))
             .filter(|(_, value)| !value.is_empty())
             .map(|(name, value)| {
-                let value = if *name == "rules" { show_rules(&stored.link.rules) } else { value.into() };
+                let value = match *name {
+                    "rules" => show_rules(&stored.link.rules),
+                    "tags" => stored.link.tags.clone().into(),
+                    _ => value.into(),
+                };
                 ((*name).to_owned(), value)
             })
             .collect();

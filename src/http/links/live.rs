@@ -93,7 +93,8 @@ impl Actor for Watcher {
         ctx.add_stream(futures_util::stream::unfold(state.links.live(), next));
         ctx.text(json!({"type": "watching", "link": self.link.map(|link| link.0.to_string())}).to_string());
         ctx.run_interval(PING_EVERY, |watcher, ctx| {
-            if watcher.heard.elapsed() > SILENCE || watcher.caller.expires_at <= watcher.state.accounts.clock_now() {
+            // Clicks must not go on for ever after a sign-out or the end of a key.
+            if watcher.heard.elapsed() > SILENCE || !watcher.state.accounts.still_counts(&watcher.caller) {
                 ctx.close(Some(ws::CloseCode::Away.into()));
                 ctx.stop();
             } else {

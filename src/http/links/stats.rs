@@ -10,6 +10,7 @@ use crate::http::v1::page::invalid_cursor;
 use crate::http::v1::params::Params;
 use crate::http::wire::time;
 use crate::persistence::links::clicks::Click;
+use crate::persistence::links::rollup::{KEEP_HOURS, KEEP_MINUTES};
 use crate::persistence::links::rows;
 use crate::persistence::links::stats::{self, Dimension, Grain, Range};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -23,7 +24,8 @@ const BUCKETS: i64 = 3_000;
 /// The part of time that is asked for: the last 30 days unless said otherwise (the last one in minutes), in buckets that
 /// suit it.
 fn range(params: &Params) -> Result<Range, ApiError> {
-    let to = params.time("to")?.unwrap_or_else(wall_clock);
+    let now = wall_clock();
+    let to = params.time("to")?.unwrap_or(now);
     let days = if params.get("grain") == Some("minute") { 1 } else { 30 };
     let from = params.time("from")?.unwrap_or(to + -days * DAY);
     let length = to - from;
@@ -34,14 +36,24 @@ fn range(params: &Params) -> Result<Range, ApiError> {
         Some("minute") => Grain::Minute,
         Some("hour") => Grain::Hour,
         Some(_) => Grain::Day,
-        None if length <= 6 * HOUR => Grain::Minute,
-        None if length <= 7 * DAY => Grain::Hour,
-        None => Grain::Day,
+        None => suitable(from, to, now),
     };
     if length / grain.width() > BUCKETS {
         return Err(ApiError::bad_request("invalid_query", format!("a range has at most {BUCKETS} buckets")));
     }
     Ok(Range { grain, from: from.bucket(grain.width()), to })
+}
+
+/// Buckets that suit a part of time: neither too many, nor finer than those that are kept so long.
+fn suitable(from: Timestamp, to: Timestamp, now: Timestamp) -> Grain {
+    let fits = |grain: Grain, longest: i64, kept: i64| to - from <= longest && now - from.bucket(grain.width()) <= kept;
+    if fits(Grain::Minute, 6 * HOUR, KEEP_MINUTES) {
+        Grain::Minute
+    } else if fits(Grain::Hour, 7 * DAY, KEEP_HOURS) {
+        Grain::Hour
+    } else {
+        Grain::Day
+    }
 }
 
 fn show_series(series: &[(Timestamp, i64, i64)]) -> Value {
@@ -147,4 +159,28 @@ pub async fn clicks(state: Data, user: CurrentUser, id: web::Path<String>, param
         response.insert_header(("CB-AFTER", format!("{at}.{buffer}.{click}")));
     }
     Ok(response.json(clicks.iter().map(|(_, click)| view_click(click)).collect::<Vec<_>>()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_suit_the_length_and_the_age_of_what_is_asked_for() {
+        let now = Timestamp(1_000 * DAY);
+        for (age, length, expected) in [
+            (HOUR, HOUR, Grain::Minute),
+            (6 * HOUR, 6 * HOUR, Grain::Minute),
+            (7 * HOUR, 7 * HOUR, Grain::Hour),
+            (2 * DAY, HOUR, Grain::Minute),
+            // Their minutes are gone, then their hours.
+            (3 * DAY, HOUR, Grain::Hour),
+            (30 * DAY, 7 * DAY, Grain::Hour),
+            (30 * DAY, 8 * DAY, Grain::Day),
+            (91 * DAY, HOUR, Grain::Day),
+        ] {
+            let from = now + -age;
+            assert_eq!(suitable(from, from + length, now), expected, "{length} µs, {age} µs ago");
+        }
+    }
 }

@@ -210,12 +210,12 @@ async fn go_full(state: &AppState, request: &HttpRequest, link: &Link, now: Time
         country: country(request, state),
         query: Some(request.query_string()).filter(|query| !query.is_empty()),
     };
-    let target = match link.visit(now, &visitor, rand::random(), unlocked) {
-        Visit::Go(target) => target,
+    let to = match link.visit(now, &visitor, rand::random(), unlocked) {
+        Visit::Go(to) => to,
         // Who only asks for the head follows nothing, so nothing is spent; and nothing is told.
         Visit::GoIfLeft(_) if request.method() == Method::HEAD => return HttpResponse::new(StatusCode::OK),
-        Visit::GoIfLeft(target) => match state.links.take(link.id).await {
-            Ok(true) => target,
+        Visit::GoIfLeft(to) => match state.links.take(link.id).await {
+            Ok(true) => to,
             Ok(false) => {
                 // What is in memory is older than that; the next visitor finds out without a write.
                 state.links.outdated(&name(&link.domain, &link.slug));
@@ -230,10 +230,9 @@ async fn go_full(state: &AppState, request: &HttpRequest, link: &Link, now: Time
         Visit::Blocked => return show(state, request, &Page::Blocked),
         Visit::Gone => return show(state, request, &Page::Gone),
     };
-    let Ok(location) = HeaderValue::from_str(&target) else { return show(state, request, &Page::Unknown) };
+    let Ok(location) = HeaderValue::from_str(&to.address) else { return show(state, request, &Page::Unknown) };
     if request.method() != Method::HEAD {
-        let by_rule = link.rules.iter().flat_map(|rule| &rule.ways).find(|way| target.starts_with(way.to.as_str()));
-        count(request, state, link.id, link.owner, now, by_rule.map(|way| way.to.as_str()));
+        count(request, state, link.id, link.owner, now, to.way);
     }
     // A form's answer is a visit of another page, never the form once more.
     let code = if unlocked { RedirectCode::Found } else { link.code };
@@ -297,6 +296,10 @@ async fn preview(
         State::Deleted => return show(state, request, &Page::Gone),
         State::Disabled => return show(state, request, &Page::Disabled),
         State::Blocked => return show(state, request, &Page::Blocked),
+        // A host that was blocked after the link was made counts as if a moderator had blocked the link.
+        State::Active if stored.link.leads_to(&state.links.policy().blocked) => {
+            return show(state, request, &Page::Blocked);
+        }
         State::Active => {}
     }
     let mut reported = false;

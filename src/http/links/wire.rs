@@ -47,7 +47,7 @@ pub struct Body {
     pub rules: Option<Vec<Value>>,
     pub forward_query: Option<bool>,
     pub enabled: Option<bool>,
-    /// Whether an own link to the same target will do.
+    /// Whether an own link that is the same to those who follow it will do.
     pub reuse: Option<bool>,
     /// The version that a change is meant for.
     pub version: Option<i64>,
@@ -184,7 +184,9 @@ pub fn make(
         link.code = code;
     }
     link.apply(patch, now, hosts)?;
-    Ok(NewLink { link, chosen: chosen.is_some(), reuse: body.reuse.unwrap_or(false) })
+    // Some clicks of another limited link may be spent, so it cannot be followed as often as is asked for.
+    let reuse = body.reuse.unwrap_or(false) && link.clicks.is_none();
+    Ok(NewLink { link, chosen: chosen.is_some(), reuse })
 }
 
 /// Where links of this server are reached by whoever sent this request.

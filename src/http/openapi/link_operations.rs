@@ -229,7 +229,7 @@ pub(super) const SCHEMAS: super::schemas::Table = &[
             "*owner uuid?",
         ],
     ),
-    // A file holds text, so its numbers and times are text too, and its tags stand in one with commas between them.
+    // A file holds text, so its numbers and times are text too.
     (
         "LinkRow",
         &[
@@ -238,7 +238,7 @@ pub(super) const SCHEMAS: super::schemas::Table = &[
             "target text",
             "title text",
             "notes text",
-            "tags text",
+            "tags strings",
             "code text",
             "starts_at text",
             "expires_at text",

@@ -77,6 +77,9 @@ impl Connection {
     }
 
     fn prepare(&mut self, options: &Options) -> QueryResult<()> {
+        if let Connection::Sqlite(inner) = self {
+            crate::persistence::links::search::know_letters(inner)?;
+        }
         match self {
             // A file keeps its kind of log, which whoever only reads could not change anyway.
             Connection::Sqlite(inner) if options.read_only => {

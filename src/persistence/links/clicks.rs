@@ -14,6 +14,9 @@ use std::path::{Path, PathBuf};
 
 /// A file that has grown to this is followed by another.
 const FILE_BYTES: u64 = 16 << 20;
+/// A file that has grown to this is followed by another as soon as all of its clicks are elsewhere, so that it goes. In
+/// a buffer whose bound is reached nothing is appended, so that no other file would ever follow it.
+const LEFT_BEHIND_BYTES: u64 = 1 << 20;
 /// No frame is longer.
 const FRAME_BYTES: usize = 64 << 20;
 /// Clicks of one frame: even if all were as long as they may be, it stays well below that.
@@ -184,11 +187,21 @@ impl Buffer {
         self.files.iter().skip(begin).map(|(_, path)| path.clone()).collect()
     }
 
-    /// Removes files whose clicks are all at or before this one.
+    /// Removes files whose clicks are all at or before this one. The newest stays, since it says how far the buffer is;
+    /// in the place of a large one an empty one does, by its name.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn remove_through(&mut self, click: u64) -> io::Result<()> {
+        self.remove_older(click)?;
+        if click >= self.last && self.bytes >= LEFT_BEHIND_BYTES {
+            self.file = Some(self.next_file(self.last + 1)?);
+            self.remove_older(click)?;
+        }
+        Ok(())
+    }
+
+    fn remove_older(&mut self, click: u64) -> io::Result<()> {
         while let [(_, path), (next, _), ..] = self.files.as_slice()
             && *next <= click + 1
         {
@@ -357,5 +370,25 @@ mod tests {
         buffer.count_from(100);
         buffer.append(&[click(7)]).unwrap();
         assert_eq!(read(&buffer.files_after(100), 100, 10).unwrap().through, 101);
+    }
+
+    #[test]
+    fn a_large_file_goes_too_and_an_empty_one_says_how_far_the_buffer_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&vec![click(1); 50_000]).unwrap();
+        assert!(buffer.bytes() >= LEFT_BEHIND_BYTES);
+        buffer.remove_through(49_999).unwrap();
+        assert!(buffer.bytes() >= LEFT_BEHIND_BYTES, "its last click is not elsewhere yet");
+        buffer.remove_through(50_000).unwrap();
+        assert_eq!((buffer.bytes(), buffer.files.len()), (0, 1));
+        drop(buffer);
+        let mut again = Buffer::open(folder.path()).unwrap();
+        assert_eq!(again.last(), 50_000);
+        for click in [click(2), click(3)] {
+            again.append(&[click]).unwrap();
+        }
+        let batch = read(&again.files_after(50_000), 50_000, 10).unwrap();
+        assert_eq!((numbers(&batch), batch.through), (vec![2, 3], 50_002));
     }
 }

@@ -4,12 +4,13 @@
 use super::clicks::Click;
 use super::schema::{link_click_marks as m, link_clicks, link_salts, link_stats, link_visitors, links as l};
 use super::stats::{Dimension, Grain};
+use crate::domain::link::visitor::OTHER;
 use crate::domain::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::persistence::db::{Connection, bulk, bulk_insert};
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Integer, Text};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Of the lock under which nodes that share a database roll up; any number would do.
 const LOCK: i64 = 0x6167_6f72_6102;
@@ -17,6 +18,12 @@ const LOCK: i64 = 0x6167_6f72_6102;
 pub const KEEP_MINUTES: i64 = 2 * DAY;
 /// Hours are kept for this long, µs.
 pub const KEEP_HOURS: i64 = 90 * DAY;
+
+/// Referrers of a link that have a name in the counts of one day. Anybody can make them up, and days are kept for ever:
+/// what comes after these counts as `other`.
+pub const MAX_REFERRERS: usize = 200;
+/// Links that one statement looks for.
+const AT_ONCE: usize = 500;
 
 type Key<'a> = (i64, i32, i32, i64, &'a str);
 
@@ -95,6 +102,7 @@ pub fn add(
             visitors.insert((click.at.bucket(DAY).0, click.link.0, click.visitor));
         }
     }
+    let unnamed = unnamed_referrers(conn, alike.values().map(|(_, click)| *click))?;
     let mut counts = BTreeMap::<Key<'_>, i64>::new();
     let mut links = BTreeMap::<i64, OfLink>::new();
     for (count, click) in alike.into_values() {
@@ -102,6 +110,8 @@ pub fn add(
         link.last = link.last.max(click.at.0);
         *(if click.bot.is_empty() { &mut link.people } else { &mut link.bots }) += count;
         for (dimension, value) in values(click) {
+            let unnamed = dimension == Dimension::Referrer && unnamed.contains(&origin(click));
+            let value = if unnamed { OTHER } else { value };
             for grain in Grain::ALL {
                 let bucket = click.at.bucket(grain.width()).0;
                 *counts.entry((click.link.0, dimension.code(), grain.code(), bucket, value)).or_insert(0) += count;
@@ -133,6 +143,60 @@ pub fn add(
         diesel::insert_into(m::table).values((m::buffer.eq(buffer), end)).execute(conn)?;
     }
     Ok(true)
+}
+
+/// A click's day, link and referrer.
+fn origin(click: &Click) -> (i64, i64, &str) {
+    (click.at.bucket(DAY).0, click.link.0, &click.referrer)
+}
+
+/// Referrers of these clicks that have no name in the counts of their day and link, since others came first. The lock of
+/// the roll-up is held, so nobody else adds a name meanwhile.
+fn unnamed_referrers<'a>(
+    conn: &mut Connection,
+    clicks: impl Iterator<Item = &'a Click>,
+) -> QueryResult<BTreeSet<(i64, i64, &'a str)>> {
+    let mut days = BTreeMap::<i64, BTreeMap<i64, BTreeMap<&str, i64>>>::new();
+    for click in clicks.filter(|click| click.bot.is_empty() && !click.referrer.is_empty()) {
+        let (day, link, referrer) = origin(click);
+        let first = days.entry(day).or_default().entry(link).or_default().entry(referrer).or_insert(click.at.0);
+        *first = click.at.0.min(*first);
+    }
+    let mut unnamed = BTreeSet::new();
+    for (day, links) in days {
+        let referrers = link_stats::dimension.eq(Dimension::Referrer.code());
+        let of_day = link_stats::grain.eq(Grain::Day.code()).and(link_stats::bucket.eq(day));
+        let mut named = BTreeMap::<i64, i64>::new();
+        let ids: Vec<i64> = links.keys().copied().collect();
+        for ids in ids.chunks(AT_ONCE) {
+            let counted: Vec<(i64, i64)> = link_stats::table
+                .filter(link_stats::link.eq_any(ids.to_vec()))
+                .filter(referrers)
+                .filter(of_day)
+                .group_by(link_stats::link)
+                .select((link_stats::link, diesel::dsl::count_star()))
+                .load(conn)?;
+            named.extend(counted);
+        }
+        for (link, new) in links {
+            let named = named.get(&link).map_or(0, |count| usize::try_from(*count).unwrap_or(MAX_REFERRERS));
+            // Mostly there is room for all of them, whether they are there already or not.
+            if named + new.len() <= MAX_REFERRERS {
+                continue;
+            }
+            let of_link = link_stats::table.filter(link_stats::link.eq(link)).filter(referrers).filter(of_day);
+            // Beside those with a name, clicks without a referrer and the others.
+            let known: Vec<String> = of_link.select(link_stats::value).limit(MAX_REFERRERS as i64 + 2).load(conn)?;
+            let known: BTreeSet<&str> =
+                known.iter().map(String::as_str).filter(|value| !value.is_empty() && *value != OTHER).collect();
+            let mut new: Vec<(i64, &str)> = new.into_iter().map(|(referrer, first)| (first, referrer)).collect();
+            new.sort_unstable();
+            let new = new.into_iter().map(|(_, referrer)| referrer).filter(|referrer| !known.contains(referrer));
+            let room = MAX_REFERRERS.saturating_sub(known.len());
+            unnamed.extend(new.skip(room).map(|referrer| (day, link, referrer)));
+        }
+    }
+    Ok(unnamed)
 }
 
 /// What a click counts for. Robots are counted by themselves, so that the rest is about people.
@@ -379,6 +443,39 @@ mod tests {
         let days = stats::Range { grain: Grain::Day, ..range };
         assert_eq!(database.read(|conn| stats::series(conn, LinkId(1), days)).unwrap(), [(Timestamp(0), 4, 1)]);
         assert!(database.read(|conn| stats::clicks(conn, LinkId(1), None, 10)).unwrap().is_empty());
+    }
+
+    #[test]
+    fn referrers_that_are_made_up_leave_only_so_many_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        for round in 0..10_i64 {
+            let made_up = |number: i64| click(DAY + number, number, &format!("{number}.example"), "");
+            let mut clicks: Vec<Click> = (round * 1_000..(round + 1) * 1_000).map(made_up).collect();
+            // One that is known, and one without a referrer.
+            clicks.extend([made_up(0), click(DAY, 1, "", "")]);
+            let done = 1_002 * round as u64;
+            assert!(database.write(|conn| add(conn, 9, done, done + 1_002, &clicks, false)).unwrap());
+        }
+        let rows = |grain: Grain| {
+            let all = link_stats::table.filter(link_stats::dimension.eq(Dimension::Referrer.code()));
+            let all = all.filter(link_stats::grain.eq(grain.code()));
+            let all = all.select((link_stats::value, link_stats::clicks));
+            let rows: Vec<(String, i64)> = database.read(|conn| all.load(conn)).unwrap();
+            rows.into_iter().collect::<BTreeMap<_, _>>()
+        };
+        for grain in Grain::ALL {
+            let rows = rows(grain);
+            assert_eq!(rows.len(), MAX_REFERRERS + 2, "{grain:?}: with the others and those without a referrer");
+            assert_eq!((rows["0.example"], rows["199.example"], rows[""]), (11, 1, 10), "{grain:?}");
+            assert_eq!(rows[OTHER], 10_000 - MAX_REFERRERS as i64, "{grain:?}");
+        }
+        // Another day begins anew, and so does another link.
+        let elsewhere = Click { link: LinkId(2), ..click(DAY + 1, 1, "b.example", "") };
+        let clicks = [click(2 * DAY, 1, "a.example", ""), elsewhere];
+        assert!(database.write(|conn| add(conn, 9, 10_020, 10_022, &clicks, false)).unwrap());
+        let rows = rows(Grain::Day);
+        assert_eq!((rows["a.example"], rows["b.example"]), (1, 1));
     }
 
     #[test]

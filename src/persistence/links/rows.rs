@@ -62,7 +62,8 @@ impl Row {
     pub(super) fn read(self) -> QueryResult<Stored> {
         let count = |value: i64| u32::try_from(value).map_err(|_| bad("limit of clicks"));
         let clicks = match (self.max_clicks, self.clicks_left) {
-            (Some(most), Some(left)) => Some(ClickLimit { most: count(most)?, left: count(left)? }),
+            // Below zero when the limit was set to less than was used; see [`set_limit`].
+            (Some(most), Some(left)) => Some(ClickLimit { most: count(most)?, left: count(left.max(0))? }),
             (_, _) => None,
         };
         let rules: Vec<Rule> = match self.rules.as_str() {
@@ -250,7 +251,8 @@ pub fn update(conn: &mut Connection, link: &Link, version: i64, change: &changes
 }
 
 /// Sets how often a link may be followed. What was used stays used: `most` counts from the link's
-/// beginning, so the clicks that are left are what it exceeds those used by.
+/// beginning, so the clicks that are left are what it exceeds those used by. They are fewer than none when more were
+/// used, so that a higher limit later on does not give those back.
 ///
 /// # Errors
 /// Those of the database.
@@ -263,7 +265,7 @@ pub fn set_limit(conn: &mut Connection, id: LinkId, most: Option<u32>) -> QueryR
     let Some((old, left)) = before else { return Ok(()) };
     let used = old.zip(left).map_or(0, |(most, left)| most - left);
     let most = most.map(i64::from);
-    let left = most.map(|most| (most - used).max(0));
+    let left = most.map(|most| most - used);
     diesel::update(row).set((l::max_clicks.eq(most), l::clicks_left.eq(left))).execute(conn).map(drop)
 }
 
@@ -302,7 +304,7 @@ pub fn count_all(conn: &mut Connection, owner: AccountId) -> QueryResult<i64> {
     l::table.filter(l::owner.eq(column(owner))).count().get_result(conn)
 }
 
-/// Active links that have owner, domain and target in common with one of these; of several, the oldest
+/// Links that were not deleted and have owner, domain and target in common with one of these; of several, the oldest
 /// comes last.
 ///
 /// # Errors
@@ -311,8 +313,8 @@ pub fn same_targets(conn: &mut Connection, links: &[&Link]) -> QueryResult<Vec<S
     let mut found = Vec::new();
     for chunk in links.chunks(AT_ONCE) {
         let hashes: Vec<i64> = chunk.iter().map(|link| target_hash(link)).collect();
-        let active = l::table.filter(l::target_hash.eq_any(hashes)).filter(l::state.eq(State::Active.name()));
-        let rows: Vec<Row> = active.order(l::id.desc()).select(Row::as_select()).load(conn)?;
+        let there = l::table.filter(l::target_hash.eq_any(hashes)).filter(l::state.ne(State::Deleted.name()));
+        let rows: Vec<Row> = there.order(l::id.desc()).select(Row::as_select()).load(conn)?;
         let wanted: BTreeSet<_> =
             chunk.iter().map(|link| (link.owner.map(column), link.domain.as_str(), link.target.as_str())).collect();
         for row in rows {
@@ -401,5 +403,22 @@ mod tests {
         assert_eq!(history.len(), 2);
         database.write(|conn| set_limit(conn, LinkId(1), Some(100))).unwrap();
         assert_eq!(take(3), 0, "a disabled link gives nothing away");
+    }
+
+    #[test]
+    fn a_limit_that_was_lower_for_a_while_gives_no_click_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        database.write(|conn| insert(conn, &[link(1, "abc")])).unwrap();
+        let take = |wanted| database.write(|conn| take(conn, LinkId(1), wanted)).unwrap();
+        let limit = |most| {
+            database.write(|conn| set_limit(conn, LinkId(1), Some(most))).unwrap();
+            database.read(|conn| by_id(conn, LinkId(1))).unwrap().unwrap().link.clicks.unwrap()
+        };
+        assert_eq!(take(3), 3);
+        assert_eq!(limit(2), ClickLimit { most: 2, left: 0 });
+        assert_eq!(take(9), 0);
+        assert_eq!(limit(5), ClickLimit { most: 5, left: 2 });
+        assert_eq!(take(9), 2);
     }
 }

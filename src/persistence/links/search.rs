@@ -11,8 +11,16 @@ use diesel::sql_types::Text;
 use std::collections::BTreeMap;
 
 diesel::define_sql_function! {
-    /// In lower case, as far as the database knows how.
+    /// In lower case. PostgreSQL does so by its locale; for SQLite [`know_letters`] does.
     fn lower(text: Text) -> Text;
+}
+
+/// Teaches a connection to SQLite all letters: by itself it knows those of ASCII alone.
+///
+/// # Errors
+/// Those of the database.
+pub fn know_letters(conn: &mut SqliteConnection) -> QueryResult<()> {
+    lower_utils::register_impl(conn, |text: String| text.to_lowercase())
 }
 
 /// What a list is sorted by.
@@ -99,10 +107,10 @@ fn filtered(filter: &Filter) -> Boxed<'_> {
         query = query.filter(l::slug.eq(slug));
     }
     if let Some(tag) = &filter.tag {
-        query = query.filter(l::tags.like(format!("%,{},%", escaped(tag))).escape('\\'));
+        query = query.filter(l::tags.like(format!("%,{},%", escaped(&tag.to_lowercase()))).escape('\\'));
     }
     if let Some(text) = &filter.text {
-        let pattern = format!("%{}%", escaped(text));
+        let pattern = format!("%{}%", escaped(&text.to_lowercase()));
         let matches = lower(l::slug)
             .like(pattern.clone())
             .escape('\\')
@@ -110,14 +118,21 @@ fn filtered(filter: &Filter) -> Boxed<'_> {
             .or(lower(l::title).like(pattern.clone()).escape('\\'))
             .or(lower(l::notes).like(pattern.clone()).escape('\\'))
             .or(l::tags.like(pattern).escape('\\'));
-        query = query.filter(matches);
+        query = if text.is_ascii() {
+            query.filter(matches)
+        } else {
+            // PostgreSQL in the locale C knows only those of ASCII: what was typed is looked for as it stands too.
+            let typed = format!("%{}%", escaped(text));
+            let titled = l::title.like(typed.clone()).escape('\\');
+            query.filter(matches.or(titled).or(l::notes.like(typed).escape('\\')))
+        };
     }
     query
 }
 
-/// In lower case, with the signs that mean something in a pattern made plain.
+/// With the signs that mean something in a pattern made plain.
 fn escaped(text: &str) -> String {
-    text.to_lowercase().replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
+    text.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// Links in order.
@@ -193,4 +208,48 @@ pub fn tags(conn: &mut Connection, owner: AccountId) -> QueryResult<BTreeMap<Str
         }
     }
     Ok(tags)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::domain::link::Link;
+    use crate::domain::link::edit::blank;
+    use crate::domain::time::Timestamp;
+    use crate::persistence::db::Database;
+    use crate::persistence::links::rows;
+
+    #[test]
+    fn letters_beyond_ascii_have_two_cases_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let link = |id: i64, title: &str, notes: &str| {
+            let link = blank(LinkId(id), String::new(), format!("slug{id}"), Some(AccountId(7)), Timestamp(1));
+            Link { title: title.into(), notes: notes.into(), ..link }
+        };
+        let links = [link(1, "Über uns", ""), link(2, "", "ПРИВЕТ"), link(3, "über 100%", "")];
+        database.write(|conn| rows::insert(conn, &links)).unwrap();
+        let found = |text: &str| -> Vec<i64> {
+            let filter = Filter {
+                owner: Some(AccountId(7)),
+                text: Some(text.into()),
+                tag: None,
+                state: None,
+                domain: None,
+                slug: None,
+                sort: Sort::Created,
+                descending: false,
+                after: None,
+                count: 10,
+            };
+            let links = database.read(|conn| list(conn, &filter)).unwrap();
+            links.iter().map(|stored| stored.link.id.0).collect()
+        };
+        for (text, expected) in
+            [("Über", vec![1, 3]), ("über UNS", vec![1]), ("ÜBER", vec![1, 3]), ("привет", vec![2]), ("ü%", vec![])]
+        {
+            assert_eq!(found(text), expected, "{text}");
+        }
+    }
 }
