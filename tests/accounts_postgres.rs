@@ -18,6 +18,8 @@ mod limits;
 mod notifications;
 #[path = "accounts/others.rs"]
 mod others;
+#[path = "accounts/postgres.rs"]
+mod postgres;
 #[path = "accounts/provider.rs"]
 mod provider;
 #[path = "accounts/roles.rs"]

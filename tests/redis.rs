@@ -45,6 +45,7 @@ fn nodes_share_what_redis_holds_and_do_without_it() {
     run(async {
         let (here, there) = (node(&server).await, node(&server).await);
         limits_count_for_all(&here, &there).await;
+        a_clock_that_was_set_back_refuses_nobody_for_long(&server, &here).await;
         revocations_are_heard(&here, &there).await;
         caches_forget_together(&here, &there).await;
         only_newer_pictures_count(&here, &there).await;
@@ -98,6 +99,16 @@ async fn limits_count_for_all(here: &Redis, there: &Redis) {
     for _ in 0..3 {
         assert!(here.take("fast", fast).await.unwrap().admitted);
     }
+}
+
+/// A bucket may have been written before the clock of Redis was set back.
+async fn a_clock_that_was_set_back_refuses_nobody_for_long(server: &servers::Redis, here: &Redis) {
+    let rate = Rate { interval: 100_000, burst: 3 };
+    assert_eq!(server.command("SET agora:rate:user:9 9000000000000000\r\n").as_deref(), Some("+OK\r\n"));
+    let counted = here.take("user:9", rate).await.unwrap();
+    assert_eq!((counted.admitted, counted.full_after), (false, 300_000), "as if it were empty");
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert!(here.take("user:9", rate).await.unwrap().admitted);
 }
 
 async fn revocations_are_heard(here: &Redis, there: &Redis) {

@@ -130,6 +130,9 @@ pub enum AuthError {
     /// The key, or the way of signing in, does not allow this.
     #[error("Forbidden")]
     Forbidden,
+    /// A text holds U+0000, which the store keeps in no text.
+    #[error("A text must not hold the character NUL.")]
+    NulCharacter,
     /// A choice for a new key is unfit.
     #[error("{0}")]
     BadKey(KeyFlaw),
@@ -170,6 +173,7 @@ impl AuthError {
             | AuthError::BadOutlet
             | AuthError::TooManyAlerts
             | AuthError::BadProfile
+            | AuthError::NulCharacter
             | AuthError::BadKey(_) => 400,
             AuthError::HeaderMissing(_)
             | AuthError::UnknownKey
@@ -250,6 +254,7 @@ impl AuthError {
             AuthError::Replayed => "replayed",
             AuthError::NetworkNotAllowed => "network_not_allowed",
             AuthError::Forbidden => "forbidden",
+            AuthError::NulCharacter => "invalid_text",
             AuthError::BadKey(flaw) => flaw.code(),
             AuthError::NoSuchKey => "not_found",
             AuthError::UnknownUser => "unknown_user",
@@ -277,8 +282,8 @@ pub enum KeyFlaw {
     /// Too short, too long, or not fit for a header.
     #[error("The passphrase needs 1 to 100 printable ASCII characters, without a space at either end.")]
     Passphrase,
-    /// Too long.
-    #[error("The label may have at most 100 characters.")]
+    /// Too long, or not fit to be shown.
+    #[error("The label may have at most 100 characters, and no control characters.")]
     Label,
     /// Nothing is allowed.
     #[error("The key needs at least one permission: view, trade, transfer or links.")]

@@ -5,6 +5,9 @@
 //! looked at: a hundred guesses at once are a hundred attempts, and a right password clears the count. For a network
 //! only wrong passwords count, once they are known to be wrong: the many people behind one address may
 //! all come at the same moment, and the queue for hashes bounds how many guesses are under way.
+//!
+//! When the clock was set back since the last attempt, that one counts as made now: a delay never lasts longer than it
+//! would have.
 
 use super::error::AuthError;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
@@ -75,7 +78,7 @@ impl<K: Clone + Eq + Hash> Guard<K> {
     /// [`AuthError::TooManyAttempts`]; such an attempt does not lengthen the delay.
     pub(super) fn admit(&self, key: &K, now: Timestamp) -> Result<(), AuthError> {
         let mut all = self.attempts.lock();
-        let attempts = self.present(&all, key, now);
+        let attempts = self.present(&mut all, key, now);
         attempts.refusal(now)?;
         all.insert(key.clone(), self.counted(attempts, now));
         Ok(())
@@ -86,14 +89,14 @@ impl<K: Clone + Eq + Hash> Guard<K> {
     /// # Errors
     /// [`AuthError::TooManyAttempts`].
     pub(super) fn check(&self, key: &K, now: Timestamp) -> Result<(), AuthError> {
-        self.present(&self.attempts.lock(), key, now).refusal(now)
+        self.present(&mut self.attempts.lock(), key, now).refusal(now)
     }
 
     /// Counts a wrong attempt that [`Guard::check`] has let pass. Those that were under way together count
     /// one after the other; a delay that has begun meanwhile is lengthened.
     pub(super) fn failed(&self, key: &K, now: Timestamp) {
         let mut all = self.attempts.lock();
-        let attempts = self.present(&all, key, now);
+        let attempts = self.present(&mut all, key, now);
         all.insert(key.clone(), self.counted(attempts, now));
     }
 
@@ -102,8 +105,14 @@ impl<K: Clone + Eq + Hash> Guard<K> {
         if right { self.succeeded(key) } else { self.failed(key, now) }
     }
 
-    fn present(&self, all: &Cache<K, Attempts>, key: &K, now: Timestamp) -> Attempts {
-        let known = all.get(key).copied().unwrap_or_default();
+    fn present(&self, all: &mut Cache<K, Attempts>, key: &K, now: Timestamp) -> Attempts {
+        let mut known = all.get(key).copied().unwrap_or_default();
+        if known.last > now {
+            known.last = now;
+            known.blocked_until = self.delayed(known);
+            // Kept, so that the delay goes by from now on.
+            all.insert(key.clone(), known);
+        }
         if now - known.last > self.pace.forget_after { Attempts::default() } else { known }
     }
 
@@ -189,6 +198,21 @@ mod tests {
         assert_eq!(guard.check(&network, START), Err(AuthError::TooManyAttempts { retry_after_s: 2 }));
         assert_eq!(guard.check(&"198.51.100.8", START), Ok(()));
         assert_eq!(guard.check(&network, START + Pace::NETWORK.forget_after + 1), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_delay_longer() {
+        let ada = Email::parse("ada@example.org").unwrap();
+        let guard = exhausted(&ada);
+        (0..20).for_each(|_| guard.failed(&ada, START));
+        let back = START + -60 * MINUTE;
+        for later in [0, MINUTE, 5 * MINUTE - 1] {
+            let left = u32::try_from((5 * MINUTE - later + SECOND - 1) / SECOND).unwrap();
+            let refused = Err(AuthError::TooManyAttempts { retry_after_s: left });
+            assert_eq!(guard.check(&ada, back + later), refused, "{later}");
+        }
+        assert_eq!(guard.admit(&ada, back + 5 * MINUTE), Ok(()));
+        assert_eq!(guard.check(&ada, back + 20 * MINUTE + 1), Ok(()), "the count starts anew");
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! A token bucket kept as one number, the time at which it is full again (GCRA): a request adds the
 //! interval between two requests to it, and is refused when that lies more than a burst ahead. Buckets
 //! are bounded in number; one that is forgotten begins full, which only ever lets somebody pass.
+//!
+//! No bucket is full later than a burst from now. One that says so was written before the clock was set back: it is put
+//! right when it is looked at, or nobody whose bucket it is could ask anything until the clock is there again.
 
 use super::api_keys::KeyId;
 use crate::domain::ids::AccountId;
@@ -113,11 +116,15 @@ impl Limit {
         SECOND / i64::from(self.per_second.max(1))
     }
 
+    /// How long an empty bucket takes to be full, µs.
+    fn span(self) -> i64 {
+        self.interval() * i64::from(self.burst.max(1))
+    }
+
     /// The verdict on a request after which the bucket is full again in `ahead` µs; more than a burst of them is too
     /// much.
     fn verdict(self, ahead: i64) -> Verdict {
-        let (interval, burst) = (self.interval(), i64::from(self.burst.max(1)));
-        let most = interval * burst;
+        let (interval, most) = (self.interval(), self.span());
         let admitted = ahead <= most;
         Verdict {
             admitted,
@@ -180,6 +187,13 @@ impl Class {
     }
 }
 
+/// When a bucket is full again, which is within a burst; see the module's documentation.
+fn at_most(full_at: &AtomicI64, limit: Limit, now: Timestamp) -> i64 {
+    let latest = now.0 + limit.span();
+    let said = full_at.load(Ordering::Relaxed);
+    if said <= latest { said } else { full_at.fetch_min(latest, Ordering::Relaxed).min(latest) }
+}
+
 /// The buckets of this node.
 pub(super) struct Buckets {
     full_at: Cache<(Class, Subject), Arc<AtomicI64>>,
@@ -199,7 +213,7 @@ impl Buckets {
     /// Counts a request; a refused one costs nothing.
     pub(super) fn take(&self, class: Class, subject: Subject, limit: Limit, now: Timestamp) -> Verdict {
         let full_at = self.bucket(class, subject);
-        let mut old = full_at.load(Ordering::Relaxed);
+        let mut old = at_most(&full_at, limit, now);
         loop {
             let next = old.max(now.0) + limit.interval();
             let verdict = limit.verdict(next - now.0);
@@ -216,7 +230,8 @@ impl Buckets {
     /// The refusal of a request that this node alone need not ask others about: its bucket never holds more than the
     /// shared one it follows.
     pub(super) fn refuses(&self, class: Class, subject: Subject, limit: Limit, now: Timestamp) -> Option<Verdict> {
-        let full_at = self.full_at.get(&(class, subject))?.load(Ordering::Relaxed);
+        let bucket = self.full_at.get(&(class, subject))?;
+        let full_at = at_most(&bucket, limit, now);
         let verdict = limit.verdict(full_at.max(now.0) + limit.interval() - now.0);
         (!verdict.admitted).then_some(verdict)
     }
@@ -237,6 +252,7 @@ impl Buckets {
             return limit.verdict(full_after + limit.interval());
         }
         // The shared one holds at least as much, unless Redis came back without its memory.
+        at_most(&bucket, limit, now);
         let next = |old: i64| (old.max(now.0) + limit.interval()).max(now.0 + full_after);
         let old = bucket.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(next(old)));
         limit.verdict(next(old.unwrap_or_default()) - now.0)
@@ -246,6 +262,7 @@ impl Buckets {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::time::HOUR;
 
     const NOW: Timestamp = Timestamp(1_800_000_000 * SECOND);
     const LIMIT: Limit = Limit { per_second: 10, burst: 3 };
@@ -273,6 +290,27 @@ mod tests {
         assert!(!take(10 * SECOND).admitted);
         assert!(buckets.take(Class::Private, Subject::User(AccountId(8)), LIMIT, NOW).admitted);
         assert!(buckets.take(Class::Fills, ada(), LIMIT, NOW).admitted);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_out_for_longer_than_a_burst() {
+        let span = 3 * SECOND / 10;
+        let buckets = Buckets::new();
+        let take = |at: i64| buckets.take(Class::Private, ada(), LIMIT, NOW + at).admitted;
+        while take(0) {}
+        let back = -HOUR;
+        assert!(!take(back), "the bucket is as empty as it was");
+        assert!(take(back + SECOND / 10) && !take(back + SECOND / 10));
+        assert!(take(back + span) && take(back + span) && !take(back + span));
+        // A bucket that follows the shared one is no other.
+        let follow = |shared, at: i64| buckets.follow(Class::Fills, ada(), LIMIT, shared, NOW + at);
+        assert!(!follow((false, span), 0).admitted);
+        assert!(buckets.refuses(Class::Fills, ada(), LIMIT, NOW + back).is_some());
+        assert_eq!(buckets.refuses(Class::Fills, ada(), LIMIT, NOW + back + SECOND / 10), None);
+        assert!(!follow((false, span), HOUR).admitted);
+        let verdict = follow((true, SECOND / 10), back + 10 * SECOND);
+        assert!(verdict.reset_after <= span + SECOND / 10, "{verdict:?}");
+        assert_eq!(buckets.refuses(Class::Fills, ada(), LIMIT, NOW + back + 11 * SECOND), None);
     }
 
     #[test]

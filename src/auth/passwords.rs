@@ -7,7 +7,9 @@
 //! costs sign-ins alone.
 //!
 //! Memory: 19 MiB for each worker, kept from one hash to the next (mapping and unmapping it each time makes every thread of
-//! the process wait) and given back to the system by a worker that has had nothing to do for a second.
+//! the process wait) and freed by a worker that has had nothing to do for a second. What is freed of that size goes back to
+//! the system at once: the program's allocator, jemalloc, keeps nothing of 8 MiB or more for later (its
+//! `oversize_threshold`).
 
 use super::error::AuthError;
 use super::secret::Secret;
@@ -29,11 +31,6 @@ const LANES: u32 = 1;
 /// The most that a stored hash may ask for.
 const MOST_MEMORY_KIB: u32 = 64 * 1024;
 const MOST_PASSES: u32 = 4;
-
-/// Blocks reserved for a hash, of which only those in use are ever touched. From 32 MiB on glibc
-/// maps an allocation by itself and unmaps it when it is freed; below, its threshold adapts and the
-/// memory would stay with the process.
-const RESERVED_BLOCKS: usize = 33 * 1024;
 
 thread_local! {
     /// The memory of this thread's next hash.
@@ -165,8 +162,7 @@ fn digest(
     let blocks = params.block_count();
     MEMORY.with_borrow_mut(|memory| {
         if memory.len() < blocks {
-            *memory = Vec::with_capacity(RESERVED_BLOCKS.max(blocks));
-            memory.resize(blocks, Block::new());
+            *memory = vec![Block::new(); blocks];
         }
         argon2.hash_password_into_with_memory(password.expose().as_bytes(), salt, out, memory)
     })?;

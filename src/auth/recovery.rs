@@ -42,15 +42,18 @@ impl Accounts {
     ) -> Result<Vec<SessionId>, AuthError> {
         let email = Email::parse(&self.user(user).await?.email)?;
         check_new_password(&new, &email)?;
-        self.prove_guarded(&email, old).await?;
+        let old = self.prove_guarded(&email, old).await?.password_hash;
         let hash = self.passwords().hash(new).await?;
         let now = self.now();
-        self.end(move |conn| {
-            users::set_password(conn, user, &hash)?;
+        let ended = self.end_if(move |conn| {
+            // Whoever has set another one meanwhile, maybe by a mailed code, has not been asked for it.
+            if !users::replace_password(conn, user, &old, &hash)? {
+                return Ok(None);
+            }
             store::remove(conn, user, RESET)?;
-            sessions::revoke_all_of(conn, user, Some(kept), now)
-        })
-        .await
+            sessions::revoke_all_of(conn, user, Some(kept), now).map(Some)
+        });
+        ended.await?.ok_or(AuthError::WrongCredentials)
     }
 
     /// Mails a code with which the password can be set anew. The answer tells nothing about whether
@@ -212,6 +215,23 @@ mod tests {
         assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::WrongCode));
         let device = Device::default();
         assert!(accounts.sign_in("ada@example.org", password(), &device).await.is_err());
+        assert!(accounts.sign_in("ada@example.org", Secret::new(NEW), &device).await.is_ok());
+    }
+
+    /// Whoever resets a password wants somebody out who knows the old one, and who may be about to come in with it.
+    #[actix_rt::test]
+    async fn what_was_proved_with_the_old_password_counts_no_more() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let email = Email::parse("ada@example.org").unwrap();
+        let proved = accounts.prove_guarded(&email, password()).await.unwrap();
+        let code = mail(&accounts, ada).await;
+        assert_eq!(reset(&accounts, "ada@example.org", code).await, Ok(ada));
+        let device = Device::default();
+        let late = accounts.enter(ada, Some(proved.password_hash), &device).await.map(|entered| entered.user.id);
+        assert_eq!(late, Err(AuthError::WrongCredentials));
+        assert_eq!(accounts.sessions(ada).await.unwrap(), []);
         assert!(accounts.sign_in("ada@example.org", Secret::new(NEW), &device).await.is_ok());
     }
 

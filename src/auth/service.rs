@@ -24,7 +24,7 @@ use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use crate::persistence::audit::Entry;
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::sessions::{self, Session, SessionId};
-use crate::persistence::users::{self, NewUser, Role, User};
+use crate::persistence::users::{self, Credentials, NewUser, Role, User};
 use diesel::QueryResult;
 use ipnet::IpNet;
 use std::fmt;
@@ -217,16 +217,17 @@ impl Accounts {
             self.0.network_guard.failed(network, self.now());
             self.tell_guess(Target::From(network.to_string()), false);
         }
-        match proved {
-            Ok(user) => {
-                self.check_second_factor(user.id, device).await?;
-                self.enter(user.id, device).await
+        let entered = match proved {
+            Ok(proved) => {
+                self.check_second_factor(proved.user.id, device).await?;
+                self.enter(proved.user.id, Some(proved.password_hash), device).await
             }
-            Err(error) => {
-                self.note_failure(&email, error, device).await;
-                Err(error)
-            }
+            Err(error) => Err(error),
+        };
+        if let Err(error) = &entered {
+            self.note_failure(&email, *error, device).await;
         }
+        entered
     }
 
     /// A wrong password for an address that exists is something its owner may want to know of. The
@@ -246,21 +247,31 @@ impl Accounts {
         self.record(entry).await;
     }
 
-    /// Begins a session of somebody who has proved who it is.
-    pub(super) async fn enter(&self, user: AccountId, device: &Device) -> Result<SignedIn, AuthError> {
+    /// Begins a session of somebody who has proved who it is: by the password that was stored in this form then, or in
+    /// another way. Whoever has another password by now has shut out all that were in with the old one.
+    ///
+    /// # Errors
+    /// [`AuthError::WrongCredentials`] when the password was changed since it was proved, or a failure.
+    pub(super) async fn enter(
+        &self,
+        user: AccountId,
+        proved: Option<String>,
+        device: &Device,
+    ) -> Result<SignedIn, AuthError> {
         let now = self.now();
         let (begun, address) = (self.begin_session(device, now), device.address);
-        let (user, session) = self
-            .write(move |conn| {
-                // Read now: the role may have changed while the proof was checked.
-                let user = users::by_id(conn, user)?.ok_or(diesel::result::Error::NotFound)?;
-                let session = Session { user: user.id, ..begun };
-                sessions::create(conn, &session)?;
-                users::signed_in(conn, user.id, now)?;
-                note(conn, &entry("sign_in", &user, &session, address), now)?;
-                Ok((User { last_sign_in_at: Some(now), ..user }, session))
-            })
-            .await?;
+        let entered = self.write(move |conn| {
+            if !users::signed_in(conn, user, proved.as_deref(), now)? {
+                return Ok(None);
+            }
+            // Read now: the role may have changed while the proof was checked.
+            let user = users::by_id(conn, user)?.ok_or(diesel::result::Error::NotFound)?;
+            let session = Session { user: user.id, ..begun };
+            sessions::create(conn, &session)?;
+            note(conn, &entry("sign_in", &user, &session, address), now)?;
+            Ok(Some((user, session)))
+        });
+        let (user, session) = entered.await?.ok_or(AuthError::WrongCredentials)?;
         self.admit(user, &session)
     }
 
@@ -322,14 +333,15 @@ impl Accounts {
         Ok((email, hash))
     }
 
-    /// Checks a password, and slows down whoever guesses.
-    pub(super) async fn prove_guarded(&self, email: &Email, password: Secret) -> Result<User, AuthError> {
+    /// Checks a password, and slows down whoever guesses. Says whose it is, with the stored form that it fits: what is
+    /// done with this proof later may have to find out whether it still holds.
+    pub(super) async fn prove_guarded(&self, email: &Email, password: Secret) -> Result<Credentials, AuthError> {
         self.0.guard.admit(email, self.now())?;
         match self.prove(email, password).await {
-            Ok(user) => {
+            Ok(proved) => {
                 self.0.guard.succeeded(email);
                 self.tell_guess(Target::Password(email.to_string()), true);
-                Ok(user)
+                Ok(proved)
             }
             Err(AuthError::WrongCredentials) => {
                 self.tell_guess(Target::Password(email.to_string()), false);
@@ -342,16 +354,16 @@ impl Accounts {
         }
     }
 
-    async fn prove(&self, email: &Email, password: Secret) -> Result<User, AuthError> {
+    async fn prove(&self, email: &Email, password: Secret) -> Result<Credentials, AuthError> {
         if !could_be_a_password(&password) {
             return Err(AuthError::WrongCredentials);
         }
         self.0.passwords.check_room()?;
         let email = email.clone();
         let found = self.read(move |conn| users::by_email(conn, email.as_str())).await?;
-        let (user, hash) = found.map(|found| (found.user, found.password_hash)).unzip();
+        let hash = found.as_ref().map(|found| found.password_hash.clone());
         let fits = self.0.passwords.fits(password, hash).await?;
-        user.filter(|_| fits).ok_or(AuthError::WrongCredentials)
+        found.filter(|_| fits).ok_or(AuthError::WrongCredentials)
     }
 
     /// Makes the tokens of a session that is stored.
@@ -515,11 +527,23 @@ impl Accounts {
         T: Send + 'static,
         F: FnOnce(&Database) -> Result<T, DbError> + Send + 'static,
     {
+        self.awaited(move |database, _| work(database)).await
+    }
+
+    /// Runs work that may ask whether its caller still waits: one that was told that the store does not answer, or that
+    /// hung up, does not.
+    pub(super) async fn awaited<T, F>(&self, work: F) -> Result<T, AuthError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Database, &dyn Fn() -> bool) -> Result<T, DbError> + Send + 'static,
+    {
         let database = self.0.database.clone();
-        match self.0.database.answered(self.0.store.run(move || work(&database))).await {
+        let call = self.0.store.run_awaited(move |is_awaited| work(&database, is_awaited));
+        match self.0.database.answered(call).await {
             Ok(Ok(Ok(value))) => Ok(value),
             // The e-mail address is the only thing here that can be taken.
             Ok(Ok(Err(DbError::Taken))) => Err(AuthError::EmailTaken),
+            Ok(Ok(Err(DbError::NulCharacter))) => Err(AuthError::NulCharacter),
             Ok(Ok(Err(error))) | Err(error) => {
                 tracing::error!(%error, "the store of accounts failed");
                 Err(AuthError::StoreUnavailable)

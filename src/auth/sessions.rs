@@ -3,6 +3,8 @@
 //! A refresh token is `session, number, MAC`, made with the venue's key: nothing of it is stored but the
 //! number that counts now. Using it makes the next number count. A genuine token with an older number
 //! was used before, by its owner or by a thief; nobody can tell which, so the session ends for both.
+//! A use whose caller has given up before it was done is none: nobody was told the next token, and its
+//! owner comes again with this one.
 
 use super::error::AuthError;
 use super::secret::Secret;
@@ -13,10 +15,13 @@ use super::vault::same;
 use crate::domain::ids::AccountId;
 use crate::domain::time::{DAY, SECOND, Timestamp};
 use crate::persistence::audit::Entry;
+use crate::persistence::db::Connection;
 use crate::persistence::sessions::{self as store, Session, SessionId};
 use crate::persistence::users;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use diesel::QueryResult;
+use diesel::result::Error;
 
 /// Bytes of the MAC in a refresh token.
 const MAC: usize = 16;
@@ -30,6 +35,33 @@ enum Refreshed {
     Revoked,
     Expired,
     Unknown,
+}
+
+/// Uses a refresh token; how long an access token lives, in µs, is said by `token_lifetime`.
+fn refresh(
+    conn: &mut Connection,
+    (id, number): (SessionId, u32),
+    device: &Device,
+    token_lifetime: i64,
+    now: Timestamp,
+) -> QueryResult<Refreshed> {
+    let Some(mut session) = store::by_id(conn, id)? else { return Ok(Refreshed::Unknown) };
+    if session.revoked_at.is_some() {
+        return Ok(Refreshed::Revoked);
+    }
+    if now >= session.expires_at {
+        return Ok(Refreshed::Expired);
+    }
+    device.mark(&mut session);
+    session.token_expires_at = (now + token_lifetime).bucket(SECOND).min(session.expires_at);
+    session.last_used = now;
+    if !store::refreshed(conn, &session, number, session.token_expires_at, now)? {
+        store::revoke(conn, id, now)?;
+        return Ok(Refreshed::Reused(session.user, session.token_expires_at));
+    }
+    session.refresh_number = number.checked_add(1);
+    let Some(user) = users::by_id(conn, session.user)? else { return Ok(Refreshed::Unknown) };
+    Ok(Refreshed::Next(Box::new((user, session))))
 }
 
 impl Accounts {
@@ -58,27 +90,21 @@ impl Accounts {
     /// [`AuthError::TokenInvalid`], [`AuthError::TokenExpired`], [`AuthError::TokenRevoked`],
     /// [`AuthError::TokenReused`] (which ends the session), or a failure.
     pub async fn refresh(&self, token: &Secret, device: &Device) -> Result<SignedIn, AuthError> {
-        let (id, number) = self.open_refresh_token(token.expose()).ok_or(AuthError::TokenInvalid)?;
+        let used = self.open_refresh_token(token.expose()).ok_or(AuthError::TokenInvalid)?;
+        let (id, number) = used;
         let now = self.now();
         let (token_lifetime, marked) = (self.settings().token_lifetime, device.clone());
-        let refreshed = self.write(move |conn| {
-            let Some(mut session) = store::by_id(conn, id)? else { return Ok(Refreshed::Unknown) };
-            if session.revoked_at.is_some() {
-                return Ok(Refreshed::Revoked);
+        let refreshed = self.awaited(move |database, is_awaited| {
+            let refreshed = database.write_durably(|conn| {
+                let refreshed = refresh(conn, used, &marked, token_lifetime, now)?;
+                // Who gave up (the database was frozen, say) comes again with this token, which must count then.
+                if is_awaited() { Ok(refreshed) } else { Err(Error::RollbackTransaction) }
+            })?;
+            if matches!(refreshed, Refreshed::Next(_)) && !is_awaited() {
+                // And who gave up while it was committed.
+                database.write_durably(|conn| store::take_back(conn, id, number))?;
             }
-            if now >= session.expires_at {
-                return Ok(Refreshed::Expired);
-            }
-            marked.mark(&mut session);
-            session.token_expires_at = (now + token_lifetime).bucket(SECOND).min(session.expires_at);
-            session.last_used = now;
-            if !store::refreshed(conn, &session, number, session.token_expires_at, now)? {
-                store::revoke(conn, id, now)?;
-                return Ok(Refreshed::Reused(session.user, session.token_expires_at));
-            }
-            session.refresh_number = number.checked_add(1);
-            let Some(user) = users::by_id(conn, session.user)? else { return Ok(Refreshed::Unknown) };
-            Ok(Refreshed::Next(Box::new((user, session))))
+            Ok(refreshed)
         });
         match refreshed.await? {
             Refreshed::Next(next) => self.admit(next.0, &next.1),

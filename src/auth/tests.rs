@@ -89,8 +89,10 @@ async fn signing_up_in_and_out() {
     assert!(accounts.authenticate(second.token.expose()).is_ok());
     assert_eq!(accounts.sessions(first.user.id).await.unwrap().len(), 1);
     // It is remembered no longer than its tokens would have counted, and one minute.
-    venue.wait(14 * MINUTE);
-    accounts.tend().await.unwrap();
+    for minutes in [9, 5] {
+        venue.wait(minutes * MINUTE);
+        accounts.tend().await.unwrap();
+    }
     assert!(accounts.tokens().is_revoked(first.session));
     venue.wait(2 * MINUTE);
     accounts.tend().await.unwrap();
@@ -191,6 +193,21 @@ async fn another_process_learns_of_a_sign_out() {
         accounts.tend().await.unwrap();
         assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
     }
+}
+
+#[actix_rt::test]
+async fn a_process_that_was_cut_off_learns_of_what_was_ended_long_ago() {
+    let venue = Venue::new();
+    let (here, there) = (venue.start(), venue.start());
+    let ada = sign_up(&here, "ada@example.org").await;
+    let caller = there.authenticate(ada.token.expose()).unwrap();
+    there.tend().await.unwrap();
+    here.sign_out(ada.session).await.unwrap();
+    // Longer than any of its tokens counts; a socket that it opened would be open still.
+    venue.wait(20 * MINUTE);
+    assert!(there.still_counts(&caller));
+    there.tend().await.unwrap();
+    assert!(!there.still_counts(&caller));
 }
 
 #[actix_rt::test]
@@ -342,6 +359,37 @@ async fn a_refresh_token_counts_once_and_a_second_use_ends_the_session() {
 }
 
 #[actix_rt::test]
+async fn a_refresh_for_which_nobody_waits_any_more_is_none() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let token = ada.refresh.unwrap();
+    // Somebody else writes for so long that the caller gives up.
+    let other = Database::open(&venue.folder.path().join("agora.db")).unwrap();
+    let (release, gate) = crossbeam_channel::bounded::<()>(0);
+    let (tell, writing) = crossbeam_channel::bounded::<()>(1);
+    let writer = std::thread::spawn(move || {
+        other.write(|_| {
+            tell.send(()).unwrap();
+            gate.recv().unwrap_err();
+            Ok(())
+        })
+    });
+    writing.recv().unwrap();
+    let device = here();
+    let mut refresh = Box::pin(accounts.refresh(&token, &device));
+    assert!(futures_util::poll!(&mut refresh).is_pending());
+    // Until a worker is at it.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    drop(refresh);
+    drop(release);
+    writer.join().unwrap().unwrap();
+    let next = accounts.refresh(&token, &device).await.unwrap();
+    assert_eq!(next.session, ada.session);
+    assert_eq!(accounts.refresh(&token, &device).await.unwrap_err(), AuthError::TokenReused);
+}
+
+#[actix_rt::test]
 async fn a_session_of_one_token_lives_as_long_as_it_was_made_for() {
     let venue = Venue::new();
     let accounts = venue.start();
@@ -390,4 +438,23 @@ async fn another_password_ends_the_other_sessions() {
         AuthError::WrongCredentials
     );
     assert_eq!(accounts.forgot_password("ada@example.org", None), Err(AuthError::MailNotConfigured));
+}
+
+#[actix_rt::test]
+async fn of_two_who_change_a_password_at_once_one_knows_the_old_one_no_more() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    let other = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
+    let change = |kept, new: &str| accounts.change_password(ada.user.id, kept, password(), Secret::new(new));
+    // Both prove the old one before either has stored another.
+    let words = ["the first good one", "the second good one"];
+    let (one, two) = tokio::join!(change(ada.session, words[0]), change(other.session, words[1]));
+    let outcomes = [one, two];
+    let refused: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    assert_eq!(refused, [&AuthError::WrongCredentials]);
+    for (word, outcome) in words.into_iter().zip(&outcomes) {
+        let counts = accounts.sign_in("ada@example.org", Secret::new(word), &here()).await.is_ok();
+        assert_eq!(counts, outcome.is_ok(), "{word}");
+    }
 }

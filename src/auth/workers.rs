@@ -82,11 +82,24 @@ impl Workers {
         R: Send + 'static,
         F: FnOnce() -> R + Send + 'static,
     {
+        self.run_awaited(move |_| job()).await
+    }
+
+    /// The same for a job that may ask at any time whether its caller still waits for it.
+    ///
+    /// # Errors
+    /// As [`Workers::run`].
+    pub(super) async fn run_awaited<R, F>(&self, job: F) -> Result<R, WorkError>
+    where
+        R: Send + 'static,
+        F: FnOnce(&dyn Fn() -> bool) -> R + Send + 'static,
+    {
         let (answer, outcome) = oneshot::channel();
         let job = Box::new(move || {
             if !answer.is_closed() {
+                let done = job(&|| !answer.is_closed());
                 // The caller may hang up while the job runs; then nobody needs the answer.
-                let _ = answer.send(job());
+                let _ = answer.send(done);
             }
         });
         self.queue.try_send(job).map_err(|refused| match refused {
@@ -147,6 +160,23 @@ mod tests {
             std::thread::yield_now();
         }
         assert_eq!(ran.load(Ordering::SeqCst), 0);
+    }
+
+    #[actix_rt::test]
+    async fn a_job_can_find_out_that_its_caller_hung_up() {
+        let workers = Workers::start("test", 1, 1).unwrap();
+        let (release, gate) = crossbeam_channel::bounded::<()>(0);
+        let (tell, told) = crossbeam_channel::bounded::<bool>(2);
+        let mut job = Box::pin(workers.run_awaited(move |is_awaited| {
+            tell.send(is_awaited()).unwrap();
+            gate.recv().unwrap_err();
+            tell.send(is_awaited()).unwrap();
+        }));
+        assert!(futures_util::poll!(&mut job).is_pending());
+        assert_eq!(told.recv(), Ok(true));
+        drop(job);
+        drop(release);
+        assert_eq!(told.recv(), Ok(false));
     }
 
     #[actix_rt::test]

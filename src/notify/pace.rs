@@ -1,7 +1,8 @@
 //! How fast mail goes to one user: some at once, then one now and then. Who makes a thousand fills an hour is not told
 //! of each by mail, and nobody's mailbox is filled through us.
 //!
-//! What concerns security is counted apart, so that fills never hold it up. Each node counts for itself.
+//! What concerns security is counted apart, so that fills never hold it up. Each node counts for itself. Nobody waits for
+//! longer than from one mail to the next, also when the clock was set back.
 
 use crate::domain::time::{MINUTE, Timestamp};
 use parking_lot::Mutex;
@@ -30,6 +31,8 @@ impl MailPace {
             all.retain(|_, done| *done > now);
         }
         let done = all.entry((user, security)).or_insert(now);
+        // Later is only what was counted before the clock was set back.
+        *done = (*done).min(now + BURST * INTERVAL);
         let begun = (*done).max(now);
         let free = begun + -(BURST - 1) * INTERVAL;
         if free > now {
@@ -66,6 +69,9 @@ mod tests {
         assert_eq!(pace.admit(2, false, start + INTERVAL), Ok(()), "the one before was not sent");
         pace.give_back(9, true);
         assert_eq!(pace.admit(9, true, start), Ok(()), "there was nothing to give back");
+        let back = start + -60 * INTERVAL;
+        assert_eq!(pace.admit(2, false, back), Err(back + INTERVAL), "the clock was set back two hours");
+        assert_eq!(pace.admit(2, false, back + INTERVAL), Ok(()));
         let later = start + (BURST + 1) * INTERVAL;
         assert_eq!((0..2 * BURST).filter(|_| pace.admit(2, false, later).is_ok()).count() as i64, BURST);
     }

@@ -51,6 +51,9 @@ pub enum DbError {
     /// A row with that key exists already.
     #[error("that exists already")]
     Taken,
+    /// A text holds U+0000, which PostgreSQL keeps in no text.
+    #[error("a text holds a character that cannot be kept")]
+    NulCharacter,
     /// It refused.
     #[error("the database refused: {0}")]
     Query(Error),
@@ -71,9 +74,18 @@ impl From<Error> for DbError {
                 information,
             ) => DbError::Unavailable(information.message().to_owned()),
             Error::BrokenTransactionManager => DbError::Unavailable("the connection broke".into()),
+            Error::DatabaseError(DatabaseErrorKind::Unknown, information) if speaks_of_nul(information.message()) => {
+                DbError::NulCharacter
+            }
             other => DbError::Query(other),
         }
     }
+}
+
+/// Whether PostgreSQL refuses a text for U+0000 (SQLSTATE 22021; diesel tells the message alone, whose end is the same in
+/// every language). Nothing else that we send could be no UTF-8.
+fn speaks_of_nul(message: &str) -> bool {
+    message.contains("UTF8") && message.trim_end().ends_with("0x00")
 }
 
 /// A pool of connections. Clones share it.
@@ -259,5 +271,20 @@ struct Quiet;
 impl diesel::r2d2::HandleError<diesel::r2d2::Error> for Quiet {
     fn handle_error(&self, error: diesel::r2d2::Error) {
         tracing::debug!(%error, "a connection to the database could not be made");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_that_cannot_be_kept_is_told_from_a_failure() {
+        let told = |message: &str| {
+            DbError::from(Error::DatabaseError(DatabaseErrorKind::Unknown, Box::new(message.to_owned())))
+        };
+        assert!(matches!(told("invalid byte sequence for encoding \"UTF8\": 0x00"), DbError::NulCharacter));
+        assert!(matches!(told("ungültige Byte-Sequenz für Kodierung »UTF8«: 0x00"), DbError::NulCharacter));
+        assert!(matches!(told("canceling statement due to statement timeout"), DbError::Query(_)));
     }
 }

@@ -158,6 +158,15 @@ pub fn refreshed(
     Ok(changed > 0)
 }
 
+/// Takes back that a session's refresh token `number` was used, as long as the next one was not.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn take_back(conn: &mut Connection, session: SessionId, number: u32) -> QueryResult<()> {
+    let next = sessions::table.find(session.to_string()).filter(sessions::refresh_number.eq(i64::from(number) + 1));
+    diesel::update(next).set(sessions::refresh_number.eq(i64::from(number))).execute(conn).map(drop)
+}
+
 /// Ends a session; one that was ended before keeps its time. Gives the expiry of its newest token; `None` when there is
 /// no such session.
 ///

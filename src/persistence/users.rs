@@ -2,7 +2,7 @@
 //! [`Database::write_durably`](super::db::Database::write_durably).
 
 use super::db::Connection;
-use super::schema::users;
+use super::schema::{confirmed_addresses, identities, mailed_codes, sessions, users};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use diesel::prelude::*;
@@ -151,9 +151,13 @@ pub fn begin_above(conn: &mut Connection, newest: AccountId) -> QueryResult<()> 
                 .execute(inner)
         }
         Connection::Postgres(inner) => {
-            diesel::sql_query("SELECT setval('users_id_seq', $1) WHERE $1 >= (SELECT last_value FROM users_id_seq)")
-                .bind::<BigInt, _>(newest)
-                .execute(inner)
+            // Not where it stands there already: somebody may get the next number meanwhile, which would be given twice.
+            diesel::sql_query(
+                "SELECT setval('users_id_seq', $1) FROM users_id_seq \
+                 WHERE $1 > last_value OR ($1 = last_value AND NOT is_called)",
+            )
+            .bind::<BigInt, _>(newest)
+            .execute(inner)
         }
     }
     .map(drop)
@@ -172,8 +176,15 @@ pub fn by_email(conn: &mut Connection, email: &str) -> QueryResult<Option<Creden
 /// # Errors
 /// Whatever the database reports.
 pub fn by_id(conn: &mut Connection, id: AccountId) -> QueryResult<Option<User>> {
-    let row = users::table.find(i64::from(id.0)).first::<Row>(conn).optional()?;
-    Ok(row.map(from_row).transpose()?.map(|credentials| credentials.user))
+    Ok(credentials(conn, id)?.map(|credentials| credentials.user))
+}
+
+/// The user with this id and the stored password.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn credentials(conn: &mut Connection, id: AccountId) -> QueryResult<Option<Credentials>> {
+    users::table.find(i64::from(id.0)).first::<Row>(conn).optional()?.map(from_row).transpose()
 }
 
 /// The addresses of these users, by id; ids of nobody are left out.
@@ -186,13 +197,20 @@ pub fn emails(conn: &mut Connection, ids: &[i64]) -> QueryResult<BTreeMap<i64, S
     Ok(found.into_iter().collect())
 }
 
-/// Notes a sign-in.
+/// Notes a sign-in; false when there is no such user, or when the password that was `proved` (its PHC string, as it was
+/// read then) is not the user's any more. To be the first statement of its transaction: until that ends nobody changes
+/// the user's password or role, so what is read of the user afterwards still counts when the session does.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn signed_in(conn: &mut Connection, id: AccountId, now: Timestamp) -> QueryResult<()> {
-    diesel::update(users::table.find(i64::from(id.0))).set(users::last_sign_in_at.eq(now.0)).execute(conn)?;
-    Ok(())
+pub fn signed_in(conn: &mut Connection, id: AccountId, proved: Option<&str>, now: Timestamp) -> QueryResult<bool> {
+    let user = users::table.find(i64::from(id.0));
+    let at = users::last_sign_in_at.eq(now.0);
+    let noted = match proved {
+        Some(hash) => diesel::update(user.filter(users::password_hash.eq(hash))).set(at).execute(conn)?,
+        None => diesel::update(user).set(at).execute(conn)?,
+    };
+    Ok(noted > 0)
 }
 
 /// Changes what a user calls itself and its picture.
@@ -240,6 +258,16 @@ pub fn set_password(conn: &mut Connection, id: AccountId, password_hash: &str) -
         .map(drop)
 }
 
+/// Stores another password in place of the one that its owner has proved, both as PHC strings; false when that one is
+/// not the user's any more.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn replace_password(conn: &mut Connection, id: AccountId, proved: &str, new: &str) -> QueryResult<bool> {
+    let proved = users::table.find(i64::from(id.0)).filter(users::password_hash.eq(proved));
+    Ok(diesel::update(proved).set(users::password_hash.eq(new)).execute(conn)? > 0)
+}
+
 /// Gives a user another address (trimmed and lower-cased).
 ///
 /// # Errors
@@ -255,6 +283,19 @@ pub fn set_email(conn: &mut Connection, id: AccountId, email: &str) -> QueryResu
 pub fn set_role(conn: &mut Connection, id: AccountId, role: Role) -> QueryResult<bool> {
     let changed = diesel::update(users::table.find(i64::from(id.0))).set(users::role.eq(role.name())).execute(conn)?;
     Ok(changed > 0)
+}
+
+/// Removes a user that was made a moment ago, with what was stored together with it.
+///
+/// # Errors
+/// A foreign key violation when the user has left something else; whatever the database reports.
+pub fn remove(conn: &mut Connection, id: AccountId) -> QueryResult<()> {
+    let id = i64::from(id.0);
+    diesel::delete(sessions::table.filter(sessions::user_id.eq(id))).execute(conn)?;
+    diesel::delete(identities::table.filter(identities::user_id.eq(id))).execute(conn)?;
+    diesel::delete(confirmed_addresses::table.find(id)).execute(conn)?;
+    diesel::delete(mailed_codes::table.filter(mailed_codes::user_id.eq(id))).execute(conn)?;
+    diesel::delete(users::table.find(id)).execute(conn).map(drop)
 }
 
 #[cfg(test)]

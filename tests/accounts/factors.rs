@@ -285,6 +285,8 @@ fn a_user_whose_provider_gave_no_address_gets_one_and_with_it_a_password() {
     assert_eq!(entered.json()["user"]["id"], me["id"]);
     lin.token = entered.json()["access_token"].as_str().unwrap().to_owned();
     assert_eq!(lin.send("DELETE", "/auth/identities/line", b"").unwrap().status, 200);
+    let noted = crate::roles::sign_in(&scene.server, "root@example.org").get("/admin/audit?action=identity_unlinked");
+    assert_eq!((&noted[0]["user"], &noted[0]["detail"]["provider"]), (&me["id"], &json!("line")));
     assert_eq!(line.send("GET", "/auth/me", &header).status, 401, "the reset has ended what there was");
     let noted = lin.get("/auth/me");
     assert_eq!((&noted["email"], &noted["has_email"]), (&json!("lin@example.org"), &json!(true)));

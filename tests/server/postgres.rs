@@ -21,6 +21,20 @@ fn database(data: &Path) -> String {
     known.entry(data.to_owned()).or_insert_with(|| postgres.create_database(&name)).clone()
 }
 
+/// Runs a statement on the database of this data folder as the superuser and returns what it answers.
+#[allow(dead_code, reason = "not every suite looks into the database")]
+pub fn execute(data: &Path, statement: &str) -> String {
+    let url = database(data);
+    let (_, name) = url.rsplit_once('/').unwrap();
+    // Others may start servers while it runs.
+    let all = POSTGRES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut command = all.0.command(name, statement);
+    drop(all);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{statement}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
 /// `agora` with these arguments; it is not started yet.
 pub fn agora(arguments: &[&str], data: &Path) -> Command {
     let mut command = plain::agora(arguments, data);

@@ -85,9 +85,14 @@ impl Postgres {
 
     /// Runs a statement as the superuser and returns what it answers, columns separated by `|`.
     pub fn execute(&self, database: &str, statement: &str) -> String {
-        run(Command::new(self.programs.join("psql"))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement])
-            .arg(self.url_of(database)))
+        run(&mut self.command(database, statement))
+    }
+
+    /// The program that does so.
+    pub fn command(&self, database: &str, statement: &str) -> Command {
+        let mut command = Command::new(self.programs.join("psql"));
+        command.args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-c", statement]).arg(self.url_of(database));
+        command
     }
 
     /// Kills it as a crash would: no checkpoint, no goodbye to clients.

@@ -156,7 +156,7 @@ impl FromIterator<Scope> for Scopes {
 /// What an owner chooses for a new key.
 #[derive(Debug)]
 pub struct NewKey {
-    /// What the owner calls it; may be empty.
+    /// What the owner calls it; may be empty, and has no control characters.
     pub label: String,
     /// 1 to 100 characters of printable ASCII, none at either end a space; kept as a hash.
     pub passphrase: Secret,
@@ -247,7 +247,7 @@ impl Accounts {
         if !travels(new.passphrase.expose()) {
             return flaw(KeyFlaw::Passphrase);
         }
-        if new.label.chars().count() > LONGEST_TEXT {
+        if new.label.chars().count() > LONGEST_TEXT || new.label.chars().any(char::is_control) {
             return flaw(KeyFlaw::Label);
         }
         if new.scopes.is_empty() {

@@ -51,6 +51,8 @@ impl Replays {
         let index = usize::try_from(signature % (SHARDS as u128)).unwrap_or(0);
         let Some(shard) = self.shards.get(index) else { return Err(AuthError::Overloaded) };
         let mut shard = shard.lock();
+        // A clock that was set back must not keep the generations from turning until it is there again.
+        shard.turned_at = shard.turned_at.min(now);
         if now - shard.turned_at > LIFETIME {
             let full = mem::take(&mut shard.newer);
             // After a long silence the newer generation is over as well.
@@ -58,7 +60,7 @@ impl Replays {
             shard.turned_at = now;
         }
         if let Some(first) = shard.newer.get(&signature).or_else(|| shard.older.get(&signature)) {
-            let repeat = whole_seconds && now - *first <= SAME_SECOND;
+            let repeat = whole_seconds && (now - *first).abs() <= SAME_SECOND;
             return if repeat { Ok(()) } else { Err(AuthError::Replayed) };
         }
         if shard.newer.len() >= MOST {
@@ -93,6 +95,21 @@ mod tests {
         for (at, expected) in [(0, Ok(())), (1, Ok(())), (SECOND, Ok(())), (SECOND + 1, Err(AuthError::Replayed))] {
             assert_eq!(replays.admit(7, true, start + at), expected, "{at}");
         }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_neither_keeps_memory_full_nor_lets_a_replay_pass() {
+        let start = Timestamp(1_800_000_000 * SECOND);
+        let replays = Replays::new();
+        assert_eq!(replays.admit(7, true, start), Ok(()));
+        assert_eq!(replays.admit(7, true, start + -20 * SECOND), Err(AuthError::Replayed));
+        let (replays, back) = (Replays::new(), start + -3_600 * SECOND);
+        for number in 0..MOST {
+            assert_eq!(replays.admit((number * SHARDS) as u128, false, start), Ok(()));
+        }
+        let another = (MOST * SHARDS) as u128;
+        assert_eq!(replays.admit(another, false, back), Err(AuthError::Overloaded));
+        assert_eq!(replays.admit(another, false, back + LIFETIME + 1), Ok(()));
     }
 
     #[test]

@@ -56,6 +56,9 @@ struct Link {
 struct Ticket {
     user: u32,
     until: i64,
+    /// What tells the user's password of that moment from any other. Another password ends what was begun before it,
+    /// as it ends sessions.
+    password: String,
 }
 
 /// Where to send somebody, and what to put into a cookie meanwhile.
@@ -267,23 +270,40 @@ impl Accounts {
         };
         if self.has_totp(user).await? {
             let until = (self.now() + PATIENCE).0;
-            return Ok(Arrival::SecondFactor(self.seal_state(TICKET, &Ticket { user: user.0, until })?));
+            let password = self.password_mark(&self.password_of(user).await?);
+            return Ok(Arrival::SecondFactor(self.seal_state(TICKET, &Ticket { user: user.0, until, password })?));
         }
-        Ok(Arrival::SignedIn { signed_in: Box::new(self.enter(user, device).await?), new, back })
+        Ok(Arrival::SignedIn { signed_in: Box::new(self.enter(user, None, device).await?), new, back })
+    }
+
+    /// The stored form of a user's password.
+    async fn password_of(&self, user: AccountId) -> Result<String, AuthError> {
+        let known = self.read(move |conn| users::credentials(conn, user)).await?;
+        known.map(|known| known.password_hash).ok_or(AuthError::UnknownUser)
+    }
+
+    fn password_mark(&self, stored: &str) -> String {
+        URL_SAFE_NO_PAD.encode(self.vault().digest(TICKET, &[stored.as_bytes()]))
     }
 
     /// Finishes a sign-in through a provider with a code of the second factor.
     ///
     /// # Errors
-    /// [`AuthError::ProviderFlow`] for a ticket that is none or too old, and those of the code.
+    /// [`AuthError::ProviderFlow`] for a ticket that is none, too old, or older than the user's password, and those of
+    /// the code.
     pub async fn finish_with_code(&self, ticket: &Secret, device: &Device) -> Result<SignedIn, AuthError> {
         let ticket: Ticket = self.open_state(TICKET, ticket)?;
         if self.now().0 >= ticket.until {
             return Err(AuthError::ProviderFlow);
         }
-        let user = self.user(AccountId(ticket.user)).await?;
-        self.check_second_factor(user.id, device).await?;
-        self.enter(user.id, device).await
+        let user = AccountId(ticket.user);
+        let stored = self.password_of(user).await?;
+        if !same(self.password_mark(&stored).as_bytes(), ticket.password.as_bytes()) {
+            return Err(AuthError::ProviderFlow);
+        }
+        self.check_second_factor(user, device).await?;
+        let entered = self.enter(user, Some(stored), device).await;
+        entered.map_err(|error| if error == AuthError::WrongCredentials { AuthError::ProviderFlow } else { error })
     }
 
     async fn make_user(&self, provider: &Provider, claims: IdClaims, device: &Device) -> Result<AccountId, AuthError> {
@@ -375,7 +395,27 @@ fn own_page(back: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::own_page;
+    use super::*;
+    use crate::auth::tests::{Venue, password, sign_up};
+
+    #[actix_rt::test]
+    async fn another_password_ends_what_waits_for_a_second_factor() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await;
+        let stored = accounts.password_of(ada.user.id).await.unwrap();
+        let (until, mark) = ((accounts.now() + PATIENCE).0, accounts.password_mark(&stored));
+        let ticket = Ticket { user: ada.user.id.0, until, password: mark };
+        let ticket = accounts.seal_state(TICKET, &ticket).unwrap();
+        let device = Device::default();
+        // Who has no second factor is not asked for one.
+        let finished = accounts.finish_with_code(&ticket, &device).await.map(|entered| entered.user.id);
+        assert_eq!(finished, Ok(ada.user.id));
+        let new = Secret::new("another good one");
+        accounts.change_password(ada.user.id, ada.session, password(), new).await.unwrap();
+        let finished = accounts.finish_with_code(&ticket, &device).await.map(|entered| entered.user.id);
+        assert_eq!(finished, Err(AuthError::ProviderFlow));
+    }
 
     #[test]
     fn nobody_is_sent_elsewhere() {

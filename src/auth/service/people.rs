@@ -120,6 +120,22 @@ impl Accounts {
         Secret::new(URL_SAFE_NO_PAD.encode(digest))
     }
 
+    /// Takes back a user that was made a moment ago, since its number is that of an account which somebody else had, and
+    /// makes new users' numbers begin above `newest`.
+    ///
+    /// # Errors
+    /// A failure: the user may be there still.
+    pub async fn take_back(&self, user: AccountId, newest: AccountId) -> Result<(), AuthError> {
+        let now = self.now();
+        let ended = self.end(move |conn| {
+            users::begin_above(conn, newest)?;
+            let ended = sessions::revoke_all_of(conn, user, None, now)?;
+            users::remove(conn, user)?;
+            Ok(ended)
+        });
+        ended.await.map(drop)
+    }
+
     /// Gives a user another role and ends the user's sessions, since their tokens name the old
     /// one. Says which sessions ended.
     ///

@@ -16,7 +16,10 @@ impl Accounts {
     pub async fn tend(&self) -> Result<(), AuthError> {
         let now = self.now();
         self.follow_runtime().await?;
-        let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)) + -CLOCK_TOLERANCE;
+        // The clock may have been set back since.
+        let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)).min(now) + -CLOCK_TOLERANCE;
+        // However long this process could not ask: sockets that were opened by what was ended meanwhile are open still.
+        let lately = since.min(now + -REMEMBER_ENDED);
         self.0.tokens.forget_expired(now);
         self.0.keys.forget(now);
         // Times of use are good to know and no more: what cannot be stored is let go.
@@ -30,10 +33,7 @@ impl Accounts {
                     sessions::used(conn, &stored)?;
                     api_keys::used(conn, &key_uses)?;
                     sessions::remove_expired(conn, now + -KEEP_EXPIRED)?;
-                    Ok((
-                        sessions::revoked(conn, since, now + -REMEMBER_ENDED, now)?,
-                        api_keys::revoked_since(conn, since)?,
-                    ))
+                    Ok((sessions::revoked(conn, since, lately, now)?, api_keys::revoked_since(conn, since)?))
                 })
             })
             .await;

@@ -1,26 +1,31 @@
 //! What a new user gets: an account in the ledger and, where the server gives it out, play money.
+//!
+//! The account has the user's number, which the database gives. A database that fell back (a backup was restored, a copy
+//! that lagged took over) gives numbers that the log knows as those of users whom it has lost: nobody else gets their
+//! accounts.
 
-use crate::domain::ids::AccountId;
+use crate::actors::trading::ledger::LedgerCommand;
+use crate::auth::AuthError;
+use crate::domain::ids::{AccountId, CurrencyId};
+use crate::domain::ledger::{Ignored, LedgerOutcome};
+use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::v1::accounts::transfer_id;
 use crate::persistence::transfers;
 
-/// Gives a new user an account in the ledger and, where the server does, play money.
+/// Gives a user that was made in this very request an account in the ledger and, where the server does, play money. A
+/// user whose account is there already is none: it is taken back, and the next sign-up gets another number.
 ///
 /// # Errors
-/// When the ledger does not take it; a later sign-in completes it.
+/// When the ledger does not take it; a later sign-in completes it. When it is taken back.
 pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
-    state.trading.open_account(user).await?;
-    if state.gives_demo_funds() {
-        for currency in state.trading.currencies() {
-            let whole = if currency.code.starts_with("USD") { 100_000 } else { 10 };
-            let amount = Amount(10i128.pow(u32::from(currency.decimals)) * whole);
-            state.trading.deposit(user, currency.id, amount, gift(user, &currency.code)).await?;
-        }
+    let opened = state.trading.execute(LedgerCommand::OpenAccount(user)).await?;
+    if opened == LedgerOutcome::Ignored(Ignored::Repeat) {
+        return Err(take_back(state, user).await);
     }
-    Ok(())
+    give(state, user, &[]).await
 }
 
 /// Completes a sign-up that broke off half-way.
@@ -28,17 +33,114 @@ pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> 
 /// # Errors
 /// As [`welcome`].
 pub async fn complete(state: &AppState, user: AccountId) -> Result<(), ApiError> {
-    let mut whole = state.trading.balances(user).await?.is_some();
-    if whole && state.gives_demo_funds() {
-        // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
-        let gifts: Vec<u128> = state.trading.currencies().iter().map(|currency| gift(user, &currency.code)).collect();
-        let wanted = gifts.len() as i64;
-        whole = state.query(move |c| transfers::known(c, user, &gifts)).await? >= wanted;
+    if state.trading.balances(user).await?.is_none() {
+        state.trading.open_account(user).await?;
     }
-    if whole { Ok(()) } else { welcome(state, user).await }
+    if !state.gives_demo_funds() {
+        return Ok(());
+    }
+    // The ledger remembers the newest transfers, the database all; a gift that neither knows was not made.
+    let ids: Vec<u128> = gifts(user, state.trading.currencies(), &[]).map(|gift| gift.transfer).collect();
+    let known = state.query(move |c| transfers::known(c, user, &ids)).await?;
+    give(state, user, &known).await
 }
 
-/// The same id for the same user and currency: given once, whatever is retried.
-fn gift(user: AccountId, currency: &str) -> u128 {
-    transfer_id("welcome", user, currency.as_bytes())
+/// Gives play money, where the server does, but for the gifts that are `known` to be made.
+async fn give(state: &AppState, user: AccountId, known: &[u128]) -> Result<(), ApiError> {
+    if state.gives_demo_funds() {
+        for Gift { currency, amount, transfer } in gifts(user, state.trading.currencies(), known) {
+            state.trading.deposit(user, currency, amount, transfer).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Play money in one currency.
+struct Gift {
+    currency: CurrencyId,
+    amount: Amount,
+    /// The same for the same user and currency: given once, whatever is retried.
+    transfer: u128,
+}
+
+/// What a user gets, but for the gifts that are `known` to be made.
+fn gifts(user: AccountId, currencies: &[Currency], known: &[u128]) -> impl Iterator<Item = Gift> {
+    let all = currencies.iter().map(move |currency| {
+        let whole = if currency.code.starts_with("USD") { 100_000 } else { 10 };
+        Gift {
+            currency: currency.id,
+            amount: Amount(10i128.pow(u32::from(currency.decimals)) * whole),
+            transfer: transfer_id("welcome", user, currency.code.as_bytes()),
+        }
+    });
+    all.filter(move |gift| !known.contains(&gift.transfer))
+}
+
+/// Takes a new user back that has the number of an account of somebody else, and says what its client is told.
+async fn take_back(state: &AppState, user: AccountId) -> ApiError {
+    // This one is known at least, if the ledger does not say.
+    let next = state.trading.next_account().await.map_or(0, |next| next.0);
+    let newest = AccountId(next.saturating_sub(1).max(user.0));
+    match state.accounts.take_back(user, newest).await {
+        Ok(()) => tracing::error!(
+            user = user.0,
+            newest = newest.0,
+            "the database gave a new user the number of an account that the log knows; the user was taken back, and \
+             further ones get numbers above the newest"
+        ),
+        Err(error) => tracing::error!(
+            user = user.0,
+            %error,
+            "the database gave a new user the number of an account that the log knows, and the user could not be taken \
+             back: remove it by hand"
+        ),
+    }
+    AuthError::StoreUnavailable.into()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Sequence;
+    use crate::domain::time::Timestamp;
+    use crate::persistence::db::Database;
+    use crate::persistence::transfers::{TransferKind, TransferRow};
+
+    const ADA: AccountId = AccountId::FIRST_USER;
+
+    fn currency(id: u16, code: &str) -> Currency {
+        Currency { id: CurrencyId(id), code: code.into(), name: code.into(), decimals: 2, fiat: false }
+    }
+
+    /// The ledger may have forgotten by then that the others were given.
+    #[test]
+    fn a_currency_that_is_listed_later_brings_its_own_gift_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let mut listed = vec![currency(0, "BTC"), currency(1, "USDT")];
+        let given: Vec<TransferRow> = (1..)
+            .zip(gifts(ADA, &listed, &[]))
+            .map(|(sequence, gift)| TransferRow {
+                account: ADA,
+                sequence: Sequence(sequence),
+                id: gift.transfer,
+                kind: TransferKind::Deposit,
+                currency: gift.currency,
+                amount: gift.amount,
+                counterpart: None,
+                at: Timestamp(1),
+            })
+            .collect();
+        assert_eq!(given.iter().map(|row| row.amount).collect::<Vec<_>>(), [Amount(1_000), Amount(10_000_000)]);
+        database.write(|c| transfers::insert(c, &given)).unwrap();
+        listed.push(currency(2, "ETH"));
+        let left = |user: AccountId| -> Vec<CurrencyId> {
+            let ids: Vec<u128> = gifts(user, &listed, &[]).map(|gift| gift.transfer).collect();
+            let known = database.read(|c| transfers::known(c, user, &ids)).unwrap();
+            gifts(user, &listed, &known).map(|gift| gift.currency).collect()
+        };
+        assert_eq!(left(ADA), [CurrencyId(2)]);
+        assert_eq!(left(AccountId(3)), [CurrencyId(0), CurrencyId(1), CurrencyId(2)]);
+    }
 }

@@ -5,7 +5,7 @@ use crate::auth::{Arrival, Device, Secret};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::exchange::newcomers::complete;
+use crate::http::exchange::newcomers::{complete, welcome};
 use crate::http::session::{CurrentUser, record};
 use crate::http::wire::time;
 use crate::http::{AppState, cookies};
@@ -118,8 +118,8 @@ async fn take_back(state: &web::Data<AppState>, request: &HttpRequest, provider:
     let arrival = state.accounts.arrive(provider, &home, &sealed, &query.state, &query.code, &device).await?;
     let over = flow_cookie(request, state, "", 0);
     match arrival {
-        Arrival::SignedIn { signed_in, back, .. } => {
-            complete(state, signed_in.user.id).await?;
+        Arrival::SignedIn { signed_in, new, back } => {
+            begin(state, signed_in.user.id, new).await?;
             let mut response = HttpResponse::Found();
             response.insert_header((LOCATION, back)).insert_header(("Cache-Control", "no-store")).cookie(over);
             for cookie in cookies::of_session(request, state, &signed_in) {
@@ -137,6 +137,11 @@ async fn take_back(state: &web::Data<AppState>, request: &HttpRequest, provider:
             Ok(HttpResponse::Found().insert_header((LOCATION, back)).cookie(over).json(json!({})))
         }
     }
+}
+
+/// Gives somebody who has come in what every user has.
+async fn begin(state: &AppState, user: AccountId, new: bool) -> Result<(), ApiError> {
+    if new { welcome(state, user).await } else { complete(state, user).await }
 }
 
 async fn note_link(state: &AppState, request: &HttpRequest, user: AccountId, provider: &str) {
@@ -171,8 +176,8 @@ pub async fn token(
     }
     let arrival = state.accounts.sign_in_with_id_token(&provider, &id_token, &device(&request, &state)).await?;
     match arrival {
-        Arrival::SignedIn { signed_in, .. } => {
-            complete(&state, signed_in.user.id).await?;
+        Arrival::SignedIn { signed_in, new, .. } => {
+            begin(&state, signed_in.user.id, new).await?;
             Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
         }
         Arrival::SecondFactor(ticket) => {
@@ -184,7 +189,7 @@ pub async fn token(
     }
 }
 
-/// The body of `POST /auth/oidc/second-factor`.
+/// The body of `POST /auth/second-factor`.
 #[derive(Deserialize)]
 struct SecondFactor {
     ticket: Secret,

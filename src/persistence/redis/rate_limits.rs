@@ -1,7 +1,8 @@
 //! Rate limits across nodes: one bucket for each name, counted by Redis itself.
 //!
 //! A bucket is one number, the time at which it is full again (GCRA), by the clock of Redis: nodes
-//! whose clocks differ count alike.
+//! whose clocks differ count alike. When that clock is set back, a bucket that would be full later than
+//! a burst from now is put right.
 
 use super::{Away, Redis};
 use deadpool_redis::redis;
@@ -28,11 +29,15 @@ pub struct Counted {
 const TAKE: &str = "
     local time = redis.call('TIME')
     local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-    local full = math.max(tonumber(redis.call('GET', KEYS[1]) or '0'), now)
-    local after = full + tonumber(ARGV[1])
-    if after - now > tonumber(ARGV[2]) then return {0, full - now} end
+    local said = tonumber(redis.call('GET', KEYS[1]) or '0')
+    local full = math.min(math.max(said, now), now + tonumber(ARGV[2]))
+    local after, admitted = full + tonumber(ARGV[1]), 1
+    if after - now > tonumber(ARGV[2]) then
+        after, admitted = full, 0
+        if said <= full then return {0, full - now} end
+    end
     redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000) + 1000)
-    return {1, after - now}";
+    return {admitted, after - now}";
 
 impl Redis {
     /// Counts a request against the bucket of this name. Atomic, whichever node asks.
