@@ -174,6 +174,7 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     let mut bob = server.client(&bob.token);
     for (path, body, code) in [
         ("/deposits/simulated", json!({"address": "x\0", "currency": "BTC", "amount": "1"}), "address_required"),
+        ("/deposits/simulated", json!({"address": address, "currency": "ETH", "amount": "1"}), "invalid_address"),
         (
             "/withdrawals/crypto",
             json!({"amount": "1", "currency": "BTC", "crypto_address": address, "destination_tag": "x".repeat(201)}),
@@ -186,6 +187,17 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     done(&mut bob, "/deposits/simulated", &json!({"address": address, "currency": "BTC", "amount": "3"}));
     let before = balance(&mut bob, "BTC").0;
     until("the deposit", || balance(&mut bob, "BTC").0 > before + 2.9);
+
+    // An address takes whatever moves on its network, and nothing is left over that nobody could be credited with.
+    let path = format!("/coinbase-accounts/{}/addresses", account_id(&mut bob, "ETH"));
+    let ethereum = done(&mut bob, &path, &json!({}))["address"].clone();
+    let before = balance(&mut bob, "USDT").0;
+    done(&mut bob, "/deposits/simulated", &json!({"address": ethereum, "currency": "USDT", "amount": "25"}));
+    until("the other currency", || balance(&mut bob, "USDT").0 > before + 24.9);
+    let figures = bob.metrics();
+    for name in ["agora_custody_withdrawals_unexplained 0", "agora_custody_arrivals_unclaimed 0"] {
+        assert!(figures.lines().any(|line| line == name), "{name} in {figures}");
+    }
 }
 
 #[test]
@@ -233,6 +245,16 @@ fn users_pay_each_other_and_wallets_hold_play_money() {
     ] {
         assert_eq!(post(&mut ada, "/transfers", &order).status, status, "{order}");
     }
+    // The outside world and the house have numbers too, and so names of users and of profiles.
+    for venue in 0..2 {
+        let mut order = json!({"from": profile(&mut ada), "currency": "BTC", "amount": "1"});
+        for (path, kind) in [("/transfers", "80a3"), ("/transfers", "80a4"), ("/profiles/transfer", "80a4")] {
+            order["to"] = format!("00000000-000{venue}-{kind}-8000-000000000000").into();
+            let answer = post(&mut ada, path, &order);
+            assert_eq!((answer.status, &answer.json()["code"]), (400, &json!("unknown_receiver")), "{path} {order}");
+        }
+    }
+    assert_eq!(balance(&mut ada, "BTC").0, 9.0);
     assert_eq!(post(&mut ada, "/profiles/transfer", &back).status, 403, "from another's profile");
     let wallet = ada.get("/coinbase-accounts")[0]["id"].clone();
     let order = json!({"amount": 2, "currency": "BTC", "coinbase_account_id": wallet});

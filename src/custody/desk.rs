@@ -1,5 +1,6 @@
 //! The desk between the ledger and the custodian. See the module above for its one rule.
 
+use super::puzzles::Puzzles;
 use super::{Arrival, Custodian, Limit, Network, Progress, Shipment};
 use crate::actors::trading::ledger::{IsReady, LedgerCommand};
 use crate::actors::trading::market_data::wall_clock;
@@ -9,12 +10,13 @@ use crate::domain::ids::{AccountId, Ticket};
 use crate::domain::ledger::{Ignored, LedgerOutcome, Withdrawal};
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
+use crate::domain::order::Reject;
 use crate::persistence::custody::{self, AddressRow, Place, Stage, WithdrawalRow};
 use crate::persistence::db::{Connection, Database, DbError};
 use diesel::QueryResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How often the desk looks after its withdrawals and deposits.
@@ -99,6 +101,23 @@ struct Inner {
     limits: BTreeMap<String, Limit>,
     /// How many withdrawals are read at once.
     at_once: i64,
+    /// What needs a person.
+    puzzles: Puzzles,
+}
+
+/// What became of an arrival.
+enum Credit {
+    /// It is in the books, now or since before.
+    Booked,
+    /// It is at an address that is none of ours, so it is nobody's here.
+    Foreign,
+    /// It is at an address of ours and cannot be credited, for this reason.
+    Unclaimed(&'static str),
+}
+
+/// Whether a row tells of what is held. It may not when a request was repeated whose own row was lost.
+fn tells_of(row: &WithdrawalRow, Withdrawal { movement, .. }: &Withdrawal) -> bool {
+    (row.account, row.currency, row.amount) == (movement.account, movement.currency, movement.amount)
 }
 
 /// What a repeated request is answered with.
@@ -119,7 +138,8 @@ impl Desk {
         custodian: Box<dyn Custodian>,
         limits: BTreeMap<String, Limit>,
     ) -> Desk {
-        let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits, at_once: AT_ONCE }) };
+        let puzzles = Puzzles::default();
+        let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits, at_once: AT_ONCE, puzzles }) };
         let busy = desk.clone();
         actix_web::rt::spawn(async move {
             loop {
@@ -332,56 +352,95 @@ impl Desk {
     }
 
     /// Pretends that money comes from outside; false when the custodian is a real one.
-    pub fn pretend(&self, address: &str, currency: &Currency, amount: Amount) -> bool {
-        self.inner.custodian.pretend(address, currency.id, amount)
+    ///
+    /// # Errors
+    /// [`CustodyError::BadAddress`] when the currency could not come there.
+    pub fn pretend(&self, address: &str, currency: &Currency, amount: Amount) -> Result<bool, CustodyError> {
+        let custodian = &self.inner.custodian;
+        if !self.networks(currency).iter().any(|network| custodian.is_address(network.id, address)) {
+            return Err(CustodyError::BadAddress);
+        }
+        Ok(custodian.pretend(address, currency.id, amount))
+    }
+
+    /// How many withdrawals are held that cannot go on, since no row says where their money goes.
+    pub fn unexplained_withdrawals(&self) -> usize {
+        self.inner.puzzles.withdrawals()
+    }
+
+    /// How many arrivals at our addresses cannot be credited.
+    pub fn unclaimed_arrivals(&self) -> usize {
+        self.inner.puzzles.arrivals()
     }
 
     async fn round(&self) -> Result<(), CustodyError> {
-        let (mut place, mut strays) = (Some(Place::START), None::<BTreeSet<TransferId>>);
+        let (mut place, mut strays) = (Some(Place::START), None::<BTreeMap<TransferId, Withdrawal>>);
+        let mut unexplained = BTreeSet::new();
         while let Some(behind) = place {
             // The rows before the ledger: what a row tells of is in a ledger that is read later, unless that is behind.
             let (rows, next) = self.page(behind).await?;
             let decides = self.decides().await;
             let held = self.inner.trading.withdrawals().await?.into_iter();
             let held: BTreeMap<TransferId, Withdrawal> = held.map(|held| (held.movement.transfer, held)).collect();
-            let strays = strays.get_or_insert_with(|| {
-                held.values().filter(|held| !held.released).map(|held| held.movement.transfer).collect()
-            });
+            let strays = strays.get_or_insert_with(|| held.clone());
             for row in &rows {
                 strays.remove(&row.id);
                 match held.get(&row.id) {
-                    Some(withdrawal) => self.further(row, withdrawal).await?,
+                    Some(withdrawal) if tells_of(row, withdrawal) => self.further(row, withdrawal).await?,
+                    Some(_) => {
+                        unexplained.insert(row.id);
+                    }
                     None if decides => self.tidy(row).await?,
                     None => {}
                 }
             }
             place = next;
         }
-        for id in strays.unwrap_or_default() {
-            self.give_back(id).await?;
+        for (id, withdrawal) in strays.unwrap_or_default() {
+            if !self.give_back(id, &withdrawal).await? {
+                unexplained.insert(id);
+            }
         }
+        self.inner.puzzles.withdrawals_are(unexplained);
+        self.take_in().await
+    }
+
+    /// Books what has arrived. What cannot be credited stays with the custodian, and keeps no other waiting.
+    async fn take_in(&self) -> Result<(), CustodyError> {
+        let Inner { custodian, puzzles, .. } = &*self.inner;
+        let (arrivals, now) = (custodian.arrivals(), Instant::now());
+        puzzles.arrivals_are(&arrivals);
         let mut outcome = Ok(());
-        for arrival in self.inner.custodian.arrivals() {
-            // One that cannot be credited stays, and keeps no other waiting.
-            match self.credit(&arrival).await {
-                Ok(()) => self.inner.custodian.acknowledge(&arrival.hash),
+        for arrival in arrivals.iter().filter(|arrival| !puzzles.rests(arrival, now)) {
+            match self.credit(arrival).await {
+                Ok(Credit::Booked | Credit::Foreign) => custodian.acknowledge(&arrival.hash),
+                Ok(Credit::Unclaimed(why)) => puzzles.put_aside(arrival, why, now),
                 Err(error) => outcome = Err(error),
             }
         }
         outcome
     }
 
-    /// Books what has arrived. Money for an address that is none of ours is nobody's here.
-    async fn credit(&self, arrival: &Arrival) -> Result<(), CustodyError> {
+    /// Credits an arrival to whom its address was given. That takes all that moves on its network, not only what it was
+    /// asked for: the money is here.
+    async fn credit(&self, arrival: &Arrival) -> Result<Credit, CustodyError> {
         let text = arrival.address.clone();
-        if let Some(address) = self.read(move |c| custody::find_address(c, &text)).await?
-            && address.currency == arrival.currency
-        {
-            let (account, currency) = (address.account, arrival.currency);
-            let transfer = crate::http::v1::accounts::transfer_id("arrival", account, arrival.hash.as_bytes());
-            self.inner.trading.deposit(account, currency, arrival.amount, transfer).await?;
+        let Some(address) = self.read(move |c| custody::find_address(c, &text)).await? else {
+            let ours = self.inner.custodian.is_ours(&arrival.address);
+            return Ok(if ours { Credit::Unclaimed("it is not known whose address that is") } else { Credit::Foreign });
+        };
+        let (account, id) = (address.account, arrival.currency);
+        let moves_there = |currency: &Currency| self.network(currency, Some(&address.network)).is_ok();
+        let currency = self.inner.trading.currencies().get(usize::from(id.0));
+        let takes = id == address.currency || currency.is_some_and(moves_there);
+        if !takes {
+            return Ok(Credit::Unclaimed("its currency does not move on the network of the address"));
         }
-        Ok(())
+        let transfer = crate::http::v1::accounts::transfer_id("arrival", account, arrival.hash.as_bytes());
+        Ok(match self.inner.trading.deposit(account, id, arrival.amount, transfer).await? {
+            LedgerOutcome::Moved(..) | LedgerOutcome::Ignored(Ignored::Repeat) => Credit::Booked,
+            _ => Credit::Unclaimed("the ledger does not take it"),
+        })
     }
 
     /// Whether this node decides about what its ledger does not hold: it is the active one, and has applied all that
@@ -400,13 +459,18 @@ impl Desk {
             return self.write(move |c| custody::hold(c, id)).await.map(drop);
         }
         if !held.released {
-            if !self.waits(row) {
-                self.inner.trading.execute(LedgerCommand::ReleaseWithdrawal(id)).await?;
+            if self.waits(row) {
+                return Ok(());
             }
-            return Ok(());
+            return match self.inner.trading.execute(LedgerCommand::ReleaseWithdrawal(id)).await {
+                // Its owner is frozen, or nobody may withdraw: it stays held, and a later round asks again.
+                Err(Refused::Reject(Reject::AccountFrozen | Reject::KillSwitch)) => Ok(()),
+                outcome => outcome.map(drop).map_err(CustodyError::from),
+            };
         }
         let amount = held.movement.amount - row.fee;
-        let shipment = Shipment { id, currency: row.currency, amount, address: row.address.clone() };
+        let (network, address, tag) = (row.network.clone(), row.address.clone(), row.tag.clone());
+        let shipment = Shipment { id, currency: row.currency, amount, network, address, tag };
         match self.inner.custodian.send(&shipment) {
             Progress::Underway => Ok(()),
             Progress::Arrived(hash) => {
@@ -450,16 +514,29 @@ impl Desk {
         self.finish(row.id, stage).await
     }
 
-    /// Gives back what is held for a withdrawal that was refused: its hold came when it was expected no more.
-    async fn give_back(&self, id: TransferId) -> Result<(), CustodyError> {
-        let row = self.read(move |c| custody::get(c, id)).await?;
-        if row.is_some_and(|row| matches!(row.stage, Stage::Refused | Stage::Canceled))
-            && self.inner.trading.role().is_active()
-        {
-            // The ledger ignores it when it is not so any more.
-            self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Canceled)).await?;
+    /// Looks after a withdrawal that is held and has no row among those that are not over. False when its money can
+    /// neither be sent nor given back.
+    ///
+    /// One that was refused is given back: its hold came when it was expected no more. So is one that has no row at
+    /// all. A row is durable before its hold is proposed, on whichever node, and was looked for after the hold was seen:
+    /// it does not come later. The database is of before, or has lost it, and nobody knows where the money was to go.
+    async fn give_back(&self, id: TransferId, held: &Withdrawal) -> Result<bool, CustodyError> {
+        let stage = self.read(move |c| custody::get(c, id)).await?.map(|row| row.stage);
+        let goes_on = matches!(stage, Some(Stage::Requested | Stage::Held | Stage::Done));
+        if goes_on || !self.inner.trading.role().is_active() {
+            return Ok(true);
         }
-        Ok(())
+        if held.released {
+            // The custodian may have sent it: only whoever has the row can tell.
+            return Ok(stage.is_some());
+        }
+        if stage.is_none() {
+            let withdrawal = uuid::Uuid::from_u128(id);
+            tracing::warn!(%withdrawal, "the database has no row of a withdrawal; its money is given back");
+        }
+        // The ledger ignores it when it is not so any more.
+        self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Canceled)).await?;
+        Ok(true)
     }
 
     /// Writes down how a withdrawal ended, if that can be its end.

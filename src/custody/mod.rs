@@ -7,6 +7,7 @@
 //! settled. Each step is repeated until the next is reached, so a crash between two of them loses nothing.
 
 mod desk;
+mod puzzles;
 mod simulated;
 
 pub use desk::{CustodyError, Desk, WithdrawalOrder};
@@ -94,8 +95,12 @@ pub struct Shipment {
     pub currency: CurrencyId,
     /// How much arrives there.
     pub amount: Amount,
+    /// On which network.
+    pub network: String,
     /// Where to.
     pub address: String,
+    /// What the receiver needs beside the address. Money that comes without it may be lost.
+    pub tag: Option<String>,
 }
 
 /// How far a shipment is.
@@ -112,7 +117,7 @@ pub enum Progress {
 /// Money that has arrived at one of our addresses and is confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arrival {
-    /// The transaction.
+    /// The transaction; no other arrival has the same.
     pub hash: String,
     /// The address.
     pub address: String,
@@ -133,13 +138,16 @@ pub trait Custodian: Send + Sync {
     /// Whether money can be sent to this address.
     fn is_address(&self, network: &str, address: &str) -> bool;
 
+    /// Whether it has given this address out, as far as it knows.
+    fn is_ours(&self, address: &str) -> bool;
+
     /// Sends, or goes on sending, and says how far that is.
     fn send(&self, shipment: &Shipment) -> Progress;
 
     /// What has arrived and is confirmed, until it is [acknowledged](Custodian::acknowledge).
     fn arrivals(&self) -> Vec<Arrival>;
 
-    /// An arrival was credited.
+    /// An arrival was credited, or is none at an address of ours: nobody asks for it any more.
     fn acknowledge(&self, hash: &str);
 
     /// Pretends that somebody outside sends money to an address; false when this custodian cannot pretend.

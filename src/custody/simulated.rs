@@ -9,7 +9,7 @@ use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 /// Confirmations on every network.
@@ -28,6 +28,8 @@ pub struct Simulated {
 struct Chain {
     sent: BTreeMap<TransferId, (Instant, String)>,
     arriving: BTreeMap<String, (Instant, Arrival)>,
+    /// The addresses that were given out since the program was started.
+    given: BTreeSet<String>,
 }
 
 impl Simulated {
@@ -83,7 +85,9 @@ impl Custodian for Simulated {
     fn new_address(&self, account: AccountId, currency: CurrencyId, network: &str) -> String {
         let salt = uuid::Uuid::new_v4();
         let text = hash(&[&account.0.to_le_bytes(), &currency.0.to_le_bytes(), salt.as_bytes()]);
-        format!("{}{}", prefix(network), text.get(..40).unwrap_or_default())
+        let address = format!("{}{}", prefix(network), text.get(..40).unwrap_or_default());
+        self.chain.lock().given.insert(address.clone());
+        address
     }
 
     fn is_address(&self, network: &str, address: &str) -> bool {
@@ -91,6 +95,10 @@ impl Custodian for Simulated {
         rest.is_some_and(|rest| {
             (20..=64).contains(&rest.len()) && rest.bytes().all(|byte| byte.is_ascii_alphanumeric())
         })
+    }
+
+    fn is_ours(&self, address: &str) -> bool {
+        self.chain.lock().given.contains(address)
     }
 
     fn send(&self, shipment: &Shipment) -> Progress {

@@ -20,7 +20,7 @@ use crate::domain::money::{Amount, Decimal};
 use crate::domain::order::Side;
 use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use crate::persistence::db::{Connection, Database, DbError};
-use crate::persistence::fills;
+use crate::persistence::fills::{self, FillRow};
 use crate::persistence::notifications::{self as store, Delivery, Moved, Room};
 use actix::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -170,18 +170,17 @@ impl Parts {
             })?;
             return Ok(false);
         };
-        let fills: Vec<Fill> = rows.into_iter().map(|row| row.fill).collect();
-        let Some(last) = fills.last() else { return Ok(false) };
-        let to = i64::try_from(last.trade.0).unwrap_or(i64::MAX);
+        let Some(last) = rows.last() else { return Ok(false) };
+        let to = i64::try_from(last.fill.trade.0).unwrap_or(i64::MAX);
         let listeners: FxHashSet<i64> = listeners.into_iter().collect();
         let advanced = self.database.write(|conn| {
             if !store::advance(conn, &source, Some(from), to)? {
                 return Ok(false);
             }
-            put_fills(conn, market, &fills, &listeners, now)?;
+            put_fills(conn, market, &rows, &listeners, now)?;
             Ok(true)
         })?;
-        Ok(advanced && fills.len() as i64 >= EVENTS_AT_ONCE)
+        Ok(advanced && rows.len() as i64 >= EVENTS_AT_ONCE)
     }
 
     /// Puts some transfers on their way; whether there may be more. As with fills, they are read before.
@@ -349,12 +348,12 @@ fn in_turns<S, E>(mut sources: Vec<S>, time: Duration, mut turn: impl FnMut(&S) 
 fn put_fills(
     conn: &mut Connection,
     market: &Market,
-    fills: &[Fill],
+    fills: &[FillRow],
     listeners: &FxHashSet<i64>,
     now: Timestamp,
 ) -> diesel::QueryResult<()> {
     let mut told = Vec::new();
-    for fill in fills {
+    for FillRow { fill, .. } in fills {
         for (account, maker) in [(fill.maker_account, true), (fill.taker_account, false)] {
             if listeners.contains(&i64::from(account.0)) {
                 told.push((account, shown_fill(market, fill, maker).to_string()));
@@ -362,11 +361,11 @@ fn put_fills(
         }
     }
     store::enqueue_all(conn, EventKind::Fill.name(), &told, now)?;
-    let prices = fills.iter().map(|fill| i64::try_from(fill.price.0).unwrap_or(i64::MAX));
-    let (lowest, highest) = prices.fold((i64::MAX, 0), |(low, high), price| (low.min(price), high.max(price)));
+    // What waits to be read may have happened before an alert was set.
+    let trades: Vec<(Timestamp, i64)> =
+        fills.iter().map(|row| (row.at, i64::try_from(row.fill.price.0).unwrap_or(i64::MAX))).collect();
     let mut set_off = Vec::new();
-    for alert in store::set_off(conn, i32::from(market.id.0), lowest, highest)? {
-        let price = if alert.above { highest } else { lowest };
+    for (alert, price) in store::set_off(conn, i32::from(market.id.0), &trades)? {
         let payload = json!({
             "product_id": market.config.symbol,
             "direction": if alert.above { "above" } else { "below" },

@@ -5,6 +5,7 @@
 
 use super::db::{Connection, on_either};
 use super::schema::{deposit_addresses, withdrawals};
+use super::transfers::HistoryPlace;
 use crate::domain::entry::TransferId;
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::money::Amount;
@@ -271,8 +272,8 @@ pub fn unfinished(
     Ok((rows.into_iter().filter_map(parsed).collect(), next))
 }
 
-/// The withdrawals for which a user's money was held, of one currency or all, between two moments, both included, newest
-/// first, at most `limit`.
+/// The withdrawals for which a user's money was held, of one currency or all, strictly between two places in the history,
+/// an older and a newer one, newest first, at most `limit`.
 ///
 /// # Errors
 /// Those of the database.
@@ -280,14 +281,21 @@ pub fn of_account(
     connection: &mut Connection,
     account: AccountId,
     currency: Option<CurrencyId>,
-    (from, to): (Timestamp, Timestamp),
+    (newer_than, older_than): (Option<HistoryPlace>, Option<HistoryPlace>),
     limit: i64,
 ) -> QueryResult<Vec<WithdrawalRow>> {
     let mut wanted = withdrawals::table
         .filter(withdrawals::account.eq(i64::from(account.0)))
-        .filter(withdrawals::created_at.between(from.0, to.0))
         .filter(withdrawals::stage.ne_all(NEVER_HELD))
         .into_boxed();
+    if let Some((at, id)) = newer_than {
+        let is_newer = withdrawals::created_at.gt(at.0).or(withdrawals::id.gt(text(id)));
+        wanted = wanted.filter(withdrawals::created_at.ge(at.0)).filter(is_newer);
+    }
+    if let Some((at, id)) = older_than {
+        let is_older = withdrawals::created_at.lt(at.0).or(withdrawals::id.lt(text(id)));
+        wanted = wanted.filter(withdrawals::created_at.le(at.0)).filter(is_older);
+    }
     if let Some(currency) = currency {
         wanted = wanted.filter(withdrawals::currency.eq(i32::from(currency.0)));
     }
@@ -439,15 +447,19 @@ mod tests {
         for row in older.into_iter().chain(newer) {
             assert!(database.write(|c| insert(c, &row)).unwrap());
         }
-        let ids = |currency, span, limit| -> Vec<TransferId> {
-            let all = database.read(|c| of_account(c, AccountId::FIRST_USER, currency, span, limit)).unwrap();
+        let ids = |currency, between, limit| -> Vec<TransferId> {
+            let all = database.read(|c| of_account(c, AccountId::FIRST_USER, currency, between, limit)).unwrap();
             all.iter().map(|row| row.id).collect()
         };
-        let ever = (Timestamp(0), Timestamp(1_000));
+        let ever = (None, None);
         assert_eq!(ids(Some(CurrencyId(0)), ever, 2), [3, 2]);
         assert_eq!(ids(Some(CurrencyId(0)), ever, 10), [3, 2, 1]);
         assert_eq!(ids(None, ever, 100).len(), 13);
-        assert_eq!(ids(None, (Timestamp(1), Timestamp(2)), 10), [2, 1]);
+        let place = |at: i64, id: TransferId| Some((Timestamp(at), id));
+        assert_eq!(ids(None, (None, place(3, 3)), 10), [2, 1]);
+        assert_eq!(ids(None, (None, place(3, 4)), 10), [3, 2, 1]);
+        assert_eq!(ids(None, (place(1, 1), place(3, 3)), 10), [2]);
+        assert_eq!(ids(None, (place(1, 0), place(3, 3)), 10), [2, 1]);
 
         // What the ledger knows of a withdrawal through the custodian is not shown a second time.
         let moved = |sequence, id, kind| TransferRow {
@@ -461,15 +473,15 @@ mod tests {
             at: Timestamp(50),
         };
         let (deposit, withdraw) = (TransferKind::Deposit, TransferKind::Withdraw);
-        let rows = [moved(1, 500, deposit), moved(2, 501, withdraw), moved(3, 1, withdraw), moved(4, 3, withdraw)];
+        let rows = [moved(1, 50, deposit), moved(2, 51, withdraw), moved(3, 100, withdraw), moved(4, 103, withdraw)];
         database.write(|c| transfers::insert(c, &rows)).unwrap();
         let left = |beyond_custody, limit| -> Vec<TransferId> {
             let filter = TransferFilter { beyond_custody, ..TransferFilter::default() };
             let all = database.read(|c| transfers::of_account(c, AccountId::FIRST_USER, &filter, limit)).unwrap();
             all.iter().map(|row| row.id).collect()
         };
-        assert_eq!(left(false, 2), [3, 1]);
-        assert_eq!(left(true, 2), [501, 500]);
+        assert_eq!(left(false, 2), [103, 100]);
+        assert_eq!(left(true, 2), [51, 50]);
     }
 
     #[test]

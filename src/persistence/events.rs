@@ -165,8 +165,22 @@ pub fn after(
     Ok((found, reached))
 }
 
+/// The first row of a market that ends at this moment or later.
+fn first_until(connection: &mut Connection, market: MarketId, at: Timestamp) -> QueryResult<Option<i64>> {
+    market_events::table
+        .filter(market_events::market.eq(i32::from(market.0)))
+        .filter(market_events::last_at.ge(at.0))
+        .order((market_events::last_at.asc(), market_events::entry.asc()))
+        .select(market_events::entry)
+        .first(connection)
+        .optional()
+}
+
 /// The events of a market that `wanted` takes, oldest first, from rows that touch this span of time: the first `rows` of
 /// them after a place, which are unpacked one after another. The new place is where to read on; none when that was all.
+///
+/// Time never runs backwards in a stream, so these rows follow each other. Where they begin and end is looked up by time,
+/// and they are read by their entries: with the times alone to go by, a database may search the archive from one end.
 ///
 /// # Errors
 /// Those of the database.
@@ -178,10 +192,18 @@ pub fn between(
     rows: i64,
     wanted: impl Fn(&Event) -> bool,
 ) -> QueryResult<(Vec<Archived>, Option<Place>)> {
+    let first = match place {
+        Some(place) => place.row + 1,
+        None => match first_until(connection, market, from)? {
+            Some(first) => first,
+            None => return Ok((Vec::new(), None)),
+        },
+    };
     let mut query: Query = market_events::table.filter(market_events::market.eq(i32::from(market.0))).into_boxed();
-    query = query.filter(market_events::last_at.ge(from.0)).filter(market_events::first_at.le(to.0));
-    if let Some(place) = place {
-        query = query.filter(market_events::entry.gt(place.row));
+    query = query.filter(market_events::entry.ge(first)).filter(market_events::first_at.le(to.0));
+    // The first row that ends later may have begun before.
+    if let Some(last) = first_until(connection, market, Timestamp(to.0.saturating_add(1)))? {
+        query = query.filter(market_events::entry.le(last));
     }
     let loaded: Vec<(i64, Vec<u8>)> = query
         .order(market_events::entry.asc())
@@ -241,6 +263,43 @@ mod tests {
             assert_eq!(all(1, limit), whole[1..], "{limit}");
             assert_eq!(all(2, limit), whole[3..], "{limit}");
             assert_eq!(all(3, limit), [], "{limit}");
+        }
+    }
+
+    #[test]
+    fn a_span_has_the_rows_that_touch_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        // When each row begins and ends; some share a moment.
+        let times = [(10, 20), (20, 20), (20, 20), (20, 35), (35, 35), (50, 60)];
+        for (number, (begin, end)) in (0..).zip(times) {
+            let mut row = Runs::default();
+            for (entry, at) in [(2 * number + 1, begin), (2 * number + 2, end)] {
+                let outcomes = outcomes_of(entry, entry - 1, vec![canceled(false)]);
+                row.add(&MarketOutcomes { at: Timestamp(at), ..outcomes });
+            }
+            database.write(|connection| insert(connection, MARKET, &row)).unwrap();
+        }
+        let read = |span, at_once| -> Vec<u64> {
+            let (mut found, mut place) = (Vec::new(), None);
+            loop {
+                let read = database.read(|connection| between(connection, MARKET, span, place, at_once, |_| true));
+                let (some, reached) = read.unwrap();
+                found.extend(some.iter().map(|archived| archived.sequence));
+                match reached {
+                    Some(_) => place = reached,
+                    None => return found,
+                }
+            }
+        };
+        for from in (0..70).step_by(5) {
+            for to in (from..70).step_by(5) {
+                let touched = (0..).zip(times).filter(|(_, (begin, end))| *end >= from && *begin <= to);
+                let expected: Vec<u64> = touched.flat_map(|(number, _)| [2 * number + 1, 2 * number + 2]).collect();
+                for at_once in [1, 2, 16] {
+                    assert_eq!(read((Timestamp(from), Timestamp(to)), at_once), expected, "{from} to {to}");
+                }
+            }
         }
     }
 

@@ -147,22 +147,34 @@ pub fn remove_alert(conn: &mut Connection, user: AccountId, id: i64) -> QueryRes
     Ok(diesel::delete(own).execute(conn)? > 0)
 }
 
-/// Takes out the alerts of a market that a trade at this price sets off.
+/// Takes out the alerts of a market that trades at these times and prices set off, each with the price that went furthest
+/// beyond it. None is set off by a trade that was there before it.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn set_off(conn: &mut Connection, market: i32, lowest: i64, highest: i64) -> QueryResult<Vec<AlertRow>> {
+pub fn set_off(conn: &mut Connection, market: i32, trades: &[(Timestamp, i64)]) -> QueryResult<Vec<(AlertRow, i64)>> {
+    let prices = trades.iter().map(|(_, price)| *price);
+    let (Some(lowest), Some(highest)) = (prices.clone().min(), prices.max()) else { return Ok(Vec::new()) };
     let reached = price_alerts::table.filter(price_alerts::market.eq(market)).filter(
         price_alerts::above
             .eq(true)
             .and(price_alerts::price.le(highest))
             .or(price_alerts::above.eq(false).and(price_alerts::price.ge(lowest))),
     );
-    let rows: Vec<AlertRow> = reached.load(conn)?;
-    for row in &rows {
-        diesel::delete(price_alerts::table.find(row.id)).execute(conn)?;
+    let mut set_off = Vec::new();
+    for row in reached.load::<AlertRow>(conn)? {
+        let since = trades.iter().filter(|(at, _)| at.0 >= row.created_at).map(|(_, price)| *price);
+        let furthest = if row.above {
+            since.max().filter(|highest| *highest >= row.price)
+        } else {
+            since.min().filter(|lowest| *lowest <= row.price)
+        };
+        if let Some(price) = furthest {
+            diesel::delete(price_alerts::table.find(row.id)).execute(conn)?;
+            set_off.push((row, price));
+        }
     }
-    Ok(rows)
+    Ok(set_off)
 }
 
 /// A message on its way.

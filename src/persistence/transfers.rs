@@ -50,7 +50,7 @@ impl TransferKind {
 pub struct TransferRow {
     /// Whose.
     pub account: AccountId,
-    /// The place of its entry in the ledger's stream; the cursor of pages.
+    /// The place of its entry in the ledger's stream.
     pub sequence: Sequence,
     /// The transfer's id, the same for both users of an internal one.
     pub id: TransferId,
@@ -66,6 +66,9 @@ pub struct TransferRow {
     pub at: Timestamp,
 }
 
+/// A movement's place in its user's history: its time, and its id as a tie-break.
+pub type HistoryPlace = (Timestamp, TransferId);
+
 /// Which transfers of a user are wanted.
 #[derive(Clone, Debug, Default)]
 pub struct TransferFilter {
@@ -75,14 +78,10 @@ pub struct TransferFilter {
     pub kinds: Vec<TransferKind>,
     /// No withdrawals through the custodian, of which more is known (see [`super::custody`]).
     pub beyond_custody: bool,
-    /// Strictly before this entry.
-    pub older_than: Option<Sequence>,
-    /// Strictly after this entry.
-    pub newer_than: Option<Sequence>,
-    /// At this moment or later.
-    pub from: Option<Timestamp>,
-    /// At this moment or before.
-    pub to: Option<Timestamp>,
+    /// Strictly before this place.
+    pub older_than: Option<HistoryPlace>,
+    /// Strictly after this place.
+    pub newer_than: Option<HistoryPlace>,
 }
 
 /// A row, in the order of the table's columns.
@@ -140,7 +139,7 @@ pub fn insert(connection: &mut Connection, rows: &[TransferRow]) -> QueryResult<
     }, "ON CONFLICT DO NOTHING")
 }
 
-/// A user's transfers, newest first.
+/// A user's transfers, newest first, in the order of their places.
 ///
 /// # Errors
 /// Those of the database.
@@ -165,19 +164,17 @@ pub fn of_account(
                 .or(sql::<Bool>("NOT EXISTS (SELECT 1 FROM withdrawals WHERE withdrawals.id = transfers.id)")),
         );
     }
-    if let Some(sequence) = filter.older_than {
-        query = query.filter(transfers::sequence.lt(stored(sequence.0)));
+    // The texts of ids are in the order of the ids. The time is compared twice: once for the index.
+    if let Some((at, id)) = filter.older_than {
+        let is_older = transfers::at.lt(at.0).or(transfers::id.lt(id_text(id)));
+        query = query.filter(transfers::at.le(at.0)).filter(is_older);
     }
-    if let Some(sequence) = filter.newer_than {
-        query = query.filter(transfers::sequence.gt(stored(sequence.0)));
+    if let Some((at, id)) = filter.newer_than {
+        let is_newer = transfers::at.gt(at.0).or(transfers::id.gt(id_text(id)));
+        query = query.filter(transfers::at.ge(at.0)).filter(is_newer);
     }
-    if let Some(from) = filter.from {
-        query = query.filter(transfers::at.ge(from.0));
-    }
-    if let Some(to) = filter.to {
-        query = query.filter(transfers::at.le(to.0));
-    }
-    let rows: Vec<Stored> = query.order(transfers::sequence.desc()).limit(limit).load(connection)?;
+    let newest_first = (transfers::at.desc(), transfers::id.desc());
+    let rows: Vec<Stored> = query.order(newest_first).limit(limit).load(connection)?;
     rows.iter().map(Stored::row).collect()
 }
 
@@ -191,12 +188,13 @@ pub fn get(connection: &mut Connection, account: AccountId, id: TransferId) -> Q
     row.map(|row| row.row()).transpose()
 }
 
-/// How many of these transfers a user's history has.
+/// Those of these transfers that a user's history has.
 ///
 /// # Errors
 /// Those of the database.
-pub fn known(connection: &mut Connection, account: AccountId, ids: &[TransferId]) -> QueryResult<i64> {
+pub fn known(connection: &mut Connection, account: AccountId, ids: &[TransferId]) -> QueryResult<Vec<TransferId>> {
     let texts: Vec<String> = ids.iter().map(|id| id_text(*id)).collect();
     let named = transfers::id.eq_any(texts).and(transfers::account.eq(i64::from(account.0)));
-    transfers::table.filter(named).count().get_result(connection)
+    let found: Vec<String> = transfers::table.filter(named).select(transfers::id).load(connection)?;
+    found.iter().map(|text| parse_id(text)).collect()
 }

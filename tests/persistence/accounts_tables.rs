@@ -253,8 +253,16 @@ pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {
     }
     let full = |c: &mut _| notifications::add_alert(c, user, market, (true, 1), 4, Timestamp(1));
     assert!(!database.write(full).unwrap());
-    let mut set_off: Vec<_> = database.write(|c| notifications::set_off(c, 0, 40, 150)).unwrap();
-    set_off.sort_by_key(|alert| alert.price);
-    assert_eq!(set_off.iter().map(|alert| (alert.above, alert.price)).collect::<Vec<_>>(), [(false, 50), (true, 100)]);
+    let set_off = |trades: &[(i64, i64)]| {
+        let trades: Vec<_> = trades.iter().map(|(at, price)| (Timestamp(*at), *price)).collect();
+        let mut alerts = database.write(|c| notifications::set_off(c, 0, &trades)).unwrap();
+        alerts.sort_by_key(|(alert, _)| alert.price);
+        alerts.iter().map(|(alert, price)| (alert.above, alert.price, *price)).collect::<Vec<_>>()
+    };
+    let none: [(bool, i64, i64); 0] = [];
+    assert_eq!(set_off(&[]), none);
+    // What was traded before an alert was set sets it off no more.
+    assert_eq!(set_off(&[(0, 5), (0, 250), (1, 99)]), none);
+    assert_eq!(set_off(&[(0, 5), (1, 40), (2, 150), (3, 120), (4, 60)]), [(false, 50, 40), (true, 100, 150)]);
     assert_eq!(database.read(|c| notifications::alerts_of(c, user)).unwrap().len(), 2);
 }

@@ -3,6 +3,8 @@
 
 mod accounts_tables;
 mod chat;
+mod large;
+mod links;
 mod projections;
 #[path = "../servers/mod.rs"]
 mod servers;
@@ -33,6 +35,7 @@ fn both_databases_do_the_same() {
     let server = Postgres::start();
     on_each(&server, "users", users_have_unique_addresses_and_numbers);
     on_each(&server, "sessions", sessions_end);
+    on_each(&server, "proofs", what_was_proved_counts_while_it_holds);
     on_each(&server, "accounts", accounts_tables::keys_codes_and_factors);
     on_each(&server, "records", accounts_tables::the_audit_log_and_settings);
     on_each(&server, "notifications", accounts_tables::what_nobody_takes_is_kept_and_can_be_tried_again);
@@ -43,8 +46,16 @@ fn both_databases_do_the_same() {
     on_each(&server, "entries", projections::entries_and_transfers_are_paged_both_ways);
     on_each(&server, "rows", projections::every_row_is_written_once);
     on_each(&server, "snapshots", projections::the_newest_snapshots_are_kept);
+    on_each(&server, "indexes", large::what_is_looked_for_has_an_index);
+    on_each(&server, "histories", large::histories_are_paged_through_one_moment);
+    on_each(&server, "events", large::a_span_of_events_is_found_however_long_the_archive_is);
     on_each(&server, "chat", chat::random_histories_are_found_as_they_were);
     on_each(&server, "neighbours", chat::people_know_those_they_share_a_room_with);
+    on_each(&server, "client_ids", chat::client_ids_are_looked_up_without_reading_the_whole_table);
+    on_each(&server, "reports", chat::reports_are_paged_also_where_many_are_of_one_moment);
+    on_each(&server, "limits", links::a_limit_that_was_lower_for_a_while_gives_no_click_back);
+    on_each(&server, "words", links::words_are_found_as_they_are_written);
+    on_each(&server, "referrers", links::made_up_referrers_leave_only_so_many_rows);
     nodes_migrate_one_after_the_other(&server);
 }
 
@@ -119,6 +130,11 @@ fn sessions_end(database: &Database) {
     let refresh =
         |number| database.write(|c| sessions::refreshed(c, &second, number, Timestamp(600), Timestamp(35))).unwrap();
     assert_eq!((refresh(1), refresh(0), refresh(0), refresh(1)), (false, true, false, true));
+    // What nobody was told of is taken back, and nothing else.
+    let take_back = |number| database.write(|c| sessions::take_back(c, second.id, number)).unwrap();
+    take_back(0);
+    take_back(1);
+    assert_eq!(database.read(|c| sessions::by_id(c, second.id)).unwrap().unwrap().refresh_number, Some(1));
     let kept = database.write_durably(|c| sessions::revoke_all_of(c, user, Some(second.id), Timestamp(40))).unwrap();
     assert_eq!(kept, []);
     let ended = database.write_durably(|c| sessions::revoke_all_of(c, user, None, Timestamp(40))).unwrap();
@@ -130,6 +146,64 @@ fn sessions_end(database: &Database) {
     assert_eq!(known(39, 700), ended, "its sockets may be open still");
     assert_eq!(known(50, 700), []);
     assert_eq!(database.write(|c| sessions::remove_expired(c, Timestamp(2_000))).unwrap(), 2);
+}
+
+fn what_was_proved_counts_while_it_holds(database: &Database) {
+    let user = database.write_durably(|c| users::create(c, &new("a@example.org"), Timestamp(5))).unwrap().id;
+    let enter = |proved: Option<&str>| database.write(|c| users::signed_in(c, user, proved, Timestamp(9))).unwrap();
+    let old = "$argon2id$secret";
+    assert!(enter(None) && enter(Some(old)) && !enter(Some("$argon2id$other")));
+    assert_eq!(database.read(|c| users::by_id(c, user)).unwrap().unwrap().last_sign_in_at, Some(Timestamp(9)));
+    assert!(!database.write(|c| users::signed_in(c, AccountId(99), None, Timestamp(9))).unwrap());
+    let replace = |proved: &str, new: &str| database.write(|c| users::replace_password(c, user, proved, new)).unwrap();
+    assert!(replace(old, "$argon2id$new") && !replace(old, "$argon2id$newer"));
+    assert_eq!(database.read(|c| users::credentials(c, user)).unwrap().unwrap().password_hash, "$argon2id$new");
+    assert!(!enter(Some(old)) && enter(Some("$argon2id$new")));
+
+    // A change that is under way is waited for, and then counts.
+    let (begun, change) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            let changed = database.write(|c| {
+                users::set_password(c, user, "$argon2id$newest")?;
+                users::set_role(c, user, Role::Support)?;
+                begun.send(()).unwrap();
+                std::thread::sleep(Duration::from_millis(300));
+                Ok(())
+            });
+            changed.unwrap();
+        });
+        change.recv().unwrap();
+        assert!(!enter(Some("$argon2id$new")));
+        let role = database.write(|c| {
+            users::signed_in(c, user, None, Timestamp(9))?;
+            users::by_id(c, user)
+        });
+        assert_eq!(role.unwrap().unwrap().role, Role::Support);
+    });
+
+    // Who was made a moment ago is removed with its session; whoever has left more is not.
+    let session = Session {
+        id: SessionId::random(),
+        user,
+        created_at: Timestamp(10),
+        expires_at: Timestamp(1_000),
+        revoked_at: None,
+        last_used: Timestamp(10),
+        user_agent: String::new(),
+        token_expires_at: Timestamp(500),
+        refresh_number: None,
+        address: String::new(),
+    };
+    database.write(|c| sessions::create(c, &session)).unwrap();
+    let seed = |c: &mut Connection| agora::persistence::second_factors::begin_totp(c, user, &[1]);
+    database.write(seed).unwrap();
+    assert!(database.write(|c| users::remove(c, user)).is_err());
+    assert!(database.read(|c| sessions::by_id(c, session.id)).unwrap().is_some());
+    database.write(|c| agora::persistence::second_factors::remove_totp(c, user)).unwrap();
+    database.write(|c| users::remove(c, user)).unwrap();
+    assert_eq!(database.read(|c| users::by_id(c, user)).unwrap(), None);
+    assert_eq!(database.read(|c| sessions::by_id(c, session.id)).unwrap(), None);
 }
 
 fn a_failed_transaction_changes_nothing(database: &Database) {

@@ -240,13 +240,13 @@ pub fn entries_and_transfers_are_paged_both_ways(database: &Database) {
     assert_eq!(found(TransferFilter { kinds, ..TransferFilter::default() }), [7, 5, 3, 1]);
     let filter = TransferFilter {
         currency: Some(CurrencyId(0)),
-        older_than: Some(Sequence(8)),
-        newer_than: Some(Sequence(2)),
-        from: Some(Timestamp(1)),
-        to: Some(Timestamp(5)),
+        older_than: Some((Timestamp(6), row(6).id)),
+        newer_than: Some((Timestamp(2), row(2).id)),
         ..TransferFilter::default()
     };
     assert_eq!(found(filter), [4]);
+    let filter = TransferFilter { older_than: Some((Timestamp(6), row(6).id + 1)), ..TransferFilter::default() };
+    assert_eq!(found(filter), [6, 5, 4, 3]);
     assert_eq!(database.read(|c| transfers::get(c, USER, rows[2].id)).unwrap(), Some(rows[2]));
     assert_eq!(database.read(|c| transfers::get(c, AccountId(9), rows[2].id)).unwrap(), None);
 }

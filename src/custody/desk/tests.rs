@@ -12,13 +12,14 @@ use crate::actors::trading::{self, Foundation, Threads};
 use crate::custody::Simulated;
 use crate::domain::ids::{CurrencyId, Epoch};
 use crate::domain::ledger::Balance;
-use crate::domain::order::Reject;
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::persistence::log::faulty::{Faults, Faulty, Medium};
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::snapshots::Snapshots;
 use actix::Arbiter;
+use diesel::RunQueryDsl;
+use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const ADA: AccountId = AccountId::FIRST_USER;
@@ -61,12 +62,81 @@ fn order(id: TransferId, atoms: i128) -> WithdrawalOrder {
     }
 }
 
+/// A custodian that keeps what it is to send, and has what a test says has arrived. Addresses of ours begin with `own`.
+#[derive(Clone, Default)]
+struct Vault {
+    sent: Arc<Mutex<Vec<Shipment>>>,
+    arrived: Arc<Mutex<Vec<Arrival>>>,
+}
+
+impl Vault {
+    fn arrive(&self, hash: &str, address: &str, currency: u16, atoms: i128) {
+        let (hash, address) = (hash.to_owned(), address.to_owned());
+        let (currency, amount) = (CurrencyId(currency), Amount(atoms));
+        self.arrived.lock().push(Arrival { hash, address, currency, amount });
+    }
+
+    /// What has arrived and was not acknowledged.
+    fn waiting(&self) -> Vec<String> {
+        self.arrived.lock().iter().map(|arrival| arrival.hash.clone()).collect()
+    }
+}
+
+impl Custodian for Vault {
+    fn networks(&self, currency: &Currency) -> Vec<Network> {
+        let id = if currency.code == "BTC" { "bitcoin" } else { "ethereum" };
+        let (fee, least, most) = (Amount(1), Amount(2), Amount(100 * COIN));
+        vec![Network { id, name: id, confirmations: 1, fee, least, most }]
+    }
+
+    fn new_address(&self, account: AccountId, currency: CurrencyId, network: &str) -> String {
+        format!("own-{network}-{}-{}", account.0, currency.0)
+    }
+
+    fn is_address(&self, _: &str, _: &str) -> bool {
+        true
+    }
+
+    fn is_ours(&self, address: &str) -> bool {
+        address.starts_with("own")
+    }
+
+    fn send(&self, shipment: &Shipment) -> Progress {
+        self.sent.lock().push(shipment.clone());
+        Progress::Underway
+    }
+
+    fn arrivals(&self) -> Vec<Arrival> {
+        self.arrived.lock().clone()
+    }
+
+    fn acknowledge(&self, hash: &str) {
+        self.arrived.lock().retain(|arrival| arrival.hash != hash);
+    }
+
+    fn pretend(&self, _: &str, _: CurrencyId, _: Amount) -> bool {
+        false
+    }
+}
+
 async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
+async fn list(trading: &Trading, currency: Currency) {
+    let code = currency.code.clone();
+    trading.execute(LedgerCommand::ListCurrency(Box::new(currency))).await.unwrap();
+    while trading.currency(&code).is_none() {
+        a_moment().await;
+    }
+}
+
 impl Bench {
     async fn start() -> Bench {
+        Bench::with(Box::new(Simulated::new(Duration::ZERO))).await
+    }
+
+    async fn with(custodian: Box<dyn Custodian>) -> Bench {
         let folder = tempfile::tempdir().unwrap();
         let medium = Medium::new(1, Faults::default(), 64);
         let reports = ReportLine::default();
@@ -109,18 +179,16 @@ impl Bench {
         while trading.ledger().send(IsReady).await != Ok(true) {
             a_moment().await;
         }
-        trading.execute(LedgerCommand::ListCurrency(Box::new(btc()))).await.unwrap();
+        list(&trading, btc()).await;
         trading.open_account(ADA).await.unwrap();
         trading.deposit(ADA, CurrencyId(0), Amount(20 * COIN), 1_000).await.unwrap();
-        while trading.currency("BTC").is_none() {
-            a_moment().await;
-        }
         let inner = Inner {
             trading: trading.clone(),
             database: Database::open(&folder.path().join("agora.db")).unwrap(),
-            custodian: Box::new(Simulated::new(Duration::ZERO)),
+            custodian,
             limits: BTreeMap::from([("BTC".to_owned(), Limit::parse("1").unwrap())]),
             at_once: 2,
+            puzzles: Puzzles::default(),
         };
         let desk = Desk { inner: Arc::new(inner) };
         Bench { desk, trading, role, stalled, engine, _root: root, _folder: folder }
@@ -146,6 +214,12 @@ impl Bench {
         let stored = row.clone();
         assert!(self.desk.write(move |c| custody::insert(c, &stored)).await.unwrap());
         row
+    }
+
+    /// As after a restore of a database from before.
+    async fn lose_rows(&self) {
+        let lose = |c: &mut Connection| diesel::sql_query("DELETE FROM withdrawals").execute(c);
+        assert!(self.desk.write(lose).await.unwrap() > 0);
     }
 
     async fn stage(&self, id: TransferId) -> Stage {
@@ -293,4 +367,130 @@ async fn a_row_is_given_up_only_when_the_log_says_so() {
     (older.stage, older.hash) = (Stage::Held, None);
     bench.desk.tidy(&older).await.unwrap();
     assert_eq!(bench.stage(1).await, Stage::Done);
+}
+
+#[actix_rt::test]
+async fn what_is_held_without_a_row_is_given_back_unless_it_may_have_left() {
+    let bench = Bench::start().await;
+    bench.desk.withdraw(order(1, 2 * COIN)).await.unwrap();
+    bench.lose_rows().await;
+    // Only the node that admits decides.
+    assert!(bench.role.step_down());
+    bench.desk.round().await.unwrap();
+    assert_eq!(bench.held().await, [(1, false)]);
+    assert!(
+        bench.role.change(State::Standby, State::TakingOver) && bench.role.change(State::TakingOver, State::Active)
+    );
+    bench.desk.round().await.unwrap();
+    assert_eq!((bench.held().await, bench.balance().await), (Vec::new(), whole()));
+    assert_eq!(bench.desk.unexplained_withdrawals(), 0);
+
+    // What the custodian may have sent stays, and is told of until its row is back.
+    bench.desk.withdraw(order(2, 2 * COIN)).await.unwrap();
+    bench.trading.execute(LedgerCommand::ReleaseWithdrawal(2)).await.unwrap();
+    bench.lose_rows().await;
+    for _ in 0..2 {
+        bench.desk.round().await.unwrap();
+        assert_eq!((bench.held().await, bench.desk.unexplained_withdrawals()), (vec![(2, true)], 1));
+    }
+    // A repeat of the request brings it back, one that asks for something else does not.
+    bench.desk.withdraw(order(2, 3 * COIN)).await.unwrap();
+    for _ in 0..2 {
+        bench.desk.round().await.unwrap();
+        assert_eq!((bench.held().await, bench.desk.unexplained_withdrawals()), (vec![(2, true)], 1));
+    }
+    bench.lose_rows().await;
+    bench.desk.withdraw(order(2, 2 * COIN)).await.unwrap();
+    bench.desk.round().await.unwrap();
+    assert_eq!((bench.stage(2).await, bench.desk.unexplained_withdrawals()), (Stage::Done, 0));
+    assert_eq!(bench.balance().await, Balance { available: Amount(18 * COIN), hold: Amount::ZERO });
+}
+
+#[actix_rt::test]
+async fn the_custodian_is_told_all_that_decides_where_money_goes() {
+    let vault = Vault::default();
+    let bench = Bench::with(Box::new(vault.clone())).await;
+    bench.desk.withdraw(WithdrawalOrder { tag: Some("a memo".into()), ..order(1, COIN) }).await.unwrap();
+    bench.desk.withdraw(WithdrawalOrder { network: Some("bitcoin".into()), ..order(2, COIN / 2) }).await.unwrap();
+    for _ in 0..2 {
+        bench.desk.round().await.unwrap();
+    }
+    let shipment = |id, atoms, tag: Option<&str>| Shipment {
+        id,
+        currency: CurrencyId(0),
+        amount: Amount(atoms - 1),
+        network: "bitcoin".into(),
+        address: ADDRESS.into(),
+        tag: tag.map(str::to_owned),
+    };
+    assert_eq!(*vault.sent.lock(), [shipment(1, COIN, Some("a memo")), shipment(2, COIN / 2, None)]);
+}
+
+#[actix_rt::test]
+async fn an_arrival_is_acknowledged_once_it_is_in_the_books() {
+    let vault = Vault::default();
+    let bench = Bench::with(Box::new(vault.clone())).await;
+    for (place, code) in [(1, "ETH"), (2, "USDT")] {
+        let currency = Currency { id: CurrencyId(place), code: code.into(), name: code.into(), ..btc() };
+        list(&bench.trading, currency).await;
+    }
+    let eth = bench.trading.currency("ETH").unwrap().clone();
+    let address = bench.desk.address(ADA, &eth, None).await.unwrap().address;
+    let available = async || {
+        let balances = bench.trading.balances(ADA).await.unwrap().unwrap();
+        balances.iter().map(|balance| balance.available.0).collect::<Vec<_>>()
+    };
+    // Of another network, of no amount, at an address whose row is lost, and at somebody else's.
+    vault.arrive("another network", &address, 0, 3);
+    vault.arrive("nothing", &address, 1, 0);
+    vault.arrive("lost", "own-ethereum-9-1", 1, 4);
+    vault.arrive("foreign", "somewhere", 1, 5);
+    vault.arrive("its own", &address, 1, 7);
+    // Of the same network, so its user has it.
+    vault.arrive("another currency", &address, 2, 11);
+    for _ in 0..3 {
+        bench.desk.round().await.unwrap();
+        assert_eq!(vault.waiting(), ["another network", "nothing", "lost"]);
+        assert_eq!(bench.desk.unclaimed_arrivals(), 3);
+        assert_eq!(available().await, [20 * COIN, 7, 11]);
+    }
+    // An acknowledgement that was lost: it is credited once.
+    vault.arrive("its own", &address, 1, 7);
+    bench.desk.round().await.unwrap();
+    assert_eq!((vault.waiting().len(), available().await), (3, vec![20 * COIN, 7, 11]));
+}
+
+/// A thief's withdrawal is held when an administrator freezes the account, or stops the venue: no round lets it go.
+#[actix_rt::test]
+async fn what_is_held_does_not_leave_while_its_owner_is_frozen_or_the_venue_stopped() {
+    let bench = Bench::start().await;
+    for (id, stop) in [(1, LedgerCommand::SetFrozen(ADA, true)), (2, LedgerCommand::SetStopped(true))] {
+        bench.desk.withdraw(order(id, COIN / 2)).await.unwrap();
+        bench.trading.execute(stop.clone()).await.unwrap();
+        for _ in 0..3 {
+            bench.desk.round().await.unwrap();
+            assert_eq!(bench.held().await, [(id, false)], "{stop:?}");
+        }
+        assert_eq!(bench.stage(id).await, Stage::Held);
+        let release = match stop {
+            LedgerCommand::SetFrozen(account, _) => LedgerCommand::SetFrozen(account, false),
+            _ => LedgerCommand::SetStopped(false),
+        };
+        bench.trading.execute(release).await.unwrap();
+        for _ in 0..2 {
+            bench.desk.round().await.unwrap();
+        }
+        assert_eq!((bench.stage(id).await, bench.held().await), (Stage::Done, Vec::new()));
+    }
+
+    // Held, it can be called back; handed over, it goes its way.
+    bench.desk.withdraw(order(3, COIN / 2)).await.unwrap();
+    bench.desk.withdraw(order(4, 2 * COIN)).await.unwrap();
+    bench.desk.round().await.unwrap();
+    assert_eq!(bench.held().await, [(3, true), (4, false)]);
+    bench.trading.execute(LedgerCommand::SetFrozen(ADA, true)).await.unwrap();
+    bench.desk.cancel(4, None).await.unwrap();
+    bench.desk.round().await.unwrap();
+    assert_eq!((bench.stage(3).await, bench.stage(4).await), (Stage::Done, Stage::Canceled));
+    assert_eq!(bench.balance().await, Balance { available: Amount(20 * COIN - 3 * (COIN / 2)), hold: Amount::ZERO });
 }

@@ -1,5 +1,6 @@
 //! What everybody may ask of a market: its picture, trades, candles.
 
+use crate::actors::supervision::{Answer, Unreachable};
 use crate::actors::trading::market_data::{GetCandles, GetPicture, GetTrades, Picture, Ticker};
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::candle::Candle;
@@ -9,13 +10,29 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::persistence::{candles as stored, fills};
 use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How long a market's data may take to answer. While they are rebuilt they take questions, and answer when that is over.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
+
+/// What a market's data answer.
+///
+/// # Errors
+/// 503 while the market starts.
+pub async fn answered<R>(answer: Answer<R>) -> Result<R, Unavailable> {
+    answer.within(ANSWERS_WITHIN).await.map_err(|why| match why {
+        Unreachable::Full => Unavailable::Overloaded,
+        // Nothing was asked to change, so nothing is unknown.
+        Unreachable::Restarting | Unreachable::Closed | Unreachable::Lost | Unreachable::Late => Unavailable::Starting,
+    })
+}
 
 /// The market now, with at most so many levels of each side.
 ///
 /// # Errors
 /// 503 while the market starts.
 pub async fn picture(market: &Market, levels: usize) -> Result<Picture, Unavailable> {
-    market.data.send(GetPicture { levels }).await?.ok_or(Unavailable::Starting)
+    answered(market.data.send(GetPicture { levels })).await?.ok_or(Unavailable::Starting)
 }
 
 /// The last trade with best prices and statistics; `None` before the first.
@@ -39,7 +56,7 @@ pub async fn trades(
 ) -> Result<Vec<Trade>, ApiError> {
     let inside = |id: u64| older.is_none_or(|older| id < older) && newer.is_none_or(|newer| id > newer);
     let mut found = BTreeMap::<u64, Trade>::new();
-    let newest = market.data.send(GetTrades(KEPT_TRADES)).await.map_err(Unavailable::from)?;
+    let newest = answered(market.data.send(GetTrades(KEPT_TRADES))).await?;
     let oldest_in_memory = newest.last().map_or(u64::MAX, |trade| trade.id.0);
     found.extend(newest.into_iter().filter(|trade| inside(trade.id.0)).map(|trade| (trade.id.0, trade)));
     if found.len() < limit && oldest_in_memory > 1 && oldest_in_memory != u64::MAX {
@@ -78,8 +95,7 @@ pub async fn candles(
     limit: usize,
 ) -> Result<Vec<Candle>, ApiError> {
     let asked = GetCandles { granularity, from, to };
-    let answer = market.data.send(asked).await.map_err(Unavailable::from)?;
-    let (newest, older_exist) = answer.ok_or(Unavailable::Starting)?;
+    let (newest, older_exist) = answered(market.data.send(asked)).await?.ok_or(Unavailable::Starting)?;
     let mut found: BTreeMap<Timestamp, Candle> = BTreeMap::new();
     if older_exist && newest.len() < limit {
         let (id, rows) = (market.id, limit as i64);

@@ -7,11 +7,12 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::persistence::custody::{self, WithdrawalRow};
 use crate::persistence::db::Connection;
-use crate::persistence::transfers::{self, TransferFilter, TransferKind, TransferRow};
+use crate::persistence::transfers::{self, HistoryPlace, TransferFilter, TransferKind, TransferRow};
+use diesel::QueryResult;
 use std::collections::BTreeMap;
 
 /// A movement's place in the history: its time, and its id as a tie-break.
-pub type Cursor = (Timestamp, u128);
+pub type Cursor = HistoryPlace;
 
 /// A movement as its user sees it.
 #[derive(Clone, Debug)]
@@ -74,31 +75,105 @@ pub struct Query {
 /// # Errors
 /// 503 when it cannot be told now.
 pub async fn list(state: &AppState, account: AccountId, query: Query) -> Result<Vec<Seen>, ApiError> {
-    let Query { currency: only, kind, after, before, limit: most } = query;
     state.history_catches_up().await?;
-    // Times are not unique, so a few more than a page are read.
-    let limit = most as i64 + 100;
-    let (from, to) = (before.map(|(at, _)| at), after.map(|(at, _)| at));
+    state.query(move |c| page(c, account, query)).await
+}
+
+/// The newest movements that a query wants. Many may be of one moment, so each table is read from the very place on, and
+/// as far as all could be its own.
+fn page(connection: &mut Connection, account: AccountId, query: Query) -> QueryResult<Vec<Seen>> {
+    let Query { currency, kind, after, before, limit } = query;
+    let most = i64::try_from(limit).unwrap_or(i64::MAX);
     // A withdrawal through the custodian is shown by its own row, at the time when it was asked for.
     let filter = TransferFilter {
-        currency: only,
+        currency,
         kinds: kind.into_iter().collect(),
         beyond_custody: true,
-        from,
-        to,
-        ..TransferFilter::default()
+        older_than: after,
+        newer_than: before,
     };
-    let span = (from.unwrap_or(Timestamp(i64::MIN)), to.unwrap_or(Timestamp(i64::MAX)));
-    let with_withdrawals = kind.is_none_or(|kind| kind == TransferKind::Withdraw);
-    let read = move |c: &mut Connection| {
-        let done = transfers::of_account(c, account, &filter, limit)?;
-        let withdrawals =
-            if with_withdrawals { custody::of_account(c, account, only, span, limit)? } else { Vec::new() };
-        Ok((done, withdrawals))
-    };
-    let (done, withdrawals) = state.query(read).await?;
-    let done = done.into_iter().map(Seen::from).chain(withdrawals.into_iter().map(Seen::from));
-    let found: BTreeMap<Cursor, Seen> = done.map(|seen| (seen.cursor(), seen)).collect();
-    let inside = |key: &Cursor| after.is_none_or(|after| *key < after) && before.is_none_or(|before| *key > before);
-    Ok(found.into_iter().rev().filter(|(key, _)| inside(key)).take(most).map(|(_, seen)| seen).collect())
+    let done = transfers::of_account(connection, account, &filter, most)?.into_iter().map(Seen::from);
+    let mut found: BTreeMap<Cursor, Seen> = done.map(|seen| (seen.cursor(), seen)).collect();
+    if kind.is_none_or(|kind| kind == TransferKind::Withdraw) {
+        let withdrawals = custody::of_account(connection, account, currency, (before, after), most)?;
+        found.extend(withdrawals.into_iter().map(Seen::from).map(|seen| (seen.cursor(), seen)));
+    }
+    Ok(found.into_iter().rev().take(limit).map(|(_, seen)| seen).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::Sequence;
+    use crate::persistence::custody::Stage;
+    use crate::persistence::db::Database;
+
+    const ADA: AccountId = AccountId::FIRST_USER;
+
+    /// Many payments may be committed together, and have one time.
+    #[test]
+    fn pages_leave_none_of_one_moment_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let at = |id: u128| Timestamp(if (id >> 64).is_multiple_of(10) { 4 } else { 5 });
+        // The order of the ids is not that of the entries, and either table has some of everywhere.
+        let ids: Vec<u128> = (1..=600).map(|number| (number * 7 % 601) << 64).collect();
+        let (paid, withdrawn) = ids.split_at(300);
+        let payments: Vec<TransferRow> = (1..)
+            .zip(paid)
+            .map(|(sequence, id)| TransferRow {
+                account: ADA,
+                sequence: Sequence(sequence),
+                id: *id,
+                kind: TransferKind::InternalDeposit,
+                currency: CurrencyId(0),
+                amount: Amount(1),
+                counterpart: Some(AccountId(9)),
+                at: at(*id),
+            })
+            .collect();
+        database.write(|c| transfers::insert(c, &payments)).unwrap();
+        for id in withdrawn {
+            let row = WithdrawalRow {
+                id: *id,
+                account: ADA,
+                currency: CurrencyId(0),
+                amount: Amount(2),
+                fee: Amount(1),
+                network: "bitcoin".into(),
+                address: "somewhere".into(),
+                tag: None,
+                created_at: at(*id),
+                stage: Stage::Held,
+                approved_at: None,
+                hash: None,
+                ended_at: None,
+            };
+            assert!(database.write(|c| custody::insert(c, &row)).unwrap());
+        }
+        let mut expected: Vec<Cursor> = ids.iter().map(|id| (at(*id), *id)).collect();
+        expected.sort_unstable_by(|one, other| other.cmp(one));
+        let read = |query: Query| -> Vec<Cursor> {
+            let shown = database.read(|c| page(c, ADA, query)).unwrap();
+            shown.iter().map(Seen::cursor).collect()
+        };
+        for limit in [7, 100, 1_000] {
+            let (mut found, mut after): (Vec<Cursor>, _) = (Vec::new(), None);
+            loop {
+                let shown = read(Query { after, limit, ..Query::default() });
+                let Some(last) = shown.last() else { break };
+                after = Some(*last);
+                found.extend(shown);
+            }
+            assert_eq!(found, expected, "pages of {limit}");
+        }
+        // What is newer than a place, and what is between two.
+        let (newer, older) = (expected[20], expected[30]);
+        assert_eq!(read(Query { before: Some(older), limit: 100, ..Query::default() }), expected[..30]);
+        let between = Query { after: Some(newer), before: Some(older), limit: 100, ..Query::default() };
+        assert_eq!(read(between), expected[21..30]);
+        let kind = Some(TransferKind::InternalDeposit);
+        assert_eq!(read(Query { kind, limit: 1_000, ..Query::default() }).len(), paid.len());
+    }
 }

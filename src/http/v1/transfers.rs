@@ -132,6 +132,10 @@ async fn carry_out(state: &AppState, from: AccountId, to: AccountId, body: &Body
     if from == to {
         return Err(ApiError::bad_request("same_account", "sender and receiver are the same"));
     }
+    // The numbers before those of users are the venue's own: the outside world and the house.
+    if to < AccountId::FIRST_USER {
+        return Err(no_receiver());
+    }
     let currency = currency(state, body.currency.as_deref())?;
     let amount = amount(body.amount, currency)?;
     let key = body.id.unwrap_or_else(Uuid::new_v4);

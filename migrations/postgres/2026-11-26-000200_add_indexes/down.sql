@@ -1,0 +1,2 @@
+DROP INDEX transfers_by_time;
+DROP INDEX deliveries_given_up;
