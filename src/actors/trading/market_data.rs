@@ -9,8 +9,6 @@ mod newest;
 
 use super::listing::PhaseBoard;
 use super::recovery::Recovery;
-use crate::actors::account::{AccountActor, UserEvents};
-use crate::actors::directory::Directory;
 use crate::actors::supervision::Lifeline;
 use crate::domain::candle::Candle;
 use crate::domain::event::{Crossed, Event, Fill};
@@ -32,6 +30,11 @@ use std::sync::{Arc, OnceLock};
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct Publish(pub Arc<MarketOutcomes>);
+
+/// Everything up to this entry was published. Whoever is behind it has missed something, and nothing more may come.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct Reaches(pub Sequence);
 
 /// The changes of one batch, as subscribers get them.
 #[derive(Debug)]
@@ -115,11 +118,6 @@ pub struct GetPicture {
     pub levels: usize,
 }
 
-/// Asks for the newest batches after this entry, for a private feed that has missed some.
-#[derive(Clone, Copy, Debug, Message)]
-#[rtype(result = "Vec<Arc<MarketOutcomes>>")]
-pub struct GetBatches(pub Sequence);
-
 /// The market at one sequence.
 #[derive(Clone, Debug)]
 pub struct Picture {
@@ -158,6 +156,8 @@ pub struct Events {
     pub sequence: u64,
     /// The batches, oldest first; `None` when memory does not go back so far.
     pub batches: Option<Vec<Arc<MarketOutcomes>>>,
+    /// Whether memory has all private events that follow that sequence; they have no sequence of their own.
+    pub whole: bool,
 }
 
 /// Asks for the events of one order that are in memory, and for the phases of the market since the first of them, with
@@ -191,8 +191,6 @@ pub struct Parts {
     pub market: MarketId,
     /// Where the state comes from.
     pub recovery: Arc<Recovery>,
-    /// The users with open private feeds.
-    pub accounts: Directory<AccountId, AccountActor>,
     /// What outlives the actor.
     pub desk: Arc<Desk>,
     /// Where the market's phase is shown.
@@ -246,13 +244,10 @@ impl MarketDataActor {
     }
 
     fn publish(&mut self, outcomes: Arc<MarketOutcomes>, ctx: &mut Context<Self>) {
-        let Some(data) = &mut self.data else { return };
-        if outcomes.first > self.applied.next() {
-            // What is missing will not come any more: the next incarnation reads the whole log.
-            *self.parts.desk.told.lock() = None;
-            self.lifeline.fail(format!("outcomes before entry {} are missing", outcomes.first.0));
-            return ctx.stop();
+        if self.data.is_some() && outcomes.first > self.applied.next() {
+            return self.give_up(outcomes.first, ctx);
         }
+        let Some(data) = &mut self.data else { return };
         if outcomes.last() <= self.applied {
             return;
         }
@@ -284,11 +279,16 @@ impl MarketDataActor {
         }
         self.parts.desk.recent.lock().add(&outcomes, changes.fills.last());
         self.lifeline.hazard();
-        self.route(&outcomes);
-        self.lifeline.hazard();
         self.update(outcomes, sequence, changes);
         *self.parts.desk.told.lock() = Some(self.applied);
         self.parts.desk.in_hand.lock().take();
+    }
+
+    /// What is missing before this entry will not come any more: the next incarnation reads the whole log.
+    fn give_up(&self, entry: Sequence, ctx: &mut Context<Self>) {
+        *self.parts.desk.told.lock() = None;
+        self.lifeline.fail(format!("outcomes before entry {} are missing", entry.0));
+        ctx.stop();
     }
 
     /// Tells the subscribers.
@@ -328,25 +328,6 @@ impl MarketDataActor {
     fn lose_subscribers(&self) {
         for subscriber in self.parts.desk.subscribers.lock().drain(..) {
             subscriber.do_send(Updated::Lost(self.parts.market));
-        }
-    }
-
-    /// Hands the events of users with open private feeds to their account actors.
-    fn route(&self, outcomes: &Arc<MarketOutcomes>) {
-        if self.parts.accounts.stats().active == 0 {
-            return;
-        }
-        let mut parties = BTreeSet::new();
-        for event in &outcomes.events {
-            parties_of(event, |account| {
-                parties.insert(account);
-            });
-        }
-        for account in parties {
-            if let Some(actor) = self.parts.accounts.peek(&account) {
-                // An account actor with a full mailbox has sessions that do not read; they are cut there.
-                let _ = actor.try_send(UserEvents(outcomes.clone()));
-            }
         }
     }
 }
@@ -453,6 +434,16 @@ impl Handler<Publish> for MarketDataActor {
     }
 }
 
+impl Handler<Reaches> for MarketDataActor {
+    type Result = ();
+
+    fn handle(&mut self, Reaches(entry): Reaches, ctx: &mut Self::Context) {
+        if self.data.is_some() && entry > self.applied {
+            self.give_up(entry.next(), ctx);
+        }
+    }
+}
+
 /// Of several changes of one level in a batch, the last counts.
 fn newest_of_each(mut levels: Vec<(Side, Price, Size)>) -> Vec<(Side, Price, Size)> {
     if levels.len() > 1 {
@@ -499,10 +490,12 @@ impl Handler<GetEvents> for MarketDataActor {
 
     fn handle(&mut self, GetEvents { after, done, limit }: GetEvents, _: &mut Self::Context) -> Self::Result {
         let sequence = self.data.as_ref().map_or(0, MarketData::feed_sequence);
+        let recent = self.parts.desk.recent.lock();
         MessageResult(Events {
             applied: self.applied,
             sequence,
-            batches: self.parts.desk.recent.lock().after(after, done, limit, sequence),
+            batches: recent.after(after, done, limit, sequence),
+            whole: recent.is_whole_after(after, done),
         })
     }
 }
@@ -519,15 +512,6 @@ impl Handler<GetOrderEvents> for MarketDataActor {
                 .map(|(n, at, event)| (n, at, event.clone()))
                 .collect(),
         )
-    }
-}
-
-impl Handler<GetBatches> for MarketDataActor {
-    type Result = MessageResult<GetBatches>;
-
-    fn handle(&mut self, GetBatches(after): GetBatches, _: &mut Self::Context) -> Self::Result {
-        let recent = self.parts.desk.recent.lock();
-        MessageResult(recent.batches().filter(|batch| batch.last() > after).cloned().collect())
     }
 }
 

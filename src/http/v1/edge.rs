@@ -9,6 +9,7 @@ use super::markets::{SERVED_GRANULARITIES, levels, newest_candles};
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::persistence::redis::Latest;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -92,9 +93,14 @@ pub async fn leave(state: AppState) {
         if !state.trading.role().is_active() {
             continue;
         }
-        for market in state.trading.markets() {
+        // All are asked together, and not for long: one whose data are being rebuilt holds up no other.
+        let looks = state.trading.markets().iter().map(|market| async move {
+            let look = tokio::time::timeout(EVERY, levels(market, 0)).await;
+            (market, look.ok().and_then(Result::ok))
+        });
+        for (market, look) in join_all(looks).await {
             // One that is not at hand is shown by nobody until it is.
-            let Ok((sequence, _)) = levels(market, 0).await else { continue };
+            let Some((sequence, _)) = look else { continue };
             for shown in Shown::all() {
                 let key = (market.config.symbol.to_string(), shown);
                 let known = left.get(&key).is_some_and(|(known, at)| *known == sequence && at.elapsed() < AGAIN);

@@ -18,8 +18,7 @@ pub async fn spark_lines(state: web::Data<AppState>) -> Answer {
     let mut lines = Vec::new();
     for market in state.trading.markets() {
         let asked = GetCandles { granularity: 3_600, from: to + -DAY, to };
-        let answer = market.data.send(asked).await.map_err(Unavailable::from)?;
-        let (candles, _) = answer.ok_or(Unavailable::Starting)?;
+        let (candles, _) = exchange::answered(market.data.send(asked)).await?.ok_or(Unavailable::Starting)?;
         lines.push(format!("\"{}\":{}", market.config.symbol, candle_rows(candles.iter(), market)));
     }
     let body = format!("{{{}}}", lines.join(","));

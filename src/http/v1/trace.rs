@@ -1,8 +1,8 @@
 //! `GET /orders/{id}/trace`: everything that happened to one order, in order, with the rule behind each step.
 
 use super::views::side;
+use crate::actors::trading::Market;
 use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
-use crate::actors::trading::{Market, Unavailable};
 use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::{MarketId, OrderId};
 use crate::domain::market::Phase;
@@ -10,6 +10,7 @@ use crate::domain::order::Status;
 use crate::domain::reason::Reason;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
+use crate::http::exchange::market_data::answered;
 use crate::http::exchange::orders::{find, named};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
@@ -31,10 +32,10 @@ pub async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let (market, id) = named(&state, user.0.user, &name).await?.ok_or_else(ApiError::not_found)?;
     let (market, record) = find(&state, user.0.user, market, id).await?;
-    let recent = match market.data.send(GetOrderEvents(id)).await {
+    let recent = match answered(market.data.send(GetOrderEvents(id))).await {
         // A faulted market may have no memory, but the archive has what was before.
         Err(_) if market.fault().is_some() => Vec::new(),
-        known => known.map_err(Unavailable::from)?,
+        known => known?,
     };
     let until = match record.status {
         Status::Done(_, at) => at,

@@ -1,8 +1,8 @@
 //! WebSockets, whatever is spoken on them.
 //!
-//! This is the only module that knows `actix-web-actors`, which is deprecated upstream; whoever serves a socket takes
-//! it from here. A connection is an actor, which hears the client, and a [`Body`] that sends what the actor says and
-//! what else there is for the client.
+//! This is the only module of the server that knows `actix-web-actors`, which is deprecated upstream; whoever serves a
+//! socket takes it from here. A connection is an actor, which hears the client, and a [`Body`] that sends what the
+//! actor says and what else there is for the client.
 
 mod body;
 pub mod frame;

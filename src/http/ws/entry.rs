@@ -2,10 +2,9 @@
 //! connection ends or falls silent.
 //!
 //! Each request carries a `request_id` that its answer repeats; answers may come in another order. Every command is
-//! acknowledged by itself, after its outcome is durable. Invariants: a connection has at most [`IN_FLIGHT`] requests
-//! under way, further ones are refused and change nothing; a dead man's switch fires once, or is disarmed.
+//! acknowledged by itself, after its outcome is durable. Invariant: a connection has at most [`IN_FLIGHT`] requests
+//! under way, further ones are refused and change nothing.
 
-use crate::actors::trading::{Market, Trading};
 use crate::auth::{AuthError, Caller};
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
@@ -18,15 +17,10 @@ use crate::http::{AppState, routing};
 use actix_web::http::StatusCode;
 use actix_web::web;
 use bytestring::ByteString;
-use futures_util::future::join_all;
-use parking_lot::Mutex;
-use rustc_hash::FxHashMap;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::AbortHandle;
 
 /// Requests of one connection that may be under way.
 pub const IN_FLIGHT: usize = 32;
@@ -157,7 +151,8 @@ pub struct Desk {
     /// Who has signed a message with an API key, unless a token came later.
     signed: Option<Caller>,
     in_flight: usize,
-    cancel_on_disconnect: Option<AccountId>,
+    /// Whose orders go when the connection ends.
+    tied: Option<AccountId>,
 }
 
 /// A request that was taken.
@@ -196,7 +191,7 @@ impl Desk {
         }
         let wish = wish(raw, |body| batch::understand(state, account, body)).map_err(|error| failed(id, &error))?;
         if let Wish::CancelOnDisconnect(enabled) = wish {
-            self.cancel_on_disconnect = if enabled { Some(account) } else { None };
+            self.tie(state, enabled.then_some(account));
         }
         self.in_flight += 1;
         Ok(Taken { account, request_id: id.map(ToOwned::to_owned), wish })
@@ -218,15 +213,26 @@ impl Desk {
         Ok(caller.user)
     }
 
+    /// From now on the orders of this user, or of nobody, go when the connection ends.
+    fn tie(&mut self, state: &AppState, account: Option<AccountId>) {
+        if let Some(before) = self.tied.take() {
+            state.switches.untie(before);
+        }
+        if let Some(account) = account {
+            state.switches.tie(account);
+        }
+        self.tied = account;
+    }
+
     /// A request was answered.
     pub fn answered(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
     /// The connection has ended.
-    pub fn disconnected(&self, trading: &Trading) {
-        if let Some(account) = self.cancel_on_disconnect {
-            actix_web::rt::spawn(cancel_everything(trading.clone(), account));
+    pub fn disconnected(&mut self, state: &AppState) {
+        if let Some(account) = self.tied.take() {
+            state.switches.disconnected(&state.trading, account);
         }
     }
 }
@@ -345,78 +351,6 @@ async fn fulfil(
     })
 }
 
-/// The dead man's switches of all users: one each, whichever connection sets it.
-#[derive(Clone, Debug, Default)]
-pub struct Switches {
-    armed: Arc<Mutex<Armings>>,
-}
-
-#[derive(Debug, Default)]
-struct Armings {
-    /// The newest arming of each user whose switch is armed, and the task that waits for its time.
-    newest: FxHashMap<AccountId, (u64, AbortHandle)>,
-    count: u64,
-}
-
-impl Switches {
-    /// Cancels all orders of the user after this time, unless the switch is armed again before; zero disarms it.
-    pub fn arm(&self, trading: &Trading, account: AccountId, timeout: Duration) {
-        let mut armed = self.armed.lock();
-        armed.count += 1;
-        let arming = armed.count;
-        let waiting = (!timeout.is_zero()).then(|| {
-            let (switches, trading) = (self.clone(), trading.clone());
-            let wait = actix_web::rt::spawn(async move {
-                tokio::time::sleep(timeout).await;
-                if switches.fires(account, arming) {
-                    cancel_everything(trading, account).await;
-                }
-            });
-            wait.abort_handle()
-        });
-        let before = match waiting {
-            Some(waiting) => armed.newest.insert(account, (arming, waiting)),
-            None => armed.newest.remove(&account),
-        };
-        // One that has fired is not in the table any more, so what it cancels it cancels to the end.
-        if let Some((_, waiting)) = before {
-            waiting.abort();
-        }
-    }
-
-    fn fires(&self, account: AccountId, arming: u64) -> bool {
-        let mut armed = self.armed.lock();
-        let fires = armed.newest.get(&account).is_some_and(|(newest, _)| *newest == arming);
-        if fires {
-            armed.newest.remove(&account);
-        }
-        fires
-    }
-}
-
-/// Cancels all orders of a user in all markets at once.
-async fn cancel_everything(trading: Trading, account: AccountId) {
-    join_all(trading.markets().iter().map(|market| cancel_in(&trading, market, account))).await;
-}
-
-/// The same in one market; where that cannot be done now it is tried again for a while, unless the market stands still.
-async fn cancel_in(trading: &Trading, market: &Market, account: AccountId) {
-    let mut left = 20;
-    while let Err(why) = trading.cancel_all(market, account, None).await {
-        if orders::stands_still(&why) {
-            // Most users have nothing there, so it is no error yet.
-            tracing::warn!(account = account.0, market = market.id.0, %why, "orders of this market stay, if there are any");
-            return;
-        }
-        left -= 1;
-        if left == 0 {
-            tracing::error!(account = account.0, market = market.id.0, %why, "orders could not be canceled");
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -453,16 +387,5 @@ mod tests {
         }
         let long = format!(r#"{{"request_id":"{}"}}"#, "x".repeat(LONGEST_REQUEST_ID));
         assert!(request_id(&long).is_none());
-    }
-
-    #[actix_rt::test]
-    async fn a_switch_fires_for_its_newest_arming_only() {
-        let switches = Switches::default();
-        let user = AccountId(7);
-        let waiting = actix_web::rt::spawn(std::future::pending::<()>());
-        switches.armed.lock().newest.insert(user, (2, waiting.abort_handle()));
-        assert!(!switches.fires(user, 1));
-        assert!(switches.fires(user, 2));
-        assert!(!switches.fires(user, 2));
     }
 }

@@ -10,22 +10,23 @@
 
 use super::market_feed::{Listener, MarketFeed, Wants};
 use super::messages;
-use super::outbox::Outbox;
+use super::replay::Replay;
 use super::request::Channel;
-use super::{replay, status};
+use super::session::Session;
+use super::status;
 use crate::actors::trading::Market;
 use crate::actors::trading::market_data::{Picture, Subscribe, Unsubscribe, Update, Updated, wall_clock};
-use crate::domain::ids::{AccountId, MarketId, Sequence};
+use crate::domain::ids::{MarketId, Sequence};
 use crate::http::AppState;
 use crate::persistence::fills;
 use actix::prelude::*;
 use actix_web::web;
 use bytestring::ByteString;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Updates that may wait for one worker.
@@ -37,6 +38,9 @@ const SELDOM_S: u32 = 5;
 /// Seconds between pings, and the silence after which a session is given up.
 const PING_S: u32 = 15;
 const SILENCE: Duration = Duration::from_secs(45);
+/// How long a market's data may take to answer. While they are rebuilt they take messages, and answer when that is
+/// over; a message that nobody waits for any more does not count.
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(3);
 /// How long the database may take to tell the last trade of a market that becomes active.
 const LOOK_UP_WITHIN: Duration = Duration::from_secs(1);
 /// How long a market that did not answer is left in peace.
@@ -52,45 +56,12 @@ pub mod reasons {
     pub const RESTARTED: &str = "market_restarted";
     /// The market does not answer.
     pub const STARTING: &str = "starting";
-    /// The events that it wants to resume from are not kept any more.
+    /// The events that it wants to resume from cannot be had now.
     pub const TOO_OLD: &str = "resume_too_old";
     /// The session or key with which it had signed in has ended.
     pub const SIGNED_OUT: &str = "signed_out";
     /// The worker failed.
     pub const FAILED: &str = "internal";
-}
-
-/// One connection as its worker sees it.
-#[derive(Debug)]
-pub struct Session {
-    /// Its number on this worker.
-    pub id: u64,
-    /// What waits to be sent.
-    pub outbox: Rc<Outbox>,
-    /// Whose it is, once its client has said so.
-    pub user: Cell<Option<AccountId>>,
-    /// When its client was last heard.
-    pub heard: Cell<Instant>,
-    channels: RefCell<BTreeMap<MarketId, BTreeSet<Channel>>>,
-    status: Cell<bool>,
-    replaying: RefCell<BTreeSet<MarketId>>,
-}
-
-impl Session {
-    /// Whether past events of the market are still being sent.
-    pub fn is_replaying(&self, market: MarketId) -> bool {
-        self.replaying.borrow().contains(&market)
-    }
-
-    pub(super) fn set_replaying(&self, market: MarketId, replaying: bool) {
-        let mut all = self.replaying.borrow_mut();
-        let _ = if replaying { all.insert(market) } else { all.remove(&market) };
-    }
-
-    /// Which events of the market it wants.
-    pub fn wants(&self, market: MarketId) -> Wants {
-        self.channels.borrow().get(&market).map(Wants::of).unwrap_or_default()
-    }
 }
 
 /// See the module's documentation.
@@ -117,6 +88,13 @@ struct Activation {
     lost: bool,
     held: Vec<Arc<Update>>,
     waiting: Vec<oneshot::Sender<bool>>,
+}
+
+impl Inner {
+    /// Those of the markets that are not there. The others are kept for now, as if somebody read them.
+    fn missing(&mut self, markets: &BTreeSet<MarketId>) -> Vec<MarketId> {
+        markets.iter().copied().filter(|id| self.feeds.get_mut(id).map(|feed| feed.idle = 0).is_none()).collect()
+    }
 }
 
 thread_local! {
@@ -157,15 +135,7 @@ impl Hub {
     pub fn open(&self) -> Rc<Session> {
         let mut inner = self.inner.borrow_mut();
         inner.next_session += 1;
-        let session = Rc::new(Session {
-            id: inner.next_session,
-            outbox: Rc::default(),
-            user: Cell::new(None),
-            heard: Cell::new(Instant::now()),
-            channels: RefCell::default(),
-            status: Cell::new(false),
-            replaying: RefCell::default(),
-        });
+        let session = Rc::new(Session::new(inner.next_session));
         inner.sessions.insert(session.id, session.clone());
         session
     }
@@ -174,7 +144,7 @@ impl Hub {
     pub fn leave(&self, session: &Session) {
         let mut inner = self.inner.borrow_mut();
         inner.sessions.remove(&session.id);
-        for (market, channels) in session.channels.take() {
+        for (market, channels) in session.leave() {
             if let Some(feed) = inner.feeds.get_mut(&market) {
                 feed.leave(session, &channels, &BTreeSet::new());
             }
@@ -189,36 +159,55 @@ impl Hub {
         self.leave(session);
     }
 
-    /// Makes markets active, so that sessions can join them at once; false when one does not answer.
+    /// Makes markets active, so that sessions can join them at once; false when one does not answer. All of them are
+    /// there at the moment at which this is done: one that nobody reads may be left while another one is waited for.
     pub async fn activate(self: &Rc<Self>, markets: BTreeSet<MarketId>) -> bool {
-        for id in markets {
-            // A connection may have come in right before its hub died.
+        loop {
+            // A connection may have come in right before its hub died, or the hub died after the last answer.
             if !self.is_alive() {
                 return false;
             }
-            let waiting = {
-                let mut inner = self.inner.borrow_mut();
-                if inner.feeds.contains_key(&id) {
-                    continue;
+            let missing = self.inner.borrow_mut().missing(&markets);
+            if missing.is_empty() {
+                return true;
+            }
+            let asked: Vec<_> = missing.into_iter().map(|id| self.ask_for(id)).collect();
+            for answer in asked {
+                if !answer.await.unwrap_or(false) {
+                    return false;
                 }
-                let (answer, waiting) = oneshot::channel();
-                let fresh = !inner.activating.contains_key(&id);
-                let waiting_for_it = &mut inner.activating.entry(id).or_default().waiting;
-                // Whoever waits for a market for a while only asks again and again.
-                waiting_for_it.retain(|one| !one.is_closed());
-                waiting_for_it.push(answer);
-                if fresh {
-                    actix_web::rt::spawn(self.clone().begin(id));
-                }
-                drop(inner);
-                waiting
-            };
-            if !waiting.await.unwrap_or(false) {
-                return false;
             }
         }
-        // It may also have died after the last answer.
-        self.is_alive()
+    }
+
+    /// The same, asked for again and again for so long: a market that is being rebuilt may be there soon.
+    pub async fn activate_within(self: &Rc<Self>, markets: BTreeSet<MarketId>, time: Duration) -> bool {
+        let asking = async {
+            while self.is_alive() {
+                if self.activate(markets.clone()).await {
+                    return true;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+            false
+        };
+        tokio::time::timeout(time, asking).await.unwrap_or(false)
+    }
+
+    /// Asks for a market, unless that was done; the answer says whether it has become active.
+    fn ask_for(self: &Rc<Self>, id: MarketId) -> oneshot::Receiver<bool> {
+        let (answer, waiting) = oneshot::channel();
+        let mut inner = self.inner.borrow_mut();
+        let fresh = !inner.activating.contains_key(&id);
+        let waiting_for_it = &mut inner.activating.entry(id).or_default().waiting;
+        // Whoever waits for a market for a while only asks again and again.
+        waiting_for_it.retain(|one| !one.is_closed());
+        waiting_for_it.push(answer);
+        drop(inner);
+        if fresh {
+            actix_web::rt::spawn(self.clone().begin(id));
+        }
+        waiting
     }
 
     /// Makes a market active whose activation was noted. Once there is a feed of it, it is asked for until that feed hears
@@ -274,7 +263,7 @@ impl Hub {
     async fn picture(&self, id: MarketId) -> Option<(Arc<Market>, Picture)> {
         let market = self.market(id)?;
         let inbox = self.inbox.borrow().clone()?;
-        let mut picture = market.data.send(Subscribe(inbox)).await.ok().flatten()?;
+        let mut picture = market.data.send(Subscribe(inbox)).within(ANSWERS_WITHIN).await.ok().flatten()?;
         self.add_last_fill(id, &mut picture).await;
         Some((market, picture))
     }
@@ -338,13 +327,18 @@ impl Hub {
         }
     }
 
-    /// Adds channels to a session; the markets are active. `resume` names the sequences after which events are wanted.
+    /// Adds channels to a session; the markets are active. `resume` names the sequences after which events are wanted,
+    /// of markets of which the session reads no events yet.
     pub fn subscribe(
         self: &Rc<Self>,
         session: &Rc<Session>,
         wanted: &BTreeSet<(Channel, Option<MarketId>)>,
         resume: &BTreeMap<MarketId, u64>,
     ) {
+        if !self.inner.borrow_mut().missing(&wanted.iter().filter_map(|(_, market)| *market).collect()).is_empty() {
+            // Whoever was told that it has what is not there would hear nothing for ever.
+            return self.close(session, reasons::STARTING);
+        }
         let mut new: BTreeMap<MarketId, BTreeSet<Channel>> = BTreeMap::new();
         for (channel, market) in wanted {
             if let Some(market) = market {
@@ -369,8 +363,8 @@ impl Hub {
             slow |= !joined;
             drop(inner);
             if let (Some(from), Some(market)) = (from, self.market(id)) {
-                session.set_replaying(id, true);
-                actix_web::rt::spawn(replay::run(self.clone(), session.clone(), market, from));
+                let replay = Replay::begin(session.clone(), market, from);
+                actix_web::rt::spawn(replay.run(self.clone()));
             }
         }
         if slow {
@@ -392,6 +386,9 @@ impl Hub {
                     && let Some(feed) = inner.feeds.get_mut(id)
                 {
                     feed.leave(session, &BTreeSet::from([*channel]), channels);
+                }
+                if !Wants::of(channels).any() {
+                    session.end_replay(*id);
                 }
             }
             all.retain(|_, channels| !channels.is_empty());
@@ -451,7 +448,7 @@ impl Hub {
 
     /// Keeps a market active for a session that catches up, which is no reader of it yet; false when it is gone.
     pub(super) fn keep(&self, id: MarketId) -> bool {
-        self.inner.borrow_mut().feeds.get_mut(&id).map(|feed| feed.idle = 0).is_some()
+        self.inner.borrow_mut().missing(&BTreeSet::from([id])).is_empty()
     }
 
     /// Ends the catching up of a session: from here on it follows the market, which stands at or before `applied`, the
@@ -466,7 +463,7 @@ impl Hub {
         if wants.any() {
             feed.follow(session, wants, applied);
         }
-        session.set_replaying(id, false);
+        session.end_replay(id);
         true
     }
 
@@ -555,3 +552,6 @@ impl Drop for HubActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,9 +3,9 @@
 //! Invariants: `bids` and `asks` are the levels at `sequence`; a reader gets a snapshot before any change of levels;
 //! a reader of events is in `events` once, whatever channels it has, so that it gets every event at most once.
 
-use super::hub::Session;
 use super::messages;
 use super::request::Channel;
+use super::session::Session;
 use crate::actors::trading::Market;
 use crate::actors::trading::market_data::{Picture, Ticker, Update, wall_clock};
 use crate::domain::event::{Event, Fill};
@@ -26,11 +26,20 @@ pub trait Listener: std::fmt::Debug {
     /// One batch has changed the market; `feed` stands after it.
     fn changed(&self, feed: &MarketFeed, update: &Arc<Update>);
 
-    /// The feed began anew; with `holes`, changes before that were missed.
-    fn restarted(&self, feed: &MarketFeed, holes: bool);
+    /// The feed began anew, and what happened before that was missed.
+    fn restarted(&self, feed: &MarketFeed, missed: Missed);
 
     /// The hub has died, and the feed with it: nothing more comes, so the connection has to end.
     fn ended(&self, feed: &MarketFeed);
+}
+
+/// What those who listen have missed when a feed begins anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Changes, also such as only their owners see.
+    pub changes: bool,
+    /// A trade, so the ticker is another one now.
+    pub trade: bool,
 }
 
 /// Who reads single events of the market.
@@ -126,21 +135,30 @@ impl MarketFeed {
         }
     }
 
-    /// Begins anew with this picture and keeps the readers. Levels are sent again whole; a reader of events, who would
-    /// have a hole, is handed back to be cut off. Events that a user alone sees raise no sequence, so for those who read
-    /// them it counts how far the market's stream has gone.
+    /// Begins anew with this picture and keeps the readers. Levels are sent again whole, and the ticker after a trade
+    /// that was missed; a reader of events, who would have a hole, is handed back to be cut off. Events that a user
+    /// alone sees raise no sequence, so for those who read them it counts how far the market's stream has gone.
     pub fn restart(&mut self, picture: Picture) -> Vec<Rc<Session>> {
         let holes = picture.sequence > self.sequence;
         let (before, applied) = (self.applied, picture.applied);
         let has_hole = |reader: &EventReader| holes || (reader.wants.user && applied > before.max(reader.skip_until));
+        let number = |ticker: &Ticker| ticker.trade.id;
+        let trade = picture.ticker.as_ref().map(number) != self.ticker.as_ref().map(number);
+        let traded = self.traded || trade;
         let fresh = MarketFeed::new(self.market.clone(), picture);
         let events = std::mem::take(&mut self.events);
         let readers = std::mem::take(&mut self.readers);
         let listeners = std::mem::take(&mut self.listeners);
-        *self = MarketFeed { readers, listeners, ..fresh };
+        *self = MarketFeed { readers, listeners, traded, ..fresh };
         // They do not say whether they read what a user alone sees.
-        let hidden = holes || applied > before;
-        self.listeners.iter().for_each(|listener| listener.restarted(self, hidden));
+        let missed = Missed { changes: holes || applied > before, trade };
+        self.listeners.iter().for_each(|listener| listener.restarted(self, missed));
+        if trade && let Some(ticker) = &self.ticker {
+            let text = messages::ticker(&self.market, ticker);
+            for session in self.of(Channel::Ticker) {
+                session.outbox.ticker(self.market.id, text.clone());
+            }
+        }
         for reader in self.of(Channel::Level2).iter().chain(self.of(Channel::Level2Batch)) {
             // Without a snapshot its book would be wrong, so whoever is behind gets it later, but gets it.
             reader.outbox.lose_levels(self.market.id);
@@ -257,6 +275,9 @@ impl MarketFeed {
             }
         }
         if !replayed && new.iter().any(|channel| channel.is_of_events()) {
+            if Wants::of(new) == Wants::of(all) {
+                session.outbox.begin(self.market.id, self.sequence);
+            }
             self.follow(session, Wants::of(all), self.applied);
         }
         taken
@@ -286,6 +307,10 @@ impl MarketFeed {
         });
         if !left.contains(&Channel::Level2) && !left.contains(&Channel::Level2Batch) {
             session.outbox.forget_levels(self.market.id);
+        }
+        if self.of(Channel::Level2Batch).is_empty() {
+            // What comes is gathered for nobody, so what is here would soon be older than the next reader's snapshot.
+            self.gathered.clear();
         }
     }
 
@@ -411,3 +436,6 @@ impl MarketFeed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

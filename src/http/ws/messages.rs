@@ -180,8 +180,8 @@ pub fn heartbeat(market: &Market, sequence: u64, last_trade: u64, at: Timestamp)
 }
 
 /// An error; the connection stays open.
-pub fn error(message: &str, reason: &str) -> ByteString {
-    json!({"type": "error", "message": message, "reason": reason}).to_string().into()
+pub fn error(message: &str, reason: &str, code: &str) -> ByteString {
+    json!({"type": "error", "message": message, "reason": reason, "code": code}).to_string().into()
 }
 
 /// The last message before the server closes a connection: why, and from where each market's events can be resumed.

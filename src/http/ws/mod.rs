@@ -8,6 +8,8 @@
 
 pub mod allowance;
 pub mod entry;
+#[cfg(test)]
+mod examples;
 pub mod hub;
 pub mod market_feed;
 pub mod messages;
@@ -15,5 +17,7 @@ pub mod outbox;
 mod replay;
 pub mod request;
 pub mod seats;
+pub mod session;
 pub mod socket;
 mod status;
+pub mod switches;

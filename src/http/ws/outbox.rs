@@ -48,6 +48,8 @@ enum Item {
     Out(Outgoing),
     /// An event of a market, by its sequence.
     Event(MarketId, u64, ByteString),
+    /// No message: what comes of a market follows this event.
+    Begin(MarketId, u64),
     /// Level changes of a market.
     Levels(MarketId, ByteString),
 }
@@ -78,7 +80,7 @@ struct Inner {
     /// The markets whose level changes were dropped; the reader begins anew with a snapshot.
     lost: BTreeSet<MarketId>,
     tickers: BTreeMap<MarketId, ByteString>,
-    /// The newest event of each market that was handed to the socket.
+    /// The newest event of each market that was handed to the socket, or the one that its first event follows.
     delivered: Vec<(MarketId, u64)>,
     /// Whether a ping is to go out next.
     ping: bool,
@@ -132,6 +134,14 @@ impl Outbox {
     #[must_use]
     pub fn event(&self, market: MarketId, sequence: u64, text: ByteString) -> bool {
         self.push(Item::Event(market, sequence, text))
+    }
+
+    /// What comes of a market's events follows this one, so that it is known from where the reader can resume when it
+    /// has got none of them. This waits in the queue like a message: a reader that was not told of its subscription has
+    /// not begun either.
+    pub fn begin(&self, market: MarketId, sequence: u64) {
+        // A closed connection begins nothing.
+        let _ = self.push(Item::Begin(market, sequence));
     }
 
     /// Sends a ping before everything that waits: a reader that is behind must be able to show that it lives.
@@ -236,7 +246,7 @@ impl Outbox {
         self.0.borrow().queue.len() >= BEHIND
     }
 
-    /// The newest event of each market that was handed to the socket.
+    /// The newest event of each market that was handed to the socket, or the one that its first event follows.
     pub fn delivered(&self) -> Vec<(MarketId, u64)> {
         self.0.borrow().delivered.clone()
     }
@@ -255,6 +265,10 @@ impl Outbox {
                 Some(Item::Event(market, sequence, text)) => {
                     inner.delivered(market, sequence);
                     Outgoing::Text(text)
+                }
+                Some(Item::Begin(market, sequence)) => {
+                    inner.delivered(market, sequence);
+                    continue;
                 }
                 None => break,
             };
@@ -358,6 +372,24 @@ mod tests {
         assert!(outbox.is_closed() && !outbox.text("more".into()));
         assert!(!outbox.has_room() && !outbox.event(market, batch + 1, "x".into()));
         assert_eq!(texts(&taken(&outbox)), ["bye", "close"]);
+        assert!(taken(&outbox).is_empty());
+    }
+
+    #[test]
+    fn where_a_reader_begins_is_known_before_its_first_event_and_when_it_begins_again() {
+        let outbox = Outbox::default();
+        let (market, other) = (MarketId(0), MarketId(1));
+        assert!(outbox.text("subscriptions".into()));
+        outbox.begin(market, 7);
+        outbox.begin(other, 3);
+        assert_eq!(outbox.delivered(), [], "it was told of nothing yet");
+        assert_eq!(texts(&taken(&outbox)), ["subscriptions"]);
+        assert_eq!(outbox.delivered(), [(market, 7), (other, 3)]);
+        assert!(outbox.event(market, 8, "x".into()));
+        // It leaves the market, and comes back when that is further.
+        outbox.begin(market, 20);
+        assert_eq!(texts(&taken(&outbox)), ["x"]);
+        assert_eq!(outbox.delivered(), [(market, 20), (other, 3)]);
         assert!(taken(&outbox).is_empty());
     }
 

@@ -98,7 +98,7 @@ pub struct Request {
     pub subscribe: bool,
     /// Channel and product symbol; a channel without products stands for all that it has.
     pub wanted: BTreeSet<(Channel, Option<String>)>,
-    /// The sequence after which events of a product are wanted.
+    /// The sequence after which events of a product are wanted, whichever channels of it are read.
     pub resume_from: BTreeMap<String, u64>,
     /// Who the client says it is.
     pub credentials: Option<Credentials>,
@@ -122,10 +122,23 @@ pub enum Credentials {
     },
 }
 
-/// Why a request was refused: message and reason of the dialect.
-pub type Refusal = (&'static str, String);
+/// Why a request was refused.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What failed, in the dialect's words.
+    pub message: &'static str,
+    /// Why.
+    pub reason: String,
+    /// The same for programs; it does not change.
+    pub code: &'static str,
+}
 
-const FAILED: &str = "Failed to subscribe";
+impl Refusal {
+    /// Of a subscription, of which nothing is done.
+    pub fn of_subscription(code: &'static str, reason: impl Into<String>) -> Refusal {
+        Refusal { message: "Failed to subscribe", reason: reason.into(), code }
+    }
+}
 
 impl Request {
     /// Reads a text message.
@@ -133,11 +146,18 @@ impl Request {
     /// # Errors
     /// The refusal to send back; nothing changes then.
     pub fn parse(text: &str) -> Result<Request, Refusal> {
-        let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| ("Malformed JSON", error.to_string()))?;
+        let malformed = |error: serde_json::Error| {
+            let reason = error.to_string();
+            Refusal { message: "Malformed JSON", reason, code: "malformed_json" }
+        };
+        let raw: Raw<'_> = serde_json::from_str(text).map_err(malformed)?;
         let subscribe = match raw.r#type.as_str() {
             "subscribe" => true,
             "unsubscribe" => false,
-            other => return Err(("Invalid message type", format!("{other:.40} is not a valid type"))),
+            other => {
+                let reason = format!("{other:.40} is not a valid type");
+                return Err(Refusal { message: "Invalid message type", reason, code: "invalid_type" });
+            }
         };
         let common = raw.product_ids.unwrap_or_default();
         let mut wanted = BTreeSet::new();
@@ -147,7 +167,8 @@ impl Request {
                 RawChannel::Name(name) => (name, None, None),
                 RawChannel::Object { name, product_ids, resume_from } => (name, product_ids, resume_from),
             };
-            let parsed = Channel::parse(&name).ok_or_else(|| (FAILED, format!("{name:.40} is not a valid channel")))?;
+            let unknown = || Refusal::of_subscription("invalid_channel", format!("{name:.40} is not a valid channel"));
+            let parsed = Channel::parse(&name).ok_or_else(unknown)?;
             if parsed == Channel::Status {
                 wanted.insert((parsed, None));
                 continue;
@@ -155,19 +176,25 @@ impl Request {
             let products = own.unwrap_or_else(|| common.clone());
             if products.is_empty() {
                 if subscribe {
-                    return Err((FAILED, format!("{name:.40} needs product_ids")));
+                    let reason = format!("{name:.40} needs product_ids");
+                    return Err(Refusal::of_subscription("product_ids_missing", reason));
                 }
                 wanted.insert((parsed, None));
             }
             for product in products {
-                if let Some(sequence) = resume.or(raw.resume_from).filter(|_| parsed.is_of_events()) {
-                    resume_from.insert(product.clone(), sequence);
+                // The events of a product come in one order, whatever channels they are of. From the greater one of two
+                // positions some would be left out, and from the smaller one some would come again.
+                if let Some(sequence) = resume.or(raw.resume_from).filter(|_| subscribe && parsed.is_of_events())
+                    && *resume_from.entry(product.clone()).or_insert(sequence) != sequence
+                {
+                    let reason = format!("the channels of {product:.40} have to resume from the same sequence");
+                    return Err(Refusal::of_subscription("resume_from_differs", reason));
                 }
                 wanted.insert((parsed, Some(product)));
             }
         }
         if wanted.is_empty() {
-            return Err((FAILED, "No channels provided".into()));
+            return Err(Refusal::of_subscription("channels_missing", "No channels provided"));
         }
         let credentials = match (raw.token.filter(|token| !token.is_empty()), raw.key) {
             (Some(token), _) => Some(Credentials::Token(token)),
@@ -230,13 +257,43 @@ mod tests {
 
     #[test]
     fn bad_requests_name_what_is_wrong() {
-        let reason = |text: &str| Request::parse(text).unwrap_err();
-        assert_eq!(reason("{").0, "Malformed JSON");
-        assert_eq!(reason(r#"{"type":"hello"}"#).0, "Invalid message type");
-        assert_eq!(reason(r#"{"type":"subscribe"}"#).1, "No channels provided");
-        let unknown = r#"{"type":"subscribe","product_ids":["A-B"],"channels":["nope"]}"#;
-        assert_eq!(reason(unknown).1, "nope is not a valid channel");
-        let bare = r#"{"type":"subscribe","channels":["level2"]}"#;
-        assert_eq!(reason(bare).1, "level2 needs product_ids");
+        let refused = |text: &str| Request::parse(text).unwrap_err();
+        assert_eq!(refused("{").message, "Malformed JSON");
+        assert_eq!(refused(r#"{"type":"hello"}"#).message, "Invalid message type");
+        for (rest, code, reason) in [
+            ("", "channels_missing", "No channels provided"),
+            (r#","product_ids":["A-B"],"channels":["nope"]"#, "invalid_channel", "nope is not a valid channel"),
+            (r#","channels":["level2"]"#, "product_ids_missing", "level2 needs product_ids"),
+        ] {
+            let refusal = refused(&format!(r#"{{"type":"subscribe"{rest}}}"#));
+            assert_eq!(refusal, Refusal::of_subscription(code, reason), "{rest}");
+        }
+    }
+
+    #[test]
+    fn the_channels_of_a_product_resume_from_one_sequence() {
+        let parse = |kind: &str, channels: &str| {
+            let head = format!(r#"{{"type":"{kind}","product_ids":["A-B"],"resume_from":7"#);
+            Request::parse(&format!(r#"{head},"channels":[{channels}]}}"#))
+        };
+        let differ = r#"{"name":"matches","resume_from":9},{"name":"user","resume_from":5}"#;
+        for channels in [
+            differ,
+            r#"{"name":"user","resume_from":5},{"name":"matches","resume_from":9}"#,
+            r#""matches",{"name":"user","resume_from":5}"#,
+            r#"{"name":"user","resume_from":5},{"name":"user","resume_from":6}"#,
+        ] {
+            assert_eq!(parse("subscribe", channels).unwrap_err().code, "resume_from_differs", "{channels}");
+        }
+        for (channels, expected) in [
+            (r#"{"name":"matches","resume_from":5},{"name":"user","resume_from":5}"#, [Some(5), None]),
+            // Levels begin with a snapshot, whatever is said.
+            (r#"{"name":"level2","resume_from":9},"user""#, [Some(7), None]),
+            (r#""user",{"name":"full","product_ids":["C-D"],"resume_from":5}"#, [Some(7), Some(5)]),
+        ] {
+            let request = parse("subscribe", channels).unwrap();
+            assert_eq!(["A-B", "C-D"].map(|product| request.resume_from.get(product).copied()), expected, "{channels}");
+        }
+        assert!(parse("unsubscribe", differ).unwrap().resume_from.is_empty());
     }
 }

@@ -1,11 +1,15 @@
 //! The connection itself.
+//!
+//! Invariants: subscriptions are carried out in the order in which they came, each when its markets are there; orders
+//! wait a moment for them, so that whoever subscribes and then sends an order hears of it, but never for a market whose
+//! data are being rebuilt.
 
 use super::entry::{self, Desk};
-use super::hub::Hub;
-use super::hub::Session;
+use super::hub::{Hub, reasons};
 use super::messages;
 use super::outbox::Outgoing;
-use super::request::{Channel, Credentials, Request};
+use super::request::{Channel, Credentials, Refusal, Request};
+use super::session::Session;
 use crate::auth::{AuthError, Caller, Class, Scope, SignedRequest};
 use crate::domain::ids::MarketId;
 use crate::http::AppState;
@@ -17,7 +21,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use bytes::BytesMut;
 use bytestring::ByteString;
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::task::Waker;
@@ -25,6 +29,12 @@ use std::time::{Duration, Instant};
 
 /// The largest message of a client.
 const MAX_MESSAGE: usize = 64 * 1024;
+/// How long everything that a client sends waits for the markets of a subscription.
+const READY_WITHIN: Duration = Duration::from_secs(1);
+/// How long the subscription waits for them after that; orders and everything but subscriptions go on.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How many subscriptions may wait behind it.
+const MOST_HELD: usize = 16;
 /// How often it is looked whether a connection's client may still be who it said it is.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
@@ -49,6 +59,8 @@ pub async fn connect(
         desk: Desk::default(),
         caller: None,
         signed: None,
+        waits: false,
+        held: VecDeque::new(),
         _seat: seat,
     };
     Ok(web_socket::serve(handshake, socket, Frames { hub, session }, payload, MAX_MESSAGE))
@@ -102,15 +114,32 @@ struct Socket {
     /// Key and signature that have done so last. A signature counts once, but clients that sign once send it with each
     /// subscription.
     signed: Option<(String, String)>,
+    /// Whether a subscription waits for its markets.
+    waits: bool,
+    /// What came after it.
+    held: VecDeque<Request>,
     _seat: Option<Seat>,
 }
 
 type Context = ws::WebsocketContext<Socket>;
 type Wanted = BTreeSet<(Channel, Option<MarketId>)>;
 
+/// What is to be done when its markets are there.
+struct Subscription {
+    wanted: Wanted,
+    /// The sequences after which events are wanted.
+    resume: BTreeMap<MarketId, u64>,
+    markets: BTreeSet<MarketId>,
+}
+
 impl Socket {
-    fn error(&self, message: &str, reason: &str) {
-        self.session.outbox.optional(messages::error(message, reason));
+    fn refuse(&self, refusal: &Refusal) {
+        self.session.outbox.optional(messages::error(refusal.message, &refusal.reason, refusal.code));
+    }
+
+    fn not_identified(&self, error: &AuthError) {
+        let reason = json!({"message": error.to_string()}).to_string();
+        self.refuse(&Refusal { message: "Authentication Failed", reason, code: error.code() });
     }
 
     /// Counts a message of this address; false when there are too many.
@@ -126,7 +155,7 @@ impl Socket {
             ctx.run_interval(LOOK_AGAIN, |socket, _| {
                 let ended = |caller| !socket.hub.state().accounts.still_counts(caller);
                 if socket.caller.as_ref().is_some_and(ended) {
-                    socket.hub.close(&socket.session, super::hub::reasons::SIGNED_OUT);
+                    socket.hub.close(&socket.session, reasons::SIGNED_OUT);
                 }
             });
         }
@@ -163,14 +192,14 @@ impl Socket {
     fn answer(&self, answer: ByteString) {
         // Whoever sends orders and does not read the answers must not believe that they are not there.
         if !self.session.outbox.text(answer) {
-            self.hub.close(&self.session, super::hub::reasons::SLOW);
+            self.hub.close(&self.session, reasons::SLOW);
         }
     }
 
     fn handle_text(&mut self, text: &str, ctx: &mut Context) {
         let request = match Request::parse(text) {
             Ok(request) => request,
-            Err((message, reason)) => return self.error(message, &reason),
+            Err(refusal) => return self.refuse(&refusal),
         };
         match &request.credentials {
             None => self.carry_out(request, ctx),
@@ -180,7 +209,7 @@ impl Socket {
                     self.desk.signed_in(token);
                     self.carry_out(request, ctx);
                 }
-                Err(error) => self.error("Authentication Failed", &json!({"message": error.to_string()}).to_string()),
+                Err(error) => self.not_identified(&error),
             },
             Some(Credentials::Signature { .. }) => self.identify(request, ctx),
         }
@@ -221,53 +250,88 @@ impl Socket {
                 socket.desk.signed_by(caller);
                 socket.carry_out(request, ctx);
             }
-            Err(error) => {
-                socket.error("Authentication Failed", &json!({"message": error.to_string()}).to_string());
-            }
+            Err(error) => socket.not_identified(&error),
         }));
     }
 
-    /// Does what was asked. Everything is checked before anything changes.
+    /// Does what was asked, after what waits for its markets. Everything is checked before anything changes.
     fn carry_out(&mut self, request: Request, ctx: &mut Context) {
+        if self.waits {
+            if self.held.len() < MOST_HELD {
+                return self.held.push_back(request);
+            }
+            let reason = "too many subscriptions wait for a market that starts";
+            return self.refuse(&Refusal::of_subscription("too_many_waiting", reason));
+        }
         let wanted = match self.resolve(&request) {
             Ok(wanted) => wanted,
-            Err(reason) => return self.error("Failed to subscribe", &reason),
+            Err(refusal) => return self.refuse(&refusal),
         };
         if !request.subscribe {
             return self.hub.unsubscribe(&self.session, &wanted);
         }
-        let resume: BTreeMap<MarketId, u64> = request
+        let resume = request
             .resume_from
             .iter()
             .filter_map(|(symbol, from)| Some((self.hub.state().trading.market(symbol)?.id, *from)))
             .collect();
         let markets: BTreeSet<MarketId> = wanted.iter().filter_map(|(_, market)| *market).collect();
-        let hub = self.hub.clone();
-        // Further messages of the client wait until its markets are there.
-        ctx.wait(async move { hub.activate(markets).await }.into_actor(self).map(move |active, socket, _| {
-            if active {
-                socket.hub.subscribe(&socket.session, &wanted, &resume);
-            } else {
-                socket.hub.close(&socket.session, super::hub::reasons::STARTING);
-            }
+        self.waits = true;
+        let (hub, asked) = (self.hub.clone(), markets.clone());
+        let subscription = Subscription { wanted, resume, markets };
+        let soon = async move { hub.activate_within(asked, READY_WITHIN).await };
+        ctx.wait(soon.into_actor(self).map(move |active, socket, ctx| match active {
+            true => socket.subscribe(&subscription, ctx),
+            false => socket.subscribe_later(subscription, ctx),
         }));
     }
 
-    fn resolve(&self, request: &Request) -> Result<Wanted, String> {
+    /// Waits for the markets of a subscription while the client may go on.
+    fn subscribe_later(&mut self, subscription: Subscription, ctx: &mut Context) {
+        let (hub, asked) = (self.hub.clone(), subscription.markets.clone());
+        let later = async move { hub.activate_within(asked, PATIENCE).await };
+        ctx.spawn(later.into_actor(self).map(move |active, socket, ctx| match active {
+            true => socket.subscribe(&subscription, ctx),
+            false => socket.hub.close(&socket.session, reasons::STARTING),
+        }));
+    }
+
+    /// Subscribes, now that the markets are there, and then does what came meanwhile.
+    fn subscribe(&mut self, Subscription { wanted, resume, .. }: &Subscription, ctx: &mut Context) {
+        self.hub.subscribe(&self.session, wanted, resume);
+        self.waits = false;
+        while !self.waits
+            && let Some(request) = self.held.pop_front()
+        {
+            self.carry_out(request, ctx);
+        }
+    }
+
+    fn resolve(&self, request: &Request) -> Result<Wanted, Refusal> {
         let trading = &self.hub.state().trading;
         let mut wanted = Wanted::new();
         for (channel, product) in &request.wanted {
             if *channel == Channel::User && request.subscribe && self.session.user.get().is_none() {
-                return Err("user channel requires authentication".into());
+                return Err(Refusal::of_subscription("token_missing", "user channel requires authentication"));
             }
             let market = match product {
                 None => None,
                 Some(symbol) => {
-                    let unknown = || format!("{symbol:.40} is not a valid product");
+                    let reason = || format!("{symbol:.40} is not a valid product");
+                    let unknown = || Refusal::of_subscription("product_not_found", reason());
                     Some(trading.market(symbol).ok_or_else(unknown)?.id)
                 }
             };
             wanted.insert((*channel, market));
+        }
+        // The events of a product come in one order, so what went before those that are read cannot come after them.
+        let is_read = |symbol: &&String| trading.market(symbol).is_some_and(|one| self.session.wants(one.id).any());
+        if let Some(symbol) = request.resume_from.keys().find(is_read) {
+            let reason = format!(
+                "resume_from goes with the first channels of single events of a product, all in one message: \
+                 events of {symbol:.40} are read already"
+            );
+            return Err(Refusal::of_subscription("resume_from_late", reason));
         }
         Ok(wanted)
     }
@@ -277,7 +341,7 @@ impl Actor for Socket {
     type Context = Context;
 
     fn stopped(&mut self, _: &mut Self::Context) {
-        self.desk.disconnected(&self.hub.state().trading);
+        self.desk.disconnected(self.hub.state());
         self.hub.leave(&self.session);
     }
 }
@@ -294,7 +358,8 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
             Ok(ws::Message::Ping(content)) => ctx.pong(&content),
             Ok(ws::Message::Pong(_) | ws::Message::Nop) => {}
             Ok(ws::Message::Binary(_) | ws::Message::Continuation(_)) => {
-                self.error("Malformed JSON", "messages must be unfragmented text");
+                let reason = "messages must be unfragmented text".to_owned();
+                self.refuse(&Refusal { message: "Malformed JSON", reason, code: "malformed_json" });
             }
             Ok(ws::Message::Close(reason)) => {
                 ctx.close(reason);

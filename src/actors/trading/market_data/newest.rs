@@ -70,6 +70,13 @@ impl Newest {
         });
         Some(wanted.cloned().collect())
     }
+
+    /// Whether no private event that follows the public one of this sequence is missing here. They have its number, so
+    /// the oldest batch does not tell when it begins right after that one: others may have been before it, unless it is
+    /// the next after those that were taken, up to entry `done`.
+    pub(super) fn is_whole_after(&self, sequence: u64, done: Sequence) -> bool {
+        self.batches.front().is_some_and(|first| first.feed_before < sequence || first.first <= done.next())
+    }
 }
 
 #[cfg(test)]
@@ -117,6 +124,22 @@ mod tests {
         assert_eq!(found(&recent, 2, 0, 2), Some(vec![1, 2]));
         assert_eq!(found(&recent, 2, 1, 2), Some(vec![2]));
         assert_eq!(found(&recent, 2, 2, 2), Some(vec![]));
+    }
+
+    #[test]
+    fn private_events_that_memory_may_lack_are_told_of() {
+        let mut recent = Newest::default();
+        let whole = |recent: &Newest, after, done| recent.is_whole_after(after, Sequence(done));
+        assert!(!whole(&recent, 0, 0) && !whole(&recent, 5, 0), "nothing is here");
+        // What came between the second event and this batch is not here.
+        recent.add(&batch(9, 2, 0, 1), None);
+        recent.add(&batch(10, 2, 1, 0), None);
+        assert!(!whole(&recent, 1, 0) && !whole(&recent, 2, 0) && whole(&recent, 3, 0));
+        assert!(!whole(&recent, 2, 7) && whole(&recent, 2, 8) && whole(&recent, 2, 9));
+        // Before the first entry of the stream there is nothing.
+        let mut all = Newest::default();
+        all.add(&batch(1, 0, 0, 2), None);
+        assert!(whole(&all, 0, 0));
     }
 
     #[test]

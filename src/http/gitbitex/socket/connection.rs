@@ -21,7 +21,7 @@ use crate::domain::ids::{AccountId, CurrencyId, MarketId};
 use crate::domain::ledger::Balance;
 use crate::http::AppState;
 use crate::http::ws::hub::{Hub, reasons};
-use crate::http::ws::market_feed::{Listener, MarketFeed};
+use crate::http::ws::market_feed::{Listener, MarketFeed, Missed};
 use crate::http::ws::outbox::Outbox;
 use actix_web::web;
 use bytestring::ByteString;
@@ -445,14 +445,20 @@ impl Listener for Connection {
         }
     }
 
-    fn restarted(&self, feed: &MarketFeed, holes: bool) {
+    fn restarted(&self, feed: &MarketFeed, missed: Missed) {
         let market = feed.market.id;
         let mut inner = self.inner.borrow_mut();
         let Some(reader) = inner.readers.get_mut(&market) else { return };
         let events = [Channel::Match, Channel::Full, Channel::Order];
-        if holes && events.iter().any(|channel| reader.channels.contains(channel)) {
+        if missed.changes && events.iter().any(|channel| reader.channels.contains(channel)) {
             drop(inner);
             return self.close(reasons::RESTARTED);
+        }
+        if missed.trade
+            && reader.channels.contains(&Channel::Ticker)
+            && let Some(ticker) = feed.ticker()
+        {
+            self.outbox.ticker(market, messages::ticker(&feed.market, ticker));
         }
         if reader.channels.contains(&Channel::Level2) && reader.levels != Levels::Quiet {
             reader.levels = Levels::Quiet;
