@@ -9,7 +9,7 @@ use crate::actors::cluster::Cluster;
 use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::{LogMeter, ReportLine};
 use crate::actors::links;
-use crate::actors::supervision::{ChildSpec, StartError};
+use crate::actors::supervision::ChildSpec;
 use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::projector::{self, Follower, Projector};
 use crate::actors::trading::recovery::{Recovery, catch_up, newest};
@@ -24,6 +24,7 @@ use crate::domain::market::{MarketConfig, Scale};
 use crate::domain::venue::Silent;
 use crate::http::server::Listening;
 use crate::http::v1::edge::Edge;
+use crate::http::ws::switches::Switches;
 use crate::http::{self, AppState, ops};
 use crate::notify::courier;
 use crate::persistence::archive;
@@ -42,6 +43,13 @@ use std::time::Duration;
 /// How long a database server that is not there yet is waited for.
 const DATABASE_WITHIN: Duration = Duration::from_secs(60);
 
+/// How long a stop waits for the log to take the cancels of those whose connections it ends.
+const CANCELED_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a stop may take as a whole: less than the service managers of our own files wait. What has not stopped by then
+/// hangs (on a database that is frozen), and nothing that was acknowledged is lost with it.
+const STOPPED_WITHIN: Duration = Duration::from_secs(36);
+
 /// A running venue.
 pub struct Running {
     /// Where it listens; tests ask for port 0.
@@ -54,6 +62,8 @@ pub struct Running {
     pub accounts: Accounts,
     server: actix_web::dev::Server,
     root: Supervisor,
+    trading: trading::Trading,
+    switches: Switches,
     engine: Arc<dyn LogEngine + Sync>,
     /// The other nodes at the broker, where there must be none.
     others: Option<Peers>,
@@ -177,12 +187,12 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         links::start(&root, &database, redis.clone(), settings, &data).await?
     };
     hear_settings(&accounts, &links, &chat);
-    let people = accounts.clone();
+    let (people, trade, switches) = (accounts.clone(), trading.clone(), Switches::default());
     let state = AppState {
         trading,
         chat,
         links,
-        switches: Default::default(),
+        switches: switches.clone(),
         seats: http::ws::seats::Seats::new(settings.feed_connections),
         custody,
         accounts,
@@ -197,7 +207,19 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     };
     actix_web::rt::spawn(http::v1::edge::leave(state.clone()));
     let Listening { server, address, api_address, gitbitex_address } = http::server::listen(settings, state)?;
-    Ok(Running { address, api_address, gitbitex_address, accounts: people, server, root, engine, others, only_node })
+    Ok(Running {
+        address,
+        api_address,
+        gitbitex_address,
+        accounts: people,
+        server,
+        root,
+        trading: trade,
+        switches,
+        engine,
+        others,
+        only_node,
+    })
 }
 
 /// Whether other nodes may share the log. What those share that do must not be this node's alone: users have numbers that
@@ -301,19 +323,15 @@ async fn start_projector(
     let checkpoint = Arc::new(move || twins.compare_twins());
     let lag = Arc::new(move || meter.position.load(Ordering::Relaxed).saturating_sub(written.load(Ordering::Relaxed)));
     let spec = ChildSpec::new("projector", Arbiter::new().handle(), move |lifeline| {
-        let follower = match first.take() {
-            Some(follower) => follower,
-            None => Follower::new(parts.clone()).map_err(StartError::failed)?,
-        };
-        Ok(Projector::new(follower, log.clone(), lifeline, checkpoint.clone()))
+        Ok(Projector::new(parts.clone(), first.take(), log.clone(), lifeline, checkpoint.clone()))
     });
     root.start(spec.mailbox(64).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
     Ok(())
 }
 
 impl Running {
-    /// Serves until a signal comes or the tree gives up, then stops in order: refuse, flush,
-    /// checkpoint.
+    /// Serves until a signal comes or the tree gives up, then stops in order: refuse, cancel what is to go with its
+    /// connection, flush, checkpoint. Whatever hangs is left behind: when this returns the process can be ended.
     ///
     /// # Errors
     /// When the tree gave up or the server failed; the process should end non-zero then.
@@ -331,12 +349,22 @@ impl Running {
             ended = &mut served => ended.map_err(Into::into),
         };
         tracing::info!("stopping: no new requests, then flush and checkpoint");
+        let deadline = tokio::time::Instant::now() + STOPPED_WITHIN;
         let stopping = handle.stop(true);
         tokio::select! {
             () = stopping => {}
             _ = &mut served => {}
         }
-        self.root.shutdown().await;
+        // A tree that has given up cancels nothing any more, and a node that is one too many should not wait for it.
+        if outcome.is_ok() {
+            let canceled = tokio::time::timeout(CANCELED_WITHIN, self.switches.carry_out_the_rest(&self.trading));
+            if canceled.await.is_err() {
+                tracing::error!("not all orders that were to go with their connections could be canceled in time");
+            }
+        }
+        if tokio::time::timeout_at(deadline, self.root.shutdown()).await.is_err() {
+            tracing::error!("not everything has stopped in time; what is left behind stands in the log");
+        }
         tracing::info!(position = self.engine.end().0, "stopped");
         outcome
     }

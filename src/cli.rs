@@ -8,6 +8,7 @@ use crate::{bench, bots, verify};
 use anyhow::Context;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 
 /// A spot exchange, chat and short links on supervised, event-sourced actors.
@@ -242,7 +243,8 @@ fn telemetry(json: bool) {
 
 fn serve(settings: ServeConfig) -> anyhow::Result<()> {
     telemetry(settings.json_logs);
-    actix_web::rt::System::new().block_on(async move {
+    let system = actix_web::rt::System::new();
+    let ended = system.block_on(async move {
         let running = app::start(&settings).await?;
         let address = running.address;
         println!("Agora is running.");
@@ -259,7 +261,23 @@ fn serve(settings: ServeConfig) -> anyhow::Result<()> {
             bots::spawn_demo(address, &running.accounts);
         }
         running.until_stopped().await
-    })
+    });
+    leave(ended)
+}
+
+/// Ends the process with what came of serving. Whatever has to be written is written by now; who dropped the runtime instead
+/// would wait for its threads, and one that asks a database which is frozen never comes back.
+fn leave(ended: anyhow::Result<()>) -> ! {
+    let status = match ended {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("agora: {error:#}");
+            1
+        }
+    };
+    // Nobody is left to be told that nobody reads it.
+    let _ = std::io::stdout().flush();
+    std::process::exit(status)
 }
 
 /// The accounts of a data folder, for a command of the administrator.

@@ -3,8 +3,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "degraded/database.rs"]
+mod database;
+#[path = "degraded/disk.rs"]
+mod disk;
 #[path = "server/ending.rs"]
 mod ending;
+#[path = "server/feed.rs"]
+mod feed;
 mod nodes;
 #[path = "model/rng.rs"]
 #[allow(dead_code, reason = "no test uses all of it")]
@@ -15,13 +21,11 @@ mod servers;
 mod traders;
 
 use ending::ended;
-use nodes::{Cluster, begin_trading, figure, ready, users, wait_for_rows};
+use nodes::{Cluster, begin_trading, figure, users, wait_for_rows};
 use rng::Rng;
 use serde_json::{Value, json};
 use server::{Client, Server, agora};
 use servers::{Postgres, RabbitMq};
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use traders::{Placed, USERS, check_orders, check_orders_within, check_sums, terminate, trade, uuid};
@@ -189,6 +193,32 @@ fn a_frozen_database_is_given_up_and_comes_back() {
     assert_eq!(postgres.execute("agora", "SELECT count(*) FROM orders").trim(), placed.to_string());
 }
 
+/// Whoever was told that a refresh could not be done still has a token that counts, though the database, once it goes on,
+/// does what it was asked for.
+#[test]
+fn a_refresh_that_a_frozen_database_held_up_can_be_tried_again() {
+    let postgres = Postgres::start();
+    let url = postgres.create_database("agora");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--database", &url]);
+    Client::sign_up(&server, "ada@example.org");
+    let post = |path: &str, body: &Value| server.client("").send("POST", path, body.to_string().as_bytes()).unwrap();
+    let known = json!({"email": "ada@example.org", "password": "correct horse battery"});
+    let mut token = post("/auth/sign-in", &known).json()["refresh_token"].clone();
+    for round in 0..3 {
+        let refresh = json!({"refresh_token": token});
+        postgres.freeze();
+        let held_up = post("/auth/refresh", &refresh);
+        assert_eq!(held_up.status, 503, "{round}: {}", held_up.json());
+        postgres.thaw();
+        token = nodes::wait_for("the next token", || {
+            let answer = post("/auth/refresh", &refresh);
+            assert!(matches!(answer.status, 200 | 503), "{round}: {} {}", answer.status, answer.json());
+            (answer.status == 200).then(|| answer.json()["refresh_token"].clone())
+        });
+    }
+}
+
 /// A cluster of three brokers loses the one that the log's leader is on, and one at a time the others: after a moment
 /// everything goes on at what is left, and comes back to full strength by itself.
 #[test]
@@ -338,145 +368,13 @@ fn nobody_goes_on_without_what_the_broker_had_stored() {
     println!("{}", cluster.verify());
 }
 
-/// A server whose data folder is a file system of its own, of so many megabytes, that nobody else sees.
-fn on_a_small_disk(folder: &Path, megabytes: u32, more: &[&str]) -> Server {
-    let inner = agora(&[&["serve", "--demo-funds", "--listen", "127.0.0.1:0"], more].concat(), folder);
-    let mut command = Command::new("unshare");
-    // Without privileges a namespace of users allows the mount.
-    command.args(["--user", "--map-root-user", "--mount", "bash", "-c"]);
-    command.arg("mount -t tmpfs -o size=\"$1\"m none \"$2\" && shift 2 && exec \"$@\"").arg("bash");
-    command.arg(megabytes.to_string()).arg(folder).arg(inner.get_program()).args(inner.get_args());
-    command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    Server::run(command)
-}
-
-/// The same folder as its process sees it.
-fn seen_by(server: &Server, folder: &Path) -> PathBuf {
-    let root = format!("/proc/{}/root", server.process.id());
-    Path::new(&root).join(folder.strip_prefix("/").unwrap())
-}
-
-/// Takes all the space that is left, and gives it back when dropped.
-struct Ballast(PathBuf);
-
-impl Ballast {
-    fn fill(folder: &Path) -> Ballast {
-        let path = folder.join("ballast");
-        let mut file = std::fs::File::create(&path).unwrap();
-        for bytes in [1 << 16, 1 << 12] {
-            while std::io::Write::write_all(&mut file, &vec![7; bytes]).is_ok() {}
-        }
-        Ballast(path)
-    }
-}
-
-impl Drop for Ballast {
-    fn drop(&mut self) {
-        std::fs::remove_file(&self.0).unwrap();
-    }
-}
-
-/// Orders are refused when nothing more can be kept, reads go on, and there is no need to do anything once there is space.
-fn the_disk_fills_and_empties(folder: &Path, server: &Server) {
-    let mut client = Client::sign_up(server, "ada@example.org");
-    let mut rng = Rng(5);
-    let mut placed = Vec::new();
-    let mut place = |client: &mut Client| -> (u16, String) {
-        let oid = uuid(&mut rng);
-        let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01", "client_oid": oid});
-        let answer = client.send("POST", "/orders", order.to_string().as_bytes()).unwrap();
-        if answer.status == 200 {
-            placed.push((oid, answer.json()["id"].clone()));
-        } else {
-            assert!(answer.header("retry-after").is_some(), "{}", answer.json());
-        }
-        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
-    };
-    for _ in 0..20 {
-        assert_eq!(place(&mut client).0, 200);
-    }
-    for _ in 0..2 {
-        let ballast = Ballast::fill(&seen_by(server, folder));
-        let began = Instant::now();
-        // What was taken ahead of use is used up first.
-        let code = loop {
-            match place(&mut client) {
-                (200, _) => assert!(began.elapsed() < Duration::from_secs(120), "the disk is never full"),
-                (503, code) => break code,
-                (other, code) => panic!("{other} {code}"),
-            }
-        };
-        assert!(["log_unavailable", "outcome_unknown"].contains(&code.as_str()), "{code}");
-        for path in ["/accounts", "/orders?status=open", "/products/BTC-USDT/book"] {
-            assert_eq!(client.send("GET", path, b"").unwrap().status, 200, "{path}");
-        }
-        drop(ballast);
-        let began = Instant::now();
-        while place(&mut client).0 != 200 {
-            assert!(began.elapsed() < Duration::from_secs(60), "orders are refused although there is space");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    }
-    for (oid, id) in &placed {
-        assert_eq!(&client.get(&format!("/orders/client:{oid}"))["id"], id, "an acknowledged order is lost");
-    }
-}
-
-#[test]
-fn a_full_disk_refuses_orders_until_there_is_space() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path().canonicalize().unwrap();
-    let server = on_a_small_disk(&folder, 24, &[]);
-    the_disk_fills_and_empties(&folder, &server);
-}
-
-/// The same where the log is at a broker and has to be on the node's own disk too before an order is acknowledged.
-#[test]
-fn a_full_disk_beside_a_broker_refuses_orders_until_there_is_space() {
-    let (broker, postgres) = (RabbitMq::start(), Postgres::start());
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path().canonicalize().unwrap();
-    let (broker, postgres) = (broker.url(), postgres.url());
-    let more = ["--rabbitmq", &broker, "--database", &postgres, "--durability", "broker+disk"];
-    let server = on_a_small_disk(&folder, 24, &more);
-    nodes::wait_for("an active node", || (ready(&server)["role"] == "active").then_some(()));
-    the_disk_fills_and_empties(&folder, &server);
-
-    // With another node there, that one takes over from one that can keep nothing more.
-    let elsewhere = tempfile::tempdir().unwrap();
-    let keys = elsewhere.path().join("keys");
-    std::fs::create_dir_all(&keys).unwrap();
-    for file in std::fs::read_dir(seen_by(&server, &folder).join("keys")).unwrap() {
-        let file = file.unwrap();
-        std::fs::copy(file.path(), keys.join(file.file_name())).unwrap();
-    }
-    let other = Server::start_with(elsewhere.path(), &[more.as_slice(), &["--node", "2"]].concat());
-    nodes::wait_for("the other node", || (ready(&other)["role"] == "standby").then_some(()));
-    let mut at_full = Client::sign_up(&server, "bob@example.org");
-    let mut at_other = other.client(&at_full.token);
-    // It goes with the file system.
-    std::mem::forget(Ballast::fill(&seen_by(&server, &folder)));
-    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
-    nodes::wait_for("the other node to take over", || {
-        // What was taken ahead of use is used up first.
-        at_full.send("POST", "/orders", order.as_bytes()).unwrap();
-        (ready(&other)["role"] == "active").then_some(())
-    });
-    nodes::wait_for("an order", || {
-        (at_other.send("POST", "/orders", order.as_bytes()).ok()?.status == 200).then_some(())
-    });
-    // And the full one ends when it is told to.
-    assert!(terminate(server).success());
-    assert_eq!(at_other.send("POST", "/orders", order.as_bytes()).unwrap().status, 200);
-}
-
 /// The clock is set back an hour, and forward a day, while people trade: nothing is lost, no time of the log goes
-/// backwards, and what hangs on the clock (the life of tokens) goes by it.
+/// backwards, what hangs on the clock (the life of tokens) goes by it, and nobody has to wait until it is there again.
 #[test]
 fn the_clock_may_jump() {
     let folder = tempfile::tempdir().unwrap();
     Client::create_admin(folder.path());
-    let server = Server::start_with(folder.path(), &["--allow-drills"]);
+    let server = Server::start_with(folder.path(), &["--allow-drills", "--accounts-trusted-proxies", "127.0.0.1"]);
     let set_clock = |ahead_ms: i64| {
         // Signed in by the clock of the moment: a token from before may be over.
         let body = json!({"ahead_ms": ahead_ms}).to_string();
@@ -490,12 +388,20 @@ fn the_clock_may_jump() {
         order.as_object_mut().unwrap().extend(tif.as_object().unwrap().clone());
         let answer = client.send("POST", "/orders", order.to_string().as_bytes()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.json());
-        times.push(answer.json()["created_at"].as_str().unwrap().to_owned());
+        times.push(answer.json()["created_at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap());
         answer.json()["id"].clone()
     };
     let plain = || json!({});
     let gtt = place(&mut client, json!({"time_in_force": "GTT", "cancel_after": "hour"}));
+    // Somebody who comes through a proxy is counted, and has used up what may be asked at once.
+    let mut counted = server.client("");
+    let mut ask = || {
+        let text = b"GET /v1/time HTTP/1.1\r\nHost: agora\r\nX-Forwarded-For: 198.51.100.7\r\n\r\n";
+        counted.send_raw(text).unwrap().status
+    };
+    while ask() == 200 {}
     set_clock(-3_600_000);
+    nodes::wait_for("an answer although the clock was set back", || (ask() == 200).then_some(()));
     for _ in 0..20 {
         place(&mut client, plain());
     }
@@ -511,13 +417,15 @@ fn the_clock_may_jump() {
     place(&mut client, plain());
     let path = format!("/orders/{}", gtt.as_str().unwrap());
     nodes::wait_for("the order to expire", || (client.get(&path)["status"] == "done").then_some(()));
-    // Back at the right time the log's own stands still until then; orders go on all the same.
+    // Back at the right time the log's own is a day ahead; orders go on all the same, and live as long as they are to.
     set_clock(0);
     let again = client.send("POST", "/auth/sign-in", body.as_bytes()).unwrap();
     client.token = again.json()["access_token"].as_str().unwrap().into();
     for _ in 0..20 {
         place(&mut client, plain());
     }
+    let minute = place(&mut client, json!({"time_in_force": "GTT", "cancel_after": "min"}));
+    assert_eq!(client.get(&format!("/orders/{}", minute.as_str().unwrap()))["status"], "open");
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!(client.get("/orders?status=open").as_array().map(Vec::len), Some(times.len() - 1));
     assert!(terminate(server).success());
@@ -528,7 +436,8 @@ fn the_clock_may_jump() {
     let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
     let answer = client.send("POST", "/orders", order.as_bytes()).unwrap();
     assert_eq!(answer.status, 200, "{}", answer.json());
-    assert!(answer.json()["created_at"].as_str() >= times.last().map(String::as_str));
+    let placed: jiff::Timestamp = answer.json()["created_at"].as_str().unwrap().parse().unwrap();
+    assert!(Some(&placed) >= times.last());
 }
 
 /// Without Redis, which is killed and comes back empty, a node serves everything.

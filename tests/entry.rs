@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+#[path = "entry/drills.rs"]
+mod drills;
 #[path = "server/feed.rs"]
 mod feed;
 mod server;
+#[path = "entry/stopping.rs"]
+mod stopping;
 
 use feed::Feed;
 use serde_json::{Value, json};

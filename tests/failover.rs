@@ -281,6 +281,35 @@ fn a_market_that_is_listed_opens_on_both_nodes() {
     cluster.verify();
 }
 
+/// A node takes over while the database is away and stays so for long: what needs it waits, and nothing gives up.
+#[test]
+fn a_node_takes_over_without_the_database() {
+    let mut cluster = Cluster::start();
+    let active = cluster.active();
+    let token = users(&cluster, 1).remove(0);
+    let mut at_active = cluster.node(active).client(&token);
+    let room = br#"{"kind": "public", "name": "Hall"}"#;
+    let made = wait_for("chat", || at_active.send("POST", "/chat/rooms", room).ok().filter(|made| made.status != 503));
+    let messages = format!("/chat/rooms/{}/messages", made.json()["id"].as_str().unwrap());
+    let mut client = cluster.node(1 - active).client(&token);
+
+    cluster.database.kill();
+    cluster.kill(active);
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.01"}).to_string();
+    let mut place = || client.send("POST", "/orders", order.as_bytes()).unwrap().status;
+    wait_for("the other node", || (place() == 200).then_some(()));
+    // Longer than the budgets of all supervisors would last together.
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(40) {
+        assert_eq!(place(), 200);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    cluster.database.restart();
+    let message = br#"{"text": "still here"}"#;
+    wait_for("chat", || (client.send("POST", &messages, message).ok()?.status == 201).then_some(()));
+    wait_for_rows(cluster.node(1 - active));
+}
+
 /// A queue of another service that is bound to everything.
 struct Events {
     url: String,

@@ -6,6 +6,7 @@
 //! what an older epoch queued is dropped when its stream begins a new one.
 
 use super::latency::Latency;
+use super::log_time::LogTime;
 use super::role::Role;
 use super::supervision::{Handle, Lifeline, Port};
 use crate::domain::batch::{Batch, MAX_PAYLOAD};
@@ -16,7 +17,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What time it is.
@@ -24,6 +25,13 @@ pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 /// The most bytes that wait for one stream; beyond it proposals are refused.
 const MAX_QUEUED: usize = MAX_PAYLOAD / 2;
+
+/// How often the log looks at its engine, and after what it could not write.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// After so many looks (three seconds) a refusal alone does not count any more: a proxy that sends nothing to a node that
+/// takes nothing would never learn that it does again. Counted, not timed: there is no clock but the one that is handed in.
+const REFUSAL_COUNTS_FOR: u32 = 15;
 
 /// What a stream's owner hears from the log, in order.
 #[derive(Clone, Debug, Message)]
@@ -130,8 +138,10 @@ pub struct LogMeter {
     pub incarnations: AtomicU64,
     /// The position of the newest batch that the bridge has told other services of; 0 while it tells of none here.
     pub published: AtomicU64,
-    /// Whether the last proposal was refused.
-    pub degraded: std::sync::atomic::AtomicBool,
+    /// Whether the last proposal was refused, or the engine is out of reach or has failed.
+    pub degraded: AtomicBool,
+    /// The same, but that a refusal counts for some seconds only: whether proposals made now had better go elsewhere.
+    pub refuses: AtomicBool,
     /// The position of the newest batch of each stream that was handed to its owner.
     newest: parking_lot::Mutex<BTreeMap<StreamId, u64>>,
 }
@@ -198,24 +208,23 @@ pub struct EventLog {
     meter: Arc<LogMeter>,
     streams: BTreeMap<StreamId, Stream>,
     under_way: Option<UnderWay>,
-    newest: Timestamp,
-    clock: Clock,
+    time: Arc<LogTime>,
     /// Whether the engine could be reached when last looked at.
     available: bool,
+    /// How often the engine was looked at since the last refusal.
+    looks: u32,
     lifeline: Lifeline,
 }
 
 impl EventLog {
     /// A log over this engine, whose sink must forward its reports here as [`EngineReport`].
-    /// `newest` is the time of the last batch in the log; time never runs backwards in it. Only through `clock` does
-    /// time enter the log.
+    /// Only through `time` does time enter the log; it never runs backwards in it.
     pub fn new(
         engine: Arc<dyn LogEngine + Sync>,
         epochs: Arc<Epochs>,
         role: Role,
         meter: Arc<LogMeter>,
-        newest: Timestamp,
-        clock: Clock,
+        time: Arc<LogTime>,
         lifeline: Lifeline,
     ) -> EventLog {
         EventLog {
@@ -225,9 +234,9 @@ impl EventLog {
             meter,
             streams: BTreeMap::new(),
             under_way: None,
-            newest,
-            clock,
+            time,
             available: true,
+            looks: 0,
             lifeline,
         }
     }
@@ -236,13 +245,13 @@ impl EventLog {
         if self.under_way.is_some() || self.streams.values().all(|s| s.count == 0 && !s.marker_due) {
             return;
         }
-        self.newest = (self.clock)().max(self.newest);
+        let at = self.time.stamp();
         let mut batches = Vec::new();
         for (id, stream) in &mut self.streams {
             let mut batch = |stream: &mut Stream, count, payload| {
                 stream.number += 1;
                 let (epoch, number) = (stream.epoch, stream.number);
-                batches.push(Batch { stream: *id, epoch, number, at: self.newest, count, payload });
+                batches.push(Batch { stream: *id, epoch, number, at, count, payload });
             };
             if stream.marker_due {
                 stream.marker_due = false;
@@ -285,6 +294,7 @@ impl EventLog {
             self.meter.flush_nanos.fetch_add(nanos, Ordering::Relaxed);
             self.meter.flushes.fetch_add(1, Ordering::Relaxed);
             self.meter.degraded.store(false, Ordering::Relaxed);
+            self.meter.refuses.store(!self.available, Ordering::Relaxed);
         }
         // The next group is on its way to the disk while this one is applied.
         self.flush();
@@ -294,7 +304,7 @@ impl EventLog {
                 position = committed.position.0, "committed");
             let (stream, position) = (batch.stream, committed.position.0);
             self.meter.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
-            self.newest = self.newest.max(batch.at);
+            self.time.saw(batch.at);
             self.observe(stream, batch.epoch);
             self.tell(stream, FromLog::Committed(committed));
             // Whoever sees the position and then asks the owner finds the batch applied: it is in the mailbox before.
@@ -339,6 +349,8 @@ impl EventLog {
         tracing::warn!(%error, "the log refused a proposal");
         self.meter.refused.fetch_add(1, Ordering::Relaxed);
         self.meter.degraded.store(true, Ordering::Relaxed);
+        self.meter.refuses.store(true, Ordering::Relaxed);
+        self.looks = 0;
         #[cfg(test)]
         if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::ProposesRefusedAgain) {
             for batch in &under_way.batches {
@@ -372,6 +384,18 @@ impl EventLog {
 }
 
 impl EventLog {
+    /// Looks whether the engine is in reach, and tells the meter.
+    fn look(&mut self) {
+        let available = self.engine.available();
+        if available != self.available {
+            self.meter.degraded.store(!available, Ordering::Relaxed);
+        }
+        self.available = available;
+        self.looks = self.looks.saturating_add(1);
+        let refused = self.meter.degraded.load(Ordering::Relaxed) && self.looks < REFUSAL_COUNTS_FOR;
+        self.meter.refuses.store(!available || refused, Ordering::Relaxed);
+    }
+
     /// Begins a new epoch if this node may, and tells whether the owner before took everything.
     fn begin(&mut self, stream: StreamId, owner: Port<FromLog>, unbroken: bool) -> Begun {
         let epoch = self.role.may_begin().then(|| self.epochs.next());
@@ -396,15 +420,9 @@ impl Actor for EventLog {
     fn started(&mut self, ctx: &mut Self::Context) {
         self.meter.incarnations.fetch_add(1, Ordering::Relaxed);
         // Refused proposals (a full disk) are tried again even when nobody else comes along.
-        ctx.run_interval(Duration::from_millis(200), |log, _| {
+        ctx.run_interval(LOOK_EVERY, |log, _| {
             log.flush();
-            let available = log.engine.available();
-            if log.available && !available {
-                log.meter.degraded.store(true, Ordering::Relaxed);
-            } else if available && !log.available {
-                log.meter.degraded.store(false, Ordering::Relaxed);
-            }
-            log.available = available;
+            log.look();
         });
     }
 }
@@ -437,7 +455,8 @@ impl Handler<Propose> for EventLog {
         if !reachable || stream.queued.len() + proposal.entries.len() > MAX_QUEUED {
             // The owner does not wait for the answer: it hears through its port, as of any refusal.
             let (epoch, count, payload) = (proposal.epoch, proposal.count, Bytes::from(proposal.entries));
-            let batch = Batch { stream: proposal.stream, epoch, number: 0, at: self.newest, count, payload };
+            let at = self.time.now();
+            let batch = Batch { stream: proposal.stream, epoch, number: 0, at, count, payload };
             let why = if reachable { NotQueued::Full } else { NotQueued::OutOfReach };
             let error = AppendError::Unavailable(why.to_string());
             self.tell(proposal.stream, FromLog::NotWritten { batch: Arc::new(batch), error });
@@ -459,6 +478,7 @@ impl Handler<EngineReport> for EventLog {
             Report::Refused { proposal, error } => self.refused(proposal, error),
             Report::Failed { error } => {
                 self.meter.degraded.store(true, Ordering::Relaxed);
+                self.meter.refuses.store(true, Ordering::Relaxed);
                 match error {
                     AppendError::Io(_) => self.lifeline.fatal(format!("the log has failed: {error}")),
                     // Reads are answered here for as long as somebody needs them to find out what is missing.

@@ -61,6 +61,10 @@ pub struct Metrics {
     links_cached: IntGauge,
     links_cached_bytes: IntGauge,
     chat_rooms: IntGauge,
+    accounts_active: IntGauge,
+    account_crashes: IntGauge,
+    withdrawals_unexplained: IntGauge,
+    arrivals_unclaimed: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -121,6 +125,16 @@ impl Metrics {
             links_cached: gauge("agora_links_cached", "links in memory")?,
             links_cached_bytes: gauge("agora_links_cached_bytes", "bytes of links in memory")?,
             chat_rooms: gauge("agora_chat_rooms_active", "chat rooms in memory")?,
+            accounts_active: gauge("agora_accounts_active", "actors of users in memory")?,
+            account_crashes: gauge("agora_account_crashes_total", "actors of users that ended by a panic")?,
+            withdrawals_unexplained: gauge(
+                "agora_custody_withdrawals_unexplained",
+                "withdrawals that are held and whose row is missing or another one",
+            )?,
+            arrivals_unclaimed: gauge(
+                "agora_custody_arrivals_unclaimed",
+                "arrivals at our addresses that cannot be credited",
+            )?,
             promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
             comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
             divergences: gauge("agora_twin_divergences_total", "times that primary and twin differed")?,
@@ -153,7 +167,7 @@ impl Metrics {
         self.log_flush_nanos.set(load(&self.log.flush_nanos));
         self.log_refused.set(load(&self.log.refused));
         let standing = Standing::of(state);
-        self.log_available.set(i64::from(!standing.log_refuses));
+        self.log_available.set(i64::from(!self.log.degraded.load(Ordering::Relaxed)));
         self.ready.set(i64::from(standing.is_ready()));
         self.projected.set(load(&self.written));
         self.published.set(load(&self.log.published));
@@ -180,6 +194,11 @@ impl Metrics {
         self.links_cached.set(number(links as u64));
         self.links_cached_bytes.set(number(bytes));
         self.chat_rooms.set(number(state.chat.room_stats().active as u64));
+        let accounts = state.trading.accounts().stats();
+        self.accounts_active.set(number(accounts.active as u64));
+        self.account_crashes.set(number(accounts.crashes));
+        self.withdrawals_unexplained.set(number(state.custody.unexplained_withdrawals() as u64));
+        self.arrivals_unclaimed.set(number(state.custody.unclaimed_arrivals() as u64));
         let twins = state.trading.twins();
         self.promotions.set(load(&twins.promotions));
         self.comparisons.set(load(&twins.comparisons));
@@ -286,6 +305,7 @@ const MAX_LAG: u64 = 5_000;
 struct Standing {
     /// The paths of the parts that do not run.
     down: Vec<String>,
+    /// It took nothing a moment ago, or is out of reach.
     log_refuses: bool,
     behind: bool,
     cluster: Option<Picture>,
@@ -308,7 +328,7 @@ impl Standing {
         let position = state.metrics.log.position.load(Ordering::Relaxed);
         let cluster = state.peers.as_ref().map(|peers| peers.picture(position));
         let behind = cluster.as_ref().is_some_and(|cluster| cluster.lag > MAX_LAG);
-        Standing { down, log_refuses: state.metrics.log.degraded.load(Ordering::Relaxed), behind, cluster }
+        Standing { down, log_refuses: state.metrics.log.refuses.load(Ordering::Relaxed), behind, cluster }
     }
 
     fn is_ready(&self) -> bool {
@@ -316,7 +336,7 @@ impl Standing {
     }
 }
 
-/// `GET /health/ready`: every actor runs, the log took what it was last given, and the node has read what the others have.
+/// `GET /health/ready`: every actor runs, the log has refused nothing of late, and the node has read what the others have.
 pub async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let standing = Standing::of(&state);
     let ready = standing.is_ready();

@@ -19,8 +19,8 @@ const TRY_EVERY: Duration = Duration::from_millis(200);
 /// How long a take-over may take until the lock is given to another node.
 const TAKE_OVER_WITHIN: Duration = Duration::from_secs(15);
 
-/// A node whose disk is full for so long gives the lock to another one.
-const FULL_FOR: Duration = Duration::from_secs(3);
+/// A node whose disk takes nothing for so long gives the lock to another one.
+const HELD_UP_FOR: Duration = Duration::from_secs(3);
 
 /// A node that was deposed, or could not take over, lets others go first for so long.
 const STAND_BACK: Duration = Duration::from_secs(2);
@@ -113,7 +113,7 @@ async fn hold<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: &Trading) -> R
         return Ok(());
     }
     let mut states = role.watch();
-    let mut full_since = None;
+    let mut held_up_since = None;
     loop {
         if *states.borrow_and_update() == State::Standby {
             return Ok(());
@@ -129,9 +129,9 @@ async fn hold<L: Lock>(lock: &L, engine: &dyn LogEngine, trading: &Trading) -> R
                     tracing::warn!("the log takes nothing here any more; another node may take over");
                     return Ok(());
                 }
-                full_since = engine.is_disk_full().then(|| full_since.unwrap_or_else(Instant::now));
-                if full_since.is_some_and(|since| since.elapsed() > FULL_FOR) {
-                    tracing::warn!("the disk is full; another node may take over");
+                held_up_since = engine.is_held_up_by_its_disk().then(|| held_up_since.unwrap_or_else(Instant::now));
+                if held_up_since.is_some_and(|since| since.elapsed() > HELD_UP_FOR) {
+                    tracing::warn!("the disk is full or hangs; another node may take over");
                     return Ok(());
                 }
             }

@@ -165,13 +165,15 @@ pub trait LogEngine: Send {
     /// The place of the newest committed batch.
     fn end(&self) -> Position;
 
-    /// Whether a proposal made now can be expected to be written soon. False while a broker is away.
+    /// Whether a proposal made now can be expected to be written soon. False while a broker is away, or a disk that it has
+    /// to be on too takes nothing.
     fn available(&self) -> bool {
         true
     }
 
-    /// Whether it is this node's own disk that keeps proposals from being written: another node may go on.
-    fn is_disk_full(&self) -> bool {
+    /// Whether it is this node's own disk that keeps proposals from being written, because it is full or hangs: another
+    /// node may go on.
+    fn is_held_up_by_its_disk(&self) -> bool {
         false
     }
 

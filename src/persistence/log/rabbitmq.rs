@@ -14,6 +14,7 @@
 //! ever in silence.
 
 mod copy;
+mod disk;
 mod link;
 mod outbox;
 mod reader;
@@ -26,6 +27,7 @@ mod tests;
 use super::{AppendError, Busy, LogEngine, LogError, LogReader, Position, Proposal, Report, Sink};
 use crate::domain::batch::Batch;
 use copy::LocalCopy;
+use disk::Disk;
 use parking_lot::Mutex;
 use reader::Reader;
 use std::path::PathBuf;
@@ -85,8 +87,8 @@ struct Shared {
     connected: AtomicBool,
     /// Whether the broker takes nothing although it is there: it is frozen, or short of memory or disk.
     stalled: AtomicBool,
-    /// Whether the local copy cannot be written for now.
-    disk_full: AtomicBool,
+    /// Whether the local copy can be written.
+    disk: Disk,
     /// Whether the engine has stopped for good: nothing more is told of what the broker still takes.
     failed: AtomicBool,
     /// Whether the engine is being dropped.
@@ -116,7 +118,7 @@ impl RabbitMq {
             outstanding: AtomicUsize::new(0),
             connected: AtomicBool::new(false),
             stalled: AtomicBool::new(false),
-            disk_full: AtomicBool::new(false),
+            disk: Disk::default(),
             failed: AtomicBool::new(false),
             closing: AtomicBool::new(false),
         });
@@ -182,18 +184,7 @@ fn flush(copy: &mut LocalCopy, reports: &[Report], shared: &Shared) -> Result<()
     if batches.is_empty() {
         return Ok(());
     }
-    loop {
-        match copy.write(batches.clone()) {
-            Err(AppendError::DiskFull | AppendError::Unavailable(_)) if !shared.closing.load(Ordering::Acquire) => {
-                shared.disk_full.store(true, Ordering::Release);
-                std::thread::sleep(Duration::from_millis(200));
-            }
-            written => {
-                shared.disk_full.store(false, Ordering::Release);
-                return written;
-            }
-        }
-    }
+    shared.disk.insist(&shared.closing, || copy.write(batches.clone()))
 }
 
 impl LogEngine for RabbitMq {
@@ -219,12 +210,12 @@ impl LogEngine for RabbitMq {
 
     fn available(&self) -> bool {
         let is = |flag: &AtomicBool| flag.load(Ordering::Acquire);
-        let hindered = is(&self.shared.stalled) || is(&self.shared.disk_full) || is(&self.shared.failed);
+        let hindered = is(&self.shared.stalled) || is(&self.shared.failed) || self.shared.disk.takes_nothing();
         is(&self.shared.connected) && !hindered
     }
 
-    fn is_disk_full(&self) -> bool {
-        self.shared.disk_full.load(Ordering::Acquire)
+    fn is_held_up_by_its_disk(&self) -> bool {
+        self.shared.disk.takes_nothing()
     }
 }
 
