@@ -34,6 +34,7 @@ const FORBIDDEN: &[(&str, &str)] = &[
 const SIMULATED: &[&str] = &[
     "actors/cluster/lead.rs",
     "actors/event_log.rs",
+    "actors/log_time.rs",
     "actors/role.rs",
     "actors/supervision",
     "actors/supervisor.rs",

@@ -1,68 +1,32 @@
-//! One user's actor: the fan-out of private events to the user's open sessions.
+//! One user's actor: what the venue does in the name of a user who is not there, which is to cancel everything.
 //!
-//! Activated when a session subscribes to the private feed, passivated when the last one has gone.
+//! Activated on first use, passivated when idle. Invariant: nothing is in it that must outlive it. Whose orders are to
+//! go, and what is left of them after a refusal or a panic, is kept by whoever asks, who asks again until nothing is.
 
 use crate::actors::directory::Passivate;
 use crate::actors::supervision::Lifeline;
-use crate::domain::ids::{AccountId, MarketId, Sequence};
-use crate::domain::replica::MarketOutcomes;
+use crate::actors::trading::{Refused, Unavailable, WeakTrading};
+use crate::domain::ids::{AccountId, MarketId};
 use actix::prelude::*;
-use std::collections::BTreeMap;
-use std::sync::Arc;
 
-/// A batch with events that concern the user; sessions pick theirs out.
+/// Cancels all orders of the user in these markets once, in all at the same time. Answered with the markets that
+/// refused it, and why.
 #[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct UserEvents(pub Arc<MarketOutcomes>);
-
-/// A session wants the user's events from now on.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Watch(pub Session);
-
-/// A session wants them no more.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Unwatch(pub Recipient<UserEvents>);
-
-/// Tells a session that the actor is gone and what it has handed on last, by market; the session watches anew and
-/// asks for the rest.
-#[derive(Clone, Debug, Message)]
-#[rtype(result = "()")]
-pub struct Unwatched(pub BTreeMap<MarketId, Sequence>);
-
-/// A session, as the actor needs it.
-#[derive(Clone, Debug)]
-pub struct Session {
-    /// Takes the events.
-    pub events: Recipient<UserEvents>,
-    /// Hears when there will be no more.
-    pub ended: Recipient<Unwatched>,
-}
+#[rtype(result = "Vec<(MarketId, Refused)>")]
+pub struct CancelEverything(pub Vec<MarketId>);
 
 /// The actor. See the module's documentation.
 #[derive(Debug)]
 pub struct AccountActor {
     account: AccountId,
-    sessions: Vec<Session>,
-    handed_on: BTreeMap<MarketId, Sequence>,
+    trading: WeakTrading,
     lifeline: Lifeline,
 }
 
 impl AccountActor {
-    /// The actor of this user, without sessions.
-    pub fn new(account: AccountId, lifeline: Lifeline) -> AccountActor {
-        AccountActor { account, sessions: Vec::new(), handed_on: BTreeMap::new(), lifeline }
-    }
-}
-
-impl Drop for AccountActor {
-    /// After a panic too: the messages that wait are lost with the actor, and its sessions must know.
-    fn drop(&mut self) {
-        for session in self.sessions.drain(..) {
-            // One for each session and crash; it must not be refused.
-            session.ended.do_send(Unwatched(self.handed_on.clone()));
-        }
+    /// The actor of this user.
+    pub fn new(account: AccountId, trading: WeakTrading, lifeline: Lifeline) -> AccountActor {
+        AccountActor { account, trading, lifeline }
     }
 }
 
@@ -71,41 +35,29 @@ impl Actor for AccountActor {
 }
 
 impl Passivate for AccountActor {
+    /// A cancel that is under way and that nobody waits for any more may break off: whoever gave it up does it anew.
     fn may_passivate(&self) -> bool {
-        !self.sessions.iter().any(|session| session.events.connected())
+        true
     }
 }
 
-impl Handler<Watch> for AccountActor {
-    type Result = ();
+impl Handler<CancelEverything> for AccountActor {
+    type Result = ResponseActFuture<Self, Vec<(MarketId, Refused)>>;
 
-    fn handle(&mut self, Watch(session): Watch, _: &mut Self::Context) {
-        self.sessions.retain(|other| other.events != session.events && other.events.connected());
-        self.sessions.push(session);
-    }
-}
-
-impl Handler<Unwatch> for AccountActor {
-    type Result = ();
-
-    fn handle(&mut self, Unwatch(session): Unwatch, _: &mut Self::Context) {
-        self.sessions.retain(|other| other.events != session);
-    }
-}
-
-impl Handler<UserEvents> for AccountActor {
-    type Result = ();
-
-    fn handle(&mut self, events: UserEvents, _: &mut Self::Context) {
-        let account = self.account;
+    fn handle(&mut self, CancelEverything(markets): CancelEverything, _: &mut Self::Context) -> Self::Result {
         self.lifeline.hazard();
-        self.handed_on.insert(events.0.market, events.0.last());
-        self.sessions.retain(|session| {
-            let kept = session.events.try_send(events.clone()).is_ok();
-            if !kept {
-                tracing::debug!(account = account.0, "a session does not read its private feed and is left out");
+        let (account, trading) = (self.account, self.trading.upgrade());
+        let work = async move {
+            match trading {
+                Some(trading) => trading.cancel_in_all(account, &markets).await,
+                // The exchange is being taken down, and nothing of it answers any more.
+                None => markets.into_iter().map(|market| (market, Unavailable::Starting.into())).collect(),
             }
-            kept
-        });
+        };
+        Box::pin(work.into_actor(self).map(|refused, actor, _| {
+            // What was canceled is canceled, and whoever asked does not know it yet.
+            actor.lifeline.hazard();
+            refused
+        }))
     }
 }

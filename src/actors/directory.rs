@@ -281,11 +281,17 @@ where
         Some(Handle::new(place.mailbox.clone()))
     }
 
-    /// Makes the actor of `key` fail on purpose; false if it is not active.
-    pub fn drill(&self, key: &K, drill: Drill) -> bool {
-        let places = self.inner.shards[self.inner.shard_of(key)].places.lock();
-        let place = places.present.get(key);
-        place.inspect(|place| place.signals.drill(drill)).is_some()
+    /// Makes the actor of `key`, made if there is none, fail on purpose.
+    pub fn drill(&self, key: &K, drill: Drill) -> Result<(), DirectoryError> {
+        loop {
+            self.get(key)?;
+            let places = self.inner.shards[self.inner.shard_of(key)].places.lock();
+            if let Some(place) = places.present.get(key).filter(|place| !place.mailbox.is_closed()) {
+                place.signals.drill(drill);
+                return Ok(());
+            }
+            // It was passivated, or crashed, between the two.
+        }
     }
 
     /// The keys whose actors are active now.

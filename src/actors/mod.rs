@@ -18,6 +18,7 @@ pub mod directory;
 pub mod event_log;
 pub mod latency;
 pub mod links;
+pub mod log_time;
 pub mod role;
 pub mod supervision;
 pub mod supervisor;

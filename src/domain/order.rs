@@ -42,6 +42,16 @@ pub enum TimeInForce {
     FillOrKill,
 }
 
+impl TimeInForce {
+    /// For so many microseconds, counted from when the order is admitted: whoever asks may have another time than the log.
+    ///
+    /// Until then ([`NewOrder::begin`]) the span stands in the place of the moment, as one before 1970: nobody can want that,
+    /// and an order that kept it would have expired.
+    pub fn good_for(span: i64) -> TimeInForce {
+        TimeInForce::GoodTillTime(Timestamp(span.saturating_neg()))
+    }
+}
+
 /// What sets the order's price.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
@@ -120,6 +130,17 @@ pub struct NewOrder {
     /// What was reserved for it: quote for a buy (fees included), base for a sell. A market buy
     /// spends no more than this.
     pub hold: Amount,
+}
+
+impl NewOrder {
+    /// The order is admitted now: if it is to live [for a while](TimeInForce::good_for), that begins.
+    pub fn begin(&mut self, now: Timestamp) {
+        if let Kind::Limit { time_in_force: TimeInForce::GoodTillTime(end), .. } = &mut self.kind
+            && *end < Timestamp::ZERO
+        {
+            *end = now + end.0.saturating_neg();
+        }
+    }
 }
 
 /// Why an order or a command was refused. The order of the variants is their precedence: of several

@@ -3,6 +3,7 @@
 use super::AppState;
 use super::error::ApiError;
 use super::session::{CurrentUser, record};
+use crate::actors::directory::DirectoryError;
 use crate::actors::supervision::{Drill, Failure, NodeView};
 use crate::clock;
 use crate::domain::ids::AccountId;
@@ -102,10 +103,11 @@ pub struct DrillBody {
 }
 
 /// `POST /admin/tree/{path}/crash`: makes an actor fail on purpose. The path is that of `GET /admin/tree`; a user's
-/// actor is `accounts/{number}`.
+/// actor is `accounts/{number}`, which is made by that when it has not been used of late.
 ///
 /// # Errors
-/// 403 for everybody but administrators and where drills are not allowed; 404 when nothing runs at the path.
+/// 403 for everybody but administrators and where drills are not allowed; 404 when nothing runs at the path, or there is
+/// no such user; 503 when the user's actor has crashed too often of late.
 pub async fn crash(
     state: web::Data<AppState>,
     request: HttpRequest,
@@ -131,13 +133,16 @@ pub async fn crash(
         Some("hang") => Drill::Hang(Duration::from_millis(body.for_ms.unwrap_or(1_000)).min(MAX_HANG)),
         Some(_) => return Err(ApiError::bad_request("invalid_kind", "kind is panic, panic_at_work or hang")),
     };
-    let found = match path.strip_prefix("accounts/").map(str::parse) {
-        Some(Ok(account)) => state.trading.accounts().drill(&AccountId(account), drill),
-        Some(Err(_)) => false,
-        None => state.tree.drill(&path, drill),
-    };
-    if !found {
-        return Err(ApiError::not_found());
+    match path.strip_prefix("accounts/") {
+        Some(number) => {
+            let account = AccountId(number.parse().map_err(|_| ApiError::not_found())?);
+            state.accounts.user(account).await?;
+            let not_drilled =
+                |why: DirectoryError| ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "not_drilled", why.to_string());
+            state.trading.accounts().drill(&account, drill).map_err(not_drilled)?;
+        }
+        None if state.tree.drill(&path, drill) => {}
+        None => return Err(ApiError::not_found()),
     }
     tracing::warn!(path = path.as_str(), ?drill, by = user.0.user.0, "a drill");
     record(&state, &request, &user.0, "drill", None, json!({"path": *path, "kind": format!("{drill:?}")})).await;

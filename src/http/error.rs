@@ -2,6 +2,7 @@
 
 use crate::actors::trading::{Refused, Unavailable};
 use crate::auth::AuthError;
+use crate::domain::admission::Known;
 use crate::domain::order::Reject;
 use crate::persistence::db::DbError;
 use actix_web::http::StatusCode;
@@ -156,9 +157,12 @@ impl From<Refused> for ApiError {
             // The same order is on its way still: asking again a little later gives its outcome.
             Refused::Repeat(_) => Unavailable::OutcomeUnknown.into(),
             Refused::Part(part, reject) => ApiError::from(reject).of_part(part),
-            Refused::PartRepeat(part, _) => {
+            // So is the batch that took the id first, and it may do nothing yet; or nobody knows whose the id is.
+            Refused::PartRepeat(_, Known::InFlight | Known::Forgotten) => Unavailable::OutcomeUnknown.into(),
+            Refused::PartRepeat(part, Known::Order(..)) => {
                 ApiError::bad_request("client_oid_taken", "the client_oid of a part is taken").of_part(part)
             }
+            Refused::Changed => ApiError::new(StatusCode::CONFLICT, "market_changed", refused.to_string()),
         }
     }
 }
@@ -174,7 +178,38 @@ impl From<AuthError> for ApiError {
 
 impl From<DbError> for ApiError {
     fn from(error: DbError) -> ApiError {
-        tracing::error!(%error, "a query failed");
-        ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", "history is out of reach, please retry")
+        match error {
+            DbError::NulCharacter => AuthError::NulCharacter.into(),
+            DbError::Unavailable(_)
+            | DbError::Taken
+            | DbError::Query(_)
+            | DbError::Migration(_)
+            | DbError::Version(_) => {
+                tracing::error!(%error, "a query failed");
+                let message = "history is out of reach, please retry";
+                ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "history_unavailable", message)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::ids::{MarketId, OrderId};
+
+    /// `client_oid_taken` tells whoever asks again that the whole batch was done.
+    #[test]
+    fn a_batch_that_is_on_its_way_is_not_said_to_be_done() {
+        for known in [Known::InFlight, Known::Forgotten] {
+            let answer = ApiError::from(Refused::PartRepeat(1, known));
+            assert_eq!((answer.status_code(), answer.code()), (StatusCode::SERVICE_UNAVAILABLE, "outcome_unknown"));
+            assert!(answer.waits_s().is_some() && answer.part().is_none());
+        }
+        let done = ApiError::from(Refused::PartRepeat(1, Known::Order(MarketId(0), OrderId::default())));
+        assert_eq!(
+            (done.status_code(), done.code(), done.part()),
+            (StatusCode::BAD_REQUEST, "client_oid_taken", Some(1))
+        );
     }
 }

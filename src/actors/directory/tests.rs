@@ -218,6 +218,19 @@ async fn a_crash_is_contained_and_a_crash_loop_refused_for_a_while() {
 }
 
 #[actix_rt::test]
+async fn a_drill_makes_the_actor_that_it_breaks() {
+    let (directory, _) = rooms(DirectorySettings::default());
+    for crash in 1..=5 {
+        assert_eq!(directory.drill(&1, Drill::Panic), Ok(()));
+        until(|| directory.stats().crashes == crash).await;
+    }
+    assert_eq!(directory.stats().activations, 5);
+    let refused = directory.drill(&1, Drill::Panic);
+    assert!(matches!(refused, Err(DirectoryError::CrashLoop { crashes: 5, .. })), "{refused:?}");
+    assert_eq!(soon(directory.send(&2, Say(1))).await, Ok(1));
+}
+
+#[actix_rt::test]
 async fn closing_lets_the_queued_be_handled_and_dropping_stops_the_actors() {
     let (directory, world) = rooms(DirectorySettings::default());
     let answers: Vec<_> = (0..100).map(|n| directory.ask(&((n % 4) as usize), Say(n)).unwrap()).collect();

@@ -7,6 +7,7 @@
 mod fences;
 mod messages;
 mod queries;
+mod rules;
 mod state;
 
 pub use messages::*;
@@ -100,6 +101,10 @@ impl LedgerActor {
     }
 
     fn is_fenced(&self, replica: &LedgerReplica) -> bool {
+        #[cfg(test)]
+        if crate::domain::sabotage::is_made(crate::domain::sabotage::Mistake::ForgetsUnopenedMarkets) {
+            return self.active && self.fences.are_closed(self.parts.books.lock().len());
+        }
         self.active && self.fences.are_closed(replica.ledger.markets().len())
     }
 
@@ -155,7 +160,18 @@ impl LedgerActor {
                 let _ = reply.send(Ok(outcome));
             }
         }
+        self.forbid_debts();
         Ok(())
+    }
+
+    /// Whoever leads admits from what he has heard, so what he hears from then on is in an order in which it could happen.
+    /// Until then the books' outcomes come later than the ledger's own batches. A market that is halted keeps back what it
+    /// would pay.
+    fn forbid_debts(&mut self) {
+        let fenced = self.ready().is_some() && self.fences.stand_in_for_nobody();
+        if let Some(state) = self.state.as_mut().filter(|_| fenced) {
+            state.replica.ledger.forbid_debts();
+        }
     }
 
     fn add(&mut self, outcomes: Arc<MarketOutcomes>, ctx: &mut Context<Self>) -> Result<(), ()> {
@@ -190,10 +206,12 @@ impl LedgerActor {
         for ticket in &outcomes.parts {
             self.admission.settle(stream, outcomes.epoch, *ticket);
         }
+        self.forbid_debts();
         Ok(())
     }
 
-    fn go_on_from(&mut self, state: Box<LedgerState>, rest: Vec<Work>, promoted: bool, ctx: &mut Context<Self>) {
+    fn go_on_from(&mut self, mut state: Box<LedgerState>, rest: Vec<Work>, promoted: bool, ctx: &mut Context<Self>) {
+        state.replica.ledger.allow_debts();
         // A state that was rebuilt from the log may hold this epoch's marker already, which is then not read again.
         self.active |= self.epoch != Epoch::default() && state.replica.stream.epoch == self.epoch;
         self.state = Some(state);
@@ -232,7 +250,9 @@ impl LedgerActor {
             } else {
                 // It may be ahead of what it is fed then, and leaves out what it has.
                 Source::Make(Box::new(move || {
-                    let (replica, position) = recovery.ledger_at_end().map_err(|error| error.to_string())?;
+                    let (mut replica, position) = recovery.ledger_at_end().map_err(|error| error.to_string())?;
+                    // It hears what follows as its primary does.
+                    replica.ledger.allow_debts();
                     Ok(LedgerState { replica, position })
                 }))
             },
@@ -244,6 +264,9 @@ impl LedgerActor {
         else {
             return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
+        if let Some(answer) = rules::kept_out(&replica.ledger, &command) {
+            return answer_now(reply, answer);
+        }
         let ticket = next_ticket();
         let entry = match command {
             LedgerCommand::OpenAccount(account) => LedgerEntry::OpenAccount { ticket, account },
@@ -299,6 +322,9 @@ impl LedgerActor {
 impl LedgerActor {
     /// Admits nothing from here on, and forgets what it admitted: the callers may or may not have got what they asked for.
     fn stand_by(&mut self) {
+        if let Some(state) = &mut self.state {
+            state.replica.ledger.allow_debts();
+        }
         self.active = false;
         self.epoch = Epoch::default();
         self.admission = Admission::default();

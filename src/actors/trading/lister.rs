@@ -12,12 +12,10 @@ use super::order_book::{self, Attached, OrderBook};
 use super::recovery::Recovery;
 use super::start::{Threads, Twins, lag_of};
 use super::twin::Fault;
-use crate::actors::account::AccountActor;
-use crate::actors::directory::Directory;
 use crate::actors::event_log::{Clock, EventLog, LogMeter};
 use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Handle, StartError, Unreachable, Watch};
 use crate::actors::supervisor::Supervisor;
-use crate::domain::ids::{AccountId, CurrencyId, MarketId, StreamId};
+use crate::domain::ids::{CurrencyId, MarketId, StreamId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use actix::{Actor, ArbiterHandle, Context, Handler, Message};
 use parking_lot::Mutex;
@@ -63,7 +61,6 @@ pub(super) struct Lister {
     pub ledger: Handle<LedgerActor>,
     pub meter: Arc<LogMeter>,
     pub recovery: Arc<Recovery>,
-    pub accounts: Directory<AccountId, AccountActor>,
     pub watch: Watch,
     pub in_flight: usize,
     pub clock: Clock,
@@ -88,8 +85,7 @@ impl Lister {
         let phase = Arc::<PhaseBoard>::default();
         let data = {
             let desk = Arc::<market_data::Desk>::default();
-            let (recovery, accounts) = (self.recovery.clone(), self.accounts.clone());
-            let parts = market_data::Parts { market: id, recovery, accounts, desk, phase: phase.clone() };
+            let parts = market_data::Parts { market: id, recovery: self.recovery.clone(), desk, phase: phase.clone() };
             let spec = ChildSpec::new(data_name(&symbol), self.data_arbiter.clone(), move |lifeline| {
                 Ok(MarketDataActor::new(parts.clone(), lifeline))
             });

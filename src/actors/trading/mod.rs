@@ -9,7 +9,8 @@
 //!     ├── market data «BTC-USDT» …
 //!     └── order book «BTC-USDT» …
 //! ```
-//! When the event log dies, everything after it begins new epochs; anything else heals alone.
+//! When the event log dies, everything after it begins new epochs; anything else heals alone. Beside the tree there is
+//! an actor for each user in whose name the venue does something ([`account`](super::account)).
 
 pub mod ambient;
 pub mod balance_watch;
@@ -17,6 +18,7 @@ pub mod ledger;
 mod lister;
 pub mod listing;
 pub mod market_data;
+mod on_behalf;
 pub mod order_book;
 mod outbox;
 pub mod projector;
@@ -29,6 +31,7 @@ mod tests;
 mod tickets;
 pub mod twin;
 
+pub use on_behalf::WeakTrading;
 pub use start::{Foundation, Threads, start};
 pub use tickets::next_ticket;
 
@@ -51,7 +54,7 @@ use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, Le
 use market_data::MarketDataActor;
 use order_book::{
     AmendOrder, BatchDone, BookState, Cancel, CancelAll, Control, FullBook, GetFullBook, GetOrder, OrderBook, Place,
-    PlaceTogether, Steer,
+    PlaceTogether, Steer, Steered,
 };
 use remote::{Command, Done, Forwarder};
 use serde::{Deserialize, Serialize};
@@ -83,6 +86,9 @@ pub enum Refused {
     /// The client order id of this part of an atomic batch is taken; nothing of it has changed anything.
     #[error("part {0}: the client order id is taken")]
     PartRepeat(u32, Known),
+    /// The market's rules are not those any more, or not for long, on which a change of them was based; nothing has changed.
+    #[error("the rules of the market were changed meanwhile, please look at them again")]
+    Changed,
 }
 
 /// Why a command cannot be done now.
@@ -234,7 +240,7 @@ impl Trading {
         self.markets().get(usize::from(id.0))
     }
 
-    /// The users with open private feeds.
+    /// The actors of the users in whose name the venue does something.
     pub fn accounts(&self) -> &Directory<AccountId, AccountActor> {
         &self.inner.accounts
     }
@@ -408,18 +414,18 @@ impl Trading {
         asked.map_err(|refused| market.explain(refused))
     }
 
-    /// Does what those who run the venue want of a market; the orders that were canceled by it.
+    /// Does what those who run the venue want of a market.
     ///
     /// # Errors
     /// [`Refused`].
-    pub async fn steer(&self, market: &Market, control: Control) -> Result<Vec<OrderId>, Refused> {
+    pub async fn steer(&self, market: &Market, control: Control) -> Result<Steered, Refused> {
         match self.perform(Command::Steer(market.id, control)).await? {
-            Done::CanceledAll(orders) => Ok(orders),
+            Done::Steered(done) => Ok(done),
             _ => Err(Unavailable::OutcomeUnknown.into()),
         }
     }
 
-    async fn steer_here(&self, market: &Market, control: Control) -> Result<Vec<OrderId>, Refused> {
+    async fn steer_here(&self, market: &Market, control: Control) -> Result<Steered, Refused> {
         let asked = command(market, |reply| Steer { control, reply }).await;
         asked.map_err(|refused| market.explain(refused))
     }
@@ -509,6 +515,14 @@ impl Trading {
     /// [`Unavailable`] when the ledger does not answer, or knows nothing yet.
     pub async fn withdrawals(&self) -> Result<Vec<crate::domain::ledger::Withdrawal>, Unavailable> {
         within(self.inner.ledger.send(ledger::GetWithdrawals)).await?.ok_or(Unavailable::Starting)
+    }
+
+    /// The first account number above all that were ever opened.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the ledger does not answer, or knows nothing yet.
+    pub async fn next_account(&self) -> Result<AccountId, Unavailable> {
+        within(self.inner.ledger.send(ledger::GetNextAccount)).await?.ok_or(Unavailable::Starting)
     }
 
     /// Commits and applies a command of the ledger's stream.

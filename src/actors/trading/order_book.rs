@@ -10,6 +10,7 @@ mod commit;
 mod messages;
 mod queries;
 mod state;
+mod steer;
 mod waiting;
 
 pub use messages::*;
@@ -25,7 +26,7 @@ use crate::actors::event_log::{Begin, Clock, EventLog, FromLog};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::codec::Entries;
 use crate::domain::entry::MarketEntry;
-use crate::domain::ids::{Epoch, MarketId, StreamId, Ticket};
+use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId, Ticket};
 use crate::persistence::log::Committed;
 use actix::prelude::*;
 use rustc_hash::FxHashMap;
@@ -55,7 +56,7 @@ pub struct Parts {
     pub in_flight: usize,
     /// Where the market's rules are shown.
     pub listing: Arc<Listing>,
-    /// What time it is; says when to propose that time has passed.
+    /// What time the log would give to an entry that is written now.
     pub clock: Clock,
 }
 
@@ -83,6 +84,10 @@ pub struct OrderBook {
     waiting: FxHashMap<Ticket, Waiting>,
     /// Whether a time entry is on its way.
     ticking: bool,
+    /// The newest entry of outcomes that market data did not take, until it was told so.
+    untaken: Option<Sequence>,
+    /// The newest entry that was to change the market's rules.
+    reconfiguring: Option<Ticket>,
     at_ledger: AtLedger,
 }
 
@@ -102,6 +107,8 @@ impl OrderBook {
             active: false,
             waiting: FxHashMap::default(),
             ticking: false,
+            untaken: None,
+            reconfiguring: None,
             at_ledger: AtLedger::default(),
         }
     }

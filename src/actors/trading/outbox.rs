@@ -61,6 +61,15 @@ fn hand_over(book: &Handle<OrderBook>, commands: Vec<Command>) {
     }
 }
 
+/// Hands over at once what waits on this thread: what goes to a book by way of another thread from here on does not
+/// overtake it.
+pub(super) fn hand_over_now() {
+    let waiting = OUTBOX.with_borrow_mut(|outbox| std::mem::take(&mut outbox.waiting));
+    for (book, commands) in waiting {
+        hand_over(&book, commands);
+    }
+}
+
 /// Submits a command together with what others on this thread submit now. Returns when it was handed over, or when
 /// somebody else will do it; a refusal comes through the command's own reply.
 pub(super) async fn submit(book: &Handle<OrderBook>, command: Command) {

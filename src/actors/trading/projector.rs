@@ -15,6 +15,7 @@ use crate::actors::cluster::peers::Peers;
 use crate::actors::event_log::LogMeter;
 use crate::actors::role::Role;
 use crate::actors::supervision::{Lifeline, Shutdown};
+use crate::domain::ids::AccountId;
 use crate::domain::venue::Venue;
 use crate::persistence::archive;
 use crate::persistence::db::{Database, DbError};
@@ -23,6 +24,7 @@ use crate::persistence::log::{LogError, LogReader, Position};
 use crate::persistence::projection::{self, Changes, Contained, Written};
 use crate::persistence::shared_snapshots;
 use crate::persistence::snapshots::Snapshots;
+use crate::persistence::users;
 use actix::prelude::*;
 use rows::Collector;
 use start::start;
@@ -287,11 +289,18 @@ impl Follower {
     }
 
     /// Goes on from where the database stands: it lost what it had (a backup was restored, another server took over
-    /// from the one that failed), or another node wrote meanwhile. False when it is away.
+    /// from the one that failed), or another node wrote meanwhile. Users may have been lost too, whose numbers nobody else
+    /// must get. False when it is away.
     fn rewind(&mut self) -> bool {
-        let mark = projection::mark(&self.parts.database);
-        match mark.and_then(|mark| Ok((start(&self.parts, &mark)?, mark))) {
-            Ok(((venue, position), mark)) => {
+        let begun = projection::mark(&self.parts.database).and_then(|mark| {
+            let (venue, position) = start(&self.parts, &mark)?;
+            let next = self.venue.ledger.ledger.next_account().max(venue.ledger.ledger.next_account());
+            let newest = AccountId(next.0.saturating_sub(1));
+            self.parts.database.write_durably(|connection| users::begin_above(connection, newest))?;
+            Ok((venue, position, mark))
+        });
+        match begun {
+            Ok((venue, position, mark)) => {
                 tracing::warn!(
                     database = mark.position.0,
                     from = position.0,
@@ -428,7 +437,9 @@ impl Follower {
 
 /// The actor. See the module's documentation.
 pub struct Projector {
-    follower: Follower,
+    parts: Parts,
+    /// None until the database has said where to begin.
+    follower: Option<Follower>,
     /// Says how far the log is. Looking there now and then costs less than a wake-up for each commit.
     log: Arc<LogMeter>,
     due: bool,
@@ -438,24 +449,38 @@ pub struct Projector {
 
 impl Projector {
     /// A projector that goes on where this follower stands, in the log with these figures, and calls `checkpoint`
-    /// after each snapshot.
+    /// after each snapshot. Without a follower it goes on where the database stands, once that is there.
     pub fn new(
-        follower: Follower,
+        parts: Parts,
+        follower: Option<Follower>,
         log: Arc<LogMeter>,
         lifeline: Lifeline,
         checkpoint: Arc<dyn Fn() + Send + Sync>,
     ) -> Projector {
-        Projector { follower, log, due: true, lifeline, checkpoint }
+        Projector { parts, follower, log, due: true, lifeline, checkpoint }
     }
 
     fn keep(&mut self) {
-        self.follower.keep(self.log.degraded.load(Ordering::Relaxed));
+        if let Some(follower) = &mut self.follower {
+            follower.keep(self.log.degraded.load(Ordering::Relaxed));
+        }
+    }
+
+    fn is_due(&self) -> bool {
+        self.follower.as_ref().is_some_and(Follower::is_due)
     }
 
     fn advance(&mut self, ctx: &mut Context<Self>) {
         self.due = false;
         self.lifeline.hazard();
-        if let Err(error) = self.follower.advance() {
+        let follower = match &mut self.follower {
+            Some(follower) => follower,
+            none => match Follower::new(self.parts.clone()) {
+                Ok(follower) => none.insert(follower),
+                Err(error) => return tracing::warn!(%error, "the database does not say how far its rows are"),
+            },
+        };
+        if let Err(error) = follower.advance() {
             self.lifeline.fail(error);
             ctx.stop();
         }
@@ -468,11 +493,12 @@ impl Actor for Projector {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(GATHER, |projector, ctx| {
             // A standby goes no further than the database, which it asks once a second.
-            let behind = projector.log.position.load(Ordering::Relaxed) > projector.follower.position().0;
-            if projector.due || (behind && projector.follower.parts.role.is_active()) {
+            let committed = projector.log.position.load(Ordering::Relaxed);
+            let behind = projector.follower.as_ref().is_some_and(|follower| committed > follower.position().0);
+            if projector.due || (behind && projector.parts.role.is_active()) {
                 projector.advance(ctx);
             }
-            if projector.follower.is_due() {
+            if projector.is_due() {
                 projector.keep();
                 (projector.checkpoint)();
             }
@@ -486,7 +512,10 @@ impl Handler<Shutdown> for Projector {
     type Result = ();
 
     fn handle(&mut self, _: Shutdown, ctx: &mut Self::Context) {
-        if self.follower.is_due() {
+        if self.follower.is_none() {
+            return;
+        }
+        if self.is_due() {
             self.keep();
         }
         self.advance(ctx);

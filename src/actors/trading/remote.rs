@@ -4,8 +4,9 @@
 //! once it has itself applied everything that the answer follows from: whoever reads here afterwards finds it done.
 
 use super::ledger::{IsReady, LedgerCommand};
-use super::order_book::{BatchDone, Control, GetSequence};
+use super::order_book::{BatchDone, Control, GetSequence, Steered};
 use super::{Market, PATIENCE, Refused, Trading, Unavailable};
+use crate::domain::admission::Known;
 use crate::domain::entry::Atomic;
 use crate::domain::ids::{AccountId, MarketId, OrderId};
 use crate::domain::ledger::LedgerOutcome;
@@ -41,6 +42,28 @@ pub enum Command {
     Steer(MarketId, Control),
 }
 
+impl Command {
+    /// Why it was refused, as far as a node may tell that has not applied all that this follows from. A market refuses before
+    /// anybody looks at client ids, and whose they are is looked up here: what the command repeats may not be known here yet.
+    fn explain(&self, why: Refused) -> Refused {
+        let has_client_id = match self {
+            Command::Place(_, order) | Command::PlaceVouched(_, order, _) => order.client_id.is_some(),
+            Command::Together(_, batch, _) => batch.places.iter().any(|order| order.client_id.is_some()),
+            Command::Cancel(..)
+            | Command::CancelAll(..)
+            | Command::Ledger(_)
+            | Command::Amend(..)
+            | Command::Steer(..) => false,
+        };
+        match why {
+            Refused::Reject(_) | Refused::Part(..) | Refused::Repeat(Known::Order(..)) if has_client_id => {
+                Refused::Unavailable(Unavailable::OutcomeUnknown)
+            }
+            other => other,
+        }
+    }
+}
+
 /// What a command did.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Done {
@@ -54,6 +77,8 @@ pub enum Done {
     Ledger(LedgerOutcome),
     /// What an atomic batch did.
     Together(BatchDone),
+    /// What was done with a market.
+    Steered(Steered),
 }
 
 /// An answer as it travels.
@@ -150,8 +175,8 @@ impl Trading {
         match self.elsewhere() {
             Some(forward) => {
                 let answer = forward.ask(&command).await?;
-                self.catch_up(&command, answer.position).await;
-                answer.outcome
+                let caught_up = self.catch_up(&command, answer.position).await;
+                answer.outcome.map_err(|why| if caught_up { why } else { command.explain(why) })
             }
             None => self.perform_here(command).await,
         }
@@ -173,7 +198,7 @@ impl Trading {
         let market = |id| self.market_by_id(id).cloned().ok_or(Refused::Unavailable(Unavailable::Starting));
         Ok(match command {
             Command::Place(id, order) => Done::Placed(self.place_here(&*market(id)?, order, None).await?),
-            Command::Steer(id, control) => Done::CanceledAll(self.steer_here(&*market(id)?, control).await?),
+            Command::Steer(id, control) => Done::Steered(self.steer_here(&*market(id)?, control).await?),
             Command::PlaceVouched(id, order, vouched) => {
                 Done::Placed(self.place_here(&*market(id)?, order, vouched).await?)
             }
@@ -193,8 +218,8 @@ impl Trading {
         })
     }
 
-    /// Waits until this node has applied the log up to `position`.
-    async fn catch_up(&self, command: &Command, position: u64) {
+    /// Waits until this node has applied the log up to `position`, but not for ever; whether it has.
+    async fn catch_up(&self, command: &Command, position: u64) -> bool {
         let begun = Instant::now();
         while self.inner.meter.position.load(Ordering::Acquire) < position && begun.elapsed() < CATCH_UP_WITHIN {
             tokio::time::sleep(Duration::from_millis(1)).await;
@@ -217,5 +242,6 @@ impl Trading {
         if let Err(why) = waited {
             tracing::debug!(%why, "an answer is given before this node has caught up");
         }
+        waited.is_ok() && self.inner.meter.position.load(Ordering::Acquire) >= position
     }
 }

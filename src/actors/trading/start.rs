@@ -7,15 +7,16 @@ use super::listing::Listing;
 use super::recovery::Recovery;
 use super::remote::Forwarder;
 use super::twin::{Berth, Standby, Twin, TwinMeter};
-use super::{Inner, Trading};
+use super::{Inner, Trading, WeakTrading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
 use crate::actors::event_log::{Clock, Epochs, EventLog, LogMeter, ReportLine};
 use crate::actors::latency::Latency;
+use crate::actors::log_time::LogTime;
 use crate::actors::role::Role;
 use crate::actors::supervision::{ChildSpec, Exhausted, Failure, Lag, Settings, Watch};
 use crate::actors::supervisor::Supervisor;
-use crate::domain::ids::{Epoch, StreamId};
+use crate::domain::ids::{AccountId, Epoch, StreamId};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::time::Timestamp;
 use crate::persistence::log::LogEngine;
@@ -83,7 +84,7 @@ pub struct Foundation {
     pub watch: Watch,
     /// The most commands of one market that may be on their way through the log.
     pub in_flight: usize,
-    /// What time it is when a batch is made.
+    /// What time it is; the log's time follows it ([`LogTime`]).
     pub clock: Clock,
     /// Where the actors live.
     pub threads: Threads,
@@ -155,10 +156,12 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     let epochs = Arc::new(Epochs::above(newest_epoch, role.node()));
     let figures = meter.clone();
     let for_log = role.clone();
-    let for_books = clock.clone();
+    let time = Arc::new(LogTime::new(clock, newest_time));
+    let of_log = time.clone();
+    let for_books: Clock = Arc::new(move || of_log.now());
     let build_log = move |lifeline| {
         let (engine, epochs, meter) = (engine.clone(), epochs.clone(), figures.clone());
-        Ok(EventLog::new(engine, epochs, for_log.clone(), meter, newest_time, clock.clone(), lifeline))
+        Ok(EventLog::new(engine, epochs, for_log.clone(), meter, time.clone(), lifeline))
     };
     let spec = ChildSpec::new("event log", trading_arbiter.clone(), build_log).mailbox(65_536).watch(watch);
     let log = trading.start(threads.place(spec)).await?;
@@ -188,20 +191,15 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
         ledger
     };
 
-    let directory = DirectorySettings { budget: settings.budget, ..DirectorySettings::default() };
-    let accounts = Directory::new("accounts", std::slice::from_ref(&data_arbiter), directory, |account, lifeline| {
-        Ok(AccountActor::new(*account, lifeline))
-    });
     let lister = Lister {
         venue,
         twins,
         trading_arbiter,
-        data_arbiter,
+        data_arbiter: data_arbiter.clone(),
         log: log.clone(),
         ledger: ledger.clone(),
         meter: meter.clone(),
         recovery,
-        accounts: accounts.clone(),
         watch,
         in_flight,
         clock: for_books,
@@ -216,8 +214,15 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
     actix::spawn(lister.follow());
     let twins = twin_meter;
     let acknowledged = Latency::default();
-    let inner = Inner { listing, log, ledger, balances, role, meter, forward, accounts, twins, acknowledged };
-    Ok(Trading { inner: Arc::new(inner) })
+    let directory = DirectorySettings { budget: settings.budget, ..DirectorySettings::default() };
+    // The actors of users work with the exchange that they are a part of.
+    let inner = Arc::new_cyclic(|inner| {
+        let whole = WeakTrading(inner.clone());
+        let build = move |account: &AccountId, lifeline| Ok(AccountActor::new(*account, whole.clone(), lifeline));
+        let accounts = Directory::new("accounts", std::slice::from_ref(&data_arbiter), directory, build);
+        Inner { listing, log, ledger, balances, role, meter, forward, accounts, twins, acknowledged }
+    });
+    Ok(Trading { inner })
 }
 
 /// How many batches of the log the owner of a stream has still to tell of.

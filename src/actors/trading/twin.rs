@@ -124,6 +124,11 @@ enum Condition {
     Ready,
 }
 
+/// Which entry of its work an incarnation is applying; 0 between entries. Every incarnation has one of its own, so that
+/// one that was given up and wakes writes where nobody looks any more.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
 /// Who works here, at what, and how the twin does. One lock for all of it: whoever takes over gets the twin as it was before
 /// or after a piece of work, and that piece of work in hand or done, but not one of each.
 struct Hand<I> {
@@ -131,9 +136,20 @@ struct Hand<I> {
     owner: u64,
     /// Its work in hand.
     item: Option<I>,
+    /// How far it is in that.
+    progress: Progress,
     twin: Condition,
     /// Where the stream stood when everybody was told last.
     place: Option<StreamState>,
+}
+
+impl<I> Hand<I> {
+    /// The place is this incarnation's from now on, if it is none that was given up.
+    fn belongs_to(&mut self, incarnation: u64) {
+        if incarnation > self.owner {
+            (self.owner, self.progress) = (incarnation, Progress::default());
+        }
+    }
 }
 
 /// What whoever takes over finds: the twin's state, if there is one that can be taken, and the work in hand.
@@ -146,8 +162,6 @@ pub struct Berth<S: Standby> {
     told: AtomicU64,
     /// Whether a batch may not have been delivered that no incarnation has read from the log yet.
     broken: AtomicBool,
-    /// The entry that is being applied; 0 between entries.
-    entry: AtomicU64,
     /// The entry during which the incarnation before died; 0 if it did not die in one.
     struck: AtomicU64,
     fault: Mutex<Option<Fault>>,
@@ -164,10 +178,15 @@ impl<S: Standby> Berth<S> {
     /// A place where nothing has happened yet.
     pub fn new(meter: Arc<TwinMeter>) -> Arc<Berth<S>> {
         Arc::new(Berth {
-            hand: Mutex::new(Hand { owner: 0, item: None, twin: Condition::Useless, place: None }),
+            hand: Mutex::new(Hand {
+                owner: 0,
+                item: None,
+                progress: Progress::default(),
+                twin: Condition::Useless,
+                place: None,
+            }),
             told: AtomicU64::new(u64::MAX),
             broken: AtomicBool::new(false),
-            entry: AtomicU64::new(0),
             struck: AtomicU64::new(0),
             fault: Mutex::new(None),
             poison: AtomicU64::new(0),
@@ -189,25 +208,28 @@ impl<S: Standby> Berth<S> {
         *self.primary.lock() = Some(primary);
     }
 
-    /// Notes a piece of work of this incarnation before anything is done with it.
-    pub fn begin(&self, incarnation: u64, item: S::Item) {
+    /// Notes a piece of work of this incarnation before anything is done with it; in what it gets back it notes its progress.
+    pub fn begin(&self, incarnation: u64, item: S::Item) -> Progress {
         let mut hand = self.hand.lock();
-        if incarnation >= hand.owner {
-            (hand.owner, hand.item) = (incarnation, Some(item));
+        if incarnation < hand.owner {
+            return Progress::default();
         }
+        hand.belongs_to(incarnation);
+        hand.item = Some(item);
+        hand.progress.clone()
     }
 
     /// Notes the entry that is applied next.
-    pub fn applying(&self, entry: Sequence) {
-        self.entry.store(entry.0, Ordering::Relaxed);
+    pub fn applying(&self, Progress(at): &Progress, entry: Sequence) {
+        at.store(entry.0, Ordering::Relaxed);
         if self.poison.load(Ordering::Relaxed) != 0 {
             self.taste(entry);
         }
     }
 
     /// Notes that all entries of the work in hand were applied.
-    pub fn applied(&self) {
-        self.entry.store(0, Ordering::Relaxed);
+    pub fn applied(&self, Progress(at): &Progress) {
+        at.store(0, Ordering::Relaxed);
     }
 
     /// The work in hand is done and everybody was told: now the twin gets it.
@@ -275,7 +297,7 @@ impl<S: Standby> Berth<S> {
     /// The place is this incarnation's from now on. It has no twin until it builds one.
     pub fn take_over(&self, incarnation: u64) -> Left<S> {
         let mut hand = self.hand.lock();
-        hand.owner = hand.owner.max(incarnation);
+        hand.belongs_to(incarnation);
         let twin = std::mem::replace(&mut hand.twin, Condition::Useless);
         let taken = self.twin.get().filter(|_| twin == Condition::Ready);
         (taken.map(|twin| twin.send(Take(std::marker::PhantomData))), hand.item.take())
@@ -332,7 +354,7 @@ impl<S: Standby> Berth<S> {
     /// # Errors
     /// The fault; a further call lets an entry that is not known be tried again.
     pub fn judge(&self, known: Option<Sequence>) -> Result<(), Fault> {
-        let entry = self.entry.swap(0, Ordering::Relaxed);
+        let entry = self.hand.lock().progress.0.swap(0, Ordering::Relaxed);
         let before = self.struck.swap(entry, Ordering::Relaxed);
         let fault = match known {
             Some(entry) => Fault { entry, reason: format!("entry {} of its stream cannot be applied", entry.0) },
@@ -513,6 +535,30 @@ mod tests {
         berth.begin(2, 20);
         berth.done(1, Position(2), StreamState::default());
         assert_eq!(berth.take_over(3).1, Some(20));
+    }
+
+    #[test]
+    fn an_entry_that_stops_two_incarnations_is_found_though_the_first_of_them_wakes() {
+        let berth: Arc<Berth<Heard>> = Berth::new(Arc::default());
+        assert!(berth.take_over(1).1.is_none());
+        let first = berth.begin(1, 10);
+        berth.applying(&first, Sequence(5));
+        // It hangs there, and another goes on, which hangs there too.
+        assert_eq!(berth.judge(None), Ok(()));
+        assert_eq!(berth.take_over(2).1, Some(10));
+        let second = berth.begin(2, 10);
+        berth.applying(&second, Sequence(5));
+        // The first one wakes, ends what it was doing and begins what came next.
+        berth.applied(&first);
+        let first = berth.begin(1, 20);
+        berth.applying(&first, Sequence(6));
+        assert_eq!(berth.judge(None).map_err(|fault| fault.entry), Err(Sequence(5)));
+        // Whoever died between entries is no reason to halt the market.
+        assert!(berth.take_over(3).1.is_some());
+        let third = berth.begin(3, 10);
+        berth.applying(&third, Sequence(5));
+        berth.applied(&third);
+        assert_eq!(berth.judge(None), Ok(()));
     }
 
     #[test]

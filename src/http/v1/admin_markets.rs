@@ -7,14 +7,12 @@ use super::admin::set_frozen;
 use super::auth::{Answer, read};
 use super::views::{CurrencyView, ProductView};
 use crate::actors::trading::ledger::LedgerCommand;
-use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::order_book::{Control, IsOpen};
 use crate::actors::trading::{Market, Refused, Unavailable};
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::market::{ConfigError, Currency, MAX_DECIMALS, MarketConfig, MarketState, Safety, Step};
 use crate::domain::money::{Ppm, parse_decimal};
-use crate::domain::time::SECOND;
 use crate::http::error::ApiError;
 use crate::http::session::{CurrentUser, record};
 use crate::http::{AppState, ids, wire};
@@ -266,6 +264,35 @@ fn named(state: &AppState, symbol: &str) -> Result<Arc<Market>, ApiError> {
     state.trading.market(symbol).cloned().ok_or_else(ApiError::not_found)
 }
 
+/// Changes a market's rules from what they are now; the market as it was before, and its rules.
+///
+/// # Errors
+/// 400 when it cannot have such rules; 409 when somebody else is just changing them.
+async fn change(
+    state: &AppState,
+    mut market: Arc<Market>,
+    rules: &Rules,
+) -> Result<(Arc<Market>, MarketConfig), ApiError> {
+    let mut is_first = true;
+    loop {
+        let mut config = market.config.clone();
+        rules.apply(&mut config, &market.quote)?;
+        let (to, from) = (Box::new(config.clone()), Box::new(market.config.clone()));
+        match state.trading.steer(&market, Control::Reconfigure { config: to, from }).await {
+            Ok(_) => return Ok((market, config)),
+            // This node showed rules of before. By now it has the present ones, unless the change is on its way still.
+            Err(Refused::Changed) if std::mem::take(&mut is_first) => {
+                let now = named(state, &market.config.symbol)?;
+                if now.config == market.config {
+                    return Err(Refused::Changed.into());
+                }
+                market = now;
+            }
+            Err(why) => return Err(why.into()),
+        }
+    }
+}
+
 /// `PATCH /admin/markets/{id}`: what the body names changes, everything else stays.
 pub async fn change_market(
     state: web::Data<AppState>,
@@ -283,11 +310,9 @@ pub async fn change_market(
         return Err(invalid(format!("{name} of a market never changes: list another market")));
     }
     let rules: Rules = read(&body, "the rules to change")?;
-    let mut config = market.config.clone();
-    rules.apply(&mut config, &market.quote)?;
-    state.trading.steer(&market, Control::Reconfigure(Box::new(config.clone()))).await?;
+    let (before, config) = change(&state, market, &rules).await?;
     let changed = shown(|| state.trading.market(&id).filter(|market| market.config == config).cloned()).await?;
-    let detail = json!({"product_id": *id, "before": view(&market), "after": view(&changed)});
+    let detail = json!({"product_id": *id, "before": view(&before), "after": view(&changed)});
     record(&state, &request, &admin.0, "market_changed", None, detail).await;
     Ok(HttpResponse::Ok().json(view(&changed)))
 }
@@ -311,10 +336,9 @@ pub async fn begin_auction(
     if !(1..=LONGEST_AUCTION).contains(&seconds) {
         return Err(invalid(format!("seconds must be 1 to {LONGEST_AUCTION}")));
     }
-    let ends_at = wall_clock() + i64::from(seconds) * SECOND;
-    state.trading.steer(&market, Control::BeginAuction { ends_at }).await?;
+    let ends_at = state.trading.steer(&market, Control::BeginAuction { lasts_s: seconds }).await?.ends_at;
     record(&state, &request, &admin.0, "auction_begun", None, json!({"product_id": *id, "seconds": seconds})).await;
-    Ok(HttpResponse::Ok().json(json!({"product_id": *id, "ends_at": wire::time(ends_at)})))
+    Ok(HttpResponse::Ok().json(json!({"product_id": *id, "ends_at": ends_at.map(wire::time)})))
 }
 
 /// The body of `POST /admin/kill`.
@@ -346,7 +370,7 @@ impl Sweep {
         let mut sweep = Sweep::default();
         for (market, outcome) in markets.iter().zip(steered) {
             match outcome {
-                Ok(canceled) => sweep.canceled += canceled.len(),
+                Ok(done) => sweep.canceled += done.canceled.len(),
                 // Nobody trades there until it is repaired, and that is just when the switch is needed for the others.
                 Err(Refused::Unavailable(Unavailable::MarketFaulted)) => {
                     sweep.faulted.push(market.config.symbol.clone());
@@ -424,7 +448,7 @@ pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: Curre
         "market" => {
             let market = named(&state, product_id.as_deref().unwrap_or_default())?;
             let steered = state.trading.steer(&market, Control::Kill { account: None, engaged }).await;
-            sweep.canceled = steered.as_ref().map_or(0, |canceled| canceled.len());
+            sweep.canceled = steered.as_ref().map_or(0, |done| done.canceled.len());
             sweep.aim(steered.map(drop).map_err(ApiError::from));
         }
         "venue" => {

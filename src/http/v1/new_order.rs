@@ -1,11 +1,10 @@
 //! The body of `POST /orders`: read strictly, exactly, and by literal text.
 
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::wall_clock;
 use crate::domain::ids::{AccountId, Ticket};
 use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
-use crate::domain::time::{DAY, HOUR, MINUTE};
+use crate::domain::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::http::error::ApiError;
 use crate::http::exchange::orders::parse_client_id;
 use crate::http::wire;
@@ -116,14 +115,15 @@ impl<'a> NewOrderBody<'a> {
         }
         let lifetime = match self.cancel_after.as_deref() {
             None => None,
-            Some("min") => Some(wall_clock() + MINUTE),
-            Some("hour") => Some(wall_clock() + HOUR),
-            Some("day") => Some(wall_clock() + DAY),
+            Some("min") => Some(TimeInForce::good_for(MINUTE)),
+            Some("hour") => Some(TimeInForce::good_for(HOUR)),
+            Some("day") => Some(TimeInForce::good_for(DAY)),
             Some(_) => {
                 return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day"));
             }
         };
         let at = self.expire_time.as_deref().map(|text| wire::parse_time(text, "expire_time")).transpose()?;
+        let at = at.map(|at| TimeInForce::GoodTillTime(at.max(Timestamp::ZERO)));
         let lifetime = match (lifetime, at) {
             (Some(_), Some(_)) => {
                 let message = "an order has cancel_after or expire_time, not both";
@@ -133,7 +133,7 @@ impl<'a> NewOrderBody<'a> {
         };
         let time_in_force = match (self.time_in_force.as_deref().unwrap_or("GTC"), lifetime) {
             ("GTC", None) => TimeInForce::GoodTillCanceled,
-            ("GTT", Some(end)) => TimeInForce::GoodTillTime(end),
+            ("GTT", Some(until)) => until,
             ("IOC", None) => TimeInForce::ImmediateOrCancel,
             ("FOK", None) => TimeInForce::FillOrKill,
             ("GTC" | "GTT" | "IOC" | "FOK", _) => {

@@ -4,7 +4,7 @@ use crate::actors::trading::Market;
 use crate::actors::trading::listing::PhaseView;
 use crate::custody::Network;
 use crate::domain::event::PhaseReason;
-use crate::domain::ids::{AccountId, MarketId};
+use crate::domain::ids::AccountId;
 use crate::domain::market::{Currency, MarketState, Phase};
 use crate::domain::money::{Amount, Ppm, Size};
 use crate::domain::order::{Kind, OrderRecord, SelfTrade, Side, Status, TimeInForce, Trigger};
@@ -387,10 +387,5 @@ impl FillView {
             usd_volume: None,
             created_at: wire::time(row.at),
         })
-    }
-
-    /// Its market's place and trade number, for sorting.
-    pub fn key(row: &FillRow) -> (MarketId, u64) {
-        (row.market, row.fill.trade.0)
     }
 }

@@ -161,7 +161,7 @@ pub async fn withdraw(state: web::Data<AppState>, user: CurrentUser, body: web::
     let required = || ApiError::bad_request("address_required", "crypto_address is required");
     let address = body.crypto_address.filter(|text| !text.is_empty() && text.len() <= 200).ok_or_else(required)?;
     let tag = body.destination_tag.filter(|tag| !tag.is_empty());
-    if tag.as_ref().is_some_and(|tag| tag.len() > 200 || tag.contains('\0')) {
+    if tag.as_ref().is_some_and(|tag| tag.chars().count() > 200 || tag.contains('\0')) {
         // Money that is sent without the tag that it was meant for may be lost.
         return Err(ApiError::bad_request("invalid_destination_tag", "destination_tag has at most 200 characters"));
     }
@@ -292,7 +292,7 @@ pub async fn simulated_deposit(state: web::Data<AppState>, _user: CurrentUser, b
     // Such as addresses have: what no database takes would have to be looked for in it.
     let sound = |text: &String| text.len() <= 200 && text.bytes().all(|byte| byte.is_ascii_graphic());
     let address = body.address.filter(|text| !text.is_empty() && sound(text)).ok_or_else(required)?;
-    if !state.custody.pretend(&address, currency, amount) {
+    if !state.custody.pretend(&address, currency, amount)? {
         return Err(ApiError::bad_request("not_simulated", "the custodian is a real one"));
     }
     Ok(HttpResponse::Ok()

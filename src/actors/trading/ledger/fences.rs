@@ -81,6 +81,11 @@ impl Fences {
         self.closed.len() >= listed
     }
 
+    /// Whether every market that is listed speaks for itself.
+    pub(super) fn stand_in_for_nobody(&self) -> bool {
+        self.stands_in.is_empty()
+    }
+
     /// Whether the door of a market's book was shut for a while, as it is now.
     fn is_halted(&mut self, market: MarketId, is_shut: bool) -> bool {
         let looks = self.shut.entry(market).or_default();

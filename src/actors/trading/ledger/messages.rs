@@ -141,6 +141,11 @@ pub struct Listed {
 #[rtype(result = "Option<Vec<Withdrawal>>")]
 pub struct GetWithdrawals;
 
+/// Asks for the first account number that was never opened; nothing is known of it while the ledger is starting.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<AccountId>")]
+pub struct GetNextAccount;
+
 /// Asks for a command to be committed and applied.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

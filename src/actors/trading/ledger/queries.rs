@@ -1,7 +1,8 @@
 //! What the ledger answers from memory.
 
 use super::{
-    ClientIdAnswer, FindClientId, ForgottenIds, GetBalances, GetListed, GetWithdrawals, IsReady, LedgerActor, Listed,
+    ClientIdAnswer, FindClientId, ForgottenIds, GetBalances, GetListed, GetNextAccount, GetWithdrawals, IsReady,
+    LedgerActor, Listed,
 };
 use crate::domain::client_ids::ClientIds;
 use crate::domain::ids::CurrencyId;
@@ -44,6 +45,14 @@ impl Handler<GetWithdrawals> for LedgerActor {
 
     fn handle(&mut self, _: GetWithdrawals, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.replica().map(|replica| replica.ledger.withdrawals().copied().collect()))
+    }
+}
+
+impl Handler<GetNextAccount> for LedgerActor {
+    type Result = MessageResult<GetNextAccount>;
+
+    fn handle(&mut self, _: GetNextAccount, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.replica().map(|replica| replica.ledger.next_account()))
     }
 }
 

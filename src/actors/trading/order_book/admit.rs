@@ -4,9 +4,7 @@ use super::super::ledger::{Admit, Applicant, Need, Passing, Void};
 use super::super::tickets::next_ticket;
 use super::super::{Refused, Unavailable, answer_now};
 use super::waiting::{Outgoing, Parts, Waiting};
-use super::{
-    Admitted, AmendOrder, Asked, Cancel, CancelAll, Command, Commands, Control, OrderBook, Place, PlaceTogether, Steer,
-};
+use super::{Admitted, AmendOrder, Asked, Cancel, CancelAll, Command, Commands, OrderBook, Place, PlaceTogether};
 use crate::actors::event_log::Propose;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Amend, MarketEntry};
@@ -98,9 +96,12 @@ impl OrderBook {
     }
 
     /// What the ledger must reserve for an order.
-    fn need(&self, replica: &MarketReplica, order: &NewOrder) -> Need {
+    ///
+    /// # Errors
+    /// [`Reject::FundsTooLarge`] for a market buy by size that would cost more than the market allows.
+    fn need(&self, replica: &MarketReplica, order: &NewOrder) -> Result<Need, Reject> {
         let book = &replica.book;
-        match order.kind {
+        Ok(match order.kind {
             Kind::Limit { price, .. } => {
                 let worst = order.maker_fee.max(order.taker_fee);
                 Need::exactly(book.hold_for(order.side, price, order.size, worst))
@@ -118,11 +119,11 @@ impl OrderBook {
             Kind::Market { funds: None } => {
                 let cost = match order.stop {
                     Some(stop) => book.hold_for(Side::Buy, stop.price, order.size, order.taker_fee),
-                    None => book.cost_of(order.size, order.taker_fee),
+                    None => book.cost_of(order.size, order.taker_fee)?,
                 };
                 Need { least: cost, most: Amount(cost.0 + cost.0 * SLIPPAGE_PERCENT / 100) }
             }
-        }
+        })
     }
 
     fn request(&self, ticket: Ticket, account: AccountId, currency: CurrencyId, amount: Amount) -> Request {
@@ -130,8 +131,23 @@ impl OrderBook {
         Request { stream: self.stream(), ticket, epoch: self.epoch, account, currency, amount, client_id, vouched }
     }
 
+    /// The earliest time that the log may give to an entry that is proposed now. Time does not run backwards in it, so
+    /// what has expired by then is refused here already, for the reason that `apply` would give.
+    pub(super) fn time(&self, replica: &MarketReplica) -> Timestamp {
+        (self.parts.clock)().max(replica.book.now())
+    }
+
+    /// Why a new order is refused that this speaks against. The ledger says that the whole venue is stopped, but it is not
+    /// asked for what is refused here; so that the order of the reasons holds, the listing is.
+    fn first_of(&self, reason: Reject) -> Reject {
+        if self.parts.listing.is_stopped() { reason.min(Reject::KillSwitch) } else { reason }
+    }
+
     /// Fills in what the market says of a new order, and what it needs from the ledger.
-    fn prepare(&self, replica: &MarketReplica, order: &mut NewOrder) -> Need {
+    ///
+    /// # Errors
+    /// As [`OrderBook::need`].
+    fn prepare(&self, replica: &MarketReplica, order: &mut NewOrder) -> Result<Need, Reject> {
         let config = replica.book.config();
         (order.maker_fee, order.taker_fee) = (config.maker_fee, config.taker_fee);
         if order.ticket == Ticket(0) {
@@ -154,12 +170,24 @@ impl OrderBook {
                 return None;
             }
         };
-        // The clock of the log cannot be known yet; a time that has just passed is caught by apply.
-        if let Err(reason) = replica.book.check(&order, Timestamp::ZERO) {
-            answer_now(reply, Err(Refused::Reject(reason)));
-            return None;
-        }
-        let need = self.prepare(replica, &mut order);
+        let now = self.time(replica);
+        order.begin(now);
+        let prepared = match replica.book.check(&order, now) {
+            Ok(()) => self.prepare(replica, &mut order),
+            // What else speaks against it may come before that it is one too many.
+            Err(Reject::TooManyOpenOrders) => {
+                let need = self.prepare(replica, &mut order);
+                need.and(Err(Reject::TooManyOpenOrders))
+            }
+            Err(reason) => Err(reason),
+        };
+        let need = match prepared {
+            Ok(need) => need,
+            Err(reason) => {
+                answer_now(reply, Err(Refused::Reject(self.first_of(reason))));
+                return None;
+            }
+        };
         let currency = Self::pair(replica).held(order.side);
         let request = self.request(order.ticket, order.account, currency, need.least);
         let request = Request { client_id: order.client_id, vouched, ..request };
@@ -195,30 +223,40 @@ impl OrderBook {
     /// An atomic batch with what its parts need from the ledger, or none when it was refused.
     fn together(&self, PlaceTogether { mut batch, vouched, reply }: PlaceTogether) -> Option<Applicant> {
         let checked = self.ready().and_then(|replica| {
-            let (book, pair) = (&replica.book, Self::pair(replica));
+            let (book, pair, now) = (&replica.book, Self::pair(replica), self.time(replica));
             batch.ticket = next_ticket();
             let mut requests = Vec::with_capacity(batch.amends.len() + batch.places.len());
-            let offset = batch.cancels.len();
-            for (at, amend) in batch.amends.iter_mut().enumerate() {
+            let first_place = batch.cancels.len() + batch.amends.len();
+            for amend in &mut batch.amends {
                 (amend.ticket, amend.account) = (next_ticket(), batch.account);
                 amend.extra_hold = book.extra_hold_for(amend);
-                let record = book.order(amend.order).filter(|record| record.account == batch.account);
-                let missing = Refused::Part((offset + at) as u32, Reject::OrderNotFound);
-                let currency = pair.held(record.ok_or(missing)?.side);
+                // An order that is not there needs nothing; the batch is refused below.
+                let side = book.order(amend.order).map_or(Side::Buy, |record| record.side);
+                let currency = pair.held(side);
                 requests
                     .push((self.request(amend.ticket, batch.account, currency, amend.extra_hold), amend.extra_hold));
             }
-            for order in &mut batch.places {
+            let mut refusals = Vec::new();
+            for (at, order) in batch.places.iter_mut().enumerate() {
                 order.ticket = Ticket(0);
+                order.begin(now);
                 // What is out of range has no price; it is refused below.
-                let sound = book.check_alone(order, Timestamp::ZERO).is_ok();
-                let need = if sound { self.prepare(replica, order) } else { Need::exactly(Amount::ZERO) };
+                let sound = book.check_alone(order, now).is_ok();
+                let need = if sound { self.prepare(replica, order) } else { Ok(Need::exactly(Amount::ZERO)) };
+                let need = need.unwrap_or_else(|reason| {
+                    refusals.push(((first_place + at) as u32, reason));
+                    Need::exactly(Amount::ZERO)
+                });
                 let request = self.request(order.ticket, batch.account, pair.held(order.side), need.least);
                 requests.push((Request { client_id: order.client_id, vouched, ..request }, need.most));
                 order.hold = need.most;
             }
-            book.check_atomic(&batch, Timestamp::ZERO).map_err(|(part, reason)| Refused::Part(part, reason))?;
-            Ok(requests)
+            refusals.extend(book.check_atomic(&batch, now).err());
+            match refusals.into_iter().min() {
+                None => Ok(requests),
+                Some((part, reason)) if (part as usize) < first_place => Err(Refused::Part(part, reason)),
+                Some((part, reason)) => Err(Refused::Part(part, self.first_of(reason))),
+            }
         });
         match checked {
             Ok(requests) => {
@@ -265,20 +303,6 @@ impl OrderBook {
         }
         let ticket = next_ticket();
         outgoing.add(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));
-    }
-}
-impl OrderBook {
-    fn steer(&self, Steer { control, reply }: Steer, outgoing: &mut Outgoing) {
-        if let Err(why) = self.ready() {
-            return answer_now(reply, Err(why));
-        }
-        let ticket = next_ticket();
-        let entry = match control {
-            Control::Reconfigure(config) => MarketEntry::Reconfigure { ticket, config },
-            Control::Kill { account, engaged } => MarketEntry::Kill { ticket, account, engaged },
-            Control::BeginAuction { ends_at } => MarketEntry::BeginAuction { ticket, ends_at },
-        };
-        outgoing.add(&entry, Waiting::CancelAll(reply));
     }
 }
 

@@ -1,9 +1,12 @@
 //! Time for a market in which nothing happens.
 //!
 //! Whatever is due at a time (the end of an order's life) happens with the first entry at or after it. When no entry
-//! comes, the active book proposes one that says nothing but that time has passed. The wall clock only decides when to
-//! propose; what happens is decided by the time that the log gives to the entry, on every node alike.
+//! comes, the active book proposes one that says nothing but that time has passed. The time that the log would give decides
+//! only when to propose; what happens is decided by the time that it gives to the entry, on every node alike.
+//!
+//! Market data too would wait for the next entry: what it did not take it misses only then.
 
+use super::super::market_data::Reaches;
 use super::OrderBook;
 use crate::actors::event_log::Propose;
 use crate::domain::codec::Coded;
@@ -16,7 +19,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 impl OrderBook {
     pub(super) fn keep_time(&self, ctx: &mut Context<Self>) {
-        ctx.run_interval(LOOK_EVERY, |book, _| book.look_at_the_clock());
+        ctx.run_interval(LOOK_EVERY, |book, _| {
+            book.look_after_data();
+            book.look_at_the_clock();
+        });
+    }
+
+    /// Tells market data how far it must be, when it did not take everything.
+    fn look_after_data(&mut self) {
+        let told = |last| self.parts.data.try_send(Reaches(last)).is_ok();
+        self.untaken = self.untaken.filter(|last| !told(*last));
     }
 
     fn look_at_the_clock(&mut self) {

@@ -4,7 +4,7 @@ use super::super::ledger::AddOutcomes;
 use super::super::market_data::Publish;
 use super::super::{Refused, Unavailable};
 use super::waiting::Waiting;
-use super::{BatchDone, OrderBook};
+use super::{BatchDone, OrderBook, Steered};
 use crate::domain::event::Event;
 use crate::domain::ids::{OrderId, Ticket};
 use crate::domain::order::OrderRecord;
@@ -25,9 +25,9 @@ impl OrderBook {
         if position <= state.position {
             return Ok(());
         }
-        berth.begin(self.lifeline.incarnation(), committed);
-        let read = state.replica.read_each(&batch, |sequence| berth.applying(sequence));
-        berth.applied();
+        let progress = berth.begin(self.lifeline.incarnation(), committed);
+        let read = state.replica.read_each(&batch, |sequence| berth.applying(&progress, sequence));
+        berth.applied(&progress);
         state.position = position;
         let outcomes = match read {
             Ok(Some(outcomes)) => Arc::new(outcomes),
@@ -50,8 +50,10 @@ impl OrderBook {
         }
         self.lifeline.hazard();
         if let Err(why) = self.parts.data.try_send(Publish(outcomes.clone())) {
-            // Market data notices the hole and rebuilds itself from the log.
+            // Market data notices the hole with what comes next, or is told of it when nothing comes, and rebuilds itself
+            // from the log.
             tracing::warn!(%why, market = self.parts.market.0, "market data did not take outcomes");
+            self.untaken = Some(outcomes.last());
         }
         if outcomes.rules_changed {
             self.parts.listing.configure(state.replica.book.config());
@@ -87,11 +89,10 @@ impl OrderBook {
                     let _ = reply.send(Ok(order));
                 }
                 (Waiting::CancelAll(reply), None) => {
-                    let canceled = events.iter().filter_map(|event| match event {
-                        Event::Done(done) if done.ticket == ticket => Some(done.id),
-                        _ => None,
-                    });
-                    let _ = reply.send(Ok(canceled.collect()));
+                    let _ = reply.send(Ok(canceled(events, ticket)));
+                }
+                (Waiting::Steer(ends_at, reply), None) => {
+                    let _ = reply.send(Ok(Steered { canceled: canceled(events, ticket), ends_at }));
                 }
                 (Waiting::Amend(order, reply), None) => {
                     let _ = reply.send(self.known(order).ok_or(UNKNOWN));
@@ -124,6 +125,15 @@ impl OrderBook {
 }
 
 const UNKNOWN: Refused = Refused::Unavailable(Unavailable::OutcomeUnknown);
+
+/// The orders that the entry with this ticket canceled.
+fn canceled(events: &[Event], ticket: Ticket) -> Vec<OrderId> {
+    let canceled = events.iter().filter_map(|event| match event {
+        Event::Done(done) if done.ticket == ticket => Some(done.id),
+        _ => None,
+    });
+    canceled.collect()
+}
 
 /// Why the entry with this ticket did nothing, if this event says so.
 fn refusal(event: &Event, ticket: Ticket) -> Option<Refused> {

@@ -128,8 +128,14 @@ pub struct PlaceTogether {
 /// What those who run the venue may want of a market.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub enum Control {
-    /// Other rules.
-    Reconfigure(Box<MarketConfig>),
+    /// Other rules. Refused when the market has not, or will not have when its turn comes, those that they were made from:
+    /// they say all of a market's rules, also those that somebody else has just changed.
+    Reconfigure {
+        /// The rules.
+        config: Box<MarketConfig>,
+        /// What they were made from.
+        from: Box<MarketConfig>,
+    },
     /// A kill switch, of one user or of the whole market.
     Kill {
         /// Whose.
@@ -139,8 +145,8 @@ pub enum Control {
     },
     /// A call auction.
     BeginAuction {
-        /// When it ends.
-        ends_at: Timestamp,
+        /// How long it lasts, from when the market's book makes an entry of it; in seconds.
+        lasts_s: u32,
     },
 }
 
@@ -149,8 +155,17 @@ pub enum Control {
 pub struct Steer {
     /// What.
     pub control: Control,
-    /// Answered with the orders that were canceled by it.
-    pub reply: Reply<Vec<OrderId>>,
+    /// Answered with what it did.
+    pub reply: Reply<Steered>,
+}
+
+/// What a [`Control`] did.
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
+pub struct Steered {
+    /// The orders that were canceled by it.
+    pub canceled: Vec<OrderId>,
+    /// When the auction ends that it began.
+    pub ends_at: Option<Timestamp>,
 }
 
 /// Asks whether the book admits commands.

@@ -1,11 +1,12 @@
 //! Callers whose entries are on their way through the log.
 
 use super::super::Refused;
-use super::{BatchDone, Reply};
+use super::{BatchDone, Reply, Steered};
 use crate::domain::codec::Coded;
 use crate::domain::entry::{Atomic, MarketEntry};
 use crate::domain::ids::{OrderId, Ticket};
 use crate::domain::order::OrderRecord;
+use crate::domain::time::Timestamp;
 use std::collections::VecDeque;
 
 /// Who waits for the outcome of one entry.
@@ -15,6 +16,8 @@ pub(super) enum Waiting {
     CancelAll(Reply<Vec<OrderId>>),
     Amend(OrderId, Reply<OrderRecord>),
     Atomic(Box<Parts>, Reply<BatchDone>),
+    /// With when the auction ends that it begins.
+    Steer(Option<Timestamp>, Reply<Steered>),
 }
 
 /// What an atomic batch is made of.
@@ -42,6 +45,7 @@ impl Waiting {
             Waiting::Cancel(_, reply) => reply.send(Err(why)).is_ok(),
             Waiting::CancelAll(reply) => reply.send(Err(why)).is_ok(),
             Waiting::Atomic(_, reply) => reply.send(Err(why)).is_ok(),
+            Waiting::Steer(_, reply) => reply.send(Err(why)).is_ok(),
         };
     }
 }

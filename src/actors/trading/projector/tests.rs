@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::domain::ids::StreamId;
+use crate::domain::entry::LedgerEntry;
+use crate::domain::ids::{StreamId, Ticket};
+use crate::domain::ledger::LedgerOutcome;
+use crate::domain::time::Timestamp;
 use crate::persistence::log::conformance::batch;
 use crate::persistence::log::{Batches, Committed};
+use crate::persistence::users::{NewUser, Role as UserRole};
 
 /// A log whose batches stand at these positions.
 struct Log(Vec<u64>);
@@ -70,4 +74,20 @@ fn snapshots_do_not_wait_for_the_end_of_the_log() {
     active.catch_up(end).unwrap();
     assert_eq!(active.position(), end);
     assert!(active.snapshot > reached);
+}
+
+/// A database that fell back may have lost users whose accounts the log knows: nobody else gets their numbers.
+#[test]
+fn numbers_of_lost_users_are_not_given_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut active = follower(folder.path(), (1..=10).collect(), Role::alone(1), SELDOM);
+    active.advance().unwrap();
+    let lost = AccountId(7);
+    let open = LedgerEntry::OpenAccount { ticket: Ticket(0), account: lost };
+    let opened = active.venue.ledger.ledger.apply(&open, &mut Vec::new());
+    assert_eq!(opened, LedgerOutcome::AccountOpened(lost));
+    assert!(active.rewind());
+    let new = NewUser { email: "ada@example.org", password_hash: "x", role: UserRole::User, demo: false };
+    let made = active.parts.database.write_durably(|c| users::create(c, &new, Timestamp(1))).unwrap();
+    assert_eq!(made.id, AccountId(8));
 }

@@ -1,6 +1,10 @@
-//! Cancels in the order in which they come.
+//! Cancels in the order in which they come, and those that the venue does in the name of a user who is not there.
 
 use super::*;
+use crate::actors::directory::DirectoryError;
+use crate::actors::supervision::Drill;
+use crate::actors::trading::order_book::GetOrders;
+use crate::domain::order::Status;
 
 /// Whoever sends orders and then cancels everything, without waiting for answers, has no order afterwards.
 #[actix_web::test]
@@ -24,5 +28,51 @@ async fn cancels_do_not_overtake_orders() {
         assert_eq!(canceled.unwrap(), resting);
         assert!(other.unwrap().id.number > resting.number);
     }
+    program.end().await;
+}
+
+/// What the venue cancels goes by way of the user's actor, which may be on another thread. Neither does it overtake orders.
+#[actix_web::test]
+async fn what_the_venue_cancels_does_not_overtake_orders() {
+    let machine = Machine::new();
+    let program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let market = program.trading.market("BTC-USDT").unwrap().clone();
+    let markets = [market.id];
+    let bid = |name| program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), name);
+    bid(1).await.unwrap();
+    let before = market.book.depth();
+    let everything = program.trading.cancel_everything(ADA, &markets);
+    let (placed, refused, waiting) = tokio::join!(biased; bid(2), everything, async { market.book.depth() });
+    assert_eq!(waiting, before + 1, "the order has not left this thread");
+    assert!(refused.is_empty(), "{refused:?}");
+    let placed = program.trading.order(&market, placed.unwrap().id).await.unwrap().unwrap();
+    assert!(matches!(placed.status, Status::Done(..)), "{placed:?}");
+    program.end().await;
+}
+
+#[actix_web::test]
+async fn everything_is_canceled_though_the_actor_that_does_it_panics() {
+    let machine = Machine::new();
+    let program = machine.start_with(Settings::default().budget(2, Duration::from_secs(600))).await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let market = program.trading.market("BTC-USDT").unwrap().clone();
+    let markets = [market.id];
+    let users = program.trading.accounts();
+    let open = async || market.book.send(GetOrders { account: ADA, ended: false }).await.unwrap().live.len();
+    for name in 1..=2 {
+        program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), name).await.unwrap();
+        users.drill(&ADA, Drill::PanicAtWork).unwrap();
+        let refused = program.trading.cancel_everything(ADA, &markets).await;
+        assert_eq!(refused, [(market.id, Refused::Unavailable(Unavailable::OutcomeUnknown))]);
+        assert_eq!(open().await, 1);
+        // The first time by a fresh actor, the second time by none.
+        assert!(program.trading.cancel_everything(ADA, &markets).await.is_empty());
+        assert_eq!(open().await, 0);
+    }
+    assert!(matches!(users.get(&ADA), Err(DirectoryError::CrashLoop { crashes: 2, .. })));
+    assert_eq!(users.stats().activations, 2);
     program.end().await;
 }

@@ -2,7 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
+mod admitted;
 mod cancels;
+mod lasting;
+mod missed;
+mod precedence;
+mod standby;
 mod standstill;
 
 use super::ledger::IsReady;
@@ -23,6 +28,7 @@ use crate::persistence::log::LogEngine;
 use crate::persistence::log::faulty::{Faults, Faulty, Medium};
 use crate::persistence::snapshots::Snapshots;
 use actix::Arbiter;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 const ADA: AccountId = AccountId::FIRST_USER;
 const BOB: AccountId = AccountId(ADA.0 + 1);
@@ -35,10 +41,29 @@ async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
+/// A buy of Ada's, the least that there may be, at 20,000.00 BTC-USDT.
+fn bid(name: u128, time_in_force: TimeInForce) -> NewOrder {
+    NewOrder {
+        ticket: Ticket(0),
+        account: ADA,
+        client_id: Some(ClientOrderId(name)),
+        side: Side::Buy,
+        kind: Kind::Limit { price: Price(2_000_000), time_in_force, post_only: false },
+        size: Size(100),
+        stop: None,
+        self_trade: SelfTrade::default(),
+        maker_fee: Ppm(0),
+        taker_fee: Ppm(0),
+        hold: Amount(0),
+    }
+}
+
 /// What outlives the programs.
 struct Machine {
     medium: Medium,
     folder: tempfile::TempDir,
+    /// What its clock shows, in microseconds; it stands still until it is set.
+    clock: Arc<AtomicI64>,
 }
 
 /// A program over the machine's log, its database and its snapshots, in which everything happens on this thread.
@@ -55,7 +80,8 @@ impl Machine {
         let medium = Medium::new(1, Faults::default(), 64);
         medium.open(Box::new(|_| {})).propose(genesis(Epoch { counter: 1, node: 0 }, Timestamp(1))).unwrap();
         medium.settle();
-        Machine { medium, folder: tempfile::tempdir().unwrap() }
+        let clock = Arc::new(AtomicI64::new(1_767_225_600_000_000));
+        Machine { medium, folder: tempfile::tempdir().unwrap(), clock }
     }
 
     fn snapshots(&self) -> Snapshots {
@@ -63,11 +89,22 @@ impl Machine {
     }
 
     async fn start(&self) -> Program {
+        self.start_with(Settings::default()).await
+    }
+
+    /// The same, under supervisors that react so.
+    async fn start_with(&self, settings: Settings) -> Program {
+        let program = self.start_as(Role::alone(1), None, settings).await;
+        program.is_ready().await;
+        program
+    }
+
+    /// The same in another role, with this way to the node that is active then.
+    async fn start_as(&self, role: Role, forward: Option<Forwarder>, settings: Settings) -> Program {
         let reports = ReportLine::default();
         let line = reports.clone();
         let engine = Arc::new(self.medium.open(Box::new(move |report| line.forward(report))));
         let database = Database::open(&self.folder.path().join("agora.db")).unwrap();
-        let role = Role::alone(1);
         let parts = projector::Parts {
             reader: engine.reader(),
             database: database.clone(),
@@ -77,12 +114,13 @@ impl Machine {
             written: Arc::default(),
             snapshot_every: Duration::from_secs(600),
             prune: None,
-            role: role.clone(),
+            role: Role::alone(1),
             peers: None,
         };
         let mut follower = Follower::new(parts).unwrap();
         follower.catch_up(engine.end()).unwrap();
         let venue = follower.venue().clone();
+        let clock = self.clock.clone();
         let (newest_epoch, newest_time) = newest(&venue, engine.reader().as_ref(), follower.position()).unwrap();
         let foundation = Foundation {
             engine: engine.clone(),
@@ -96,15 +134,15 @@ impl Machine {
             newest_epoch,
             newest_time,
             role,
-            forward: None,
-            settings: Settings::default(),
+            forward,
+            settings,
             watch: Watch {
                 every: Duration::from_secs(10),
                 deadline: Duration::from_secs(60),
                 start_within: Some(Duration::from_secs(60)),
             },
             in_flight: 64,
-            clock: Arc::new(|| Timestamp(1_767_225_600_000_000)),
+            clock: Arc::new(move || Timestamp(clock.load(Ordering::Relaxed))),
             threads: Threads::One(Arbiter::current()),
         };
         let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
@@ -116,9 +154,7 @@ impl Machine {
             }
         });
         let trading = super::start(&root, foundation).await.unwrap();
-        let program = Program { trading, follower, engine, root, database };
-        program.is_ready().await;
-        program
+        Program { trading, follower, engine, root, database }
     }
 }
 
@@ -127,6 +163,15 @@ impl Program {
         while self.trading.ledger().send(IsReady).await != Ok(true) {
             a_moment().await;
         }
+    }
+
+    /// Waits until the market admits commands, which it does a moment after the program has started.
+    async fn is_open(&self, symbol: &str) -> Arc<Market> {
+        let market = self.trading.market(symbol).unwrap().clone();
+        while market.book.send(order_book::IsOpen).await != Ok(true) {
+            a_moment().await;
+        }
+        market
     }
 
     async fn end(self) {
@@ -145,19 +190,7 @@ impl Program {
     ) -> Result<OrderRecord, Refused> {
         let market = self.trading.market(symbol).unwrap();
         let kind = Kind::Limit { price: Price(price), time_in_force: TimeInForce::GoodTillCanceled, post_only: false };
-        let order = NewOrder {
-            ticket: Ticket(0),
-            account,
-            client_id: Some(ClientOrderId(name)),
-            side,
-            kind,
-            size: Size(lots),
-            stop: None,
-            self_trade: SelfTrade::default(),
-            maker_fee: Ppm(0),
-            taker_fee: Ppm(0),
-            hold: Amount(0),
-        };
+        let order = NewOrder { account, side, kind, size: Size(lots), ..bid(name, TimeInForce::GoodTillCanceled) };
         loop {
             match self.trading.place(market, order).await {
                 // A book begins its epoch a moment after the program has started.

@@ -1,0 +1,67 @@
+//! What the venue does in the name of a user who is not there: everything is canceled, through the user's actor.
+//!
+//! Invariants: it does not overtake what this thread has submitted before; it is carried out whatever becomes of the
+//! actor, which may crash, crash too often, or not answer.
+
+use super::{Inner, Refused, Trading, Unavailable, outbox};
+use crate::actors::account::CancelEverything;
+use crate::actors::directory::DirectoryError;
+use crate::actors::supervision::Unreachable;
+use crate::domain::ids::{AccountId, MarketId};
+use futures_util::future::join_all;
+use std::sync::Weak;
+use std::time::Duration;
+
+/// How long a user's actor may take: longer than the cancels that it waits for, which are given up after
+/// [`PATIENCE`](super::PATIENCE).
+const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
+
+/// The exchange, as its own parts know it: they do not keep it.
+#[derive(Clone, Debug)]
+pub struct WeakTrading(pub(super) Weak<Inner>);
+
+impl WeakTrading {
+    /// The exchange, unless it was taken down.
+    pub fn upgrade(&self) -> Option<Trading> {
+        Some(Trading { inner: self.0.upgrade()? })
+    }
+}
+
+impl Trading {
+    /// Cancels all orders of a user in these markets once, in all at the same time, through the user's actor. Tells
+    /// which markets refused it, and why: after [`Unavailable::OutcomeUnknown`] it may have happened, and to ask again
+    /// is safe.
+    pub async fn cancel_everything(&self, account: AccountId, markets: &[MarketId]) -> Vec<(MarketId, Refused)> {
+        // The actor has another thread, and an order that waits on this one must not come after it.
+        outbox::hand_over_now();
+        let asked = match self.inner.accounts.ask(&account, CancelEverything(markets.to_vec())) {
+            Ok(answer) => answer.within(ANSWERED_WITHIN).await.map_err(DirectoryError::from),
+            Err(why) => Err(why),
+        };
+        match asked {
+            Ok(refused) => refused,
+            // It crashed meanwhile. The next time there is a fresh one.
+            Err(DirectoryError::Unreachable(Unreachable::Lost)) => {
+                markets.iter().map(|market| (*market, Unavailable::OutcomeUnknown.into())).collect()
+            }
+            Err(why) => {
+                tracing::error!(account = account.0, %why, "a user's actor is out of reach; it is done without it");
+                self.cancel_in_all(account, markets).await
+            }
+        }
+    }
+
+    /// What the user's actor does.
+    pub(in crate::actors) async fn cancel_in_all(
+        &self,
+        account: AccountId,
+        markets: &[MarketId],
+    ) -> Vec<(MarketId, Refused)> {
+        let markets = markets.iter().filter_map(|id| self.market_by_id(*id));
+        let refusals = markets.map(|market| async move {
+            let outcome = self.cancel_all(market, account, None).await;
+            outcome.err().map(|why| (market.id, why))
+        });
+        join_all(refusals).await.into_iter().flatten().collect()
+    }
+}
