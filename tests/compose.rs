@@ -117,6 +117,8 @@ fn nodes_have_only_settings_that_exist() {
         for needed in ["AGORA_DATABASE", "AGORA_RABBITMQ", "AGORA_REDIS", "AGORA_DATA", "AGORA_NODE"] {
             assert!(environment.get(needed).is_some(), "{service} lacks {needed}");
         }
+        // Without play money nobody could try such a venue; but only whoever asks for it gets it.
+        assert_eq!(environment["AGORA_DEMO_FUNDS"], "${AGORA_DEMO_FUNDS:-false}", "{service}");
         assert!(nodes.insert(environment["AGORA_NODE"].as_str().unwrap().to_owned()), "two nodes of one name");
         assert_eq!(settings["read_only"], Value::Bool(true), "{service}");
         assert_eq!(texts(&settings["cap_drop"]), ["ALL"], "{service}");
@@ -149,6 +151,8 @@ fn an_empty_variable_is_none_and_no_password_is_repeated() {
         let said = run(&arguments, &[("AGORA_RABBITMQ", "amqp://agora:s3cr3t@broker/%2f")]);
         assert!(said.contains("--rabbitmq") && !said.contains("s3cr3t"), "{said}");
     }
+    let said = run(&["bot", "maker", "--help"], &[("AGORA_BOT_PASSWORD", "s3cr3t")]);
+    assert!(said.contains("AGORA_BOT_PASSWORD") && !said.contains("s3cr3t"), "{said}");
     // The line that is no TOML may be the one with the password; its number is enough.
     std::fs::write(&file, "node = \"1\"\nrabbitmq = \"amqp://agora:s3cr3t@broker/%2f\ndemo = true\n").unwrap();
     let said = run(&["serve", "--config", config], &[]);
@@ -275,6 +279,9 @@ fn dashboard_and_alarms_ask_for_metrics_that_exist() {
     for rule in alerts["groups"][0]["rules"].as_sequence().unwrap() {
         asked.push(rule["expr"].as_str().unwrap().to_owned());
     }
+    // A sum over nothing is nothing, which is not less than one: it would be silent when no node answers.
+    let active = asked.iter().find(|expression| expression.contains("agora_node_active") && expression.contains("< 1"));
+    assert!(active.unwrap().contains("or vector(0)"), "{active:?}");
     for expression in asked {
         for word in expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
             assert!(!word.starts_with("agora_") || known.contains(word), "{expression}: there is no {word}");

@@ -29,7 +29,7 @@ pub struct BotOptions {
     #[arg(long)]
     pub email: String,
     /// The password.
-    #[arg(long, env = "AGORA_BOT_PASSWORD")]
+    #[arg(long, env = "AGORA_BOT_PASSWORD", hide_env_values = true)]
     pub password: String,
 }
 

@@ -12,7 +12,7 @@ const MAX_BODY: usize = 16 << 20;
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The same for a sign-in: passwords are checked slowly, one after the other.
 const SIGN_IN_PATIENCE: Duration = Duration::from_secs(20);
-/// Idle connections are used no longer than this; the server closes them after five seconds.
+/// Idle connections are used no longer than this: a server keeps them for longer, a proxy before it perhaps not.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// With so many requests behind it a round asks for no further market, so that a venue with many of them does not meet
 /// the limit of public requests (10 a second). The next round goes on where it ended.

@@ -362,6 +362,10 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         "/admin/chat/reports",
         "Reports about messages",
         "MessageReport[]",
-        &[("all", FLAG, "Also those that are dealt with."), LIMIT],
+        &[
+            ("all", FLAG, "Also those that are dealt with."),
+            ("before", TEXT, "Only reports before this one, the last of the page before, as ROOM.NUMBER."),
+            LIMIT,
+        ],
     ),
 ];
