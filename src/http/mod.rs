@@ -50,8 +50,8 @@ pub struct AppState {
     pub accounts: Accounts,
     /// History.
     pub database: Database,
-    /// The dead man's switches of users.
-    pub switches: ws::entry::Switches,
+    /// What cancels the orders of users who are gone.
+    pub switches: ws::switches::Switches,
     /// The feed's connections by address.
     pub seats: ws::seats::Seats,
     /// The supervision tree.
