@@ -226,11 +226,16 @@ async fn identify(
             other => ApiError::from(other).into(),
         });
     }
+    // What follows the opening of a WebSocket is no body: it has no end, and belongs to the socket.
+    let opens_a_socket = *request.method() == Method::GET && request.head().upgrade();
     let body = match rule.pattern {
+        _ if opens_a_socket => web::Bytes::new(),
         bulk::IMPORT => large_body(request, app).await?,
         _ => request.extract::<web::Bytes>().await?,
     };
-    put_back(request, body.clone());
+    if !opens_a_socket {
+        put_back(request, body.clone());
+    }
     let target = sent_target(request.request());
     let header = |name, shown| required(request.request(), name, shown);
     let signed = SignedRequest {
