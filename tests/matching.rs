@@ -125,15 +125,21 @@ fn fill_or_kill_counts_what_it_may_really_take() {
     for (orders, expected) in cases {
         assert_eq!(last(orders), *expected, "{orders:#?}");
     }
-    // It does not look through a whole book in vain.
-    for (before, end) in [(999, "done 1001 Filled"), (1_000, "done 1002 FillOrKill")] {
-        for account in [2, 4] {
-            let mut orders = vec![limit(account, Sell, 100, 1); before];
-            orders.push(other);
-            let wanted = if account == 2 { 5 } else { before as u64 + 5 };
-            orders.push(kill(wanted, SelfTrade::CancelOldest));
-            assert!(last(&orders).ends_with(end), "{before} orders of account {account} before what it wants");
+    // A stop that wakes does not look through a whole book in vain: many may wake at once.
+    for (before, woken, end) in
+        [(1_500, false, "done 1501 Filled"), (1_000, true, "done 1002 Filled"), (1_001, true, "done 1003 FillOrKill")]
+    {
+        let mut orders = vec![limit(4, Sell, 100, 1); before];
+        let mut wanted = kill(before as u64, SelfTrade::CancelOldest);
+        if woken {
+            wanted.stop = Some(Stop { trigger: Trigger::Entry, price: Price(100) });
+            wanted.size = Size(before as u64 + 1);
+            orders.extend([limit(4, Sell, 100, 2), wanted, limit(3, Buy, 100, 1)]);
+        } else {
+            orders.push(wanted);
         }
+        let told = last(&orders);
+        assert!(told.ends_with(end), "{before} orders before what it wants, woken: {woken}: {told}");
     }
 }
 
@@ -294,7 +300,7 @@ fn a_market_sell_by_funds_brings_in_no_more_than_that() {
     place(&mut book, bid);
     place(&mut book, lower);
     for (funds, lots) in [(99, 1), (300, 3), (500, 5), (770, 8), (5_000, 10)] {
-        assert_eq!(book.lots_to_obtain(Amount(funds)), Size(lots), "{funds}");
+        assert_eq!(book.lots_to_obtain(Amount(funds)), (Size(lots), Size::ZERO), "{funds}");
     }
 }
 
@@ -314,7 +320,7 @@ fn a_market_buy_by_size_is_filled_only_when_all_of_it_is() {
         place(&mut book, limit(4, Sell, price, 1));
     }
     // What two lots cost now and a tenth more; then somebody else is faster.
-    assert_eq!(book.cost_of(Size(2), Ppm(0)), Ok(Amount(300)));
+    assert_eq!(book.cost_of(Size(2), Ppm(0)), Ok((Amount(300), Amount::ZERO)));
     let ada = NewOrder { hold: Amount(330), ..market(2, Buy, 2, None) };
     place(&mut book, limit(3, Buy, 100, 1));
     let events = place(&mut book, ada);
@@ -334,18 +340,22 @@ fn what_a_market_order_needs_is_told_after_a_bounded_look() {
         place(&mut book, limit(4, Sell, 101, 1));
         place(&mut book, limit(5, Buy, 100, 1));
     }
-    for (size, cost) in [(1, 101), (1_000, 101_000), (1_001, 101_000), (Size::MAX.0, 101_000)] {
-        assert_eq!(book.cost_of(Size(size), Ppm(0)), Ok(Amount(cost)), "{size}");
+    // What is not looked at is taken to cost what the first of it does, up to the most that an order may cost.
+    let rest = 250_000 - 101_000;
+    for (size, cost, further) in
+        [(1, 101, 0), (1_000, 101_000, 0), (1_001, 101_000, 101), (5_000, 101_000, rest), (Size::MAX.0, 101_000, rest)]
+    {
+        assert_eq!(book.cost_of(Size(size), Ppm(0)), Ok((Amount(cost), Amount(further))), "{size}");
     }
-    for (funds, lots) in [(99_999, 999), (100_000, 1_000), (250_000, 1_000)] {
-        assert_eq!(book.lots_to_obtain(Amount(funds)), Size(lots), "{funds}");
+    for (funds, lots, further) in [(99_999, 999, 0), (100_000, 1_000, 0), (250_000, 1_000, 1_500)] {
+        assert_eq!(book.lots_to_obtain(Amount(funds)), (Size(lots), Size(further)), "{funds}");
     }
     // More than one order may cost, fees aside, is not added up to the end.
     let mut dear = self::book(MarketConfig { max_funds: Amount(250), ..config() });
     for price in [100, 150, 150] {
         place(&mut dear, limit(4, Sell, price, 1));
     }
-    assert_eq!(dear.cost_of(Size(2), Ppm(100_000)), Ok(Amount(275)));
+    assert_eq!(dear.cost_of(Size(2), Ppm(100_000)), Ok((Amount(275), Amount::ZERO)));
     assert_eq!(dear.cost_of(Size(3), Ppm(0)), Err(Reject::FundsTooLarge));
     assert_eq!(dear.cost_of(Size::MAX, Ppm(0)), Err(Reject::FundsTooLarge));
 }

@@ -80,12 +80,12 @@ fn is_found(mistake: Mistake, within: u64) {
 
 #[test]
 fn acknowledging_what_was_not_read_back_is_found() {
-    is_found(Mistake::TakesProposedForCommitted, 5);
+    is_found(Mistake::TakesProposedForCommitted, 20);
 }
 
 #[test]
 fn applying_repeats_is_found() {
-    is_found(Mistake::AppliesRepeats, 5);
+    is_found(Mistake::AppliesRepeats, 20);
 }
 
 #[test]
@@ -95,12 +95,12 @@ fn ignoring_the_fence_is_found() {
 
 #[test]
 fn forgetting_pending_holds_is_found() {
-    is_found(Mistake::ForgetsPendingHolds, 5);
+    is_found(Mistake::ForgetsPendingHolds, 20);
 }
 
 #[test]
 fn forgetting_client_ids_is_found() {
-    is_found(Mistake::ForgetsClientIds, 5);
+    is_found(Mistake::ForgetsClientIds, 20);
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn keeping_void_holds_is_found() {
 
 #[test]
 fn a_twin_that_skips_entries_is_found() {
-    is_found(Mistake::TwinSkipsEntries, 5);
+    is_found(Mistake::TwinSkipsEntries, 20);
 }
 
 #[test]

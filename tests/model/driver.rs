@@ -290,7 +290,10 @@ impl World {
                 market.hold_for(side, price.0, size.0, maker_fee.max(taker_fee).0),
             ),
             (Kind::Market { funds: Some(funds) }, Side::Sell) if size.is_zero() => {
-                (book.scale().base(book.lots_to_obtain(funds)).0, market.base_to_obtain(funds.0))
+                let (lots, further) = book.lots_to_obtain(funds);
+                let (base, beyond) = market.base_to_obtain(funds.0);
+                same!(book.scale().base(further).0, beyond, "what is not looked at, for {funds:?}");
+                (book.scale().base(lots).0, base)
             }
             (Kind::Market { .. }, Side::Sell) if sane => {
                 (book.scale().base(size).0, i128::from(size.0) * market.scale.1)
@@ -298,8 +301,9 @@ impl World {
             (Kind::Market { funds: Some(funds) }, Side::Buy) => (funds.0, funds.0),
             (Kind::Market { funds: None }, Side::Buy) => {
                 let cost = book.cost_of(size, taker_fee);
-                same!(cost.ok().map(|cost| cost.0), market.cost_of(size.0, taker_fee.0), "the cost of {size:?}");
-                cost.map_or((0, 0), |cost| (cost.0, cost.0))
+                let told = cost.ok().map(|(cost, further)| (cost.0, further.0));
+                same!(told, market.cost_of(size.0, taker_fee.0), "the cost of {size:?}");
+                told.map_or((0, 0), |(cost, _)| (cost, cost))
             }
             _ => (0, 0),
         };

@@ -4,7 +4,6 @@
 //! Outcomes use the domain's vocabulary; the slots of order ids are always 0 here, since where a
 //! book keeps its orders is no rule.
 
-use crate::needs::LOOKED_AT;
 use crate::rules;
 use agora::domain::entry::MarketEntry;
 use agora::domain::event::{Change, ChangeReason, Done, DoneReason, Event, Fill, Opened, PhaseReason, Triggered};
@@ -320,7 +319,7 @@ impl Market {
         if woken && self.keeps_out(&order) {
             return self.over(&order, Ticket(0), DoneReason::NoLiquidity, false, false);
         }
-        if order.time_in_force() == Some(TimeInForce::FillOrKill) && !self.fills_whole(&order) {
+        if order.time_in_force() == Some(TimeInForce::FillOrKill) && !self.fills_whole(&order, woken) {
             return self.over(&order, Ticket(0), DoneReason::FillOrKill, false, false);
         }
         let end = self.take(&mut order);
@@ -377,10 +376,12 @@ impl Market {
         self.over(&order, ticket, reason, !order.sleeping, order.sleeping);
     }
 
-    /// Whether a fill-or-kill order would be filled whole, by others, within its limit.
-    fn fills_whole(&self, order: &Order) -> bool {
+    /// Whether a fill-or-kill order would be filled whole, by others, within its limit; of those that were stops a thousand
+    /// orders are asked at most, of those that have just come a hundred thousand.
+    fn fills_whole(&self, order: &Order, woken: bool) -> bool {
         let mut left = i128::from(order.remaining);
-        for maker in self.rows(order.side().opposite()).into_iter().take(LOOKED_AT) {
+        let asked = if woken { 1_000 } else { 100_000 };
+        for maker in self.rows(order.side().opposite()).into_iter().take(asked) {
             let price = maker.limit.unwrap();
             if left <= 0 || !crosses(order.side(), order.limit, price) || self.too_far(price) {
                 break;

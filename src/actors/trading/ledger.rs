@@ -78,6 +78,8 @@ pub struct LedgerActor {
     active: bool,
     fences: Fences,
     waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
+    /// The newest entry that freezes somebody or stops the venue.
+    closing: Option<Ticket>,
 }
 
 impl LedgerActor {
@@ -93,6 +95,7 @@ impl LedgerActor {
             active: false,
             fences: Fences::default(),
             waiting: FxHashMap::default(),
+            closing: None,
         }
     }
 
@@ -246,12 +249,14 @@ impl LedgerActor {
         self.parts.berth.build(
             self.lifeline.incarnation(),
             if state.is_small() {
-                Source::Ready(state.clone())
+                let mut state = state.clone();
+                // It hears what follows as its primary does, also when that leads no more.
+                state.replica.ledger.allow_debts();
+                Source::Ready(state)
             } else {
                 // It may be ahead of what it is fed then, and leaves out what it has.
                 Source::Make(Box::new(move || {
                     let (mut replica, position) = recovery.ledger_at_end().map_err(|error| error.to_string())?;
-                    // It hears what follows as its primary does.
                     replica.ledger.allow_debts();
                     Ok(LedgerState { replica, position })
                 }))
@@ -264,7 +269,8 @@ impl LedgerActor {
         else {
             return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
         };
-        if let Some(answer) = rules::kept_out(&replica.ledger, &command) {
+        let is_closing = self.closing.is_some_and(|ticket| self.waiting.contains_key(&ticket));
+        if let Some(answer) = rules::kept_out(&replica.ledger, &command, is_closing) {
             return answer_now(reply, answer);
         }
         let ticket = next_ticket();
@@ -309,6 +315,9 @@ impl LedgerActor {
         let proposal = Propose { stream: StreamId::Ledger, epoch: self.epoch, entries, count: 1 };
         match self.parts.log.try_send(proposal) {
             Ok(()) => {
+                if rules::closes(&entry) {
+                    self.closing = Some(ticket);
+                }
                 self.waiting.insert(ticket, reply);
             }
             Err(_) => {

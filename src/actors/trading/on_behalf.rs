@@ -1,7 +1,7 @@
 //! What the venue does in the name of a user who is not there: everything is canceled, through the user's actor.
 //!
 //! Invariants: it does not overtake what this thread has submitted before; it is carried out whatever becomes of the
-//! actor, which may crash, crash too often, or not answer.
+//! actor, which may crash, crash too often, or not answer; what was called off meanwhile is not begun any more.
 
 use super::{Inner, Refused, Trading, Unavailable, outbox};
 use crate::actors::account::CancelEverything;
@@ -11,10 +11,11 @@ use crate::domain::ids::{AccountId, MarketId};
 use futures_util::future::join_all;
 use std::sync::Weak;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a user's actor may take: longer than the cancels that it waits for, which are given up after
-/// [`PATIENCE`](super::PATIENCE).
-const ANSWERED_WITHIN: Duration = Duration::from_secs(6);
+/// [`PATIENCE`](super::PATIENCE), and whose outcomes a standby then waits for on its own side.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(8);
 
 /// The exchange, as its own parts know it: they do not keep it.
 #[derive(Clone, Debug)]
@@ -30,11 +31,17 @@ impl WeakTrading {
 impl Trading {
     /// Cancels all orders of a user in these markets once, in all at the same time, through the user's actor. Tells
     /// which markets refused it, and why: after [`Unavailable::OutcomeUnknown`] it may have happened, and to ask again
-    /// is safe.
-    pub async fn cancel_everything(&self, account: AccountId, markets: &[MarketId]) -> Vec<(MarketId, Refused)> {
+    /// is safe. `counts` says whether it is wanted still: a user who is there again has new orders, which are not meant.
+    pub async fn cancel_everything(
+        &self,
+        account: AccountId,
+        markets: &[MarketId],
+        counts: impl Fn() -> bool,
+    ) -> Vec<(MarketId, Refused)> {
         // The actor has another thread, and an order that waits on this one must not come after it.
         outbox::hand_over_now();
-        let asked = match self.inner.accounts.ask(&account, CancelEverything(markets.to_vec())) {
+        let request = CancelEverything { markets: markets.to_vec(), until: Instant::now() + ANSWERED_WITHIN };
+        let asked = match self.inner.accounts.ask(&account, request) {
             Ok(answer) => answer.within(ANSWERED_WITHIN).await.map_err(DirectoryError::from),
             Err(why) => Err(why),
         };
@@ -44,10 +51,11 @@ impl Trading {
             Err(DirectoryError::Unreachable(Unreachable::Lost)) => {
                 markets.iter().map(|market| (*market, Unavailable::OutcomeUnknown.into())).collect()
             }
-            Err(why) => {
+            Err(why) if counts() => {
                 tracing::error!(account = account.0, %why, "a user's actor is out of reach; it is done without it");
                 self.cancel_in_all(account, markets).await
             }
+            Err(_) => Vec::new(),
         }
     }
 

@@ -237,7 +237,12 @@ impl Trading {
         };
         let waited = match book.map(|market: &std::sync::Arc<Market>| market.book.send(GetSequence)) {
             Some(answer) => answer.within(CATCH_UP_WITHIN).await.map(drop),
-            None => self.inner.ledger.send(IsReady).within(CATCH_UP_WITHIN).await.map(drop),
+            None => {
+                // What a market has done before may have paid for it. One that does not answer stands still.
+                let books = self.markets().iter().map(|market| market.book.send(GetSequence).within(CATCH_UP_WITHIN));
+                futures_util::future::join_all(books).await;
+                self.inner.ledger.send(IsReady).within(CATCH_UP_WITHIN).await.map(drop)
+            }
         };
         if let Err(why) = waited {
             tracing::debug!(%why, "an answer is given before this node has caught up");

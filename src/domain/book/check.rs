@@ -10,9 +10,13 @@ use crate::domain::order::{Kind, NewOrder, Reject, Side, TimeInForce, Trigger};
 use crate::domain::time::Timestamp;
 
 impl Book {
-    /// How many resting orders are looked at before it is known what a market order needs, or whether a fill-or-kill
-    /// order can be filled. Whoever asks pays nothing for the answer, and everybody waits for it.
+    /// How many resting orders are looked at to tell what a market order needs, or whether a fill-or-kill order that was a
+    /// stop can be filled: of those very many may wake at once. Whoever asks pays nothing for the answer, and everybody
+    /// waits for it.
     pub const MOST_LOOKED_AT: usize = 1_000;
+
+    /// How many resting orders are looked at to tell whether a fill-or-kill order can be filled that has just come.
+    pub const MOST_TAKEN_AT_ONCE: usize = 100_000;
 
     /// Everything that can be said about a new order without looking at the other side of the book.
     /// Asked at admission, so that no hold is taken in vain, and again by `apply`.
@@ -172,17 +176,23 @@ impl Book {
         }
     }
 
-    /// What a market buy of `size` would cost now at most, fees included, if the book stayed as it
-    /// is; counts only what is there to be had from the first [`Book::MOST_LOOKED_AT`] orders.
+    /// What a market buy of `size` would cost now at most, fees included, if the book stayed as it is: what is to be had
+    /// from the first [`Book::MOST_LOOKED_AT`] orders, and what the rest would cost at the price of the next, when there are
+    /// more.
     ///
     /// # Errors
-    /// [`Reject::FundsTooLarge`] when that is more than the market's `max_funds`, fees aside.
-    pub fn cost_of(&self, size: Size, fee: Ppm) -> Result<Amount, Reject> {
+    /// [`Reject::FundsTooLarge`] when the first is more than the market's `max_funds`, fees aside.
+    pub fn cost_of(&self, size: Size, fee: Ppm) -> Result<(Amount, Amount), Reject> {
         let mut left = size;
         let (mut notional, mut cost) = (Amount::ZERO, Amount::ZERO);
-        for resting in self.resting(Side::Sell).take(Book::MOST_LOOKED_AT) {
+        for (looked, resting) in self.resting(Side::Sell).enumerate() {
             if left.is_zero() {
                 break;
+            }
+            if looked == Book::MOST_LOOKED_AT {
+                // Some prices further it is dearer; whoever reserves adds something for that.
+                let quote = self.scale.quote(resting.price, left).min(self.config.max_funds - notional);
+                return Ok((cost, quote + quote.share_rounded_up(fee)));
             }
             let part = left.min(resting.remaining);
             let quote = self.scale.quote(resting.price, part);
@@ -193,15 +203,20 @@ impl Book {
             cost += quote + quote.share_rounded_up(fee);
             left = left - part;
         }
-        Ok(cost)
+        Ok((cost, Amount::ZERO))
     }
 
-    /// How many lots a market sell would need to bring in `funds` now, fees aside, if the book stayed as it is; all that
-    /// can be sold to the first [`Book::MOST_LOOKED_AT`] orders where that is less, at least one.
-    pub fn lots_to_obtain(&self, funds: Amount) -> Size {
+    /// How many lots a market sell would need to bring in `funds` now, fees aside, if the book stayed as it is: those that
+    /// the first [`Book::MOST_LOOKED_AT`] orders would take, at least one, and how many more it would be at the price of
+    /// the next, when there are more.
+    pub fn lots_to_obtain(&self, funds: Amount) -> (Size, Size) {
         let mut left = funds;
-        let mut lots = 0u64;
-        for resting in self.resting(Side::Buy).take(Book::MOST_LOOKED_AT) {
+        let (mut lots, mut further) = (0u64, Size::ZERO);
+        for (looked, resting) in self.resting(Side::Buy).enumerate() {
+            if looked == Book::MOST_LOOKED_AT {
+                further = self.scale.lots_for(left, resting.price, Ppm(0));
+                break;
+            }
             let part = self.scale.lots_for(left, resting.price, Ppm(0)).min(resting.remaining);
             lots = lots.saturating_add(part.0);
             if part < resting.remaining {
@@ -209,7 +224,7 @@ impl Book {
             }
             left -= self.scale.quote(resting.price, part);
         }
-        Size(lots.clamp(1, Size::MAX.0))
+        (Size(lots.clamp(1, Size::MAX.0)), further)
     }
 
     /// What must be reserved in addition before a live order is changed like this; zero when it

@@ -29,7 +29,7 @@ impl Book {
         if awoken && self.may_not_enter(taker) {
             return self.finish(taker, DoneReason::NoLiquidity, out);
         }
-        if taker.hot.is_fill_or_kill() && !self.can_fill(taker) {
+        if taker.hot.is_fill_or_kill() && !self.can_fill(taker, awoken) {
             return self.finish(taker, DoneReason::FillOrKill, out);
         }
         let mut stopped = self.take(taker, range, out);
@@ -360,12 +360,13 @@ impl Book {
     }
 
     /// Whether a fill-or-kill order finds all it wants from others within its limit. Meeting an own
-    /// order that would reduce or end it means that it cannot be filled whole, and so does having to look at more than
-    /// [`Book::MOST_LOOKED_AT`] orders: a wave of stops that all look in vain must not take for ever.
-    fn can_fill(&self, taker: &Live) -> bool {
+    /// order that would reduce or end it means that it cannot be filled whole, and so does having to look at too many
+    /// orders: a wave of stops that all look in vain must not take for ever.
+    fn can_fill(&self, taker: &Live, awoken: bool) -> bool {
         let maker_side = taker.hot.side().opposite();
+        let most = if awoken { Book::MOST_LOOKED_AT } else { Book::MOST_TAKEN_AT_ONCE };
         let mut left = taker.hot.remaining;
-        for resting in self.resting(maker_side).take(Book::MOST_LOOKED_AT) {
+        for resting in self.resting(maker_side).take(most) {
             if left.is_zero() {
                 break;
             }

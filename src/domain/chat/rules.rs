@@ -21,11 +21,10 @@ impl Room {
 
     /// What is to be done right before a command, by the same person. A ban alone forgets what keeps a member from
     /// writing, and must go on doing so for the sake of older logs; whoever is kicked first is as muted after the ban.
-    pub fn prelude(&self, at: Timestamp, command: &Command) -> Option<Command> {
+    /// Every member is: what keeps it from writing may be on its way still.
+    pub fn prelude(&self, command: &Command) -> Option<Command> {
         let Command::Ban(who, true) = command else { return None };
-        let Member { muted_until, last_sent, .. } = self.members.get(who)?;
-        let kept = Restraint { muted_until: *muted_until, last_sent: *last_sent };
-        self.restrains(kept, at).then_some(Command::Kick(*who))
+        self.members.contains_key(who).then_some(Command::Kick(*who))
     }
 
     /// The message that a command is judged by. None when it comes to nothing before that: nobody has messages looked

@@ -52,8 +52,9 @@ impl World {
         }
         let node = others[self.random.below(others.len() as u64) as usize];
         let steps = 60 + self.random.below(120) as u32;
-        self.freeze(node, steps);
-        self.sleeper = Some(Sleeper { node, wakes_at: self.step + steps });
+        if self.freeze(node, steps) {
+            self.sleeper = Some(Sleeper { node, wakes_at: self.step + steps });
+        }
     }
 
     /// Lets whoever slept through the listing lead when it wakes up, before it has opened the market.

@@ -76,7 +76,8 @@ impl World {
         let path = match self.random.below(10) {
             0..3 => format!("{venue}/ledger"),
             3..6 => format!("{venue}/order book {market}"),
-            6 | 7 => format!("{venue}/market data {market}"),
+            6 => format!("{venue}/market data {market}"),
+            7 => "agora/trading/twins/ledger".to_owned(),
             8 => format!("agora/trading/twins/order book {market}"),
             _ => "agora/trading/event log".to_owned(),
         };
@@ -91,7 +92,8 @@ impl World {
         }
     }
 
-    pub(super) fn freeze(&mut self, node: usize, steps: u32) {
+    /// Lets a node stand still; whether it does now.
+    pub(super) fn freeze(&mut self, node: usize, steps: u32) -> bool {
         let until = self.step + steps;
         if let Some(slot) = self.slots.get_mut(node)
             && let (Some(process), None) = (&slot.process, slot.frozen_until)
@@ -100,7 +102,9 @@ impl World {
             slot.frozen_until = Some(until);
             self.counts.freezes += 1;
             self.trace.tell(format!("node {node} stands still"));
+            return true;
         }
+        false
     }
 
     fn cut_off(&mut self, node: usize) {

@@ -8,7 +8,7 @@ use crate::domain::entry::{Movement, Settlement, TransferId};
 use crate::domain::ids::{AccountId, ClientOrderId, Epoch, MarketId, OrderId, StreamId, Ticket};
 use crate::domain::ledger::{Balance, LedgerOutcome, Withdrawal};
 use crate::domain::market::{Currency, MarketConfig, Scale};
-use crate::domain::money::Amount;
+use crate::domain::money::{Amount, MAX_AMOUNT};
 use crate::domain::replica::MarketOutcomes;
 use actix::prelude::*;
 use std::sync::Arc;
@@ -22,10 +22,20 @@ pub struct Need {
     pub most: Amount,
 }
 
+/// A market buy by size may cost so much more than the book shows at admission, and a market sell by funds may have to
+/// sell so much more, in percent.
+const SLIPPAGE_PERCENT: i128 = 10;
+
 impl Need {
     /// Neither more nor less.
     pub fn exactly(amount: Amount) -> Need {
         Need { least: amount, most: amount }
+    }
+
+    /// So much, and rather something more; and as much for what was not looked at as it may need, if it is there.
+    pub fn about(amount: Amount, further: Amount) -> Need {
+        let most = (amount + further).0;
+        Need { least: amount, most: Amount(most + most * SLIPPAGE_PERCENT / 100).min(MAX_AMOUNT).max(amount) }
     }
 }
 

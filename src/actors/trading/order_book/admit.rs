@@ -16,10 +16,6 @@ use crate::domain::replica::MarketReplica;
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
 
-/// A market buy by size may cost so much more than the book shows at admission, and a market sell by funds may have to
-/// sell so much more, in percent.
-const SLIPPAGE_PERCENT: i128 = 10;
-
 impl Handler<Commands> for OrderBook {
     type Result = ();
 
@@ -107,21 +103,24 @@ impl OrderBook {
                 Need::exactly(book.hold_for(order.side, price, order.size, worst))
             }
             Kind::Market { funds: Some(funds) } if order.side == Side::Sell && order.size.is_zero() => {
-                let lots = match order.stop {
-                    Some(stop) => book.scale().lots_for(funds, stop.price, Ppm(0)).max(Size(1)),
+                let (lots, further) = match order.stop {
+                    Some(stop) => (book.scale().lots_for(funds, stop.price, Ppm(0)).max(Size(1)), Size::ZERO),
                     None => book.lots_to_obtain(funds),
                 };
-                let base = book.scale().base(lots);
-                Need { least: base, most: Amount(base.0 + base.0 * SLIPPAGE_PERCENT / 100) }
+                let base = |lots| book.scale().base(lots);
+                Need::about(base(lots), base(further))
             }
             Kind::Market { .. } if order.side == Side::Sell => Need::exactly(book.scale().base(order.size)),
             Kind::Market { funds: Some(funds) } => Need::exactly(funds),
             Kind::Market { funds: None } => {
-                let cost = match order.stop {
-                    Some(stop) => book.hold_for(Side::Buy, stop.price, order.size, order.taker_fee),
+                let (cost, further) = match order.stop {
+                    Some(stop) => {
+                        let hold = book.hold_for(Side::Buy, stop.price, order.size, order.taker_fee);
+                        (hold, Amount::ZERO)
+                    }
                     None => book.cost_of(order.size, order.taker_fee)?,
                 };
-                Need { least: cost, most: Amount(cost.0 + cost.0 * SLIPPAGE_PERCENT / 100) }
+                Need::about(cost, further)
             }
         })
     }

@@ -43,7 +43,7 @@ async fn what_the_venue_cancels_does_not_overtake_orders() {
     let bid = |name| program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), name);
     bid(1).await.unwrap();
     let before = market.book.depth();
-    let everything = program.trading.cancel_everything(ADA, &markets);
+    let everything = program.trading.cancel_everything(ADA, &markets, || true);
     let (placed, refused, waiting) = tokio::join!(biased; bid(2), everything, async { market.book.depth() });
     assert_eq!(waiting, before + 1, "the order has not left this thread");
     assert!(refused.is_empty(), "{refused:?}");
@@ -65,13 +65,19 @@ async fn everything_is_canceled_though_the_actor_that_does_it_panics() {
     for name in 1..=2 {
         program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), name).await.unwrap();
         users.drill(&ADA, Drill::PanicAtWork).unwrap();
-        let refused = program.trading.cancel_everything(ADA, &markets).await;
+        let refused = program.trading.cancel_everything(ADA, &markets, || true).await;
         assert_eq!(refused, [(market.id, Refused::Unavailable(Unavailable::OutcomeUnknown))]);
         assert_eq!(open().await, 1);
         // The first time by a fresh actor, the second time by none.
-        assert!(program.trading.cancel_everything(ADA, &markets).await.is_empty());
+        assert!(program.trading.cancel_everything(ADA, &markets, || true).await.is_empty());
         assert_eq!(open().await, 0);
     }
+    // What does not count any more when the actor turns out to be out of reach is not done without it.
+    program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), 3).await.unwrap();
+    assert!(program.trading.cancel_everything(ADA, &markets, || false).await.is_empty());
+    assert_eq!(open().await, 1);
+    assert!(program.trading.cancel_everything(ADA, &markets, || true).await.is_empty());
+    assert_eq!(open().await, 0);
     assert!(matches!(users.get(&ADA), Err(DirectoryError::CrashLoop { crashes: 2, .. })));
     assert_eq!(users.stats().activations, 2);
     program.end().await;
