@@ -7,6 +7,7 @@ mod server;
 mod servers;
 
 use agora::auth::{Accounts, AuthError, Device, NewKey, Scope, Secret, Settings};
+use agora::domain::ids::AccountId;
 use agora::domain::time::{SECOND, Timestamp};
 use agora::http::error::ApiError;
 use agora::http::v1::edge::{Edge, Shown};
@@ -184,7 +185,8 @@ fn what_was_tried_at_one_node_is_not_tried_anew_at_the_other() {
         let (here, there) = two_nodes(&server, folder.path()).await;
         let device = Device::default();
         let password = |right: bool| Secret::new(if right { "correct horse battery" } else { "wrong horse battery" });
-        let user = here.sign_up("ada@example.org", password(true), false, &device).await.unwrap();
+        let user =
+            here.sign_up("ada@example.org", password(true), false, &device, AccountId::FIRST_USER).await.unwrap();
 
         // A signature that one node has let pass is refused by the other, whatever it changes.
         let new = NewKey {
@@ -227,7 +229,7 @@ fn what_one_node_ends_counts_nowhere_any_more() {
         let (here, there) = two_nodes(&server, folder.path()).await;
         let password = || Secret::new("correct horse battery");
         let device = Device::default();
-        let user = here.sign_up("ada@example.org", password(), false, &device).await.unwrap();
+        let user = here.sign_up("ada@example.org", password(), false, &device, AccountId::FIRST_USER).await.unwrap();
         let second = here.sign_in("ada@example.org", password(), &device).await.unwrap();
         let counts = |token: &Secret| there.authenticate(token.expose());
         assert!(counts(&user.token).is_ok() && counts(&second.token).is_ok());

@@ -157,16 +157,19 @@ impl Accounts {
         })))
     }
 
-    /// Makes a user and signs it in. The user and the session are durable when this answers.
+    /// Makes a user and signs it in. The user and the session are durable when this answers. A number below `first`,
+    /// which the ledger has to have told before, is given to nobody.
     ///
     /// # Errors
-    /// [`AuthError::InvalidEmail`], [`AuthError::WeakPassword`], [`AuthError::EmailTaken`], or a failure.
+    /// [`AuthError::InvalidEmail`], [`AuthError::WeakPassword`], [`AuthError::EmailTaken`],
+    /// [`AuthError::StoreUnavailable`] when the number was below, or a failure.
     pub async fn sign_up(
         &self,
         email: &str,
         password: Secret,
         demo: bool,
         device: &Device,
+        first: AccountId,
     ) -> Result<SignedIn, AuthError> {
         if !self.runtime().sign_up() {
             return Err(AuthError::SignUpClosed);
@@ -174,16 +177,17 @@ impl Accounts {
         let (email, hash) = self.prepare_user(email, password).await?;
         let now = self.now();
         let (begun, address) = (self.begin_session(device, now), device.address);
-        let (user, session) = self
+        let made = self
             .write(move |conn| {
                 let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
-                let user = users::create(conn, &new, now)?;
+                let Some(user) = users::create_from(conn, &new, first, now)? else { return Ok(None) };
                 let session = Session { user: user.id, ..begun };
                 sessions::create(conn, &session)?;
                 note(conn, &entry("sign_up", &user, &session, address), now)?;
-                Ok((user, session))
+                Ok(Some((user, session)))
             })
             .await?;
+        let Some((user, session)) = made else { return Err(self.number_refused(first).await) };
         self.admit(user, &session)
     }
 

@@ -52,14 +52,15 @@ pub(super) fn password() -> Secret {
 }
 
 pub(super) async fn sign_up(accounts: &Accounts, email: &str) -> SignedIn {
-    accounts.sign_up(email, password(), false, &here()).await.unwrap()
+    accounts.sign_up(email, password(), false, &here(), AccountId::FIRST_USER).await.unwrap()
 }
 
 #[actix_rt::test]
 async fn signing_up_in_and_out() {
     let venue = Venue::new();
     let accounts = venue.start();
-    let first = accounts.sign_up(" Ada@Example.org", password(), true, &named("curl/8")).await.unwrap();
+    let first =
+        accounts.sign_up(" Ada@Example.org", password(), true, &named("curl/8"), AccountId::FIRST_USER).await.unwrap();
     assert_eq!(first.user.id, AccountId::FIRST_USER);
     assert_eq!((first.user.email.as_str(), first.user.role, first.user.demo), ("ada@example.org", Role::User, true));
     assert_eq!((first.user.created_at, first.user.last_sign_in_at), (START, None));
@@ -105,14 +106,14 @@ async fn an_address_has_one_account_whatever_its_case() {
     let accounts = venue.start();
     sign_up(&accounts, "ada@example.org").await;
     for again in ["ada@example.org", "ADA@EXAMPLE.ORG", " Ada@example.org "] {
-        let refused = accounts.sign_up(again, password(), false, &here()).await.unwrap_err();
+        let refused = accounts.sign_up(again, password(), false, &here(), AccountId::FIRST_USER).await.unwrap_err();
         assert_eq!((refused.status(), refused.code()), (409, "email_taken"), "{again}");
     }
     // Both pass the first look before either is stored: the table decides.
     let device = here();
     let (one, other) = tokio::join!(
-        accounts.sign_up("bob@example.org", password(), false, &device),
-        accounts.sign_up("Bob@example.org", password(), false, &device)
+        accounts.sign_up("bob@example.org", password(), false, &device, AccountId::FIRST_USER),
+        accounts.sign_up("Bob@example.org", password(), false, &device, AccountId::FIRST_USER)
     );
     let refused = if one.is_ok() { other.unwrap_err() } else { one.unwrap_err() };
     assert_eq!(refused, AuthError::EmailTaken);
@@ -122,9 +123,12 @@ async fn an_address_has_one_account_whatever_its_case() {
 async fn unfit_input_is_refused_at_sign_up() {
     let venue = Venue::new();
     let accounts = venue.start();
-    let refused = accounts.sign_up("ada", password(), false, &here()).await.unwrap_err();
+    let refused = accounts.sign_up("ada", password(), false, &here(), AccountId::FIRST_USER).await.unwrap_err();
     assert_eq!((refused.status(), refused), (400, AuthError::InvalidEmail));
-    let refused = accounts.sign_up("ada@example.org", Secret::new("short"), false, &here()).await.unwrap_err();
+    let refused = accounts
+        .sign_up("ada@example.org", Secret::new("short"), false, &here(), AccountId::FIRST_USER)
+        .await
+        .unwrap_err();
     assert_eq!((refused.status(), refused), (400, AuthError::WeakPassword(Weakness::TooShort)));
     assert_eq!(accounts.user_by_email("ada@example.org").await, Err(AuthError::UnknownUser));
 }
@@ -263,13 +267,41 @@ async fn fifty_people_sign_up_at_once() {
 }
 
 #[actix_rt::test]
+async fn the_number_of_a_lost_user_becomes_nobodys() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let (device, first) = (here(), AccountId(9));
+    let sign_up = || accounts.sign_up("ada@example.org", password(), false, &device, first);
+    assert_eq!(sign_up().await.map(drop), Err(AuthError::StoreUnavailable));
+    let nobody = accounts.sign_in("ada@example.org", password(), &device).await;
+    assert_eq!(nobody.map(drop), Err(AuthError::WrongCredentials));
+    assert_eq!(sign_up().await.map(|made| made.user.id), Ok(first));
+}
+
+/// Whoever signs in at once has opened the account before the sign-up did, and is no stranger to it.
+#[actix_rt::test]
+async fn only_who_has_not_signed_in_again_is_taken_back() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let (ada, bob) = (sign_up(&accounts, "ada@example.org").await, sign_up(&accounts, "bob@example.org").await);
+    accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
+    let newest = AccountId(40);
+    assert_eq!(accounts.take_back(ada.user.id, newest).await, Ok(false));
+    assert!(accounts.authenticate(ada.token.expose()).is_ok());
+    assert_eq!(accounts.take_back(bob.user.id, newest).await, Ok(true));
+    assert!(accounts.authenticate(bob.token.expose()).is_err());
+    assert_eq!(sign_up(&accounts, "bob@example.org").await.user.id, AccountId(41));
+}
+
+#[actix_rt::test]
 async fn a_crowd_is_served_or_told_to_come_back() {
     let venue = Venue::new();
     let accounts = venue.start_with(Settings { password_queue: 1, ..Settings::default() });
     sign_up(&accounts, "ada@example.org").await;
     let emails: Vec<String> = (0..40).map(|n| format!("crowd{n}@example.org")).collect();
     let device = here();
-    let sign_ups = emails.iter().map(|email| accounts.sign_up(email, password(), false, &device));
+    let sign_ups =
+        emails.iter().map(|email| accounts.sign_up(email, password(), false, &device, AccountId::FIRST_USER));
     let outcomes = futures_util::future::join_all(sign_ups).await;
     assert!(outcomes.iter().any(Result::is_ok));
     for refused in outcomes.iter().filter_map(|outcome| outcome.as_ref().err()) {

@@ -63,6 +63,10 @@ pub struct Model {
     /// Whether the user wants to end.
     pub ended: bool,
     typed: Option<Instant>,
+    /// The room whose newest messages were asked for and are not here yet.
+    awaited: Option<String>,
+    /// When they are to be asked for again, since the server refused something for now.
+    again: Option<Instant>,
 }
 
 impl Model {
@@ -132,7 +136,11 @@ impl Model {
             }
             "presence" | "people" => self.hear_people(&event["people"]),
             "found" => self.hear_found(event),
-            "error" | "closed" => self.note = event["message"].as_str().unwrap_or("refused").to_owned(),
+            "error" | "closed" => {
+                self.note = event["message"].as_str().unwrap_or("refused").to_owned();
+                let later = event["retry_after"].as_u64().map(|s| Instant::now() + Duration::from_secs(s));
+                self.again = later.or(self.again);
+            }
             _ => {}
         }
         Vec::new()
@@ -182,6 +190,9 @@ impl Model {
     fn hear_history(&mut self, id: &str, event: &Value) -> Vec<Order> {
         let list = event["messages"].as_array().cloned().unwrap_or_default();
         let authors: Vec<String> = list.iter().filter_map(|m| m["author"].as_str().map(str::to_owned)).collect();
+        if self.awaited.as_deref() == Some(id) {
+            self.awaited = None;
+        }
         let Some(room) = self.rooms.get_mut(id) else { return Vec::new() };
         room.complete |= event["first"] == true;
         for message in list {
@@ -194,6 +205,10 @@ impl Model {
 
     fn hear_member(&mut self, id: &str, event: &Value) {
         let (user, what) = (event["user"].as_str().unwrap_or_default(), event["what"].as_str().unwrap_or_default());
+        if user == self.me && what == "banned" && !self.rooms.contains_key(id) {
+            // A member who is banned is kicked first.
+            return self.note.push_str(", banned");
+        }
         self.note = format!("{}: {} {what}", self.title(id), self.name(user));
         if user == self.me && matches!(what, "left" | "kicked" | "banned") {
             self.rooms.remove(id);
@@ -247,8 +262,23 @@ impl Model {
     /// Shows the current room: its newest messages, which are then read.
     fn open(&mut self) -> Vec<Order> {
         self.scroll = 0;
-        let Some(id) = self.current.clone() else { return Vec::new() };
+        (self.awaited, self.again) = (self.current.clone(), None);
+        self.ask_newest()
+    }
+
+    fn ask_newest(&self) -> Vec<Order> {
+        let Some(id) = &self.current else { return Vec::new() };
         vec![Order::Request(json!({"type": "history", "room": id, "limit": 100}))]
+    }
+
+    /// Time goes by; what is to be sent because of it. Who goes through rooms faster than the server looks them up sees
+    /// the last one all the same.
+    pub fn tick(&mut self) -> Vec<Order> {
+        if self.again.is_none_or(|at| at > Instant::now()) {
+            return Vec::new();
+        }
+        self.again = None;
+        if self.awaited.is_some() && self.awaited == self.current { self.ask_newest() } else { Vec::new() }
     }
 
     fn mark_read(&mut self, id: &str) -> Vec<Order> {
@@ -397,6 +427,35 @@ mod tests {
         model.hear(&other);
         assert_eq!(model.rooms["9"].unread, 1);
         model.press(KeyCode::Down.into());
+        assert_eq!(model.current.as_deref(), Some("9"));
+    }
+
+    #[test]
+    fn a_room_is_asked_for_again_when_the_server_refused_to_look_it_up() {
+        let mut model = signed_in();
+        let asked = |room: &str| [Order::Request(json!({"type": "history", "room": room, "limit": 100}))];
+        let refusal = |s: u64| json!({"type": "error", "code": "too_fast", "message": "too fast", "retry_after": s});
+        assert_eq!(model.press(KeyCode::Tab.into()), asked("9"));
+        model.hear(&refusal(60));
+        assert_eq!(model.tick(), [], "not yet");
+        model.hear(&refusal(0));
+        assert_eq!(model.tick(), asked("9"));
+        assert_eq!(model.tick(), [], "once");
+        model.hear(&refusal(0));
+        model.hear(&json!({"type": "history", "room": "9", "first": true, "messages": []}));
+        assert_eq!(model.tick(), [], "it is here");
+        model.hear(&refusal(0));
+        assert_eq!(model.press(KeyCode::Tab.into()), asked("8"));
+        assert_eq!(model.tick(), [], "another one was asked for meanwhile");
+    }
+
+    #[test]
+    fn who_is_banned_sees_that_and_of_which_room() {
+        let mut model = signed_in();
+        for what in ["kicked", "banned"] {
+            model.hear(&json!({"type": "member", "room": "8", "user": "me", "what": what}));
+        }
+        assert_eq!(model.note, "A: me kicked, banned");
         assert_eq!(model.current.as_deref(), Some("9"));
     }
 

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 /// Events that may wait for the screen.
 const QUEUE: usize = 4_096;
-/// How often the screen is drawn anew without a reason.
+/// How often the screen is drawn anew without a reason, and what was refused for now is thought of.
 const TICK: Duration = Duration::from_millis(500);
 
 /// The options of `agora chat`.
@@ -148,7 +148,7 @@ async fn show(
                 Some(key) => model.press(key),
                 None => return Ok(()),
             },
-            _ = tick.tick() => Vec::new(),
+            _ = tick.tick() => model.tick(),
         };
         for order in wanted {
             if orders.send(order).await.is_err() {

@@ -3,7 +3,7 @@
 use super::db::Connection;
 use super::schema::{deliveries, fills, ledger_entries, notified, outlets, price_alerts};
 use crate::domain::ids::{AccountId, MarketId};
-use crate::domain::time::Timestamp;
+use crate::domain::time::{SECOND, Timestamp};
 use diesel::prelude::*;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
@@ -16,6 +16,9 @@ pub const MOST_GIVEN_UP: i64 = 100;
 pub const MOST_WAITING: i64 = 500;
 /// Entries of the ledger that are searched for movements of money at once: most are trades.
 pub const ENTRIES_AT_ONCE: i64 = 50_000;
+/// How far the clock of the node that takes an alert may be ahead of the one by which trades are dated, µs. An alert that
+/// misses its price would wait for ever; one that is told of a trade of this long before it does little harm.
+const CLOCK_TOLERANCE: i64 = 5 * SECOND;
 
 /// Where a user wants to be told of what. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq, Queryable, Insertable)]
@@ -148,7 +151,7 @@ pub fn remove_alert(conn: &mut Connection, user: AccountId, id: i64) -> QueryRes
 }
 
 /// Takes out the alerts of a market that trades at these times and prices set off, each with the price that went furthest
-/// beyond it. None is set off by a trade that was there before it.
+/// beyond it. None is set off by a trade that was there before it, as far as clocks can tell.
 ///
 /// # Errors
 /// Whatever the database reports.
@@ -163,7 +166,8 @@ pub fn set_off(conn: &mut Connection, market: i32, trades: &[(Timestamp, i64)]) 
     );
     let mut set_off = Vec::new();
     for row in reached.load::<AlertRow>(conn)? {
-        let since = trades.iter().filter(|(at, _)| at.0 >= row.created_at).map(|(_, price)| *price);
+        let since = row.created_at.saturating_sub(CLOCK_TOLERANCE);
+        let since = trades.iter().filter(|(at, _)| at.0 >= since).map(|(_, price)| *price);
         let furthest = if row.above {
             since.max().filter(|highest| *highest >= row.price)
         } else {

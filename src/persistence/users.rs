@@ -137,8 +137,31 @@ pub fn create(conn: &mut Connection, new: &NewUser<'_>, now: Timestamp) -> Query
     by_email(conn, new.email)?.map(|credentials| credentials.user).ok_or(Error::NotFound)
 }
 
+/// As [`create`], but with no number below `first`, which would be that of somebody whom the database has lost: `None`
+/// then, and nobody was made whom others could see. What is to be called next, in another transaction, is
+/// [`begin_above`].
+///
+/// # Errors
+/// As [`create`].
+pub fn create_from(
+    conn: &mut Connection,
+    new: &NewUser<'_>,
+    first: AccountId,
+    now: Timestamp,
+) -> QueryResult<Option<User>> {
+    let user = create(conn, new, now)?;
+    if user.id >= first {
+        return Ok(Some(user));
+    }
+    diesel::delete(users::table.find(i64::from(user.id.0))).execute(conn)?;
+    Ok(None)
+}
+
 /// Makes new users' ids begin above `newest`. The log may know accounts that a lost or older
 /// database does not; nobody may sign up into one of them.
+///
+/// To be the only statement of its transaction: it waits for all that change users, who must not wait for what this one
+/// holds already.
 ///
 /// # Errors
 /// Those of the database.
@@ -151,7 +174,8 @@ pub fn begin_above(conn: &mut Connection, newest: AccountId) -> QueryResult<()> 
                 .execute(inner)
         }
         Connection::Postgres(inner) => {
-            // Not where it stands there already: somebody may get the next number meanwhile, which would be given twice.
+            // Nobody gets a number between the look at the last one and the change, which would set it back.
+            diesel::sql_query("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE").execute(inner)?;
             diesel::sql_query(
                 "SELECT setval('users_id_seq', $1) FROM users_id_seq \
                  WHERE $1 > last_value OR ($1 = last_value AND NOT is_called)",
@@ -283,6 +307,19 @@ pub fn set_email(conn: &mut Connection, id: AccountId, email: &str) -> QueryResu
 pub fn set_role(conn: &mut Connection, id: AccountId, role: Role) -> QueryResult<bool> {
     let changed = diesel::update(users::table.find(i64::from(id.0))).set(users::role.eq(role.name())).execute(conn)?;
     Ok(changed > 0)
+}
+
+/// Whether somebody has signed in as this user since it was made, with its first session. To be the first statement of
+/// its transaction: until that ends nobody else signs in.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn came_in_again(conn: &mut Connection, id: AccountId) -> QueryResult<bool> {
+    let id = i64::from(id.0);
+    // Changes nothing, and waits for those who sign in, as they then do for this.
+    diesel::update(users::table.find(id)).set(users::demo.eq(users::demo)).execute(conn)?;
+    let begun: i64 = sessions::table.filter(sessions::user_id.eq(id)).count().get_result(conn)?;
+    Ok(begun > 1)
 }
 
 /// Removes a user that was made a moment ago, with what was stored together with it.

@@ -3,7 +3,7 @@
 use agora::domain::ids::AccountId;
 use agora::domain::link::edit::blank;
 use agora::domain::link::visitor::OTHER;
-use agora::domain::link::{ClickLimit, Link, LinkId};
+use agora::domain::link::{ClickLimit, Link, LinkId, RedirectCode, State};
 use agora::domain::time::{DAY, Timestamp};
 use agora::persistence::db::Database;
 use agora::persistence::links::clicks::Click;
@@ -28,6 +28,35 @@ pub fn a_limit_that_was_lower_for_a_while_gives_no_click_back(database: &Databas
         database.read(|conn| rows::by_id(conn, LinkId(1))).unwrap().unwrap().link.clicks.unwrap().left
     };
     assert_eq!((take(3), limit(2), take(1), limit(5), take(9)), (3, 0, 0, 2, 2));
+}
+
+pub fn of_many_links_to_one_target_only_those_are_read_that_may_be_the_same(database: &Database) {
+    let until = |id: i64, end: i64| Link { expires_at: Some(Timestamp(end)), ..link(id) };
+    let other = |id: i64| Link {
+        starts_at: Some(Timestamp(5)),
+        clicks: Some(ClickLimit { most: 5, left: 5 }),
+        password_hash: Some("hash".into()),
+        ..until(id, 60)
+    };
+    let mut all: Vec<Link> = (1..=50).map(link).collect();
+    all.extend((51..=100).map(|id| until(id, id)));
+    all.push(until(101, 60));
+    all.push(Link { owner: Some(AccountId(8)), ..until(102, 60) });
+    all.push(Link { code: RedirectCode::Moved, ..until(103, 60) });
+    all.push(Link { state: State::Deleted, ..until(104, 70) });
+    all.extend([other(105), other(106)]);
+    database.write(|conn| rows::insert(conn, &all)).unwrap();
+    let found = |asked: &[&Link]| {
+        let found = database.read(|conn| rows::alike(conn, asked)).unwrap();
+        let mut ids: Vec<i64> = found.into_iter().map(|stored| stored.link.id.0).collect();
+        ids.sort_unstable();
+        ids
+    };
+    assert_eq!(found(&[]), [0_i64; 0]);
+    assert_eq!(found(&[&link(200)]), [1]);
+    assert_eq!(found(&[&until(200, 60), &until(201, 70), &until(202, 1_000)]), [1, 60, 70]);
+    assert_eq!(found(&[&other(200)]), [1, 60, 105]);
+    assert_eq!(found(&[&Link { target: "https://example.org/1".into(), ..link(200) }]), [0_i64; 0]);
 }
 
 pub fn words_are_found_as_they_are_written(database: &Database) {

@@ -54,6 +54,7 @@ fn both_databases_do_the_same() {
     on_each(&server, "client_ids", chat::client_ids_are_looked_up_without_reading_the_whole_table);
     on_each(&server, "reports", chat::reports_are_paged_also_where_many_are_of_one_moment);
     on_each(&server, "limits", links::a_limit_that_was_lower_for_a_while_gives_no_click_back);
+    on_each(&server, "alike", links::of_many_links_to_one_target_only_those_are_read_that_may_be_the_same);
     on_each(&server, "words", links::words_are_found_as_they_are_written);
     on_each(&server, "referrers", links::made_up_referrers_leave_only_so_many_rows);
     nodes_migrate_one_after_the_other(&server);
@@ -100,6 +101,15 @@ fn users_have_unique_addresses_and_numbers(database: &Database) {
         database.write_durably(|c| users::begin_above(c, AccountId(newest))).unwrap();
         assert_eq!(make(&format!("{newest}@example.org")).unwrap().id, AccountId(expected));
     }
+    // Nor do they become anybody's when the database gives them all the same.
+    let make_from = |email: &str, first: u32| {
+        database.write_durably(|c| users::create_from(c, &new(email), AccountId(first), Timestamp(5))).unwrap()
+    };
+    assert_eq!(make_from("lost@example.org", 200), None);
+    assert!(database.read(|c| users::by_email(c, "lost@example.org")).unwrap().is_none());
+    database.write_durably(|c| users::begin_above(c, AccountId(199))).unwrap();
+    assert_eq!(make_from("lost@example.org", 200).unwrap().id, AccountId(200));
+    assert_eq!(make_from("next@example.org", 200).unwrap().id, AccountId(201));
     let found = database.read(|c| users::by_email(c, "b@example.org")).unwrap().unwrap();
     assert_eq!((found.user.id, found.user.role, found.user.demo), (AccountId(3), Role::User, true));
     assert!(database.write(|c| users::set_role(c, AccountId(3), Role::Admin)).unwrap());
@@ -196,6 +206,10 @@ fn what_was_proved_counts_while_it_holds(database: &Database) {
         address: String::new(),
     };
     database.write(|c| sessions::create(c, &session)).unwrap();
+    let again = Session { id: SessionId::random(), ..session.clone() };
+    assert!(!database.write(|c| users::came_in_again(c, user)).unwrap());
+    database.write(|c| sessions::create(c, &again)).unwrap();
+    assert!(database.write(|c| users::came_in_again(c, user)).unwrap());
     let seed = |c: &mut Connection| agora::persistence::second_factors::begin_totp(c, user, &[1]);
     database.write(seed).unwrap();
     assert!(database.write(|c| users::remove(c, user)).is_err());

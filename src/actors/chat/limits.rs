@@ -19,7 +19,7 @@ const DEEDS_PER_10S: u32 = 120;
 /// written in that time, also where that is set higher.
 const DELETIONS_PER_10S: u32 = 300;
 /// What one user may have looked up over all sockets of a node, at once and then again within some seconds: as much as
-/// over HTTP, whose requests are counted before they come here.
+/// over HTTP, whose requests are counted before they come here. Where more may be written in that time, it is so much.
 const READS: u32 = 30;
 /// Those seconds.
 const READS_WITHIN_S: u32 = 2;
@@ -157,7 +157,8 @@ impl Limits {
     /// # Errors
     /// [`Refused::TooFast`].
     pub fn take_read(&self, user: AccountId, now: Timestamp) -> Result<(), Refused> {
-        self.reads.take(user, now, self.if_limited(READS))
+        let written = self.user_messages_per_10s.load(Ordering::Relaxed).div_ceil(10 / READS_WITHIN_S);
+        self.reads.take(user, now, self.if_limited(READS.max(written)))
     }
 
     /// Where users may write without a limit, they may do everything else so too.
@@ -282,6 +283,10 @@ mod tests {
         limits.set_paces(1_000, 0);
         assert!((0..1_000).all(|_| limits.take_deletion(user, now).is_ok()));
         assert!(limits.take_deletion(user, now).is_err());
+        // And each message may name somebody.
+        let now = now + SECOND;
+        assert!((0..200).all(|_| limits.take_read(user, now).is_ok()));
+        assert!(limits.take_read(user, now).is_err());
         limits.set_paces(0, 0);
         for (take, _) in kinds {
             assert!(take(&limits, user, now).is_ok());

@@ -140,6 +140,8 @@ pub struct RoomActor {
     waiting: HashMap<Ticket, Pending>,
     /// Looked up only. Keys come from clients, so its hash is keyed.
     in_flight: HashMap<(AccountId, ClientMessageId), Ticket>,
+    /// Who was kicked, if that is what was told last: does not hear of a ban that follows with the room's members.
+    kicked: Option<AccountId>,
 }
 
 impl RoomActor {
@@ -157,6 +159,7 @@ impl RoomActor {
             looking: false,
             waiting: HashMap::new(),
             in_flight: HashMap::new(),
+            kicked: None,
         }
     }
 
@@ -274,7 +277,7 @@ impl RoomActor {
             return answer(reply, Err(Refused::TooFast { retry_after_s }));
         }
         let (mut entries, mut count) = (Vec::with_capacity(128), 1);
-        if let Some(before) = self.room.prelude(now, &entry.command) {
+        if let Some(before) = self.room.prelude(&entry.command) {
             // Nobody waits for it.
             self.room.entry(Ticket(0), by, warden, before).encode(&mut entries);
             count += 1;

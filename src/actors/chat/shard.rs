@@ -6,7 +6,7 @@
 //! out: whoever reads the stream later finds it there.
 
 use super::room::{Apply, Item, Reload, RoomActor, Void};
-use super::store::Store;
+use super::store::{Store, Unknown};
 use super::{Audience, Gate};
 use crate::actors::directory::Directory;
 use crate::actors::event_log::{Begin, Begun, EventLog, FromLog, LogMeter};
@@ -28,6 +28,8 @@ use std::time::{Duration, Instant};
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// A database that does not say how far the stream is gets asked again after so long.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
+/// How often it is told that it does not.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// What the actor is built from.
 #[derive(Clone)]
@@ -60,6 +62,8 @@ pub struct ChatShard {
     state: Option<StreamState>,
     /// When the database last did not say how far the stream is.
     unsaid: Option<Instant>,
+    /// When that was last told.
+    told: Option<Instant>,
     epoch: Epoch,
     /// The incarnation of the event log that knows of this shard.
     log: u64,
@@ -76,6 +80,7 @@ impl ChatShard {
             this,
             state: None,
             unsaid: None,
+            told: None,
             epoch: Epoch::default(),
             log: 0,
             lost: BTreeSet::new(),
@@ -111,21 +116,24 @@ impl ChatShard {
     }
 
     /// Reads how far the stream is. A database that is away is asked again later: shards that gave up because of it
-    /// would soon take all of chat with them, and what is above chat.
+    /// would soon take all of chat with them, and what is above chat. A log that cannot be read is another matter:
+    /// waiting does not mend it.
     fn look(&mut self, ctx: &mut Context<Self>) {
         self.state = None;
         let store = self.parts.store.clone();
         let work = async move {
             let database = store.database.clone();
             let streams = database.answered(tokio::task::spawn_blocking(move || store.streams())).await;
-            streams.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?
+            let read = streams.map_err(|error| Unknown::Away(error.to_string()))?;
+            read.map_err(|error| Unknown::Broken(error.to_string()))?
         };
-        ctx.wait(work.into_actor(self).map(|streams, shard, _| match streams {
+        ctx.wait(work.into_actor(self).map(|streams, shard, ctx| match streams {
             Ok(streams) => {
                 let own = shard.parts.shard;
                 let state = streams.get(usize::from(own)).copied().unwrap_or_default();
                 shard.state = Some(state);
-                if shard.unsaid.take().is_some() {
+                shard.unsaid = None;
+                if shard.told.take().is_some() {
                     tracing::info!(shard = own, "it is known again how far the chat stream is");
                 }
                 shard.parts.store.progress.committed(own, state.sequence);
@@ -135,11 +143,17 @@ impl ChatShard {
                 shard.lost.extend(shard.parts.rooms.keys().into_iter().filter(|room| room.shard() == own));
                 shard.retry_lost();
             }
-            Err(reason) => {
-                let own = shard.parts.shard;
-                if shard.unsaid.replace(Instant::now()).is_none() {
+            Err(Unknown::Away(reason)) => {
+                let (own, now) = (shard.parts.shard, Instant::now());
+                shard.unsaid = Some(now);
+                if shard.told.is_none_or(|at| now - at >= TELL_EVERY) {
+                    shard.told = Some(now);
                     tracing::warn!(shard = own, reason, "nobody says how far the chat stream is; it waits");
                 }
+            }
+            Err(Unknown::Broken(reason)) => {
+                shard.lifeline.fail(reason);
+                ctx.stop();
             }
         }));
     }

@@ -11,7 +11,7 @@ use crate::persistence::chat::messages::{self, Page};
 use crate::persistence::chat::projection::{self, Streams};
 use crate::persistence::chat::rooms;
 use crate::persistence::db::{Connection, Database};
-use crate::persistence::log::{LogReader, Position};
+use crate::persistence::log::{LogError, LogReader, Position};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -92,6 +92,30 @@ impl Progress {
                 return;
             }
             changed.await;
+        }
+    }
+}
+
+/// Why it is not known how far the streams are, in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    /// The database, the archive or the broker is out of reach: it may be asked again.
+    Away(String),
+    /// The log cannot be read there, and waiting does not mend it.
+    Broken(String),
+}
+
+impl From<LogError> for Unknown {
+    fn from(error: LogError) -> Unknown {
+        match error {
+            // What an archive says that is out of reach, too.
+            LogError::Broker { .. } => Unknown::Away(error.to_string()),
+            LogError::Locked(_)
+            | LogError::Damaged { .. }
+            | LogError::Pruned { .. }
+            | LogError::Io { .. }
+            | LogError::Archive(_)
+            | LogError::Batch(..) => Unknown::Broken(error.to_string()),
         }
     }
 }
@@ -207,13 +231,13 @@ impl Store {
     /// How far a stream was read by everybody: the database's mark and what the log has after it.
     ///
     /// # Errors
-    /// What stood in the way, in words.
-    pub fn streams(&self) -> Result<Streams, String> {
-        let mark = self.database.read(projection::mark).map_err(|error| error.to_string())?;
+    /// [`Unknown`].
+    pub fn streams(&self) -> Result<Streams, Unknown> {
+        let mark = self.database.read(projection::mark).map_err(|error| Unknown::Away(error.to_string()))?;
         let mut streams = mark.streams;
-        for committed in self.reader.read(mark.position).map_err(|error| error.to_string())? {
-            let batch = committed.map_err(|error| error.to_string())?.batch;
-            projection::entries(&mut streams, &batch).map_err(|error| error.to_string())?;
+        for committed in self.reader.read(mark.position)? {
+            let batch = committed?.batch;
+            projection::entries(&mut streams, &batch).map_err(|error| Unknown::Broken(error.to_string()))?;
         }
         Ok(streams)
     }
@@ -227,7 +251,7 @@ mod tests {
     use crate::domain::chat::{Member, Role};
     use crate::domain::ids::AccountId;
     use crate::domain::time::Timestamp;
-    use crate::persistence::log::{Batches, LogError};
+    use crate::persistence::log::Batches;
     use diesel::connection::SimpleConnection;
     use std::sync::atomic::AtomicBool;
 
@@ -238,6 +262,34 @@ mod tests {
         fn read(&self, _: Position) -> Result<Batches, LogError> {
             Ok(Box::new(std::iter::empty()))
         }
+    }
+
+    /// A log that cannot be read.
+    struct Unreadable(fn() -> LogError);
+
+    impl LogReader for Unreadable {
+        fn read(&self, _: Position) -> Result<Batches, LogError> {
+            Ok(Box::new(std::iter::once(Err(self.0()))))
+        }
+    }
+
+    #[test]
+    fn a_log_that_is_damaged_is_told_from_one_that_is_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let streams = |reader: Arc<dyn LogReader>| {
+            Store { database: database.clone(), reader, progress: Arc::default() }.streams()
+        };
+        assert!(streams(Arc::new(Nothing)).is_ok());
+        let away = || LogError::Broker { reason: "the archive cannot be read".into() };
+        assert!(matches!(streams(Arc::new(Unreadable(away))), Err(Unknown::Away(_))));
+        let hole = || LogError::Pruned { asked: Position(1), oldest: Position(2) };
+        let damaged = || LogError::Archive(Position(1));
+        for broken in [Unreadable(hole), Unreadable(damaged)] {
+            assert!(matches!(streams(Arc::new(broken)), Err(Unknown::Broken(_))));
+        }
+        database.write(|conn| conn.batch_execute("DROP TABLE chat_streams")).unwrap();
+        assert!(matches!(streams(Arc::new(Nothing)), Err(Unknown::Away(_))));
     }
 
     #[test]

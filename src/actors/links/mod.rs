@@ -52,6 +52,8 @@ use tokio::sync::{Mutex, broadcast, oneshot};
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the number of somebody's links is believed, µs.
 const COUNTED_FOR: i64 = 30 * crate::domain::time::SECOND;
+/// Where there is room for so many times what is to be made, it keeps nobody out for a while if it is there already.
+const AMPLE: usize = 8;
 /// Random slugs that are tried before one is made longer.
 const TRIES: usize = 4;
 
@@ -226,10 +228,13 @@ impl Links {
         let all = new.len();
         let count = self.count_of(owner, all).await?;
         let room = count.room(self.allowances().max_per_user);
-        let (new, fits, fresh) = if all <= room {
+        let may_be_there = new.iter().any(|new| new.chosen || new.reuse);
+        let ample = all.saturating_mul(AMPLE) <= room;
+        let (new, fits, fresh) = if ample || (all <= room && !may_be_there) {
             (new, vec![true; all], all)
         } else {
-            // Some may be there already, as when an import is run again.
+            // Some may be there already, as when an import is run again. They shall not take room meanwhile either that
+            // others may need.
             let look = move |conn: &mut Connection| {
                 let (fits, fresh) = writes::fitting(conn, &new, room)?;
                 Ok((new, fits, fresh))

@@ -151,7 +151,7 @@ pub fn perform(conn: &mut Connection, jobs: &[Job]) -> QueryResult<Vec<Outcome>>
 struct Found {
     /// Links that have one of the names that are wanted.
     taken: HashMap<(String, String), Stored>,
-    /// Links to the targets of those for which another one may do; of several, the oldest comes last.
+    /// Links that may be the same as those for which another one will do; of those that are the same, the oldest.
     own: Vec<Stored>,
 }
 
@@ -166,7 +166,7 @@ fn look(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Found> {
         }
     }
     let reusing: Vec<&Link> = new.iter().filter(|new| new.reuses()).map(|new| &new.link).collect();
-    Ok(Found { taken, own: rows::same_targets(conn, &reusing)? })
+    Ok(Found { taken, own: rows::alike(conn, &reusing)? })
 }
 
 /// What is the same as a link that is wanted, or has its name.

@@ -153,7 +153,8 @@ impl Accounts {
         Ok(Departure { url, state: self.seal_state(FLOW, &flow)? })
     }
 
-    /// Takes somebody back from a provider.
+    /// Takes somebody back from a provider. A number below `first`, which the ledger has to have told before, is given to
+    /// nobody; while it tells none, nobody is made.
     ///
     /// # Errors
     /// [`AuthError::ProviderFlow`] when this is not the browser that left or it took too long,
@@ -165,9 +166,9 @@ impl Accounts {
         provider: &str,
         home: &str,
         sealed: &Secret,
-        state: &str,
-        code: &str,
+        (state, code): (&str, &str),
         device: &Device,
+        first: Option<AccountId>,
     ) -> Result<Arrival, AuthError> {
         let flow: Flow = self.open_state(FLOW, sealed)?;
         let ours = same(flow.state.as_bytes(), state.as_bytes()) && flow.provider == provider;
@@ -193,7 +194,7 @@ impl Accounts {
         let claims = provider.verify(token, Some(&flow.nonce), self.now()).await?;
         match flow.link {
             Some(link) => self.link(provider, claims, link, flow.back).await,
-            None => self.sign_in_as(provider, claims, flow.back, device).await,
+            None => self.sign_in_as(provider, claims, flow.back, device, first).await,
         }
     }
 
@@ -206,6 +207,7 @@ impl Accounts {
         provider: &str,
         token: &Secret,
         device: &Device,
+        first: Option<AccountId>,
     ) -> Result<Arrival, AuthError> {
         let provider = self.provider(provider)?;
         let now = self.now();
@@ -217,7 +219,7 @@ impl Accounts {
         let digest = digest.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
         self.id_tokens().admit(digest, expires_at, now)?;
         self.token_is_first_anywhere(digest, expires_at - now).await?;
-        let arrival = self.sign_in_as(provider, claims, String::new(), device).await;
+        let arrival = self.sign_in_as(provider, claims, String::new(), device, first).await;
         if arrival.is_err() {
             self.id_tokens().forget(digest);
             self.forget_token_anywhere(digest).await;
@@ -261,12 +263,13 @@ impl Accounts {
         claims: IdClaims,
         back: String,
         device: &Device,
+        first: Option<AccountId>,
     ) -> Result<Arrival, AuthError> {
         let (id, subject) = (provider.id.clone(), claims.sub.clone());
         let known = self.read(move |conn| identities::user_of(conn, &id, &subject)).await?;
         let (user, new) = match known {
             Some(user) => (user, false),
-            None => (self.make_user(provider, claims, device).await?, true),
+            None => (self.make_user(provider, claims, device, first).await?, true),
         };
         if self.has_totp(user).await? {
             let until = (self.now() + PATIENCE).0;
@@ -306,10 +309,17 @@ impl Accounts {
         entered.map_err(|error| if error == AuthError::WrongCredentials { AuthError::ProviderFlow } else { error })
     }
 
-    async fn make_user(&self, provider: &Provider, claims: IdClaims, device: &Device) -> Result<AccountId, AuthError> {
+    async fn make_user(
+        &self,
+        provider: &Provider,
+        claims: IdClaims,
+        device: &Device,
+        first: Option<AccountId>,
+    ) -> Result<AccountId, AuthError> {
         if !self.runtime().sign_up() {
             return Err(AuthError::SignUpClosed);
         }
+        let first = first.ok_or(AuthError::StoreUnavailable)?;
         let email = match claims.verified_email().and_then(|email| Email::parse(email).ok()) {
             Some(email) => email,
             None => {
@@ -323,9 +333,9 @@ impl Accounts {
         let hash = self.passwords().hash(Secret::new(unknown)).await?;
         let (id, now, demo) = (provider.id.clone(), self.now(), self.runtime().flag(key::DEMO_FUNDS));
         let (device, address) = (device.name(), device.address);
-        self.write(move |conn| {
+        let made = self.write(move |conn| {
             let new = NewUser { email: email.as_str(), password_hash: &hash, role: Role::User, demo };
-            let user = users::create(conn, &new, now)?;
+            let Some(user) = users::create_from(conn, &new, first, now)? else { return Ok(None) };
             identities::link(conn, &id, &claims.sub, user.id, now)?;
             if has_address(&user) {
                 // The provider has verified it.
@@ -340,9 +350,12 @@ impl Accounts {
             {
                 note(conn, &Entry { action, actor: me, subject: me, address, detail }, now)?;
             }
-            Ok(user.id)
-        })
-        .await
+            Ok(Some(user.id))
+        });
+        match made.await? {
+            Some(user) => Ok(user),
+            None => Err(self.number_refused(first).await),
+        }
     }
 
     /// Unlinks a provider.

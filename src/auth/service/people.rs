@@ -120,20 +120,47 @@ impl Accounts {
         Secret::new(URL_SAFE_NO_PAD.encode(digest))
     }
 
-    /// Takes back a user that was made a moment ago, since its number is that of an account which somebody else had, and
-    /// makes new users' numbers begin above `newest`.
+    /// Makes new users' numbers begin at `first`, since the database gave one below it, and says what whoever would
+    /// have got it is told.
+    pub(in crate::auth) async fn number_refused(&self, first: AccountId) -> AuthError {
+        let newest = AccountId(first.0.saturating_sub(1));
+        match self.write(move |conn| users::begin_above(conn, newest)).await {
+            Ok(()) => tracing::error!(
+                newest = newest.0,
+                "the database would have given a new user the number of an account that the log knows; further ones \
+                 get numbers above the newest"
+            ),
+            Err(error) => tracing::error!(
+                newest = newest.0,
+                %error,
+                "the database would have given a new user the number of an account that the log knows, and still may; \
+                 such a user is refused"
+            ),
+        }
+        AuthError::StoreUnavailable
+    }
+
+    /// Takes back a user that was made a moment ago, since there was an account of its number before, and makes new
+    /// users' numbers begin above `newest`. Whoever has signed in again meanwhile stays, since that opens the account
+    /// as well. Says whether the user was taken back.
     ///
     /// # Errors
     /// A failure: the user may be there still.
-    pub async fn take_back(&self, user: AccountId, newest: AccountId) -> Result<(), AuthError> {
+    pub async fn take_back(&self, user: AccountId, newest: AccountId) -> Result<bool, AuthError> {
         let now = self.now();
-        let ended = self.end(move |conn| {
-            users::begin_above(conn, newest)?;
+        let ended = self.end_if(move |conn| {
+            if users::came_in_again(conn, user)? {
+                return Ok(None);
+            }
             let ended = sessions::revoke_all_of(conn, user, None, now)?;
             users::remove(conn, user)?;
-            Ok(ended)
+            Ok(Some(ended))
         });
-        ended.await.map(drop)
+        if ended.await?.is_none() {
+            return Ok(false);
+        }
+        self.write(move |conn| users::begin_above(conn, newest)).await?;
+        Ok(true)
     }
 
     /// Gives a user another role and ends the user's sessions, since their tokens name the old

@@ -159,22 +159,23 @@ pub async fn by_nick(chat: &Chat, nick: &str) -> Result<AccountId, Refused> {
     }
 }
 
+/// The `@names` in a text, as many as a message may mention.
+pub fn names(text: &str) -> impl Iterator<Item = &str> {
+    let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ':' | ';' | '!' | '?' | '(' | ')'));
+    words
+        .filter_map(|word| word.strip_prefix('@'))
+        .map(|name| name.trim_end_matches('.'))
+        .filter(|name| !name.is_empty())
+        .take(crate::domain::chat::MAX_MENTIONS)
+}
+
 /// The people of the `@names` in a text. Who of them is a member is for the room to say.
 ///
 /// # Errors
 /// [`Refused`] when the text is not valid or the names are away.
 pub async fn mentions(chat: &Chat, text: &str) -> Result<Vec<AccountId>, Refused> {
     refuse_nul(text)?;
-    if !text.contains('@') {
-        return Ok(Vec::new());
-    }
-    let words = text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ':' | ';' | '!' | '?' | '(' | ')'));
-    let names: Vec<String> = words
-        .filter_map(|word| word.strip_prefix('@'))
-        .map(|name| name.trim_end_matches('.').to_owned())
-        .filter(|name| !name.is_empty())
-        .take(crate::domain::chat::MAX_MENTIONS)
-        .collect();
+    let names: Vec<String> = names(text).map(str::to_owned).collect();
     if names.is_empty() {
         return Ok(Vec::new());
     }
@@ -290,6 +291,16 @@ pub fn parse_role(name: &str) -> Result<Role, ChatReject> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_names_are_looked_up() {
+        let found = |text| names(text).collect::<Vec<_>>();
+        assert_eq!(found("@ada, (@bob) and @user-7."), ["ada", "bob", "user-7"]);
+        for text in ["", "2 @ 43000", "ada@example.org", "write to ada@example.org, please @", "@. @!"] {
+            assert!(found(text).is_empty(), "{text:?}");
+        }
+        assert_eq!(names(&"@ada ".repeat(1_000)).count(), crate::domain::chat::MAX_MENTIONS);
+    }
 
     #[test]
     fn a_nul_is_not_asked_about() {

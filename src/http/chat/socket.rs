@@ -128,7 +128,7 @@ fn watched(friends: &[friends::Friend]) -> Vec<AccountId> {
 
 /// Whether a text names people or comes with images, which must be looked up before it is written.
 fn needs_look_up(text: &str, images: &[Uuid]) -> bool {
-    text.contains('@') || !images.is_empty()
+    !images.is_empty() || requests::names(text).next().is_some()
 }
 
 /// Whether the database is asked for a message by itself. Whoever writes through a room is counted there.

@@ -2,7 +2,8 @@
 //!
 //! The account has the user's number, which the database gives. A database that fell back (a backup was restored, a copy
 //! that lagged took over) gives numbers that the log knows as those of users whom it has lost: nobody else gets their
-//! accounts.
+//! accounts. Whoever makes a user asks the ledger for the first number that is free before the database gives one, and
+//! none below it becomes anybody's. The ledger of a standby node may be behind, so the account itself tells once more.
 
 use crate::actors::trading::ledger::LedgerCommand;
 use crate::auth::AuthError;
@@ -15,15 +16,16 @@ use crate::http::error::ApiError;
 use crate::http::v1::accounts::transfer_id;
 use crate::persistence::transfers;
 
-/// Gives a user that was made in this very request an account in the ledger and, where the server does, play money. A
-/// user whose account is there already is none: it is taken back, and the next sign-up gets another number.
+/// Gives a user that was made in this very request an account in the ledger and, where the server does, play money.
+/// If the account is there already and nobody has signed in as the user, it is somebody else's: the user is taken back,
+/// and the next sign-up gets another number.
 ///
 /// # Errors
 /// When the ledger does not take it; a later sign-in completes it. When it is taken back.
 pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     let opened = state.trading.execute(LedgerCommand::OpenAccount(user)).await?;
     if opened == LedgerOutcome::Ignored(Ignored::Repeat) {
-        return Err(take_back(state, user).await);
+        take_back(state, user).await?;
     }
     give(state, user, &[]).await
 }
@@ -76,13 +78,18 @@ fn gifts(user: AccountId, currencies: &[Currency], known: &[u128]) -> impl Itera
     all.filter(move |gift| !known.contains(&gift.transfer))
 }
 
-/// Takes a new user back that has the number of an account of somebody else, and says what its client is told.
-async fn take_back(state: &AppState, user: AccountId) -> ApiError {
+/// Takes a new user back that has the number of an account of somebody else.
+///
+/// # Errors
+/// What its client is told then.
+async fn take_back(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     // This one is known at least, if the ledger does not say.
     let next = state.trading.next_account().await.map_or(0, |next| next.0);
     let newest = AccountId(next.saturating_sub(1).max(user.0));
     match state.accounts.take_back(user, newest).await {
-        Ok(()) => tracing::error!(
+        // Signing in has opened the account before this request did.
+        Ok(false) => return Ok(()),
+        Ok(true) => tracing::error!(
             user = user.0,
             newest = newest.0,
             "the database gave a new user the number of an account that the log knows; the user was taken back, and \
@@ -91,11 +98,11 @@ async fn take_back(state: &AppState, user: AccountId) -> ApiError {
         Err(error) => tracing::error!(
             user = user.0,
             %error,
-            "the database gave a new user the number of an account that the log knows, and the user could not be taken \
-             back: remove it by hand"
+            "the database gave a new user the number of an account that the log knows, and the user may not have \
+             been taken back: see that it is gone"
         ),
     }
-    AuthError::StoreUnavailable.into()
+    Err(AuthError::StoreUnavailable.into())
 }
 
 #[cfg(test)]

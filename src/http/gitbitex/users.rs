@@ -41,11 +41,11 @@ fn of_one_token(request: &HttpRequest, state: &AppState) -> Device {
 /// `POST /users`: sign-up. Nobody is signed in by it.
 pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password, .. } = read(&body, "email and password")?;
-    let made =
-        state.accounts.sign_up(&email, password, state.gives_demo_funds(), &of_one_token(&request, &state)).await?;
+    let (device, first) = (of_one_token(&request, &state), state.trading.next_account().await?);
+    let made = state.accounts.sign_up(&email, password, state.gives_demo_funds(), &device, first).await?;
+    welcome(&state, made.user.id).await?;
     // The front end signs in next; a session that nobody has the token of is of no use.
     state.accounts.sign_out(made.session).await?;
-    welcome(&state, made.user.id).await?;
     Ok(HttpResponse::Ok().json(views::user(&made.user, false)))
 }
 

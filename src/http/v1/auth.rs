@@ -90,7 +90,8 @@ pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web
         cookies::own_site(&request, &state)?;
     }
     let device = device(&request, &state);
-    let signed_in = state.accounts.sign_up(&email, password, state.gives_demo_funds(), &device).await?;
+    let first = state.trading.next_account().await?;
+    let signed_in = state.accounts.sign_up(&email, password, state.gives_demo_funds(), &device, first).await?;
     welcome(&state, signed_in.user.id).await?;
     Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }

@@ -115,7 +115,10 @@ async fn take_back(state: &web::Data<AppState>, request: &HttpRequest, provider:
     let flow = request.cookie(FLOW).ok_or(crate::auth::AuthError::ProviderFlow)?;
     let (home, device) = (home(request, state), device(request, state));
     let sealed = Secret::new(flow.value());
-    let arrival = state.accounts.arrive(provider, &home, &sealed, &query.state, &query.code, &device).await?;
+    // Needed for new users alone: others come in without it.
+    let first = state.trading.next_account().await.ok();
+    let way = (query.state.as_str(), query.code.as_str());
+    let arrival = state.accounts.arrive(provider, &home, &sealed, way, &device, first).await?;
     let over = flow_cookie(request, state, "", 0);
     match arrival {
         Arrival::SignedIn { signed_in, new, back } => {
@@ -174,7 +177,8 @@ pub async fn token(
     if in_cookies == Some(true) {
         cookies::own_site(&request, &state)?;
     }
-    let arrival = state.accounts.sign_in_with_id_token(&provider, &id_token, &device(&request, &state)).await?;
+    let (device, first) = (device(&request, &state), state.trading.next_account().await.ok());
+    let arrival = state.accounts.sign_in_with_id_token(&provider, &id_token, &device, first).await?;
     match arrival {
         Arrival::SignedIn { signed_in, new, .. } => {
             begin(&state, signed_in.user.id, new).await?;

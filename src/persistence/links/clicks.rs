@@ -61,6 +61,8 @@ pub struct Buffer {
     /// Files by the first click that they may hold, oldest first.
     files: Vec<(u64, PathBuf)>,
     bytes: u64,
+    /// Whether it was told that no file could be made in the place of a large one.
+    told: bool,
 }
 
 /// Clicks that were read, and where the next ones are.
@@ -91,7 +93,8 @@ impl Buffer {
         }
         files.sort();
         let number = number(folder)?;
-        let mut buffer = Buffer { folder: folder.to_owned(), number, last: 0, file: None, files, bytes: 0 };
+        let folder = folder.to_owned();
+        let mut buffer = Buffer { folder, number, last: 0, file: None, files, bytes: 0, told: false };
         // The newest file says how far it went; what it cannot say any more, its name and the mark do.
         if let Some((first, path)) = buffer.files.last().cloned() {
             buffer.last = first.saturating_sub(1);
@@ -188,15 +191,30 @@ impl Buffer {
     }
 
     /// Removes files whose clicks are all at or before this one. The newest stays, since it says how far the buffer is;
-    /// in the place of a large one an empty one does, by its name.
+    /// in the place of a large one an empty one does, by its name. Where that cannot be made, the large one stays.
     ///
     /// # Errors
     /// Those of the file system.
     pub fn remove_through(&mut self, click: u64) -> io::Result<()> {
         self.remove_older(click)?;
         if click >= self.last && self.bytes >= LEFT_BEHIND_BYTES {
-            self.file = Some(self.next_file(self.last + 1)?);
-            self.remove_older(click)?;
+            let first = self.last + 1;
+            match self.next_file(first) {
+                Ok(next) => {
+                    (self.file, self.told) = (Some(next), false);
+                    self.remove_older(click)?;
+                }
+                // It is only tidying, so nobody ends because of it, and it is tried again.
+                Err(error) => {
+                    // What is appended belongs into the newest file.
+                    if self.files.last().is_some_and(|(newest, _)| *newest == first) {
+                        self.file = None;
+                    }
+                    if !std::mem::replace(&mut self.told, true) {
+                        tracing::warn!(%error, "no file can follow one whose clicks are counted; it stays");
+                    }
+                }
+            }
         }
         Ok(())
     }
@@ -390,5 +408,21 @@ mod tests {
         }
         let batch = read(&again.files_after(50_000), 50_000, 10).unwrap();
         assert_eq!((numbers(&batch), batch.through), (vec![2, 3], 50_002));
+    }
+
+    #[test]
+    fn a_large_file_that_no_other_can_follow_stays_and_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&vec![click(1); 50_000]).unwrap();
+        let in_the_way = folder.path().join(format!("{:020}.clicks", 50_001));
+        std::fs::create_dir(&in_the_way).unwrap();
+        buffer.remove_through(50_000).unwrap();
+        assert!(buffer.bytes() >= LEFT_BEHIND_BYTES);
+        buffer.append(&[click(2)]).unwrap();
+        buffer.remove_through(50_000).unwrap();
+        assert_eq!(numbers(&read(&buffer.files_after(50_000), 50_000, 10).unwrap()), [2]);
+        buffer.remove_through(50_001).unwrap();
+        assert_eq!((buffer.bytes(), buffer.files.len()), (0, 1));
     }
 }

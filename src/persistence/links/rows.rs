@@ -304,24 +304,55 @@ pub fn count_all(conn: &mut Connection, owner: AccountId) -> QueryResult<i64> {
     l::table.filter(l::owner.eq(column(owner))).count().get_result(conn)
 }
 
-/// Links that were not deleted and have owner, domain and target in common with one of these; of several, the oldest
-/// comes last.
+/// Links that were not deleted and may be the same as one of these to those who follow them: whoever asks compares. Of
+/// several that are the same, only the oldest is told, since there may be very many.
 ///
 /// # Errors
 /// Those of the database.
-pub fn same_targets(conn: &mut Connection, links: &[&Link]) -> QueryResult<Vec<Stored>> {
+pub fn alike(conn: &mut Connection, links: &[&Link]) -> QueryResult<Vec<Stored>> {
     let mut found = Vec::new();
     for chunk in links.chunks(AT_ONCE) {
-        let hashes: Vec<i64> = chunk.iter().map(|link| target_hash(link)).collect();
-        let there = l::table.filter(l::target_hash.eq_any(hashes)).filter(l::state.ne(State::Deleted.name()));
-        let rows: Vec<Row> = there.order(l::id.desc()).select(Row::as_select()).load(conn)?;
-        let wanted: BTreeSet<_> =
-            chunk.iter().map(|link| (link.owner.map(column), link.domain.as_str(), link.target.as_str())).collect();
-        for row in rows {
-            if wanted.contains(&(row.owner, row.domain.as_str(), row.target.as_str())) {
-                found.push(row.read()?);
-            }
-        }
+        let hashes: BTreeSet<i64> = chunk.iter().map(|link| target_hash(link)).collect();
+        let codes: BTreeSet<i32> = chunk.iter().map(|link| i32::from(u16::from(link.code))).collect();
+        let starts: BTreeSet<i64> = chunk.iter().filter_map(|link| link.starts_at).map(|at| at.0).collect();
+        let ends: BTreeSet<i64> = chunk.iter().filter_map(|link| link.expires_at).map(|at| at.0).collect();
+        let limits: BTreeSet<i64> =
+            chunk.iter().filter_map(|link| link.clicks).map(|clicks| i64::from(clicks.most)).collect();
+        let passwords: BTreeSet<String> = chunk.iter().filter_map(|link| link.password_hash.clone()).collect();
+        let rules: BTreeSet<String> = chunk.iter().map(|link| rules_text(&link.rules)).collect();
+        // Found by the index of targets; the rest is compared there too, so that of one target with many links no more
+        // are read than are asked for.
+        let oldest: Vec<Option<i64>> = l::table
+            .filter(l::target_hash.eq_any(hashes))
+            .filter(l::state.ne(State::Deleted.name()))
+            .filter(l::code.eq_any(codes))
+            .filter(l::starts_at.is_null().or(l::starts_at.eq_any(starts)))
+            .filter(l::expires_at.is_null().or(l::expires_at.eq_any(ends)))
+            .filter(l::max_clicks.is_null().or(l::max_clicks.eq_any(limits)))
+            .filter(l::password_hash.is_null().or(l::password_hash.eq_any(passwords)))
+            .filter(l::rules.eq_any(rules))
+            .group_by((
+                l::owner,
+                l::domain,
+                l::target,
+                l::code,
+                l::starts_at,
+                l::expires_at,
+                l::max_clicks,
+                l::password_hash,
+                l::rules,
+                l::forward_query,
+                l::state,
+            ))
+            .select(diesel::dsl::min(l::id))
+            .load(conn)?;
+        let oldest: Vec<LinkId> = oldest.into_iter().flatten().map(LinkId).collect();
+        let wanted: BTreeSet<_> = chunk.iter().map(|link| (link.owner, link.domain.as_str(), &link.target)).collect();
+        let there = by_ids(conn, &oldest)?.into_iter();
+        found.extend(there.filter(|Stored { link, .. }| {
+            // Hashes may meet.
+            wanted.contains(&(link.owner, link.domain.as_str(), &link.target))
+        }));
     }
     Ok(found)
 }

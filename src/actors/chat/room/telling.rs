@@ -11,7 +11,22 @@ use std::sync::Arc;
 
 impl RoomActor {
     /// Tells whoever it concerns what an entry did. `message` is the one that it is about, as it is now.
-    pub(super) fn publish(&self, entry: &ChatEntry, effect: &Effect, message: Option<&Arc<Message>>) {
+    pub(super) fn publish(&mut self, entry: &ChatEntry, effect: &Effect, message: Option<&Arc<Message>>) {
+        let kicked = self.kicked.take();
+        if let Effect::Kicked(who) = effect {
+            self.kicked = Some(*who);
+        }
+        self.tell_effect(entry, effect, message, kicked);
+    }
+
+    /// `kicked`: who was, right before.
+    fn tell_effect(
+        &self,
+        entry: &ChatEntry,
+        effect: &Effect,
+        message: Option<&Arc<Message>>,
+        kicked: Option<AccountId>,
+    ) {
         let (id, by) = (self.room.id, entry.by);
         let audience = &self.parts.audience;
         let member = |who: AccountId, fate| self.tell(None, Event::Member(who, fate));
@@ -28,13 +43,20 @@ impl RoomActor {
                 audience.join(id, *who);
                 audience.tell_user(*who, &Delivered::of(id, None, Event::Room(self.summary())));
             }
-            Effect::Left(who) | Effect::Kicked(who) | Effect::Banned(who) => {
-                let fate = match effect {
-                    Effect::Left(_) => Fate::Left,
-                    Effect::Kicked(_) => Fate::Kicked,
-                    _ => Fate::Banned,
-                };
-                member(*who, fate);
+            Effect::Left(who) => {
+                member(*who, Fate::Left);
+                audience.leave(id, *who);
+            }
+            Effect::Kicked(who) => {
+                member(*who, Fate::Kicked);
+                audience.leave(id, *who);
+            }
+            Effect::Banned(who) => {
+                member(*who, Fate::Banned);
+                if kicked == Some(*who) {
+                    // Does not hear of the room any more, see `Room::prelude`.
+                    audience.tell_user(*who, &Delivered::of(id, None, Event::Member(*who, Fate::Banned)));
+                }
                 audience.leave(id, *who);
             }
             Effect::RoleSet(who, role) => {
@@ -81,7 +103,7 @@ impl RoomActor {
 
     /// Tells of an entry that the room contained already when it was read, as far as what it did is still so: whoever
     /// listens has not heard of it. That there are new messages was told when the room was read.
-    pub(super) fn tell_late(&self, entry: &ChatEntry, ctx: &mut Context<Self>) {
+    pub(super) fn tell_late(&mut self, entry: &ChatEntry, ctx: &mut Context<Self>) {
         let member = |who: &AccountId| self.room.members.get(who);
         let gone = |who: &AccountId, effect: Effect| member(who).is_none().then_some(effect);
         let by = entry.by;
