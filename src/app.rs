@@ -1,5 +1,6 @@
 //! The one module that knows all the parts: opens the stores, recovers, starts actors and server.
 
+mod closing;
 mod descriptors;
 pub(crate) mod log;
 mod only_node;
@@ -39,15 +40,19 @@ use only_node::OnlyNode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a database server that is not there yet is waited for.
 const DATABASE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a stop waits for those who are being served. The server itself gives up sooner, unless a thread of it hangs.
+const SERVED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a stop waits for the log to take the cancels of those whose connections it ends.
 const CANCELED_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long a stop may take as a whole: less than the service managers of our own files wait. What has not stopped by then
-/// hangs (on a database that is frozen), and nothing that was acknowledged is lost with it.
+/// hangs (on a database that is frozen, or a disk), and nothing that was acknowledged is lost with it.
 const STOPPED_WITHIN: Duration = Duration::from_secs(36);
 
 /// A running venue.
@@ -349,11 +354,16 @@ impl Running {
             ended = &mut served => ended.map_err(Into::into),
         };
         tracing::info!("stopping: no new requests, then flush and checkpoint");
-        let deadline = tokio::time::Instant::now() + STOPPED_WITHIN;
+        let deadline = Instant::now() + STOPPED_WITHIN;
         let stopping = handle.stop(true);
-        tokio::select! {
-            () = stopping => {}
-            _ = &mut served => {}
+        let left = async {
+            tokio::select! {
+                () = stopping => {}
+                _ = &mut served => {}
+            }
+        };
+        if tokio::time::timeout(SERVED_WITHIN, left).await.is_err() {
+            tracing::error!("a thread that serves requests has not stopped in time; it is left behind");
         }
         // A tree that has given up cancels nothing any more, and a node that is one too many should not wait for it.
         if outcome.is_ok() {
@@ -365,7 +375,12 @@ impl Running {
         if tokio::time::timeout_at(deadline, self.root.shutdown()).await.is_err() {
             tracing::error!("not everything has stopped in time; what is left behind stands in the log");
         }
-        tracing::info!(position = self.engine.end().0, "stopped");
+        // What is left to write may be a moment's work, however late it is.
+        let until = deadline.max(Instant::now() + Duration::from_secs(1));
+        match closing::close(self.engine, until).await {
+            Some(Position(position)) => tracing::info!(position, "stopped"),
+            None => tracing::error!("the log has not ended in time, its disk hangs perhaps; it is left behind"),
+        }
         outcome
     }
 }

@@ -8,12 +8,18 @@ use crate::actors::supervision::Lifeline;
 use crate::actors::trading::{Refused, Unavailable, WeakTrading};
 use crate::domain::ids::{AccountId, MarketId};
 use actix::prelude::*;
+use tokio::time::Instant;
 
 /// Cancels all orders of the user in these markets once, in all at the same time. Answered with the markets that
 /// refused it, and why.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "Vec<(MarketId, Refused)>")]
-pub struct CancelEverything(pub Vec<MarketId>);
+pub struct CancelEverything {
+    /// Where.
+    pub markets: Vec<MarketId>,
+    /// When whoever asks gives it up. What the actor comes to only then is not begun: the user may be there again.
+    pub until: Instant,
+}
 
 /// The actor. See the module's documentation.
 #[derive(Debug)]
@@ -44,13 +50,14 @@ impl Passivate for AccountActor {
 impl Handler<CancelEverything> for AccountActor {
     type Result = ResponseActFuture<Self, Vec<(MarketId, Refused)>>;
 
-    fn handle(&mut self, CancelEverything(markets): CancelEverything, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, CancelEverything { markets, until }: CancelEverything, _: &mut Self::Context) -> Self::Result {
         self.lifeline.hazard();
-        let (account, trading) = (self.account, self.trading.upgrade());
+        let is_awaited = Instant::now() < until;
+        let (account, trading) = (self.account, self.trading.upgrade().filter(|_| is_awaited));
         let work = async move {
             match trading {
                 Some(trading) => trading.cancel_in_all(account, &markets).await,
-                // The exchange is being taken down, and nothing of it answers any more.
+                // The exchange is being taken down, and nothing of it answers any more; or nobody waits for this.
                 None => markets.into_iter().map(|market| (market, Unavailable::Starting.into())).collect(),
             }
         };

@@ -29,3 +29,43 @@ where
     let actor = ws::WebsocketContext::with_codec(actor, payload, Codec::new().max_size(longest));
     handshake.streaming(Body::new(source, actor))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::error::PayloadError;
+    use bytes::Bytes;
+    use futures_util::{FutureExt, StreamExt};
+    use std::cell::Cell;
+    use std::panic::AssertUnwindSafe;
+    use std::rc::Rc;
+
+    /// An actor that notes that it was stopped.
+    struct Panics(Rc<Cell<bool>>);
+
+    impl Actor for Panics {
+        type Context = ws::WebsocketContext<Panics>;
+
+        fn stopped(&mut self, _: &mut Self::Context) {
+            self.0.set(true);
+        }
+    }
+
+    impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Panics {
+        fn handle(&mut self, _: Result<ws::Message, ws::ProtocolError>, _: &mut Self::Context) {
+            panic!("on purpose");
+        }
+    }
+
+    /// What a connection has to see to when it ends is done in `stopped`, and must be done then, too.
+    #[actix_rt::test]
+    async fn an_actor_that_panics_is_told_that_it_has_stopped() {
+        let stopped = Rc::new(Cell::new(false));
+        let text = Bytes::from_static(&[0x81, 0x81, 0, 0, 0, 0, b'x']);
+        let said = futures_util::stream::iter([Ok::<Bytes, PayloadError>(text)]);
+        let mut actor = Box::pin(ws::WebsocketContext::create(Panics(stopped.clone()), said));
+        assert!(AssertUnwindSafe(actor.next()).catch_unwind().await.is_err());
+        drop(actor);
+        assert!(stopped.get());
+    }
+}

@@ -22,6 +22,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// Events that are fetched at once.
 const AT_ONCE: usize = 256;
@@ -30,13 +31,22 @@ const PATIENCE: u32 = 100;
 /// How often this node is asked for an event that it has not come to yet: five seconds.
 const MOST_BEHIND: u32 = 250;
 const PAUSE: Duration = Duration::from_millis(20);
+/// How long market data that do not answer are waited for. While they are rebuilt, the connection's other markets go on.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+/// How long the archive is waited for where private events can be nowhere else.
+const FOUND_WITHIN: Duration = Duration::from_secs(10);
+/// The pause before what did not answer is asked again.
+const LONG_PAUSE: Duration = Duration::from_millis(200);
 
 /// What became of one round.
+#[derive(Debug, PartialEq, Eq)]
 enum Round {
     /// There was something to send.
     Sent,
     /// There was nothing to send, and the session cannot follow the market yet.
     Nothing,
+    /// Who was asked does not answer, or cannot.
+    PutOff,
     /// The session follows the market, or does not want its events any more.
     Over,
 }
@@ -78,6 +88,10 @@ pub(super) struct Replay {
     missed: u32,
     /// How often in a row this node had not come to where the reader stands.
     behind: u32,
+    /// Since when market data do not answer.
+    unanswered: Option<Instant>,
+    /// Since when the archive cannot be asked for private events.
+    unfound: Option<Instant>,
 }
 
 impl Replay {
@@ -97,6 +111,8 @@ impl Replay {
             older: VecDeque::new(),
             missed: 0,
             behind: 0,
+            unanswered: None,
+            unfound: None,
         }
     }
 
@@ -104,7 +120,7 @@ impl Replay {
     pub(super) async fn run(mut self, hub: Rc<Hub>) {
         let (session, id) = (self.session.clone(), self.market.id);
         while self.goes_on() {
-            let there = hub.keep(id) || hub.activate(BTreeSet::from([id])).await;
+            let there = hub.keep(id) || hub.activate_within(BTreeSet::from([id]), ANSWERED_WITHIN).await;
             if !self.goes_on() {
                 return;
             }
@@ -118,6 +134,7 @@ impl Replay {
             match self.round(&hub).await {
                 Ok(Round::Sent) => {}
                 Ok(Round::Nothing) => tokio::time::sleep(PAUSE).await,
+                Ok(Round::PutOff) => tokio::time::sleep(LONG_PAUSE).await,
                 Ok(Round::Over) => return,
                 Err(reason) if self.goes_on() => return hub.close(&session, reason),
                 Err(_) => return,
@@ -137,7 +154,10 @@ impl Replay {
     /// The reason for which the connection must end.
     async fn round(&mut self, hub: &Hub) -> Result<Round, &'static str> {
         let asked = GetEvents { after: self.after, done: self.done, limit: AT_ONCE };
-        let newest = self.market.data.send(asked).within(ANSWERS_WITHIN).await.map_err(|_| reasons::STARTING)?;
+        let Ok(newest) = self.market.data.send(asked).within(ANSWERS_WITHIN).await else {
+            return put_off(&mut self.unanswered, ANSWERED_WITHIN);
+        };
+        self.unanswered = None;
         if !self.goes_on() {
             return Ok(Round::Over);
         }
@@ -170,7 +190,7 @@ impl Replay {
         if is_private && !newest.whole && self.looked != Some(self.after) {
             return Ok(Step::LookBack);
         }
-        (self.place, self.missed) = (None, 0);
+        (self.place, self.missed, self.unfound) = (None, 0, None);
         while !self.older.is_empty() {
             if self.session.outbox.is_behind() {
                 return Ok(Step::Sent);
@@ -236,13 +256,17 @@ impl Replay {
     /// public one. That there are none is an answer, too.
     async fn look_back(&mut self, hub: &Hub) -> Result<Round, &'static str> {
         // What is committed and not written yet would be found nowhere.
-        hub.state().history_catches_up().await.map_err(|_| reasons::TOO_OLD)?;
+        if hub.state().history_catches_up().await.is_err() {
+            return put_off(&mut self.unfound, FOUND_WITHIN);
+        }
         let (id, after, mut place) = (self.market.id, self.after, self.place);
         let user = self.session.user.get();
         let mut found = VecDeque::new();
         loop {
             let query = hub.state().query(move |connection| events::after(connection, id, after, place, AT_ONCE));
-            let (rows, reached) = query.await.map_err(|_| reasons::TOO_OLD)?;
+            let Ok((rows, reached)) = query.await else {
+                return put_off(&mut self.unfound, FOUND_WITHIN);
+            };
             if !self.goes_on() {
                 return Ok(Round::Over);
             }
@@ -274,6 +298,15 @@ impl Replay {
         // It was closed meanwhile, so the reason does not matter any more.
         Err(reasons::SLOW)
     }
+}
+
+/// Puts off what did not work, unless it has not worked for too long already.
+///
+/// # Errors
+/// The reason for which the connection must end then: whoever comes back later goes on where it was.
+fn put_off(since: &mut Option<Instant>, longest: Duration) -> Result<Round, &'static str> {
+    let since = since.get_or_insert_with(Instant::now);
+    if since.elapsed() < longest { Ok(Round::PutOff) } else { Err(reasons::STARTING) }
 }
 
 #[cfg(test)]

@@ -340,6 +340,7 @@ impl Socket {
 impl Actor for Socket {
     type Context = Context;
 
+    /// However it ends: an actor that panics is told so when it is dropped.
     fn stopped(&mut self, _: &mut Self::Context) {
         self.desk.disconnected(self.hub.state());
         self.hub.leave(&self.session);

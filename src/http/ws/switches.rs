@@ -160,17 +160,20 @@ impl Switches {
     /// the market stands still, or somebody else sees to it, or nobody is to.
     async fn cancel_everything(&self, trading: &Trading, account: AccountId, number: u64) {
         let [mut wait, longest] = AGAIN;
+        let counts = || self.still_counts(account, number);
+        let mut is_first = true;
         let mut markets: Vec<MarketId> = trading.markets().iter().map(|market| market.id).collect();
         loop {
-            let mut refused = trading.cancel_everything(account, &markets).await;
-            refused.retain(|(market, why)| is_tried_again(account, *market, why));
+            let mut refused = trading.cancel_everything(account, &markets, counts).await;
+            refused.retain(|(market, why)| is_tried_again(account, *market, why, is_first));
+            is_first = false;
             if refused.is_empty() {
                 break;
             }
             markets = refused.into_iter().map(|(market, _)| market).collect();
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(longest);
-            if !self.still_counts(account, number) {
+            if !counts() {
                 return;
             }
         }
@@ -185,21 +188,21 @@ impl Switches {
     }
 }
 
-/// Whether a cancel that a market refused is tried again later; says what becomes of it.
-fn is_tried_again(account: AccountId, market: MarketId, why: &Refused) -> bool {
+/// Whether a cancel that a market refused is tried again later; says what becomes of it. That it has to wait is said the
+/// first time only: a disk may be full for hours, and many users wait.
+fn is_tried_again(account: AccountId, market: MarketId, why: &Refused, is_first: bool) -> bool {
     let (account, market) = (account.0, market.0);
     if orders::stands_still(why) {
         // Most users have nothing there, so it is no error yet.
         tracing::warn!(account, market, %why, "orders of this market stay, if there are any");
         return false;
     }
-    let temporary = is_temporary(why);
-    if temporary {
-        tracing::warn!(account, market, %why, "orders cannot be canceled yet");
-    } else {
-        tracing::error!(account, market, %why, "orders could not be canceled");
+    match (is_temporary(why), is_first) {
+        (true, true) => tracing::warn!(account, market, %why, "orders cannot be canceled yet"),
+        (true, false) => tracing::debug!(account, market, %why, "orders can still not be canceled"),
+        (false, _) => tracing::error!(account, market, %why, "orders could not be canceled"),
     }
-    temporary
+    is_temporary(why)
 }
 
 /// Whether the same may be done later. What may have been done is done again, which changes nothing.

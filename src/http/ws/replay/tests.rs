@@ -76,3 +76,16 @@ fn private_events_that_memory_lacks_come_before_those_that_it_has() {
         assert_eq!(begun(channel, 5).take(&memory(5, whole, &newer)), Ok(Step::All(Sequence(99))));
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_answer_is_waited_for_before_its_reader_is_sent_away() {
+    let mut since = None;
+    assert_eq!(put_off(&mut since, FOUND_WITHIN), Ok(Round::PutOff));
+    tokio::time::advance(FOUND_WITHIN - PAUSE).await;
+    assert_eq!(put_off(&mut since, FOUND_WITHIN), Ok(Round::PutOff));
+    tokio::time::advance(PAUSE).await;
+    assert_eq!(put_off(&mut since, FOUND_WITHIN), Err(reasons::STARTING));
+    // An answer meanwhile begins the time anew.
+    since = None;
+    assert_eq!(put_off(&mut since, FOUND_WITHIN), Ok(Round::PutOff));
+}
