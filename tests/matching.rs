@@ -130,11 +130,9 @@ fn fill_or_kill_counts_what_it_may_really_take() {
         [(1_500, false, "done 1501 Filled"), (1_000, true, "done 1002 Filled"), (1_001, true, "done 1003 FillOrKill")]
     {
         let mut orders = vec![limit(4, Sell, 100, 1); before];
-        let mut wanted = kill(before as u64, SelfTrade::CancelOldest);
+        let wanted = kill(before as u64 + u64::from(woken), SelfTrade::CancelOldest);
         if woken {
-            wanted.stop = Some(Stop { trigger: Trigger::Entry, price: Price(100) });
-            wanted.size = Size(before as u64 + 1);
-            orders.extend([limit(4, Sell, 100, 2), wanted, limit(3, Buy, 100, 1)]);
+            orders.extend([limit(4, Sell, 100, 2), stop(wanted, 100), limit(3, Buy, 100, 1)]);
         } else {
             orders.push(wanted);
         }
