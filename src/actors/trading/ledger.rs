@@ -167,16 +167,6 @@ impl LedgerActor {
         Ok(())
     }
 
-    /// Whoever leads admits from what he has heard, so what he hears from then on is in an order in which it could happen.
-    /// Until then the books' outcomes come later than the ledger's own batches. A market that is halted keeps back what it
-    /// would pay.
-    fn forbid_debts(&mut self) {
-        let fenced = self.ready().is_some() && self.fences.stand_in_for_nobody();
-        if let Some(state) = self.state.as_mut().filter(|_| fenced) {
-            state.replica.ledger.forbid_debts();
-        }
-    }
-
     fn add(&mut self, outcomes: Arc<MarketOutcomes>, ctx: &mut Context<Self>) -> Result<(), ()> {
         let Some(state) = &mut self.state else { return Ok(()) };
         let stream = StreamId::Market(outcomes.market);
@@ -387,11 +377,14 @@ impl LedgerActor {
                 ledger.epoch = epoch.unwrap_or_default();
                 match start {
                     Start::Here(missed) => {
-                        if ledger.catch_up(missed, ctx).is_ok() {
+                        if ledger.catch_up(missed, ctx).is_ok() && !ledger.is_outrun() {
                             ledger.refence(ctx);
                         }
                     }
                     Start::From { state, rest, promoted } => ledger.go_on_from(state, rest, promoted, ctx),
+                }
+                if ledger.is_outrun() {
+                    ledger.begin(ctx);
                 }
             }
             Err(reason) => {

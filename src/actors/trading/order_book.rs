@@ -175,12 +175,22 @@ impl OrderBook {
                     Start::Here(missed) => drop(book.catch_up(missed, ctx)),
                     Start::From { state, rest, promoted } => book.go_on_from(state, rest, promoted, ctx),
                 }
+                if book.is_outrun() {
+                    book.begin(ctx);
+                }
             }
             Err(reason) => {
                 book.lifeline.fail(reason);
                 ctx.stop();
             }
         }));
+    }
+
+    /// Whether the log has a newer epoch than the one that was begun here; as for the ledger, the event log may not have
+    /// heard of it.
+    fn is_outrun(&self) -> bool {
+        let newest = self.state.as_ref().map(|state| state.replica.stream.epoch);
+        self.epoch != Epoch::default() && newest.is_some_and(|newest| newest > self.epoch)
     }
 
     fn go_on_from(&mut self, state: Box<BookState>, rest: Vec<Committed>, promoted: bool, ctx: &mut Context<Self>) {

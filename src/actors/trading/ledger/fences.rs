@@ -122,6 +122,23 @@ impl LedgerActor {
         self.fences.unasked.remove(&market);
     }
 
+    /// Whoever leads admits from what he has heard, so what he hears from then on is in an order in which it could happen.
+    /// Until then the books' outcomes come later than the ledger's own batches. A market that is halted keeps back what it
+    /// would pay.
+    pub(super) fn forbid_debts(&mut self) {
+        let fenced = self.ready().is_some() && self.fences.stand_in_for_nobody();
+        if let Some(state) = self.state.as_mut().filter(|_| fenced) {
+            state.replica.ledger.forbid_debts();
+        }
+    }
+
+    /// Whether the log has a newer epoch than the one that was begun here. The event log may not have heard of it: it died
+    /// with the batch in hand, and what it had not given away is read by whoever goes on.
+    pub(super) fn is_outrun(&self) -> bool {
+        let newest = self.replica().map(|replica| replica.stream.epoch);
+        self.epoch != Epoch::default() && newest.is_some_and(|newest| newest > self.epoch)
+    }
+
     /// The book of a market is there from now on.
     pub(super) fn is_attached(&mut self, market: MarketId) {
         self.fences.attach(market);
