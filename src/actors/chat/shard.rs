@@ -142,6 +142,10 @@ impl ChatShard {
                 // Rooms that were active before may have missed what was committed meanwhile.
                 shard.lost.extend(shard.parts.rooms.keys().into_iter().filter(|room| room.shard() == own));
                 shard.retry_lost();
+                // As for ledger and books: the event log died with another node's marker in hand, and has not heard of it.
+                if shard.epoch != Epoch::default() && state.epoch > shard.epoch {
+                    shard.begin(ctx);
+                }
             }
             Err(Unknown::Away(reason)) => {
                 let (own, now) = (shard.parts.shard, Instant::now());
