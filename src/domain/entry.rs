@@ -8,7 +8,11 @@ use super::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// One entry of a market's stream.
+///
+/// Its tag is one byte: hidden in one of the fields' unused values it would be read from what was just written in parts,
+/// and the processor would wait for its own stores.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[repr(u8)]
 pub enum MarketEntry {
     /// A new order.
     Place(NewOrder),

@@ -15,6 +15,7 @@ use crate::domain::money::{Amount, MAX_AMOUNT, Price, Size};
 use crate::domain::order::{Reject, Side};
 
 impl Book {
+    #[inline(never)]
     pub(super) fn amend(&mut self, amend: &Amend, out: &mut Vec<Event>) {
         match self.check_amend(amend) {
             Err(reason) => out.push(Event::Refused { ticket: amend.ticket, account: amend.account, reason }),

@@ -60,6 +60,7 @@ fn resting_price(order: &NewOrder) -> Option<Price> {
 }
 
 impl Book {
+    #[inline(never)]
     pub(super) fn atomic(&mut self, at: Timestamp, batch: &Atomic, out: &mut Vec<Event>) {
         if let Err((part, reason)) = self.check_atomic(batch, at) {
             let Atomic { ticket, account, .. } = *batch;

@@ -111,6 +111,7 @@ impl Book {
         self.enter(Phase::Auction { ends_at }, Ticket(0), PhaseReason::Volatility, (None, 0), out);
     }
 
+    #[inline(never)]
     pub(super) fn ask_for_auction(&mut self, ticket: Ticket, ends_at: Timestamp, out: &mut Vec<Event>) {
         if self.phase != Phase::Trading {
             return out.push(Event::Refused { ticket, account: AccountId::HOUSE, reason: Reject::BadPhase });
@@ -296,6 +297,7 @@ impl Book {
     }
 
     /// Cancels all orders of a user.
+    #[inline(never)]
     pub(super) fn kill_orders_of(&mut self, account: AccountId, ticket: Ticket, out: &mut Vec<Event>) {
         let mut doomed: Vec<(u64, u32)> =
             self.orders_of(account).map(|order| (order.id.number, order.id.slot)).collect();
@@ -303,6 +305,7 @@ impl Book {
     }
 
     /// Cancels everything, oldest first, and takes nothing more; or lets the market trade again.
+    #[inline(never)]
     pub(super) fn kill(&mut self, ticket: Ticket, engaged: bool, out: &mut Vec<Event>) {
         match (engaged, self.phase) {
             (true, Phase::Killed) | (false, Phase::Trading | Phase::Auction { .. }) => {}

@@ -31,11 +31,39 @@ impl Book {
         Ok(())
     }
 
+    /// The price of an order that surely passes [`Book::check`] and [`Book::check_taking`]: the answer for nearly all orders in
+    /// a market as it nearly always is, in 64 bits and at a third of the price. `None` says nothing.
+    #[inline]
+    pub(super) fn plain_price(&self, order: &NewOrder) -> Option<Price> {
+        let Kind::Limit { price, time_in_force: TimeInForce::GoodTillCanceled, post_only: false } = order.kind else {
+            return None;
+        };
+        let config = &self.config;
+        let usual = config.state == MarketState::Online && self.phase == Phase::Trading && order.stop.is_none();
+        let in_range = (1..=Price::MAX.0).contains(&price.0) && (1..=Size::MAX.0).contains(&order.size.0);
+        if !usual || !in_range || order.size < config.min_size || order.size > config.max_size {
+            return None;
+        }
+        let quote = price.0.checked_mul(order.size.0)?.checked_mul(self.scale.quote_per_tick_lot)?;
+        let needed = match order.side {
+            Side::Sell => order.size.0.checked_mul(self.scale.base_per_lot)?,
+            Side::Buy => {
+                let millionths = quote.checked_mul(u64::from(order.maker_fee.max(order.taker_fee).0))?;
+                quote.checked_add(millionths.div_ceil(MILLION as u64))?
+            }
+        };
+        let (notional, needed) = (Amount(i128::from(quote)), Amount(i128::from(needed)));
+        let passes = (config.min_funds..=config.max_funds.min(MAX_AMOUNT)).contains(&notional)
+            && (needed..=MAX_AMOUNT).contains(&order.hold)
+            && self.is_inside_band(price, config.band)
+            && !self.is_full(order.account, 0);
+        passes.then_some(price)
+    }
+
     /// The same, whatever other orders the user has.
     ///
     /// # Errors
     /// The first [`Reject`] that applies.
-    #[inline]
     pub fn check_alone(&self, order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
         match self.config.state {
             MarketState::Halted => return Err(Reject::MarketHalted),
@@ -286,4 +314,96 @@ fn check_form(order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
         return Err(Reject::AlreadyExpired);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entry::MarketEntry;
+    use crate::domain::ids::{CurrencyId, Ticket};
+    use crate::domain::market::{MOST_BASE_ATOMS, MOST_QUOTE_ATOMS, MarketConfig, Scale, Step};
+    use crate::domain::order::SelfTrade;
+
+    fn sell(price: u64, size: u64, hold: i128) -> NewOrder {
+        NewOrder {
+            ticket: Ticket(0),
+            account: AccountId(2),
+            client_id: None,
+            side: Side::Sell,
+            kind: Kind::Limit { price: Price(price), time_in_force: TimeInForce::GoodTillCanceled, post_only: false },
+            size: Size(size),
+            stop: None,
+            self_trade: SelfTrade::DecrementAndCancel,
+            maker_fee: Ppm(1_000),
+            taker_fee: Ppm(2_000),
+            hold: Amount(hold),
+        }
+    }
+
+    fn books() -> impl Iterator<Item = Book> {
+        let step = Step { units: 1, decimals: 0 };
+        let config = MarketConfig::new("BTC-USDT".into(), CurrencyId(0), CurrencyId(1), step, step);
+        let scales = [(1, 1), (MOST_QUOTE_ATOMS, MOST_BASE_ATOMS)];
+        let scales = scales.map(|(quote_per_tick_lot, base_per_lot)| Scale { quote_per_tick_lot, base_per_lot });
+        let changes: [fn(&mut MarketConfig); 8] = [
+            |_| {},
+            |config| config.state = MarketState::PostOnly,
+            |config| config.state = MarketState::LimitOnly,
+            |config| config.state = MarketState::CancelOnly,
+            |config| config.state = MarketState::Halted,
+            |config| (config.min_size, config.max_size) = (Size(2), Size(1_000)),
+            |config| (config.min_funds, config.max_funds) = (Amount(150), Amount(1 << 50)),
+            |config| (config.band, config.reference_price) = (Ppm(100_000), Price(100)),
+        ];
+        let changed = changes.into_iter().flat_map(move |change| {
+            let mut config = config.clone();
+            change(&mut config);
+            scales.map(|scale| Book::new(config.clone(), scale))
+        });
+        changed.flat_map(|book| {
+            // As it is, with the one order that a user may have, in an auction, and stopped.
+            let mut full = book.clone();
+            full.config.max_open_orders = 1;
+            let order = sell(101, 5, i128::from(full.scale.base_per_lot) * 5);
+            full.apply(Timestamp(1), &MarketEntry::Place(order), &mut Vec::new());
+            let begin = MarketEntry::BeginAuction { ticket: Ticket(0), ends_at: Timestamp(9) };
+            let kill = MarketEntry::Kill { ticket: Ticket(0), account: None, engaged: true };
+            let [mut gathering, mut killed] = [book.clone(), book.clone()];
+            gathering.apply(Timestamp(1), &begin, &mut Vec::new());
+            killed.apply(Timestamp(1), &kill, &mut Vec::new());
+            [book, full, gathering, killed]
+        })
+    }
+
+    /// The quick answer is given where the whole one is asked in vain, and never where that refuses.
+    #[test]
+    fn what_passes_quickly_passes() {
+        let mut plain = 0;
+        let numbers = [0, 1, 2, 95, 100, 111, 1_000, 1_001, 1 << 32, Price::MAX.0, Price::MAX.0 + 1, u64::MAX];
+        for book in books() {
+            let pairs = numbers.into_iter().flat_map(|price| numbers.map(|size| (price, size)));
+            for ((price, size), side) in pairs.flat_map(|pair| [Side::Buy, Side::Sell].map(|side| (pair, side))) {
+                for fee in [0, 3, 100_000] {
+                    let in_range = price <= Price::MAX.0 && size <= Size::MAX.0;
+                    let needed = if in_range { book.hold_for(side, Price(price), Size(size), Ppm(fee)).0 } else { 1 };
+                    let usual = book.config.state == MarketState::Online && book.phase == Phase::Trading;
+                    let quote = if in_range { book.scale.quote(Price(price), Size(size)).0 } else { i128::MAX };
+                    let in_64_bits = [quote, needed, quote.saturating_mul(i128::from(fee))];
+                    let in_64_bits = in_64_bits.into_iter().all(|amount| u64::try_from(amount).is_ok());
+                    for hold in [-1, needed - 1, needed, needed + 1, MAX_AMOUNT.0, MAX_AMOUNT.0 + 1] {
+                        let order =
+                            NewOrder { side, taker_fee: Ppm(fee), maker_fee: Ppm(0), ..sell(price, size, hold) };
+                        let whole = book.examine(&order, Timestamp(2));
+                        let quick = book.plain_price(&order);
+                        assert!(quick.is_none() || whole == Ok(()), "{order:?} is refused: {whole:?}");
+                        if usual && in_64_bits {
+                            assert_eq!(quick.is_some(), whole.is_ok(), "{order:?} is no rare one: {whole:?}");
+                        }
+                        plain += usize::from(quick.is_some());
+                    }
+                }
+            }
+        }
+        assert!(plain > 3_000, "only {plain} are plain");
+    }
 }

@@ -119,26 +119,6 @@ impl Ladder {
         Some((key, page.level(key as usize % PAGE_LEVELS).head))
     }
 
-    /// The oldest order of the best level, or [`NIL`].
-    pub fn oldest_of_best(&self) -> u32 {
-        self.best.map_or(NIL, |key| self.level_at(key).head)
-    }
-
-    /// The newest order at a price, or [`NIL`].
-    #[inline]
-    pub fn tail(&self, price: Price) -> u32 {
-        self.level_at(self.key(price)).tail
-    }
-
-    #[inline]
-    fn level_at(&self, key: u64) -> Level {
-        let page = self.locate(key >> PAGE_BITS).ok().and_then(|place| self.directory.get(place));
-        page.and_then(|(_, index)| self.pages.get(*index as usize))
-            .and_then(|page| page.levels.get(key as usize % PAGE_LEVELS))
-            .copied()
-            .unwrap_or(EMPTY)
-    }
-
     fn best_page(&mut self) -> &mut Page {
         match self.directory.last().and_then(|(_, index)| self.pages.get_mut(*index as usize)) {
             Some(page) => page,

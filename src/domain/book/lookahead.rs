@@ -7,10 +7,8 @@
 //! be old by the time that an entry is applied; no outcome depends on it.
 
 use super::Book;
-use super::ladder::Ladder;
 use super::slab::{Hot, NIL};
 use crate::domain::entry::MarketEntry;
-use crate::domain::order::{Kind, NewOrder, Side};
 use std::hint::black_box;
 
 /// A book with fewer live orders stays in the processor's near caches, where a look costs more
@@ -58,23 +56,12 @@ impl Book {
         // loads, the more lines are on their way at once.
         let mut orders = Slots::<{ Book::LOOK_AHEAD }>::default();
         let mut others = Slots::<{ 4 * Book::LOOK_AHEAD }>::default();
-        let (mut bids, mut asks) = (0, 0);
         for entry in entries.iter().take(Book::LOOK_AHEAD) {
             match entry {
                 MarketEntry::Cancel { order, .. } => orders.push(order.slot),
                 MarketEntry::Amend(amend) => orders.push(amend.order.slot),
-                MarketEntry::Place(order) => {
-                    if let Some(price) = self.rests_at_once(order) {
-                        others.push(self.ladder_of(order.side).tail(price));
-                        others.push(self.users.get(&order.account).map_or(NIL, |orders| orders.head));
-                    } else if takes(order) {
-                        match order.side {
-                            Side::Buy => asks += 1,
-                            Side::Sell => bids += 1,
-                        }
-                    }
-                }
-                MarketEntry::CancelAll { .. }
+                MarketEntry::Place(_)
+                | MarketEntry::CancelAll { .. }
                 | MarketEntry::Configure(_)
                 | MarketEntry::Tick
                 | MarketEntry::Atomic(_)
@@ -90,48 +77,8 @@ impl Book {
                 [prev, next, user_prev, user_next].into_iter().for_each(|slot| others.push(slot));
             }
         }
-        let seen = others.iter().fold(seen, |seen, slot| seen ^ self.number_at(slot));
-        black_box(seen ^ self.touch_front(&self.bids, bids) ^ self.touch_front(&self.asks, asks));
+        let number = |slot| self.slab.look(slot).map_or(0, |(hot, _)| hot.number);
+        let seen = others.iter().fold(seen, |seen, slot| seen ^ number(slot));
+        black_box(seen);
     }
-
-    fn ladder_of(&self, side: Side) -> &Ladder {
-        match side {
-            Side::Buy => &self.bids,
-            Side::Sell => &self.asks,
-        }
-    }
-
-    /// Both lines of an order; answers its neighbours.
-    #[inline]
-    fn touch(&self, slot: u32) -> [u32; 4] {
-        match self.slab.look(slot) {
-            Some((&Hot { prev, next, user_prev, user_next, .. }, size)) => {
-                black_box(size);
-                [prev, next, user_prev, user_next]
-            }
-            None => [NIL; 4],
-        }
-    }
-
-    #[inline]
-    fn number_at(&self, slot: u32) -> u64 {
-        self.slab.look(slot).map_or(0, |(hot, _)| hot.number)
-    }
-
-    /// The orders that the next `takers` will meet: one for each, as most take no more.
-    fn touch_front(&self, ladder: &Ladder, takers: usize) -> u64 {
-        let mut seen = 0;
-        let mut slot = if takers == 0 { NIL } else { ladder.oldest_of_best() };
-        for _ in 0..takers {
-            let [_, next, user_prev, user_next] = self.touch(slot);
-            seen ^= self.number_at(user_prev) ^ self.number_at(user_next);
-            slot = next;
-        }
-        seen
-    }
-}
-
-/// Whether it may meet orders as soon as it enters.
-fn takes(order: &NewOrder) -> bool {
-    order.stop.is_none() && matches!(order.kind, Kind::Limit { post_only: false, .. } | Kind::Market { .. })
 }

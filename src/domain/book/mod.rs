@@ -123,12 +123,13 @@ impl Book {
 
     /// Applies one entry that was committed at `at` and appends what it produced to `out`.
     /// The same entries give the same events, ids and state on every node.
+    ///
+    /// What comes seldom is never built into it (`inline(never)`): the way of single orders and cancels stays short.
     pub fn apply(&mut self, at: Timestamp, entry: &MarketEntry, out: &mut Vec<Event>) {
         self.now = at;
-        if self.phase != Phase::Trading {
-            self.end_auction_by(at, out);
+        if self.next_due().is_some_and(|due| due <= at) {
+            self.catch_up(at, out);
         }
-        self.expire(at, out);
         match entry {
             MarketEntry::Place(order) => self.place(at, order, out),
             MarketEntry::Cancel { ticket, account, order } => self.cancel(*ticket, *account, *order, out),
@@ -138,20 +139,22 @@ impl Book {
             MarketEntry::Configure(config) => drop(self.configure(config, out)),
             MarketEntry::Tick => {}
             MarketEntry::Atomic(batch) => self.atomic(at, batch, out),
-            MarketEntry::Reconfigure { ticket, config } => {
-                if config.check_limits().is_err() || !self.configure(config, out) {
-                    let (account, reason) = (AccountId::HOUSE, Reject::BadConfig);
-                    out.push(Event::Refused { ticket: *ticket, account, reason });
-                }
+            MarketEntry::Reconfigure { ticket, config } => self.reconfigure(*ticket, config, out),
+            MarketEntry::Kill { ticket, account: Some(account), engaged: true } => {
+                self.kill_orders_of(*account, *ticket, out);
             }
-            MarketEntry::Kill { ticket, account: Some(account), engaged } => {
-                if *engaged {
-                    self.kill_orders_of(*account, *ticket, out);
-                }
-            }
+            MarketEntry::Kill { account: Some(_), engaged: false, .. } => {}
             MarketEntry::Kill { ticket, account: None, engaged } => self.kill(*ticket, *engaged, out),
             MarketEntry::BeginAuction { ticket, ends_at } => self.ask_for_auction(*ticket, *ends_at, out),
         }
+    }
+
+    /// Does what only needed time to pass until `at`.
+    #[cold]
+    #[inline(never)]
+    fn catch_up(&mut self, at: Timestamp, out: &mut Vec<Event>) {
+        self.end_auction_by(at, out);
+        self.expire(at, out);
     }
 
     /// When the next thing happens that only needs time to pass, if there is one.
@@ -171,8 +174,15 @@ impl Book {
     }
 
     fn place(&mut self, at: Timestamp, order: &NewOrder, out: &mut Vec<Event>) {
-        let would_take = |side, price| self.would_take(side, price);
-        if let Err(reason) = self.check(order, at).and_then(|()| self.check_taking(order, would_take)) {
+        let plain = self.plain_price(order);
+        if let Some(price) = plain.filter(|price| !self.would_take(order.side, *price)) {
+            // What is known of it is said once more, for the compiler, which leaves out what then cannot be.
+            let kind = Kind::Limit { price, time_in_force: TimeInForce::GoodTillCanceled, post_only: false };
+            return self.rest(at, &NewOrder { kind, stop: None, ..*order }, price, out);
+        }
+        if plain.is_none()
+            && let Err(reason) = self.examine(order, at)
+        {
             out.push(Event::Rejected { ticket: order.ticket, account: order.account, reason });
             return;
         }
@@ -182,17 +192,24 @@ impl Book {
         }
     }
 
+    /// All that a new order must satisfy.
+    ///
+    /// # Errors
+    /// The first [`Reject`] that applies.
+    #[inline(never)]
+    pub(super) fn examine(&self, order: &NewOrder, at: Timestamp) -> Result<(), Reject> {
+        self.check(order, at)?;
+        self.check_taking(order, |side, price| self.would_take(side, price))
+    }
+
     /// Takes in an order that was checked; whether stops may have to wake.
-    #[inline]
     fn accept(&mut self, at: Timestamp, order: &NewOrder, range: &mut stops::Range, out: &mut Vec<Event>) -> bool {
-        self.orders += 1;
-        let slot = self.slab.vacant();
-        self.emit(out, Event::Accepted(OrderId { number: self.orders, slot }, *order));
         if let Some(price) = self.rests_at_once(order) {
-            self.rest(at, slot, order, price, out);
+            self.rest(at, order, price, out);
             return false;
         }
-        let mut live = Live::new(self.orders, slot, order, at);
+        let OrderId { number, slot } = self.number(order, out);
+        let mut live = Live::new(number, slot, order, at);
         let before = self.last_price;
         if live.hot.is_sleeping() {
             self.keep(&live);
@@ -203,6 +220,15 @@ impl Book {
             self.execute(&mut live, false, range, out);
         }
         true
+    }
+
+    /// Gives a new order the next number and the vacant slot, and tells that it was accepted.
+    #[inline]
+    fn number(&mut self, order: &NewOrder, out: &mut Vec<Event>) -> OrderId {
+        self.orders += 1;
+        let id = OrderId { number: self.orders, slot: self.slab.vacant() };
+        self.emit(out, Event::Accepted(id, *order));
+        id
     }
 
     /// The price at which a new order rests, if it meets nobody and is no stop.
@@ -216,9 +242,12 @@ impl Book {
         }
     }
 
-    /// Most orders meet nobody: the short way to what [`Book::execute`] would do with them.
-    fn rest(&mut self, at: Timestamp, slot: u32, order: &NewOrder, price: Price, out: &mut Vec<Event>) {
-        let number = self.orders;
+    /// Most orders meet nobody: the short way to what [`Book::execute`] would do with them. A copy for each caller, since the
+    /// one for plain orders is half as long.
+    #[inline(always)]
+    fn rest(&mut self, at: Timestamp, order: &NewOrder, price: Price, out: &mut Vec<Event>) {
+        let id = self.number(order, out);
+        let OrderId { number, slot } = id;
         self.slab.enter(slot, number, order, at);
         self.enlist(slot, order.account);
         if let Kind::Limit { time_in_force: TimeInForce::GoodTillTime(expires_at), .. } = order.kind {
@@ -226,7 +255,6 @@ impl Book {
         }
         let (ladder, slab) = self.ladder(order.side);
         ladder.push(ladder.key(price), slot, slab);
-        let id = OrderId { number, slot };
         let opened = Opened { id, account: order.account, side: order.side, price, remaining: order.size };
         self.emit(out, Event::Opened(opened));
     }
@@ -358,6 +386,7 @@ impl Book {
         }
     }
 
+    #[inline(never)]
     fn cancel_all(&mut self, ticket: Ticket, account: AccountId, side: Option<Side>, out: &mut Vec<Event>) {
         if self.refuse_halted(ticket, account, out) {
             return;
@@ -378,6 +407,15 @@ impl Book {
                 break;
             }
             self.end(slot, Ticket(0), DoneReason::Expired, out);
+        }
+    }
+
+    /// Gives the market other rules, or says that it cannot have them.
+    #[inline(never)]
+    fn reconfigure(&mut self, ticket: Ticket, config: &MarketConfig, out: &mut Vec<Event>) {
+        if config.check_limits().is_err() || !self.configure(config, out) {
+            let (account, reason) = (AccountId::HOUSE, Reject::BadConfig);
+            out.push(Event::Refused { ticket, account, reason });
         }
     }
 

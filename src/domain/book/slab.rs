@@ -292,12 +292,20 @@ impl Slab {
         }
     }
 
+    /// One more slot than there ever were.
+    #[cold]
+    #[inline(never)]
+    fn grow(&mut self) {
+        self.hot.push(Line::default());
+        self.cold.push(Cold::default());
+        self.rare.push(Rare::default());
+    }
+
     /// Takes the slot that [`Slab::vacant`] named.
+    #[inline]
     fn occupy(&mut self, slot: u32) -> (&mut Hot, &mut Cold, &mut Rare) {
         if slot as usize == self.hot.len() && slot != NIL {
-            self.hot.push(Line::default());
-            self.cold.push(Cold::default());
-            self.rare.push(Rare::default());
+            self.grow();
         } else if self.free.pop() != Some(slot) {
             broken("an order must enter the vacant slot");
         }
