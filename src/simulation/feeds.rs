@@ -1,7 +1,7 @@
 //! A reader of one market's feed on one node: it must hear of everything, once, in order.
 
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::{Subscribe, Updated};
+use crate::actors::trading::market_data::{Interest, Subscribe, Updated};
 use crate::domain::ids::MarketId;
 use actix::prelude::*;
 use parking_lot::Mutex;
@@ -29,7 +29,8 @@ impl Reader {
 
     fn subscribe(&mut self, ctx: &mut Context<Self>) {
         self.sequence = None;
-        let picture = self.market.data.send(Subscribe(ctx.address().recipient()));
+        let picture =
+            self.market.data.send(Subscribe { to: ctx.address().recipient(), interest: Interest::Everything });
         ctx.wait(picture.into_actor(self).map(|picture, reader, ctx| match picture {
             Ok(Some(picture)) => reader.sequence = Some(picture.sequence),
             Ok(None) | Err(_) => {

@@ -5,7 +5,7 @@
 //! repeats nothing. Markets that are listed while the venue runs are welcomed like those that were there before.
 
 use super::{Chat, Refused};
-use crate::actors::trading::market_data::{Subscribe, Update, Updated};
+use crate::actors::trading::market_data::{Interest, Subscribe, Update, Updated};
 use crate::actors::trading::twin::Fault;
 use crate::actors::trading::{Market, Trading};
 use crate::domain::chat::{ChatReject, ClientMessageId, Command, RoomId, RoomKind};
@@ -75,7 +75,7 @@ impl Herald {
     }
 
     fn subscribe(&self, market: &Arc<Market>, ctx: &mut Context<Self>) {
-        let asked = market.data.send(Subscribe(ctx.address().recipient()));
+        let asked = market.data.send(Subscribe { to: ctx.address().recipient(), interest: Interest::TradesAndRules });
         let market = market.clone();
         ctx.spawn(asked.into_actor(self).map(move |picture, _, ctx| {
             if !matches!(picture, Ok(Some(_))) {

@@ -100,10 +100,24 @@ pub enum Updated {
     Lost(MarketId),
 }
 
-/// Asks for everything from now on; answered with the state that the first update follows.
+/// Which batches a subscriber is told of. Each one wakes its thread, so whoever needs few should ask for few.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// All.
+    Everything,
+    /// Those with a trade or new rules; of a market that is lost it hears all the same.
+    TradesAndRules,
+}
+
+/// Asks for what happens from now on; answered with the state that the first update follows.
 #[derive(Debug, Message)]
 #[rtype(result = "Option<Picture>")]
-pub struct Subscribe(pub Recipient<Updated>);
+pub struct Subscribe {
+    /// Who is told. A subscriber has one place: asking again gives it a new one.
+    pub to: Recipient<Updated>,
+    /// Of what.
+    pub interest: Interest,
+}
 
 /// Ends a subscription.
 #[derive(Debug, Message)]
@@ -200,7 +214,7 @@ pub struct Parts {
 /// What outlives the incarnations of one market's data: who listens, and what they were told.
 #[derive(Debug, Default)]
 pub struct Desk {
-    subscribers: Mutex<Vec<Recipient<Updated>>>,
+    subscribers: Mutex<Vec<Subscribe>>,
     /// The newest entry that everybody was told of, once the first incarnation has begun.
     told: Mutex<Option<Sequence>>,
     /// What is being told.
@@ -297,6 +311,11 @@ impl MarketDataActor {
         if subscribers.is_empty() || outcomes.events.is_empty() {
             return;
         }
+        let eventful = !changes.fills.is_empty() || outcomes.rules_changed;
+        let concerns = |subscriber: &Subscribe| eventful || subscriber.interest == Interest::Everything;
+        if !subscribers.iter().any(concerns) {
+            return;
+        }
         let market = self.parts.market;
         let levels = newest_of_each(changes.levels);
         let resting = |(side, price, _): &(Side, Price, Size)| {
@@ -315,10 +334,10 @@ impl MarketDataActor {
             gitbitex: Texts::default(),
         });
         subscribers.retain(|subscriber| {
-            let kept = subscriber.try_send(Updated::Changes(update.clone())).is_ok();
+            let kept = !concerns(subscriber) || subscriber.to.try_send(Updated::Changes(update.clone())).is_ok();
             if !kept {
                 // The only message that may pass the bound: the last one that this subscriber gets.
-                subscriber.do_send(Updated::Lost(market));
+                subscriber.to.do_send(Updated::Lost(market));
             }
             kept
         });
@@ -327,7 +346,7 @@ impl MarketDataActor {
     /// There is a hole in what the subscribers were told: they lose their places and hear of it.
     fn lose_subscribers(&self) {
         for subscriber in self.parts.desk.subscribers.lock().drain(..) {
-            subscriber.do_send(Updated::Lost(self.parts.market));
+            subscriber.to.do_send(Updated::Lost(self.parts.market));
         }
     }
 }
@@ -458,10 +477,10 @@ fn newest_of_each(mut levels: Vec<(Side, Price, Size)>) -> Vec<(Side, Price, Siz
 impl Handler<Subscribe> for MarketDataActor {
     type Result = MessageResult<Subscribe>;
 
-    fn handle(&mut self, Subscribe(subscriber): Subscribe, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, subscriber: Subscribe, _: &mut Self::Context) -> Self::Result {
         let picture = self.picture(usize::MAX);
         let mut subscribers = self.parts.desk.subscribers.lock();
-        subscribers.retain(|other| *other != subscriber && other.connected());
+        subscribers.retain(|other| other.to != subscriber.to && other.to.connected());
         if picture.is_some() {
             subscribers.push(subscriber);
         }
@@ -473,7 +492,7 @@ impl Handler<Unsubscribe> for MarketDataActor {
     type Result = ();
 
     fn handle(&mut self, Unsubscribe(subscriber): Unsubscribe, _: &mut Self::Context) {
-        self.parts.desk.subscribers.lock().retain(|other| *other != subscriber);
+        self.parts.desk.subscribers.lock().retain(|other| other.to != subscriber);
     }
 }
 

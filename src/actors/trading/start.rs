@@ -6,7 +6,7 @@ use super::lister::Lister;
 use super::listing::Listing;
 use super::recovery::Recovery;
 use super::remote::Forwarder;
-use super::twin::{Berth, Standby, Twin, TwinMeter};
+use super::twin::{self, Berth, Standby, Twin, TwinMeter};
 use super::{Inner, Trading, WeakTrading};
 use crate::actors::account::AccountActor;
 use crate::actors::directory::{Directory, DirectorySettings};
@@ -111,7 +111,8 @@ impl Twins {
         let berth = Berth::new(self.meter.clone());
         let of = berth.clone();
         let build = move |lifeline| Ok(Twin::new(of.clone(), lifeline));
-        let spec = ChildSpec::new(name, self.arbiter.clone(), build).mailbox(65_536).when_exhausted(Exhausted::Fault);
+        let spec =
+            ChildSpec::new(name, self.arbiter.clone(), build).mailbox(twin::MAILBOX).when_exhausted(Exhausted::Fault);
         berth.pair_with(self.branch.start(self.threads.place(spec)).await?);
         Ok(berth)
     }

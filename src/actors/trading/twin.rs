@@ -5,8 +5,11 @@
 //! was in hand; a new twin is built behind it. A twin is therefore never ahead of what its primary has told others,
 //! and a piece of work that kills the primary has not been tried on the twin before.
 //!
-//! Invariants: what is in hand was not given to the twin yet; what was given to the twin was told to everybody; a
-//! twin without a hole in what it was given is the only one that can be taken. An incarnation that was given up may wake
+//! The twin gets what is done in steps of [`STEP`] pieces, since waking its thread for each costs both sides more than the
+//! work itself. Whoever asks the twin for anything hands over what waits first, so nobody sees that it is behind.
+//!
+//! Invariants: what is in hand was not given to the twin yet; what was given to the twin, or waits for it, was told to
+//! everybody; a twin without a hole in what it was given is the only one that can be taken. An incarnation that was given up may wake
 //! and go on with what it was doing: from the moment at which its successor has taken over, nothing that it does is noted
 //! here, nor reaches the twin.
 
@@ -20,6 +23,13 @@ use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+/// How many pieces of work the twin gets together at least, unless somebody asks for it. Whoever takes its state over applies
+/// so many at most before it can go on: some hundred entries, which is far less than the new epoch's way through the log.
+const STEP: usize = 16;
+
+/// How many messages may wait for a twin: steps of [`STEP`] pieces each, and questions.
+pub const MAILBOX: usize = 4_096;
 
 /// Stands for the next entry, whichever it is.
 const NEXT: u64 = u64::MAX;
@@ -89,10 +99,10 @@ pub enum Source<S> {
 #[rtype(result = "()")]
 struct Build<S: Standby>(Source<S>);
 
-/// What the primary has done.
+/// What the primary has done, in order.
 #[derive(Message)]
 #[rtype(result = "()")]
-struct Feed<S: Standby>(S::Item);
+struct Feed<S: Standby>(Vec<S::Item>);
 
 /// Hands the state over.
 #[derive(Message)]
@@ -139,6 +149,8 @@ struct Hand<I> {
     /// How far it is in that.
     progress: Progress,
     twin: Condition,
+    /// Work that is done and waits for the twin.
+    waiting: Vec<I>,
     /// Where the stream stood when everybody was told last.
     place: Option<StreamState>,
 }
@@ -149,6 +161,12 @@ impl<I> Hand<I> {
         if incarnation > self.owner {
             (self.owner, self.progress) = (incarnation, Progress::default());
         }
+    }
+
+    /// The twin is good for nothing any more, so nothing waits for it.
+    fn spoil(&mut self) {
+        self.twin = Condition::Useless;
+        self.waiting.clear();
     }
 }
 
@@ -183,6 +201,7 @@ impl<S: Standby> Berth<S> {
                 item: None,
                 progress: Progress::default(),
                 twin: Condition::Useless,
+                waiting: Vec::new(),
                 place: None,
             }),
             told: AtomicU64::new(u64::MAX),
@@ -240,12 +259,23 @@ impl<S: Standby> Berth<S> {
         }
         let Some(item) = hand.item.take() else { return };
         self.note(&mut hand, position, place);
-        if hand.twin != Condition::Useless
-            && let Some(twin) = self.twin.get()
-            && twin.try_send(Feed(item)).is_err()
-        {
+        if hand.twin != Condition::Useless {
+            hand.waiting.push(item);
+            if hand.waiting.len() >= STEP {
+                self.feed(&mut hand);
+            }
+        }
+    }
+
+    /// Gives the twin what waits for it.
+    fn feed(&self, hand: &mut Hand<S::Item>) {
+        if hand.waiting.is_empty() {
+            return;
+        }
+        let step = std::mem::take(&mut hand.waiting);
+        if self.twin.get().is_none_or(|twin| twin.try_send(Feed(step)).is_err()) {
             // It has a hole now; it is built anew at the next checkpoint.
-            hand.twin = Condition::Useless;
+            hand.spoil();
         }
     }
 
@@ -298,7 +328,9 @@ impl<S: Standby> Berth<S> {
     pub fn take_over(&self, incarnation: u64) -> Left<S> {
         let mut hand = self.hand.lock();
         hand.belongs_to(incarnation);
-        let twin = std::mem::replace(&mut hand.twin, Condition::Useless);
+        self.feed(&mut hand);
+        let twin = hand.twin;
+        hand.spoil();
         let taken = self.twin.get().filter(|_| twin == Condition::Ready);
         (taken.map(|twin| twin.send(Take(std::marker::PhantomData))), hand.item.take())
     }
@@ -319,6 +351,8 @@ impl<S: Standby> Berth<S> {
         if incarnation < hand.owner {
             return;
         }
+        // What waits is in that already.
+        hand.spoil();
         let asked = self.twin.get().is_some_and(|twin| twin.try_send(Build(source)).is_ok());
         hand.twin = if asked { Condition::Building } else { Condition::Useless };
     }
@@ -332,12 +366,14 @@ impl<S: Standby> Berth<S> {
     }
 
     fn spoiled(&self) {
-        self.hand.lock().twin = Condition::Useless;
+        self.hand.lock().spoil();
     }
 
-    /// The twin, while it has all that everybody was told.
+    /// The twin, if it can have all that everybody was told: whoever asks it for something comes after the last of that.
     pub fn twin(&self) -> Option<&Handle<Twin<S>>> {
-        self.twin.get().filter(|_| self.hand.lock().twin == Condition::Ready)
+        let mut hand = self.hand.lock();
+        self.feed(&mut hand);
+        self.twin.get().filter(|_| hand.twin == Condition::Ready)
     }
 
     /// Lets the twin be compared with the state that the primary has now.
@@ -458,9 +494,9 @@ impl<S: Standby> Handler<Build<S>> for Twin<S> {
 impl<S: Standby> Handler<Feed<S>> for Twin<S> {
     type Result = ();
 
-    fn handle(&mut self, Feed(item): Feed<S>, ctx: &mut Self::Context) {
+    fn handle(&mut self, Feed(step): Feed<S>, ctx: &mut Self::Context) {
         let Some(state) = &mut self.state else { return };
-        if let Err(reason) = state.apply(&item) {
+        if let Err(reason) = step.iter().try_for_each(|item| state.apply(item)) {
             self.berth.spoiled();
             self.lifeline.fail(reason);
             ctx.stop();
@@ -559,6 +595,28 @@ mod tests {
         berth.applying(&third, Sequence(5));
         berth.applied(&third);
         assert_eq!(berth.judge(None), Ok(()));
+    }
+
+    #[test]
+    fn work_waits_for_a_step_or_for_whoever_asks_and_never_for_a_twin_that_is_useless() {
+        let berth: Arc<Berth<Heard>> = Berth::new(Arc::default());
+        let work = |item| {
+            berth.begin(1, item);
+            berth.done(1, Position(u64::from(item)), StreamState::default());
+            berth.hand.lock().waiting.len()
+        };
+        assert_eq!(work(1), 0, "nobody is to be fed");
+        berth.hand.lock().twin = Condition::Ready;
+        assert_eq!((2..STEP as u32 + 1).map(work).last(), Some(STEP - 1));
+        // There is no twin here that could take the step, so from now on it has a hole.
+        assert_eq!(work(100), 0);
+        assert!(!berth.is_feeding());
+        for ask in [|berth: &Berth<Heard>| drop(berth.take_over(1)), |berth| drop(berth.twin())] {
+            berth.hand.lock().twin = Condition::Ready;
+            assert_eq!(work(200), 1);
+            ask(&berth);
+            assert!(!berth.is_feeding() && berth.hand.lock().waiting.is_empty(), "it was to be given at once");
+        }
     }
 
     #[test]

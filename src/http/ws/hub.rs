@@ -15,7 +15,7 @@ use super::request::Channel;
 use super::session::Session;
 use super::status;
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::{Picture, Subscribe, Unsubscribe, Update, Updated, wall_clock};
+use crate::actors::trading::market_data::{Interest, Picture, Subscribe, Unsubscribe, Update, Updated, wall_clock};
 use crate::domain::ids::{MarketId, Sequence};
 use crate::http::AppState;
 use crate::persistence::fills;
@@ -263,7 +263,13 @@ impl Hub {
     async fn picture(&self, id: MarketId) -> Option<(Arc<Market>, Picture)> {
         let market = self.market(id)?;
         let inbox = self.inbox.borrow().clone()?;
-        let mut picture = market.data.send(Subscribe(inbox)).within(ANSWERS_WITHIN).await.ok().flatten()?;
+        let mut picture = market
+            .data
+            .send(Subscribe { to: inbox, interest: Interest::Everything })
+            .within(ANSWERS_WITHIN)
+            .await
+            .ok()
+            .flatten()?;
         self.add_last_fill(id, &mut picture).await;
         Some((market, picture))
     }
