@@ -12,30 +12,18 @@ import { notify } from "../state/toasts";
 import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
+import { draftOf, type Kind, LIFETIMES, type Lifetime, takesOnly, type Unit } from "./draft";
 import { affordable, beforeFee, settle, share } from "./estimate";
 import { NumberField } from "./number-field";
 import { outcome } from "./outcome";
 import { MarketPhase } from "./phase";
 import { picked } from "./selection";
-import { type Draft, isUnknown, place } from "./unsure";
-
-type Kind = "limit" | "market";
-type Unit = "base" | "quote";
+import { isUnknown, place } from "./unsure";
 
 const KINDS = [
   { id: "limit", name: "Limit" },
   { id: "market", name: "Market" },
 ] as const;
-
-const LIFETIMES = [
-  { id: "GTC", name: "Until canceled" },
-  { id: "GTT:min", name: "For a minute" },
-  { id: "GTT:hour", name: "For an hour" },
-  { id: "GTT:day", name: "For a day" },
-  { id: "IOC", name: "Immediate or cancel" },
-  { id: "FOK", name: "Fill or kill" },
-] as const;
-type Lifetime = (typeof LIFETIMES)[number]["id"];
 
 const UNKNOWN = "It is not known whether the order was placed. Sending it again cannot place it twice.";
 
@@ -70,7 +58,7 @@ function Ticket({ market }: { market: Product }) {
   const tick = Decimal.from(market.quote_increment);
   const lot = Decimal.from(market.base_increment);
   const tickPlaces = placesOf(market.quote_increment);
-  const takerOnly = lifetime.value === "IOC" || lifetime.value === "FOK";
+  const takerOnly = takesOnly(lifetime.value);
   const passive = kind.value === "limit" && postOnly.value && !takerOnly;
   const rate = Decimal.from(passive ? market.maker_fee_rate : market.taker_fee_rate);
   const funds = available(side.value === "buy" ? quote : base);
@@ -163,18 +151,15 @@ function Ticket({ market }: { market: Product }) {
       error.value = kind.value === "limit" && price.value === "" ? "Enter a price." : "Enter an amount.";
       return;
     }
-    const order: Draft = { product_id: market.id, side: side.value, type: kind.value };
-    if (kind.value === "market") {
-      if (unit.value === "quote") order.funds = size.value;
-      else order.size = size.value;
-    } else {
-      order.price = price.value;
-      order.size = size.value;
-      const [force, after] = lifetime.value.split(":");
-      order.time_in_force = force as NonNullable<Draft["time_in_force"]>;
-      if (after) order.cancel_after = after as NonNullable<Draft["cancel_after"]>;
-      if (postOnly.value && !takerOnly) order.post_only = true;
-    }
+    const order = draftOf(market.id, {
+      side: side.value,
+      kind: kind.value,
+      unit: unit.value,
+      price: price.value,
+      size: size.value,
+      lifetime: lifetime.value,
+      postOnly: postOnly.value,
+    });
     busy.value = true;
     try {
       const placed = await place(session.peek()?.user.id ?? "", order, api.place);

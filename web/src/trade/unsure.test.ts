@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { ApiError } from "../api/http";
 import type { Order } from "../api/types";
-import { type Draft, isUnknown, place } from "./unsure";
+import type { Draft } from "./draft";
+import { isUnknown, place } from "./unsure";
 
 const draft = (size: string): Draft => ({ product_id: "ETH-USDT", side: "buy", type: "market", size });
 

@@ -6,8 +6,7 @@
  */
 import { ApiError } from "../api/http";
 import type { NewOrder, Order } from "../api/types";
-
-export type Draft = Omit<NewOrder, "client_oid">;
+import type { Draft } from "./draft";
 
 /** Ids of orders whose fate is not known, by user and order. */
 const kept = new Map<string, string>();
