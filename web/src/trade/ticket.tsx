@@ -4,7 +4,7 @@ import { useEffect } from "preact/hooks";
 import { ApiError, api } from "../api/http";
 import type { Product, Side } from "../api/types";
 import { Decimal, placesOf } from "../money/decimal";
-import { grouped } from "../money/format";
+import { grouped, whole } from "../money/format";
 import { available, refreshSoon } from "../state/account";
 import { book, bookVersion, product } from "../state/market";
 import { authDialog, session } from "../state/session";
@@ -13,7 +13,7 @@ import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
 import { draftOf, type Kind, LIFETIMES, type Lifetime, takesOnly, type Unit } from "./draft";
-import { affordable, beforeFee, settle, share } from "./estimate";
+import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
 import { NumberField } from "./number-field";
 import { outcome } from "./outcome";
 import { MarketPhase } from "./phase";
@@ -63,7 +63,8 @@ function Ticket({ market }: { market: Product }) {
   const rate = Decimal.from(passive ? market.maker_fee_rate : market.taker_fee_rate);
   const funds = available(side.value === "buy" ? quote : base);
 
-  const worth = (amount: Decimal, each: Decimal): string => amount.mul(each).toFixed(tickPlaces);
+  const worth = (amount: Decimal, each: Decimal): string =>
+    whole(amount.mul(each).floorTo(Decimal.of(1n, sumPlaces(market))), tickPlaces);
   const setPrice = (text: string): void => {
     price.value = text;
     error.value = null;
@@ -350,7 +351,8 @@ interface EstimateProps {
 
 /** Fee and sum of the order as it stands; for a market order what the book would give now. */
 function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps) {
-  const places = Math.max(2, placesOf(market.quote_increment));
+  const places = sumPlaces(market);
+  const usual = Math.max(2, placesOf(market.quote_increment));
   const amount = Decimal.parse(size);
   let quote: Decimal | null = null;
   let note = "";
@@ -365,12 +367,12 @@ function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps
     quote = found.quote;
     if (!found.complete) note = "More than the book holds";
     else if (found.size.isPositive()) {
-      note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, places))}`;
+      note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, usual))}`;
     }
   }
-  const sum = quote ? settle(side, quote, rate) : null;
+  const sum = quote ? settle(side, quote, rate, places) : null;
   const money = (value: Decimal | undefined): string =>
-    value ? `${grouped(value.toFixed(places))} ${market.quote_currency}` : "–";
+    value ? `${grouped(whole(value, usual))} ${market.quote_currency}` : "–";
   return (
     <dl class="estimate">
       {kind === "market" && (
