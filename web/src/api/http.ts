@@ -13,6 +13,9 @@ export class ApiError extends Error {
   }
 }
 
+/** How long an answer may take, ms. What a line swallows would be waited for without end otherwise. */
+const ANSWERED_WITHIN_MS = 15_000;
+
 let token: string | null = null;
 /** Whose token it is. */
 let owner: string | null = null;
@@ -35,7 +38,10 @@ export function whenExpired(handler: (old: string) => Promise<boolean>): void {
   onExpired = handler;
 }
 
-/** Asks the server; `T` is the shape of the answer. A Blob goes as it is, everything else as JSON. */
+/**
+ * Asks the server; `T` is the shape of the answer. A Blob goes as it is and takes as long as it takes, everything else
+ * goes as JSON.
+ */
 export async function request<T>(method: string, path: string, body?: unknown, again = true): Promise<T> {
   return (await exchange<T>(method, path, body, again)).answer;
 }
@@ -70,9 +76,12 @@ async function exchange<T>(
   const init: RequestInit = { method, headers, cache: "no-store" };
   if (body instanceof Blob) {
     init.body = body;
-  } else if (body !== undefined) {
-    headers["content-type"] = "application/json";
-    init.body = JSON.stringify(body);
+  } else {
+    init.signal = AbortSignal.timeout(ANSWERED_WITHIN_MS);
+    if (body !== undefined) {
+      headers["content-type"] = "application/json";
+      init.body = JSON.stringify(body);
+    }
   }
 
   let response: Response;
@@ -81,8 +90,10 @@ async function exchange<T>(
     response = await fetch(`/v1${path}`, init);
     // Within the try too: a line that breaks within the body tells as little as no answer.
     text = await response.text();
-  } catch {
-    throw new ApiError(0, "The server cannot be reached. Check your connection and try again.");
+  } catch (error) {
+    const late = error instanceof Error && error.name === "TimeoutError";
+    const what = late ? "The server does not answer." : "The server cannot be reached.";
+    throw new ApiError(0, `${what} Check your connection and try again.`);
   }
   let answer: unknown = null;
   try {
