@@ -7,10 +7,10 @@ import { computed, effect, type Signal, signal } from "@preact/signals";
 import { ApiError, api } from "../api/http";
 import type { FeedMessage, Product, Trade } from "../api/types";
 import { Book } from "../feed/book";
-import { FeedConnection } from "../feed/connection";
+import { FeedConnection, isRefusal } from "../feed/connection";
 import { Decimal, placesOf } from "../money/decimal";
 import { marketInPath, path } from "./route";
-import { token, verifySession } from "./session";
+import { token, userId, verifySession } from "./session";
 import { load, save } from "./storage";
 
 /** The last 24 hours of a market. */
@@ -148,7 +148,7 @@ function receive(message: FeedMessage): void {
       onPrivate();
       break;
     case "error":
-      if (message.message === "Authentication Failed") void verifySession();
+      if (isRefusal(message)) void verifySession();
       break;
     case "status":
       takeMarkets(message.products, false);
@@ -247,6 +247,7 @@ export function startMarket(): void {
     feed.want({
       tickers: products.value.map((one) => one.id),
       product: product.value?.id ?? null,
+      user: userId.value,
       token: token.value,
     });
   });
