@@ -30,9 +30,12 @@ export const venueStopped = signal<boolean | null>(null);
 /** Why there are no markets; null while loading or when all is well. */
 export const marketsError = signal<string | null>(null);
 
+/** The market that was chosen last. Other tabs choose for themselves, so what they store counts at the next load only. */
+let remembered = load<string>("market");
+
 export const product = computed<Product | null>(() => {
   const all = products.value;
-  const wanted = marketInPath(path.value) ?? load<string>("market");
+  const wanted = marketInPath(path.value) ?? remembered;
   return all.find((one) => one.id === wanted) ?? all[0] ?? null;
 });
 
@@ -236,6 +239,7 @@ export function startMarket(): void {
     const chosen = product.value;
     if (!chosen || chosen.id === current) return;
     current = chosen.id;
+    remembered = chosen.id;
     if (marketInPath(path.peek())) save("market", chosen.id);
     book = new Book(placesOf(chosen.quote_increment), placesOf(chosen.base_increment));
     trades.value = [];
