@@ -15,6 +15,16 @@ const status = (more: object = {}) => ({
   type: "status",
   products: MARKETS.map((id) => product(id, { venue_stopped: false, ...more })),
 });
+const ticker = (product_id: string, price: string) => ({
+  type: "ticker",
+  product_id,
+  price,
+  open_24h: price,
+  high_24h: price,
+  low_24h: price,
+  volume_24h: "1",
+});
+
 /** What `/stats` tells as the last price; what else the server answers. */
 let last: string;
 let page: Page;
@@ -40,6 +50,14 @@ afterEach(async () => {
 });
 
 const settled = () => vi.advanceTimersByTimeAsync(200);
+
+/** Time passes while the feed shows that it is alive. */
+async function pass(seconds: number): Promise<void> {
+  for (let second = 0; second < seconds; second += 1) {
+    FakeSocket.last.say({ type: "heartbeat", product_id: "A-X", last_trade_id: 0 });
+    await vi.advanceTimersByTimeAsync(1_000);
+  }
+}
 
 /** The page, loaded and with an open feed. */
 async function open() {
@@ -70,4 +88,32 @@ test("what was chosen is kept, also where nothing can be stored", async () => {
   page.stored.clear();
   page.goTo("/");
   expect(market.product.value?.id).toBe("C-X");
+});
+
+test("the figures of the chosen market alone are asked for; the feed brings those of all", async () => {
+  const market = await open();
+  expect(page.asked.filter((one) => one.endsWith("/stats"))).toEqual(["GET /v1/products/A-X/stats"]);
+  expect(market.tickerOf("A-X").value).toEqual({ last: "2", open: "1", high: "3", low: "1", volume: "7" });
+  expect(FakeSocket.last.sent).toContainEqual({
+    type: "subscribe",
+    product_ids: MARKETS,
+    channels: ["ticker"],
+  });
+  FakeSocket.last.say(ticker("C-X", "5"));
+  expect(market.tickerOf("C-X").value?.last).toBe("5");
+});
+
+test("without trades the figures are asked for each minute, and a ticker that comes meanwhile is newer", async () => {
+  const market = await open();
+  FakeSocket.last.say(ticker("A-X", "5"));
+  await pass(60);
+  expect(market.tickerOf("A-X").value).toMatchObject({ last: "2", volume: "7" });
+
+  let tell: (response: Response) => void = () => {};
+  vi.stubGlobal("fetch", () => new Promise<Response>((answered) => (tell = answered)));
+  await pass(60);
+  FakeSocket.last.say(ticker("A-X", "6"));
+  tell(answer("GET /v1/products/A-X/stats") as Response);
+  await settled();
+  expect(market.tickerOf("A-X").value?.last).toBe("6");
 });

@@ -23,6 +23,8 @@ export interface Ticker {
 }
 
 const SHOWN_TRADES = 60;
+/** How often the chosen market's last 24 hours are asked for, ms. */
+const STATS_EVERY_MS = 60_000;
 
 export const products = signal<Product[]>([]);
 /** Whether the kill switch of the whole venue is engaged; null until the feed has told. */
@@ -154,7 +156,7 @@ function receive(message: FeedMessage): void {
       if (isRefusal(message)) void verifySession();
       break;
     case "status":
-      takeMarkets(message.products, false);
+      takeMarkets(message.products);
       venueStopped.value = message.products.some((one) => one.venue_stopped);
       break;
     case "subscriptions":
@@ -196,26 +198,27 @@ async function fillTrades(): Promise<void> {
   }
 }
 
+/**
+ * Fetches the last 24 hours of a market as they are now. The feed tells of those of all markets, at first and then with
+ * each trade; so without trades it tells nothing, while what it has told grows old.
+ */
 async function loadStats(id: string): Promise<void> {
   try {
-    const stats = await api.stats(id);
-    // A ticker of the feed is newer than this answer.
-    const traded = Decimal.from(stats.last).isPositive();
-    if (tickerOf(id).peek() === null && traded) tickerOf(id).value = { ...stats };
+    const before = tickerOf(id).peek();
+    const { last, open, high, low, volume } = await api.stats(id);
+    // A ticker that the feed sent meanwhile is newer than this answer.
+    if (tickerOf(id).peek() !== before || !Decimal.from(last).isPositive()) return;
+    tickerOf(id).value = { last, open, high, low, volume };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
   }
 }
 
-/** The markets as they are now. The feed says so again and again, mostly nothing new; `anew` asks for all their stats. */
-function takeMarkets(all: Product[], anew: boolean): void {
-  const known = products.peek();
+/** The markets as they are now. The feed says so again and again, mostly nothing new. */
+function takeMarkets(all: Product[]): void {
   const shown = all.filter((one) => one.status !== "delisted");
-  if (JSON.stringify(shown) !== JSON.stringify(known)) products.value = shown;
+  if (JSON.stringify(shown) !== JSON.stringify(products.peek())) products.value = shown;
   marketsError.value = all.length === 0 ? "There are no markets yet." : null;
-  for (const { id } of shown) {
-    if (anew || !known.some((one) => one.id === id)) void loadStats(id);
-  }
 }
 
 let retry: ReturnType<typeof setTimeout> | undefined;
@@ -224,7 +227,7 @@ let retry: ReturnType<typeof setTimeout> | undefined;
 export async function loadMarkets(): Promise<void> {
   clearTimeout(retry);
   try {
-    takeMarkets(await api.products(), true);
+    takeMarkets(await api.products());
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (products.value.length === 0) marketsError.value = error.message;
@@ -246,7 +249,12 @@ export function startMarket(): void {
     tradesLoaded.value = false;
     bookVersion.value = bookVersion.peek() + 1;
     void fillTrades();
+    void loadStats(chosen.id);
   });
+  setInterval(() => {
+    const id = product.peek()?.id;
+    if (id && !document.hidden) void loadStats(id);
+  }, STATS_EVERY_MS);
   effect(() => {
     feed.want({
       tickers: products.value.map((one) => one.id),
