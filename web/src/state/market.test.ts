@@ -117,3 +117,27 @@ test("without trades the figures are asked for each minute, and a ticker that co
   await settled();
   expect(market.tickerOf("A-X").value?.last).toBe("6");
 });
+
+test("a crossed book is asked for once a second and stays meanwhile; in an auction it may be crossed", async () => {
+  const market = await open();
+  const crossing = (size: number) => ({
+    type: "l2update",
+    product_id: "A-X",
+    changes: [["buy", "9.00", String(size)]],
+  });
+  const asked = () => FakeSocket.last.sent.filter((one) => String(one.channels) === "level2").length / 2;
+  FakeSocket.last.say({ type: "snapshot", product_id: "A-X", bids: [["7.00", "1"]], asks: [["8.00", "1"]] });
+  for (let update = 1; update <= 25; update += 1) {
+    FakeSocket.last.say(crossing(update));
+    await vi.advanceTimersByTimeAsync(100);
+  }
+  expect(asked()).toBe(3);
+  expect([market.book.ready, market.book.best("buy")?.toString()]).toEqual([true, "9"]);
+
+  // The next one is due still, and finds that all is well.
+  FakeSocket.last.say(status({ phase: "auction" }));
+  await vi.advanceTimersByTimeAsync(1_000);
+  FakeSocket.last.say(crossing(1));
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(asked()).toBe(3);
+});

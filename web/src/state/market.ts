@@ -23,6 +23,8 @@ export interface Ticker {
 }
 
 const SHOWN_TRADES = 60;
+/** How soon a wrong book is asked for again, ms. */
+const BOOK_EVERY_MS = 1_000;
 /** How often the chosen market's last 24 hours are asked for, ms. */
 const STATS_EVERY_MS = 60_000;
 
@@ -108,6 +110,31 @@ function bookChanged(): void {
   }, wait);
 }
 
+/** Crossed, an update was missed; but in an auction it may well be. */
+function isWrong(): boolean {
+  return product.peek()?.phase !== "auction" && book.crossed();
+}
+
+let bookAskedAt = Number.NEGATIVE_INFINITY;
+let bookAsked: ReturnType<typeof setTimeout> | undefined;
+
+/**
+ * Asks for the book anew if it is still wrong, at most once in a while: an auction crosses it before the feed tells that
+ * there is one. The old book stays until the new one has come.
+ */
+function askForBook(): void {
+  if (bookAsked !== undefined) return;
+  bookAsked = setTimeout(
+    () => {
+      bookAsked = undefined;
+      if (!isWrong()) return;
+      bookAskedAt = performance.now();
+      feed.resnapshot();
+    },
+    Math.max(0, bookAskedAt + BOOK_EVERY_MS - performance.now()),
+  );
+}
+
 function receive(message: FeedMessage): void {
   switch (message.type) {
     case "ticker":
@@ -127,11 +154,7 @@ function receive(message: FeedMessage): void {
     case "l2update":
       if (message.product_id !== product.peek()?.id || !book.ready) return;
       for (const [side, price, size] of message.changes) book.set(side, price, size);
-      // Crossed, an update was missed; but in an auction it may well be.
-      if (product.peek()?.phase !== "auction" && book.crossed()) {
-        book.clear();
-        feed.resnapshot();
-      }
+      if (isWrong()) askForBook();
       bookChanged();
       break;
     case "last_match":
