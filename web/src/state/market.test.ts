@@ -141,3 +141,32 @@ test("a crossed book is asked for once a second and stays meanwhile; in an aucti
   await vi.advanceTimersByTimeAsync(1_000);
   expect(asked()).toBe(3);
 });
+
+test("every trade of the feed is told once, whatever the list of trades knows", async () => {
+  const trade = (trade_id: number, type = "match", product_id = "A-X") => ({
+    type,
+    product_id,
+    trade_id,
+    side: "buy",
+    price: "2",
+    size: "1",
+    time: "2026-11-26T12:00:00Z",
+  });
+  let list: (response: Response) => void = () => {};
+  page = stubPage((question) =>
+    question.includes("/trades?") ? new Promise<Response>((answered) => (list = answered)) : answer(question),
+  );
+  const market = await open();
+  const told: number[] = [];
+  market.onTrade(({ trade_id }) => told.push(trade_id));
+  FakeSocket.last.say(trade(7, "last_match"), trade(8));
+  list(Response.json([trade(10), trade(9), trade(8), trade(7)]));
+  await settled();
+  FakeSocket.last.say(trade(9), trade(10), trade(11), trade(11));
+  expect(told).toEqual([8, 9, 10, 11]);
+  expect(market.trades.value.map((one) => one.trade_id)).toEqual([11, 10, 9, 8, 7]);
+
+  page.goTo("/trade/B-X");
+  FakeSocket.last.say(trade(1, "match", "B-X"));
+  expect(told.at(-1)).toBe(1);
+});

@@ -1,7 +1,7 @@
 /**
  * The public side: markets, the chosen one, its book and its trades, all kept live by the feed.
  *
- * Invariants: `book`, `trades` and `lastTradeId` always belong to `product`; trades are newest first, without holes.
+ * Invariants: `book`, `trades` and `toldTrade` always belong to `product`; trades are newest first, without holes.
  */
 import { computed, effect, type Signal, signal } from "@preact/signals";
 import { ApiError, api } from "../api/http";
@@ -66,10 +66,18 @@ export const tradesLoaded = signal(false);
 type TradeListener = (trade: Trade) => void;
 const tradeListeners = new Set<TradeListener>();
 
-/** Calls back for every new trade of the chosen market, in order; answers how to stop. */
+/** Calls back for every new trade of the chosen market, once and in order; answers how to stop. */
 export function onTrade(listener: TradeListener): () => void {
   tradeListeners.add(listener);
   return () => tradeListeners.delete(listener);
+}
+
+/** The newest trade of the chosen market that the feed has told. `trades` may be ahead of the feed, or not loaded yet. */
+let toldTrade = 0;
+function tellTrade(trade: Trade, live: boolean): void {
+  if (trade.trade_id <= toldTrade) return;
+  toldTrade = trade.trade_id;
+  if (live) for (const listener of tradeListeners) listener(trade);
 }
 
 /** Counts the times that something may have been missed, so that histories must be fetched again. */
@@ -160,7 +168,10 @@ function receive(message: FeedMessage): void {
     case "last_match":
     case "match":
       if (message.user_id) onPrivate();
-      if (message.product_id === product.peek()?.id) addTrade(message, message.type === "match");
+      if (message.product_id === product.peek()?.id) {
+        tellTrade(message, message.type === "match");
+        addTrade(message);
+      }
       break;
     case "heartbeat":
       if (message.product_id === product.peek()?.id) {
@@ -187,7 +198,7 @@ function receive(message: FeedMessage): void {
   }
 }
 
-function addTrade(trade: Trade, live: boolean): void {
+function addTrade(trade: Trade): void {
   const newest = trades.peek()[0]?.trade_id ?? 0;
   if (trade.trade_id <= newest || !tradesLoaded.peek()) return;
   if (newest > 0 && trade.trade_id > newest + 1) {
@@ -197,7 +208,6 @@ function addTrade(trade: Trade, live: boolean): void {
     return;
   }
   trades.value = [trade, ...trades.peek()].slice(0, SHOWN_TRADES);
-  if (live) for (const listener of tradeListeners) listener(trade);
 }
 
 let filling = false;
@@ -270,6 +280,7 @@ export function startMarket(): void {
     book = new Book(placesOf(chosen.quote_increment), placesOf(chosen.base_increment));
     trades.value = [];
     tradesLoaded.value = false;
+    toldTrade = 0;
     bookVersion.value = bookVersion.peek() + 1;
     void fillTrades();
     void loadStats(chosen.id);
