@@ -123,6 +123,8 @@ async function exchange<T>(
 export const ORDERS_PAGE = 1_000;
 /** How many fills are asked for at once. */
 export const FILLS_PAGE = 100;
+/** How many buckets of candles are asked for at once: the most that the server gives. */
+export const CANDLES_PAGE = 300;
 
 const id = encodeURIComponent;
 
@@ -150,12 +152,15 @@ export const api = {
   stats: (product: string) => request<Stats>("GET", `/products/${id(product)}/stats`),
   trades: (product: string, limit: number) =>
     request<Trade[]>("GET", `/products/${id(product)}/trades?limit=${limit}`),
-  /** The latest candles, or with `before` (seconds) the 300 that end there. Newest first. */
+  /**
+   * Candles of the latest buckets (`CANDLES_PAGE` of them), or of those that end with `before` (seconds). Newest first;
+   * buckets without trades are left out.
+   */
   candles: (product: string, granularity: number, before?: number) => {
     const range =
       before === undefined
         ? ""
-        : `&start=${isoSeconds(before - 299 * granularity)}&end=${isoSeconds(before)}`;
+        : `&start=${isoSeconds(before - (CANDLES_PAGE - 1) * granularity)}&end=${isoSeconds(before)}`;
     return request<Candle[]>("GET", `/products/${id(product)}/candles?granularity=${granularity}${range}`);
   },
 
