@@ -170,6 +170,8 @@ export const api = {
   fills: (product: string, after: string | null) =>
     requestPage<Fill>(`/fills?product_id=${id(product)}&limit=${FILLS_PAGE}`, after),
   place: (order: NewOrder) => request<Order>("POST", "/orders", order),
+  /** The order that was placed with this id of ours. */
+  orderOf: (client_oid: string) => request<Order>("GET", `/orders/client:${id(client_oid)}`),
   cancel: (order: string) => request<string>("DELETE", `/orders/${id(order)}`),
   cancelAll: (product?: string) =>
     request<string[]>("DELETE", product ? `/orders?product_id=${id(product)}` : "/orders"),

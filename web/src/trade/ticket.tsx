@@ -1,31 +1,26 @@
 /** The order ticket. It informs about cost and fee, sends what was typed, and shows what the server says to it. */
 import { useComputed, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import { ApiError, api } from "../api/http";
+import { useEffect, useRef } from "preact/hooks";
 import type { Product, Side } from "../api/types";
 import { Decimal, placesOf } from "../money/decimal";
 import { grouped, whole } from "../money/format";
 import { available, refreshSoon } from "../state/account";
 import { book, bookVersion, product } from "../state/market";
 import { authDialog, session } from "../state/session";
-import { notify } from "../state/toasts";
 import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
 import { draftOf, type Kind, LIFETIMES, type Lifetime, takesOnly, type Unit } from "./draft";
 import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
 import { NumberField } from "./number-field";
-import { outcome } from "./outcome";
 import { MarketPhase } from "./phase";
 import { picked } from "./selection";
-import { isUnknown, place } from "./unsure";
+import { type OrderForm, submit } from "./submit";
 
 const KINDS = [
   { id: "limit", name: "Limit" },
   { id: "market", name: "Market" },
 ] as const;
-
-const UNKNOWN = "It is not known whether the order was placed. Sending it again cannot place it twice.";
 
 export function OrderTicket() {
   const current = product.value;
@@ -145,7 +140,30 @@ function Ticket({ market }: { market: Product }) {
     if (hasBook.value && price.peek() === "") take(side.peek() === "buy" ? "Bid" : "Ask");
   }, [hasBook.value]);
 
-  const submit = async (event: SubmitEvent): Promise<void> => {
+  const isThere = useRef(true);
+  useEffect(
+    () => () => {
+      isThere.current = false;
+    },
+    [],
+  );
+  const form: OrderForm = {
+    isThere: () => isThere.current,
+    complain: (why) => {
+      error.value = why;
+    },
+    clear: () => {
+      size.value = "";
+      total.value = "";
+    },
+    forgive: (why) => {
+      if (error.peek() !== why) return false;
+      error.value = null;
+      return true;
+    },
+  };
+
+  const send = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     error.value = null;
     if (size.value === "" || (kind.value === "limit" && price.value === "")) {
@@ -163,16 +181,7 @@ function Ticket({ market }: { market: Product }) {
     });
     busy.value = true;
     try {
-      const placed = await place(session.peek()?.user.id ?? "", order, api.place);
-      const told = outcome(placed, market);
-      notify(told.kind, told.title, told.detail);
-      if (!told.inVain) {
-        size.value = "";
-        total.value = "";
-      }
-    } catch (failure) {
-      if (!(failure instanceof ApiError)) throw failure;
-      error.value = isUnknown(failure) ? UNKNOWN : failure.message;
+      await submit(order, market, form);
     } finally {
       busy.value = false;
       refreshSoon();
@@ -180,7 +189,7 @@ function Ticket({ market }: { market: Product }) {
   };
 
   return (
-    <form class="ticket" data-side={side.value} noValidate onSubmit={(event) => void submit(event)}>
+    <form class="ticket" data-side={side.value} noValidate onSubmit={(event) => void send(event)}>
       <Tabs
         label="Side"
         class="sides"
