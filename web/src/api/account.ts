@@ -1,4 +1,5 @@
 /** What signed-in people ask about their own account. */
+import { canonical } from "../money/decimal";
 import { request } from "./http";
 import type { User } from "./types";
 
@@ -117,8 +118,9 @@ export const account = {
     ),
   removeOutlet: (outlet: OutletKind) => request<unknown>("DELETE", `/notifications/outlets/${outlet}`),
   alerts: () => request<PriceAlert[]>("GET", "/notifications/alerts"),
+  /** `price` as somebody wrote it. */
   addAlert: (product_id: string, direction: "above" | "below", price: string) =>
-    request<unknown>("POST", "/notifications/alerts", { product_id, direction, price }),
+    request<unknown>("POST", "/notifications/alerts", { product_id, direction, price: canonical(price) }),
   removeAlert: (alert: number) => request<unknown>("DELETE", `/notifications/alerts/${alert}`),
   failed: () => request<FailedMessage[]>("GET", "/notifications/failed"),
   retry: (message: number) => request<unknown>("POST", `/notifications/failed/${message}/retry`),

@@ -13,6 +13,9 @@ export class ApiError extends Error {
   }
 }
 
+/** How long an answer may take, ms. What a line swallows would be waited for without end otherwise. */
+const ANSWERED_WITHIN_MS = 15_000;
+
 let token: string | null = null;
 /** Whose token it is. */
 let owner: string | null = null;
@@ -35,7 +38,10 @@ export function whenExpired(handler: (old: string) => Promise<boolean>): void {
   onExpired = handler;
 }
 
-/** Asks the server; `T` is the shape of the answer. A Blob goes as it is, everything else as JSON. */
+/**
+ * Asks the server; `T` is the shape of the answer. A Blob goes as it is and takes as long as it takes, everything else
+ * goes as JSON.
+ */
 export async function request<T>(method: string, path: string, body?: unknown, again = true): Promise<T> {
   return (await exchange<T>(method, path, body, again)).answer;
 }
@@ -70,9 +76,12 @@ async function exchange<T>(
   const init: RequestInit = { method, headers, cache: "no-store" };
   if (body instanceof Blob) {
     init.body = body;
-  } else if (body !== undefined) {
-    headers["content-type"] = "application/json";
-    init.body = JSON.stringify(body);
+  } else {
+    init.signal = AbortSignal.timeout(ANSWERED_WITHIN_MS);
+    if (body !== undefined) {
+      headers["content-type"] = "application/json";
+      init.body = JSON.stringify(body);
+    }
   }
 
   let response: Response;
@@ -81,8 +90,10 @@ async function exchange<T>(
     response = await fetch(`/v1${path}`, init);
     // Within the try too: a line that breaks within the body tells as little as no answer.
     text = await response.text();
-  } catch {
-    throw new ApiError(0, "The server cannot be reached. Check your connection and try again.");
+  } catch (error) {
+    const late = error instanceof Error && error.name === "TimeoutError";
+    const what = late ? "The server does not answer." : "The server cannot be reached.";
+    throw new ApiError(0, `${what} Check your connection and try again.`);
   }
   let answer: unknown = null;
   try {
@@ -112,6 +123,8 @@ async function exchange<T>(
 export const ORDERS_PAGE = 1_000;
 /** How many fills are asked for at once. */
 export const FILLS_PAGE = 100;
+/** How many buckets of candles are asked for at once: the most that the server gives. */
+export const CANDLES_PAGE = 300;
 
 const id = encodeURIComponent;
 
@@ -139,12 +152,15 @@ export const api = {
   stats: (product: string) => request<Stats>("GET", `/products/${id(product)}/stats`),
   trades: (product: string, limit: number) =>
     request<Trade[]>("GET", `/products/${id(product)}/trades?limit=${limit}`),
-  /** The latest candles, or with `before` (seconds) the 300 that end there. Newest first. */
+  /**
+   * Candles of the latest buckets (`CANDLES_PAGE` of them), or of those that end with `before` (seconds). Newest first;
+   * buckets without trades are left out.
+   */
   candles: (product: string, granularity: number, before?: number) => {
     const range =
       before === undefined
         ? ""
-        : `&start=${isoSeconds(before - 299 * granularity)}&end=${isoSeconds(before)}`;
+        : `&start=${isoSeconds(before - (CANDLES_PAGE - 1) * granularity)}&end=${isoSeconds(before)}`;
     return request<Candle[]>("GET", `/products/${id(product)}/candles?granularity=${granularity}${range}`);
   },
 
@@ -154,6 +170,8 @@ export const api = {
   fills: (product: string, after: string | null) =>
     requestPage<Fill>(`/fills?product_id=${id(product)}&limit=${FILLS_PAGE}`, after),
   place: (order: NewOrder) => request<Order>("POST", "/orders", order),
+  /** The order that was placed with this id of ours. */
+  orderOf: (client_oid: string) => request<Order>("GET", `/orders/client:${id(client_oid)}`),
   cancel: (order: string) => request<string>("DELETE", `/orders/${id(order)}`),
   cancelAll: (product?: string) =>
     request<string[]>("DELETE", product ? `/orders?product_id=${id(product)}` : "/orders"),

@@ -15,7 +15,9 @@ export interface Wanted {
   tickers: string[];
   /** The product whose book and trades are shown. */
   product: string | null;
-  /** Access token of the signed-in user, for the private channel. */
+  /** The signed-in user, whose own events are wanted. */
+  user: string | null;
+  /** The user's access token. A connection shows one and is good for as long as its session, whatever comes after it. */
   token: string | null;
 }
 
@@ -29,11 +31,19 @@ const SILENCE_MS = 6_000;
 const MAX_DELAY_MS = 15_000;
 const MARKET_CHANNELS = ["level2", "matches", "heartbeat"];
 
+/** Whether the server did not accept the token that it was shown. */
+export function isRefusal(message: FeedMessage): boolean {
+  return message.type === "error" && message.message === "Authentication Failed";
+}
+
 export class FeedConnection {
   readonly status = signal<FeedStatus>("connecting");
 
   private socket: WebSocket | null = null;
-  private wanted: Wanted = { tickers: [], product: null, token: null };
+  private wanted: Wanted = { tickers: [], product: null, user: null, token: null };
+  /** The token that was shown last on this connection, and whether it was refused: its time may have been over. */
+  private shown: string | null = null;
+  private refused = false;
   private attempts = 0;
   private everOpened = false;
   private lastHeard = 0;
@@ -58,7 +68,7 @@ export class FeedConnection {
     }
     if (socket.readyState !== WebSocket.OPEN) return;
     // A connection belongs to its user for good, so another user needs another connection.
-    if (before.token && before.token !== next.token) {
+    if (before.user && before.user !== next.user) {
       this.reconnectNow();
       return;
     }
@@ -66,6 +76,7 @@ export class FeedConnection {
       this.send({ type: "unsubscribe", product_ids: [before.product], channels: MARKET_CHANNELS });
     }
     this.subscribe(before);
+    this.showAnother();
   }
 
   /** Asks for the present product's book again, after a gap was noticed. */
@@ -77,7 +88,7 @@ export class FeedConnection {
   }
 
   private subscribe(before: Wanted | null): void {
-    const { product, tickers, token } = this.wanted;
+    const { product, tickers, user } = this.wanted;
     if (product && product !== before?.product) {
       this.send({ type: "subscribe", product_ids: [product], channels: MARKET_CHANNELS });
     }
@@ -85,9 +96,21 @@ export class FeedConnection {
     if (tickers.length > 0 && !sameTickers) {
       this.send({ type: "subscribe", product_ids: tickers, channels: ["ticker"] });
     }
-    if (token && tickers.length > 0 && (token !== before?.token || !sameTickers)) {
-      this.send({ type: "subscribe", product_ids: tickers, channels: ["user"], token });
-    }
+    if (user !== before?.user || !sameTickers) this.showToken();
+  }
+
+  /** Subscribes to the user's own events. */
+  private showToken(): void {
+    const { tickers, token } = this.wanted;
+    if (!token || tickers.length === 0) return;
+    this.shown = token;
+    this.refused = false;
+    this.send({ type: "subscribe", product_ids: tickers, channels: ["user"], token });
+  }
+
+  /** After a refusal, once there is another token. */
+  private showAnother(): void {
+    if (this.refused && this.wanted.token !== this.shown) this.showToken();
   }
 
   private send(message: unknown): void {
@@ -112,7 +135,12 @@ export class FeedConnection {
       this.lastHeard = Date.now();
       this.attempts = 0;
       this.status.value = "live";
-      this.handlers.message(JSON.parse(event.data as string) as FeedMessage);
+      const message = JSON.parse(event.data as string) as FeedMessage;
+      if (isRefusal(message)) {
+        this.refused = true;
+        this.showAnother();
+      }
+      this.handlers.message(message);
     };
     socket.onclose = () => {
       if (this.socket === socket) this.later();

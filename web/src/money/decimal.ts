@@ -131,6 +131,14 @@ function floorDiv(a: bigint, b: bigint): bigint {
   return a % b !== 0n && a < 0n !== b < 0n ? quotient - 1n : quotient;
 }
 
+/**
+ * A number that somebody wrote, in the notation that the server reads: it refuses ".5" and "5.". Text that is no number
+ * stays as it is, so that the server can say what is wrong with it.
+ */
+export function canonical(text: string): string {
+  return Decimal.parse(text)?.toString() ?? text;
+}
+
 /** Number of decimals of an increment such as "0.01" (2), "1" (0) or "0.00001000" (5). */
 export function placesOf(increment: string): number {
   const fraction = increment.split(".")[1]?.replace(/0+$/, "") ?? "";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Decimal } from "./decimal";
-import { changePercent, compact, counted, direction, grouped, signedPercent } from "./format";
+import { changePercent, compact, counted, direction, grouped, signedPercent, whole } from "./format";
 
 describe("numbers for people", () => {
   it("groups thousands and leaves decimals alone", () => {
@@ -9,6 +9,16 @@ describe("numbers for people", () => {
     expect(grouped("999", 0)).toBe("999");
     expect(grouped("51731.10")).toBe("51,731.10");
     expect(grouped(Decimal.from("51731.10"))).toBe("51,731.1");
+  });
+
+  it("cuts nothing off an amount, and fills up to its usual decimals", () => {
+    expect(["12", "12.5", "12.34567800", "0.00000001"].map((text) => whole(Decimal.from(text), 2))).toEqual([
+      "12.00",
+      "12.50",
+      "12.345678",
+      "0.00000001",
+    ]);
+    expect(whole(Decimal.from("100"), 0)).toBe("100");
   });
 
   it("counts things", () => {

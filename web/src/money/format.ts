@@ -1,5 +1,5 @@
 /** How numbers and times look to a person. Nothing here feeds back into an amount that is sent. */
-import { Decimal } from "./decimal";
+import { Decimal, placesOf } from "./decimal";
 
 /** A number with thousands separators and exactly `places` decimals, or without `places` the decimals it came with. */
 export function grouped(value: Decimal | string, places?: number): string {
@@ -10,6 +10,12 @@ export function grouped(value: Decimal | string, places?: number): string {
   const [whole = "0", fraction] = text.split(".");
   const groups = whole.replace(/\B(?=(\d{3})+(?!\d))/g, ",");
   return fraction === undefined ? groups : `${groups}.${fraction}`;
+}
+
+/** An amount with all decimals that it has, and with no fewer than `places`. */
+export function whole(value: Decimal, places: number): string {
+  const text = value.toString();
+  return placesOf(text) < places ? value.toFixed(places) : text;
 }
 
 /** Large amounts at a glance: 1.24M, 63.1K, 812.40. */

@@ -9,9 +9,9 @@ import { ApiError, api, FILLS_PAGE, ORDERS_PAGE, type Page } from "../api/http";
 import type { Account, Fill, Order } from "../api/types";
 import { Decimal } from "../money/decimal";
 import { product, whenPrivate } from "./market";
-import { joined } from "./own-fills";
+import { joined, newestOf } from "./own-fills";
 import { firstPages } from "./paging";
-import { session, token, verifySession } from "./session";
+import { userId, verifySession } from "./session";
 import { notify } from "./toasts";
 
 export const accounts = signal<Account[] | null>(null);
@@ -61,36 +61,41 @@ export function refreshSoon(): void {
 }
 
 async function refresh(): Promise<void> {
-  const asked = token.peek();
+  const asked = userId.peek();
   const market = product.peek()?.id;
   if (!asked || !market) return;
   running = true;
   try {
-    const [money, orders, newest] = await Promise.all([
+    // Each list is taken as it comes: fills need the database, while balances and open orders do not.
+    const [money, orders, newest] = await Promise.allSettled([
       api.accounts(),
       firstPages(orderPages, ORDERS_PAGE, api.openOrders),
       api.fills(market, null),
     ]);
-    if (token.peek() !== asked) return;
-    accounts.value = money;
-    openOrders.value = orders.items;
-    moreOrders.value = orders.after !== null;
-    if (product.peek()?.id === market) takeNewest(newest);
-    accountError.value = null;
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (token.peek() === asked) {
-      accountError.value = error.message;
-      setTimeout(refreshSoon, 2_000);
+    if (userId.peek() !== asked) return;
+    if (money.status === "fulfilled") accounts.value = money.value;
+    if (orders.status === "fulfilled") {
+      openOrders.value = orders.value.items;
+      moreOrders.value = orders.value.after !== null;
     }
+    if (newest.status === "fulfilled" && product.peek()?.id === market) takeNewest(newest.value);
+    accountError.value = faultOf([money, orders, newest]);
+    if (accountError.peek() !== null) setTimeout(refreshSoon, 2_000);
   } finally {
     last = Date.now();
     running = false;
-    if (again || token.peek() !== asked || product.peek()?.id !== market) {
+    if (again || userId.peek() !== asked || product.peek()?.id !== market) {
       again = false;
       refreshSoon();
     }
   }
+}
+
+/** Why one of the lists did not come; null when all came. */
+function faultOf(lists: PromiseSettledResult<unknown>[]): string | null {
+  const faults = lists.flatMap((list) => (list.status === "rejected" ? [list.reason as unknown] : []));
+  for (const fault of faults) if (!(fault instanceof ApiError)) throw fault;
+  return (faults[0] as ApiError | undefined)?.message ?? null;
 }
 
 /** How many pages of open orders are shown. Any of them may change, so all are asked for again and again. */
@@ -106,24 +111,32 @@ export function showMoreOrders(): void {
 
 const cursorOf = (page: Page<Fill>): string | null => (page.items.length >= FILLS_PAGE ? page.after : null);
 
+/** How many fills are kept at most: as many as the user has asked to see, and in any case so many. */
+const KEPT_FILLS = 1_000;
+let keptFills = KEPT_FILLS;
+
 function takeNewest(page: Page<Fill>): void {
   const all = joined(page.items, fills.peek() ?? []);
   if (!all) olderFills.value = cursorOf(page);
-  fills.value = all ?? page.items;
+  const { kept, after } = newestOf(all ?? page.items, keptFills);
+  if (after !== null) olderFills.value = after;
+  fills.value = kept;
 }
 
 let fillsAsked: string | null = null;
 
 /** Adds the fills before those that are shown. */
 export async function showMoreFills(): Promise<void> {
-  const [asked, market, after] = [token.peek(), product.peek()?.id, olderFills.peek()];
+  const [asked, market, after] = [userId.peek(), product.peek()?.id, olderFills.peek()];
   if (!market || after === null || fillsAsked === after) return;
   fillsAsked = after;
   try {
     const page = await api.fills(market, after);
     // Another user, another market, or so many new fills that the list has begun anew.
-    if (token.peek() !== asked || product.peek()?.id !== market || olderFills.peek() !== after) return;
-    fills.value = [...(fills.peek() ?? []), ...page.items];
+    if (userId.peek() !== asked || product.peek()?.id !== market || olderFills.peek() !== after) return;
+    const all = [...(fills.peek() ?? []), ...page.items];
+    keptFills = Math.max(keptFills, all.length);
+    fills.value = all;
     olderFills.value = cursorOf(page);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
@@ -138,8 +151,10 @@ export function startAccount(): void {
   whenPrivate(refreshSoon);
   void verifySession();
   let shown: string | null = null;
+  let listed: string | null = null;
   effect(() => {
-    const user = session.value?.user.id ?? null;
+    const user = userId.value;
+    const market = product.value?.id;
     if (user !== shown) {
       // Nothing of one user is shown to the next.
       shown = user;
@@ -147,20 +162,19 @@ export function startAccount(): void {
       openOrders.value = null;
       moreOrders.value = false;
       orderPages = 1;
-      fills.value = null;
-      olderFills.value = null;
       accountError.value = null;
     }
-  });
-  effect(() => {
-    const market = product.value?.id;
-    if (!token.value || !market) return;
+    // The market is told anew again and again, and the session prolonged; the fills stay what they are.
+    const list = user && market ? `${user}/${market}` : null;
+    if (list === listed) return;
+    listed = list;
     fills.value = null;
     olderFills.value = null;
-    refreshSoon();
+    keptFills = KEPT_FILLS;
+    if (list) refreshSoon();
   });
   // Expired orders and deposits made elsewhere show up even when no event tells of them.
   setInterval(() => {
-    if (token.peek() && !document.hidden) refreshSoon();
+    if (userId.peek() && !document.hidden) refreshSoon();
   }, 20_000);
 }

@@ -24,6 +24,12 @@ async function compare(): Promise<void> {
   }
 }
 
+/** By how much the server's clock is ahead of ours, ms; as far as is known where it cannot be asked. */
+export async function clockAhead(): Promise<number> {
+  await compare();
+  return ahead.peek();
+}
+
 /** The milliseconds until a time of the server, 0 once it is over. Draws again as they pass. */
 export function useTimeLeft(time: string): number {
   useEffect(() => {

@@ -1,16 +1,16 @@
 /**
  * The public side: markets, the chosen one, its book and its trades, all kept live by the feed.
  *
- * Invariants: `book`, `trades` and `lastTradeId` always belong to `product`; trades are newest first, without holes.
+ * Invariants: `book`, `trades` and `toldTrade` always belong to `product`; trades are newest first, without holes.
  */
 import { computed, effect, type Signal, signal } from "@preact/signals";
 import { ApiError, api } from "../api/http";
 import type { FeedMessage, Product, Trade } from "../api/types";
 import { Book } from "../feed/book";
-import { FeedConnection } from "../feed/connection";
+import { FeedConnection, isRefusal } from "../feed/connection";
 import { Decimal, placesOf } from "../money/decimal";
 import { marketInPath, path } from "./route";
-import { token, verifySession } from "./session";
+import { token, userId, verifySession } from "./session";
 import { load, save } from "./storage";
 
 /** The last 24 hours of a market. */
@@ -23,6 +23,10 @@ export interface Ticker {
 }
 
 const SHOWN_TRADES = 60;
+/** How soon a wrong book is asked for again, ms. */
+const BOOK_EVERY_MS = 1_000;
+/** How often the chosen market's last 24 hours are asked for, ms. */
+const STATS_EVERY_MS = 60_000;
 
 export const products = signal<Product[]>([]);
 /** Whether the kill switch of the whole venue is engaged; null until the feed has told. */
@@ -30,9 +34,12 @@ export const venueStopped = signal<boolean | null>(null);
 /** Why there are no markets; null while loading or when all is well. */
 export const marketsError = signal<string | null>(null);
 
+/** The market that was chosen last. Other tabs choose for themselves, so what they store counts at the next load only. */
+let remembered = load<string>("market");
+
 export const product = computed<Product | null>(() => {
   const all = products.value;
-  const wanted = marketInPath(path.value) ?? load<string>("market");
+  const wanted = marketInPath(path.value) ?? remembered;
   return all.find((one) => one.id === wanted) ?? all[0] ?? null;
 });
 
@@ -59,10 +66,18 @@ export const tradesLoaded = signal(false);
 type TradeListener = (trade: Trade) => void;
 const tradeListeners = new Set<TradeListener>();
 
-/** Calls back for every new trade of the chosen market, in order; answers how to stop. */
+/** Calls back for every new trade of the chosen market, once and in order; answers how to stop. */
 export function onTrade(listener: TradeListener): () => void {
   tradeListeners.add(listener);
   return () => tradeListeners.delete(listener);
+}
+
+/** The newest trade of the chosen market that the feed has told. `trades` may be ahead of the feed, or not loaded yet. */
+let toldTrade = 0;
+function tellTrade(trade: Trade, live: boolean): void {
+  if (trade.trade_id <= toldTrade) return;
+  toldTrade = trade.trade_id;
+  if (live) for (const listener of tradeListeners) listener(trade);
 }
 
 /** Counts the times that something may have been missed, so that histories must be fetched again. */
@@ -103,6 +118,31 @@ function bookChanged(): void {
   }, wait);
 }
 
+/** Crossed, an update was missed; but in an auction it may well be. */
+function isWrong(): boolean {
+  return product.peek()?.phase !== "auction" && book.crossed();
+}
+
+let bookAskedAt = Number.NEGATIVE_INFINITY;
+let bookAsked: ReturnType<typeof setTimeout> | undefined;
+
+/**
+ * Asks for the book anew if it is still wrong, at most once in a while: an auction crosses it before the feed tells that
+ * there is one. The old book stays until the new one has come.
+ */
+function askForBook(): void {
+  if (bookAsked !== undefined) return;
+  bookAsked = setTimeout(
+    () => {
+      bookAsked = undefined;
+      if (!isWrong()) return;
+      bookAskedAt = performance.now();
+      feed.resnapshot();
+    },
+    Math.max(0, bookAskedAt + BOOK_EVERY_MS - performance.now()),
+  );
+}
+
 function receive(message: FeedMessage): void {
   switch (message.type) {
     case "ticker":
@@ -122,17 +162,16 @@ function receive(message: FeedMessage): void {
     case "l2update":
       if (message.product_id !== product.peek()?.id || !book.ready) return;
       for (const [side, price, size] of message.changes) book.set(side, price, size);
-      // Crossed, an update was missed; but in an auction it may well be.
-      if (product.peek()?.phase !== "auction" && book.crossed()) {
-        book.clear();
-        feed.resnapshot();
-      }
+      if (isWrong()) askForBook();
       bookChanged();
       break;
     case "last_match":
     case "match":
       if (message.user_id) onPrivate();
-      if (message.product_id === product.peek()?.id) addTrade(message, message.type === "match");
+      if (message.product_id === product.peek()?.id) {
+        tellTrade(message, message.type === "match");
+        addTrade(message);
+      }
       break;
     case "heartbeat":
       if (message.product_id === product.peek()?.id) {
@@ -148,10 +187,10 @@ function receive(message: FeedMessage): void {
       onPrivate();
       break;
     case "error":
-      if (message.message === "Authentication Failed") void verifySession();
+      if (isRefusal(message)) void verifySession();
       break;
     case "status":
-      takeMarkets(message.products, false);
+      takeMarkets(message.products);
       venueStopped.value = message.products.some((one) => one.venue_stopped);
       break;
     case "subscriptions":
@@ -159,7 +198,7 @@ function receive(message: FeedMessage): void {
   }
 }
 
-function addTrade(trade: Trade, live: boolean): void {
+function addTrade(trade: Trade): void {
   const newest = trades.peek()[0]?.trade_id ?? 0;
   if (trade.trade_id <= newest || !tradesLoaded.peek()) return;
   if (newest > 0 && trade.trade_id > newest + 1) {
@@ -169,7 +208,6 @@ function addTrade(trade: Trade, live: boolean): void {
     return;
   }
   trades.value = [trade, ...trades.peek()].slice(0, SHOWN_TRADES);
-  if (live) for (const listener of tradeListeners) listener(trade);
 }
 
 let filling = false;
@@ -193,26 +231,27 @@ async function fillTrades(): Promise<void> {
   }
 }
 
+/**
+ * Fetches the last 24 hours of a market as they are now. The feed tells of those of all markets, at first and then with
+ * each trade; so without trades it tells nothing, while what it has told grows old.
+ */
 async function loadStats(id: string): Promise<void> {
   try {
-    const stats = await api.stats(id);
-    // A ticker of the feed is newer than this answer.
-    const traded = Decimal.from(stats.last).isPositive();
-    if (tickerOf(id).peek() === null && traded) tickerOf(id).value = { ...stats };
+    const before = tickerOf(id).peek();
+    const { last, open, high, low, volume } = await api.stats(id);
+    // A ticker that the feed sent meanwhile is newer than this answer.
+    if (tickerOf(id).peek() !== before || !Decimal.from(last).isPositive()) return;
+    tickerOf(id).value = { last, open, high, low, volume };
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
   }
 }
 
-/** The markets as they are now. The feed says so again and again, mostly nothing new; `anew` asks for all their stats. */
-function takeMarkets(all: Product[], anew: boolean): void {
-  const known = products.peek();
+/** The markets as they are now. The feed says so again and again, mostly nothing new. */
+function takeMarkets(all: Product[]): void {
   const shown = all.filter((one) => one.status !== "delisted");
-  if (JSON.stringify(shown) !== JSON.stringify(known)) products.value = shown;
+  if (JSON.stringify(shown) !== JSON.stringify(products.peek())) products.value = shown;
   marketsError.value = all.length === 0 ? "There are no markets yet." : null;
-  for (const { id } of shown) {
-    if (anew || !known.some((one) => one.id === id)) void loadStats(id);
-  }
 }
 
 let retry: ReturnType<typeof setTimeout> | undefined;
@@ -221,7 +260,7 @@ let retry: ReturnType<typeof setTimeout> | undefined;
 export async function loadMarkets(): Promise<void> {
   clearTimeout(retry);
   try {
-    takeMarkets(await api.products(), true);
+    takeMarkets(await api.products());
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     if (products.value.length === 0) marketsError.value = error.message;
@@ -236,17 +275,25 @@ export function startMarket(): void {
     const chosen = product.value;
     if (!chosen || chosen.id === current) return;
     current = chosen.id;
+    remembered = chosen.id;
     if (marketInPath(path.peek())) save("market", chosen.id);
     book = new Book(placesOf(chosen.quote_increment), placesOf(chosen.base_increment));
     trades.value = [];
     tradesLoaded.value = false;
+    toldTrade = 0;
     bookVersion.value = bookVersion.peek() + 1;
     void fillTrades();
+    void loadStats(chosen.id);
   });
+  setInterval(() => {
+    const id = product.peek()?.id;
+    if (id && !document.hidden) void loadStats(id);
+  }, STATS_EVERY_MS);
   effect(() => {
     feed.want({
       tickers: products.value.map((one) => one.id),
       product: product.value?.id ?? null,
+      user: userId.value,
       token: token.value,
     });
   });

@@ -10,3 +10,14 @@ export function joined(newest: readonly Fill[], known: readonly Fill[]): Fill[] 
   const at = last ? known.findIndex((one) => same(one, last)) : -1;
   return at < 0 ? null : [...newest, ...known.slice(at + 1)];
 }
+
+/**
+ * The newest `most` of a list, newest first, and the cursor of the page before them; null when nothing was left out. The
+ * fills of one trade stay together, as the cursor is a trade.
+ */
+export function newestOf(list: Fill[], most: number): { kept: Fill[]; after: string | null } {
+  const last = list[most - 1];
+  if (!last || list.length === most) return { kept: list, after: null };
+  const kept = list.filter((fill, index) => index < most || fill.trade_id === last.trade_id);
+  return { kept, after: kept.length < list.length ? String(last.trade_id) : null };
+}

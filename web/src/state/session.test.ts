@@ -1,5 +1,6 @@
 import { beforeEach, expect, test, vi } from "vitest";
 import type { Session } from "../api/types";
+import { stubPage } from "../testing/page";
 
 const user = (id: string) => ({ id, email: `${id}@example.org` });
 const sessionOf = (id: string, turn: number): Session => ({
@@ -8,7 +9,7 @@ const sessionOf = (id: string, turn: number): Session => ({
   refresh_token: `refresh-${id}${turn}`,
 });
 
-const stored = new Map<string, string>();
+let stored: Map<string, string>;
 const otherTab = (session: Session | null): void => {
   if (session) stored.set("agora.session", JSON.stringify(session));
   else stored.delete("agora.session");
@@ -38,24 +39,12 @@ async function open(session: Session | null) {
 }
 
 beforeEach(() => {
-  stored.clear();
   asked = [];
   good = [];
   code = "token_expired";
   deaf = false;
-  vi.stubGlobal("navigator", {});
-  vi.stubGlobal("window", { addEventListener: () => {} });
-  vi.stubGlobal("location", { pathname: "/", search: "" });
-  vi.stubGlobal("history", { replaceState: () => {}, pushState: () => {} });
-  vi.stubGlobal("localStorage", {
-    getItem: (key: string) => stored.get(key) ?? null,
-    setItem: (key: string, value: string) => stored.set(key, value),
-    removeItem: (key: string) => stored.delete(key),
-  });
-  vi.stubGlobal("addEventListener", (_: string, listener: (event: { key: string | null }) => void) => {
-    tell = (key) => listener({ key });
-  });
-  vi.stubGlobal("fetch", async (path: string, init: RequestInit) => {
+  const page = stubPage(async (question, init) => {
+    const path = question.split(" ")[1];
     const token = (init.headers as Record<string, string>).authorization?.slice("Bearer ".length) ?? "";
     asked.push(`${path} ${token}`);
     if (deaf) return new Promise(() => {});
@@ -65,6 +54,8 @@ beforeEach(() => {
     }
     return good.includes(token) ? Response.json({}) : Response.json({ code }, { status: 401 });
   });
+  stored = page.stored;
+  tell = page.tellStored;
 });
 
 test("a tab follows the others and saves nothing", async () => {

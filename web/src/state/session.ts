@@ -15,6 +15,8 @@ export interface DemoCredentials {
 
 export const session = signal<Session | null>(load<Session>("session"));
 export const token = computed(() => session.value?.access_token ?? null);
+/** Whose session it is. Unlike the token it stays as it is while the session is prolonged. */
+export const userId = computed(() => session.value?.user.id ?? null);
 export const demoCredentials = signal<DemoCredentials | null>(load<DemoCredentials>("demo"));
 
 /** The signed-in account is the demo account of this browser. */

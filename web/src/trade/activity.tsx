@@ -19,6 +19,7 @@ import { authDialog, session } from "../state/session";
 import { notify } from "../state/toasts";
 import { CloseIcon } from "../ui/icons";
 import { Tabs } from "../ui/tabs";
+import { cancelAll } from "./in-part";
 
 type Tab = "orders" | "fills";
 
@@ -27,14 +28,10 @@ export function Activity() {
   const busy = useSignal(false);
   const count = openOrders.value?.length ?? 0;
 
-  const cancelAll = async (): Promise<void> => {
+  const cancel = async (): Promise<void> => {
     busy.value = true;
     try {
-      const canceled = await api.cancelAll();
-      notify("plain", canceled.length === 1 ? "1 order canceled" : `${canceled.length} orders canceled`);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      notify("bad", "The orders were not canceled", error.message);
+      await cancelAll();
     } finally {
       busy.value = false;
       refreshSoon();
@@ -68,7 +65,7 @@ export function Activity() {
         />
         {accountError.value && <span class="stale">Out of date: {accountError.value}</span>}
         {tab.value === "orders" && count > 0 && (
-          <button type="button" class="link" disabled={busy.value} onClick={() => void cancelAll()}>
+          <button type="button" class="link" disabled={busy.value} onClick={() => void cancel()}>
             Cancel all
           </button>
         )}

@@ -1,12 +1,11 @@
 import { useSignal } from "@preact/signals";
-import { ApiError, api } from "../api/http";
 import { Decimal } from "../money/decimal";
 import { grouped } from "../money/format";
 import { accounts, refreshSoon } from "../state/account";
 import { product, products } from "../state/market";
 import { isDemo, session } from "../state/session";
-import { notify } from "../state/toasts";
 import { demoFunds } from "../state/venue";
+import { addDemoFunds } from "./in-part";
 
 /** Decimals shown of a balance; more would not fit and the exact figure is in the title. */
 const SHOWN_PLACES = 8;
@@ -68,17 +67,8 @@ function TopUp() {
   const busy = useSignal(false);
   const deposit = async (): Promise<void> => {
     busy.value = true;
-    const bases = new Set(products.value.map((one) => one.base_currency));
-    const currencies = new Set(products.value.flatMap((one) => [one.base_currency, one.quote_currency]));
     try {
-      for (const currency of currencies) {
-        // What is only ever paid with is money-like and comes in thousands.
-        await api.demoDeposit(currency, bases.has(currency) ? "1" : "10000");
-      }
-      notify("good", "Demo funds added");
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      notify("bad", "No demo funds were added", error.message);
+      await addDemoFunds(products.value);
     } finally {
       busy.value = false;
       refreshSoon();

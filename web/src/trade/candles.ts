@@ -1,4 +1,5 @@
 /** Candles of one market and granularity, from history and live trades. Floats are fine: they are only drawn. */
+import { CANDLES_PAGE } from "../api/http";
 import type { Candle as Row, Trade } from "../api/types";
 
 export interface Candle {
@@ -70,5 +71,58 @@ export class Candles {
     const candle = { time, open: price, high: price, low: price, close: price, volume: size };
     this.list.push(candle);
     return { candle, opened: true };
+  }
+}
+
+const DAY_S = 86_400;
+/** A page with fewer rows is thin, and after so many of them history is not worth any more requests. */
+const THIN_ROWS = 10;
+const MOST_THIN_PAGES = 20;
+
+/** Asks for rows (newest first) of the page of buckets of `granularity` that ends with `before`; both in seconds. */
+export type LoadRows = (granularity: number, before: number) => Promise<Row[]>;
+
+/**
+ * What lies before the candles that are known, page by page, also across long times without trades.
+ *
+ * The server leaves out buckets without trades, so an empty page is no end. Where one comes, candles of days tell
+ * where the next trades are.
+ */
+export class CandleHistory {
+  /** The bucket with which the next page ends, seconds; null when there is none. */
+  private before: number | null;
+  /** Days with trades, newest first; null until they were needed. */
+  private days: number[] | null = null;
+  private thin = 0;
+
+  /** One that ends with the bucket `before`, seconds. */
+  constructor(
+    private readonly granularity: number,
+    before: number,
+    private readonly load: LoadRows,
+  ) {
+    this.before = before;
+  }
+
+  /** The next rows, newest first; none when history is over. After a failure it goes on from where it was. */
+  async older(): Promise<Row[]> {
+    while (this.before !== null) {
+      const rows = await this.load(this.granularity, this.before);
+      this.before -= CANDLES_PAGE * this.granularity;
+      if (rows.length < THIN_ROWS) this.thin += 1;
+      if (this.thin >= MOST_THIN_PAGES) this.before = null;
+      if (rows.length > 0) return rows;
+      if (this.before !== null) this.before = await this.lastTraded(this.before);
+    }
+    return [];
+  }
+
+  /** The last bucket up to this one that may have trades: on the same day, or at the end of an earlier one. */
+  private async lastTraded(before: number): Promise<number | null> {
+    const day = Math.floor(before / DAY_S) * DAY_S;
+    this.days ??= (await this.load(DAY_S, day)).map(([time]) => time);
+    const found = this.days.find((one) => one <= day);
+    if (found === undefined) return null;
+    return found === day ? before : found + DAY_S - this.granularity;
   }
 }

@@ -1,14 +1,15 @@
 /** The candle chart: history by REST, the running candle by the feed. */
-import { effect, useSignal } from "@preact/signals";
+import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { ApiError, api } from "../api/http";
+import { api } from "../api/http";
 import { Decimal, placesOf } from "../money/decimal";
 import { compact, direction, grouped, signedPercent } from "../money/format";
 import { onTrade, pricePlaces, product, resyncs } from "../state/market";
 import { load, save } from "../state/storage";
 import { Tabs } from "../ui/tabs";
-import { type Candle, Candles } from "./candles";
+import type { Candle } from "./candles";
 import { Drawing } from "./drawing";
+import { keepDrawn } from "./live-candles";
 
 const RANGES = [
   { id: "60", name: "1m" },
@@ -31,12 +32,19 @@ export function ChartPanel() {
   useEffect(() => {
     const host = element.current;
     if (!host || !current) return;
-    const drawing = new Drawing(host, placesOf(current.quote_increment), Number(range.value), (candle) => {
+    const granularity = Number(range.value);
+    const drawing = new Drawing(host, placesOf(current.quote_increment), granularity, (candle) => {
       shown.value = candle;
     });
-    const stop = drive(drawing, current.id, Number(range.value), (message) => {
-      error.value = message;
-    });
+    const rows = (seconds: number, before?: number) => api.candles(current.id, seconds, before);
+    const stop = keepDrawn(
+      drawing,
+      granularity,
+      { latest: rows, older: rows, onTrade, resyncs },
+      (message) => {
+        error.value = message;
+      },
+    );
     return () => {
       stop();
       drawing.remove();
@@ -98,73 +106,4 @@ function Legend({ candle }: { candle: Candle | null }) {
       <span class={way}>{signedPercent(change)}</span>
     </div>
   );
-}
-
-/** Keeps a drawing up to date with history, live trades and resyncs; answers how to stop. */
-function drive(
-  drawing: Drawing,
-  id: string,
-  granularity: number,
-  report: (error: string | null) => void,
-): () => void {
-  const candles = new Candles(granularity);
-  let stopped = false;
-  let exhausted = false;
-  let loading = false;
-  let loaded = false;
-  let retry: ReturnType<typeof setTimeout> | undefined;
-  let settle: ReturnType<typeof setTimeout> | undefined;
-
-  const fetchCandles = async (before?: number): Promise<void> => {
-    if (loading) return;
-    loading = true;
-    clearTimeout(retry);
-    try {
-      const rows = await api.candles(id, granularity, before);
-      if (stopped) return;
-      if (before !== undefined && rows.length === 0) exhausted = true;
-      if (before === undefined && !candles.joins(rows)) {
-        // After a long sleep: what lies between is fetched when it comes into sight.
-        candles.clear();
-        exhausted = false;
-      }
-      candles.merge(rows);
-      loaded = true;
-      drawing.setAll(candles.all);
-      report(null);
-    } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      if (stopped || loaded) return;
-      report(error.message);
-      retry = setTimeout(() => void fetchCandles(), 3_000);
-    } finally {
-      loading = false;
-    }
-  };
-
-  const stopTrades = onTrade((trade) => {
-    const folded = candles.add(trade);
-    if (!folded) return;
-    drawing.update(folded.candle);
-    if (folded.opened) {
-      // The finished candle is taken from the server once more: a trade may have come between history and feed.
-      clearTimeout(settle);
-      settle = setTimeout(() => void fetchCandles(), 2_000);
-    }
-  });
-  const stopResync = effect(() => {
-    void resyncs.value;
-    void fetchCandles();
-  });
-  drawing.onReachStart(() => {
-    const oldest = candles.oldest;
-    if (oldest && loaded && !exhausted) void fetchCandles(oldest.time - granularity);
-  });
-  return () => {
-    stopped = true;
-    clearTimeout(settle);
-    clearTimeout(retry);
-    stopTrades();
-    stopResync();
-  };
 }

@@ -13,13 +13,11 @@ import { openOrders } from "../state/account";
 import { product } from "../state/market";
 import { theme } from "../state/theme";
 import type { Candle } from "./candles";
+import { timeLabels } from "./time-axis";
 
 const DAY = 86_400;
-const AXIS_TIME = new Intl.DateTimeFormat(undefined, {
-  dateStyle: "medium",
-  timeStyle: "medium",
-  timeZone: "UTC",
-});
+
+const startOf = (candle: Candle): UTCTimestamp => candle.time as UTCTimestamp;
 
 /** The chart library behind the few verbs that this page needs. */
 export class Drawing {
@@ -36,9 +34,10 @@ export class Drawing {
   constructor(
     host: HTMLElement,
     places: number,
-    private readonly granularity: number,
+    granularity: number,
     private readonly show: (candle: Candle | null) => void,
   ) {
+    const labels = timeLabels(granularity);
     this.chart = createChart(host, {
       autoSize: true,
       layout: { attributionLogo: false, fontSize: 11 },
@@ -50,8 +49,9 @@ export class Drawing {
         secondsVisible: false,
         rightOffset: 6,
         barSpacing: 8,
+        tickMarkFormatter: labels.mark,
       },
-      localization: { timeFormatter: (time: UTCTimestamp) => AXIS_TIME.format(time * 1000) },
+      localization: { timeFormatter: labels.moment },
     });
     this.candles = this.chart.addSeries(CandlestickSeries, {
       borderVisible: false,
@@ -75,17 +75,17 @@ export class Drawing {
 
   setAll(all: readonly Candle[]): void {
     this.byTime.clear();
-    for (const candle of all) this.byTime.set(this.axisTime(candle), candle);
+    for (const candle of all) this.byTime.set(candle.time, candle);
     this.newest = all.at(-1) ?? null;
-    this.candles.setData(all.map((candle) => ({ ...candle, time: this.axisTime(candle) })));
+    this.candles.setData(all.map((candle) => ({ ...candle, time: startOf(candle) })));
     this.volume.setData(all.map((candle) => this.bar(candle)));
     if (!this.hovering) this.show(this.newest);
   }
 
   update(candle: Candle): void {
-    this.byTime.set(this.axisTime(candle), candle);
+    this.byTime.set(candle.time, candle);
     this.newest = candle;
-    this.candles.update({ ...candle, time: this.axisTime(candle) });
+    this.candles.update({ ...candle, time: startOf(candle) });
     this.volume.update(this.bar(candle));
     if (!this.hovering) this.show({ ...candle });
   }
@@ -105,19 +105,10 @@ export class Drawing {
   private bar(candle: Candle) {
     const up = candle.close >= candle.open;
     return {
-      time: this.axisTime(candle),
+      time: startOf(candle),
       value: candle.volume,
       color: up ? this.colors.upSoft : this.colors.downSoft,
     };
-  }
-
-  /**
-   * The chart knows no time zones and reads every time as UTC, so buckets within a day are moved by the local
-   * offset: the axis then shows local time like the rest of the page.
-   */
-  private axisTime(candle: Candle): UTCTimestamp {
-    const offset = this.granularity < DAY ? new Date(candle.time * 1000).getTimezoneOffset() * 60 : 0;
-    return (candle.time - offset) as UTCTimestamp;
   }
 
   /** Takes the colours from the style sheet; reading the theme makes the caller follow it. */

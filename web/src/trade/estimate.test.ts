@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Decimal } from "../money/decimal";
-import { affordable, beforeFee, settle, share } from "./estimate";
+import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
 
 const d = Decimal.from;
 
@@ -14,7 +14,7 @@ describe("affordable", () => {
   ])("%s buys at %s with fee %s in lots of %s: %s", (funds, price, rate, lot, size) => {
     const found = affordable(d(funds), d(price), d(rate), d(lot));
     expect(found.toString()).toBe(size);
-    const cost = settle("buy", found.mul(d(price)), d(rate)).total;
+    const cost = settle("buy", found.mul(d(price)), d(rate), 8).total;
     expect(cost.cmp(d(funds))).toBeLessThanOrEqual(0);
   });
 });
@@ -26,13 +26,29 @@ describe("shares and fees", () => {
   });
 
   it("adds the fee for a buyer and takes it from a seller", () => {
-    expect(settle("buy", d("200"), d("0.0025")).total.toString()).toBe("200.5");
-    expect(settle("sell", d("200"), d("0.0025")).total.toString()).toBe("199.5");
+    expect(settle("buy", d("200"), d("0.0025"), 2).total.toString()).toBe("200.5");
+    expect(settle("sell", d("200"), d("0.0025"), 2).total.toString()).toBe("199.5");
   });
+
+  it("rounds like the server: no fee is zero, and nobody pays less than is shown", () => {
+    const texts = ({ fee, total }: ReturnType<typeof settle>) => [fee.toString(), total.toString()];
+    expect(texts(settle("buy", d("0.123"), d("0.001"), 8))).toEqual(["0.000123", "0.123123"]);
+    expect(texts(settle("buy", d("0.00000001"), d("0.001"), 8))).toEqual(["0.00000001", "0.00000002"]);
+    expect(texts(settle("sell", d("0.12345"), d("0.001"), 4))).toEqual(["0.0002", "0.1232"]);
+    expect(texts(settle("buy", d("0.12345"), d("0.001"), 4))).toEqual(["0.0002", "0.1237"]);
+  });
+
+  it.each([
+    ["0.01", "0.0001", 6],
+    ["0.01", "0.00000001", 8],
+    ["1", "1", 0],
+  ])("a sum of prices in %s and sizes in %s has %i decimals", (quote_increment, base_increment, places) =>
+    expect(sumPlaces({ quote_increment, base_increment })).toBe(places),
+  );
 
   it("finds the funds that leave room for their own fee", () => {
     const part = beforeFee(d("100"), d("0.0025"), 2);
     expect(part.toString()).toBe("99.75");
-    expect(settle("buy", part, d("0.0025")).total.cmp(d("100"))).toBeLessThanOrEqual(0);
+    expect(settle("buy", part, d("0.0025"), 2).total.cmp(d("100"))).toBeLessThanOrEqual(0);
   });
 });

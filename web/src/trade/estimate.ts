@@ -1,5 +1,6 @@
 /** What an order would cost or bring, before it is placed. The server has the last word; these only inform. */
-import { Decimal } from "../money/decimal";
+import type { Product } from "../api/types";
+import { Decimal, placesOf } from "../money/decimal";
 
 /** The largest size, a multiple of `lot`, whose price and fee fit into `funds`. Zero when the price is zero. */
 export function affordable(funds: Decimal, price: Decimal, feeRate: Decimal, lot: Decimal): Decimal {
@@ -13,14 +14,28 @@ export function share(amount: Decimal, percent: number): Decimal {
   return amount.mul(Decimal.of(BigInt(percent), 2));
 }
 
-/** What is moved in quote currency: what a buyer pays with the fee, what a seller gets after it. */
+/** The most decimals that a sum is shown with: currencies usually have no smaller parts. */
+const MOST_PLACES = 8;
+
+/** How many decimals a sum in a market's quote currency has: those of a price times those of a size. */
+export function sumPlaces(market: Pick<Product, "quote_increment" | "base_increment">): number {
+  return Math.min(MOST_PLACES, placesOf(market.quote_increment) + placesOf(market.base_increment));
+}
+
+/**
+ * What is moved in quote currency, with `places` decimals: what a buyer pays with the fee, what a seller gets after it.
+ * Like the server, it rounds in nobody's favour but the venue's.
+ */
 export function settle(
   side: "buy" | "sell",
   quote: Decimal,
   feeRate: Decimal,
+  places: number,
 ): { fee: Decimal; total: Decimal } {
-  const fee = quote.mul(feeRate);
-  return { fee, total: side === "buy" ? quote.add(fee) : quote.sub(fee) };
+  const smallest = Decimal.of(1n, places);
+  const fee = quote.mul(feeRate).ceilTo(smallest);
+  const total = side === "buy" ? quote.add(fee).ceilTo(smallest) : quote.sub(fee).floorTo(smallest);
+  return { fee, total };
 }
 
 /** The part of `funds` that buys, when the fee is to be paid out of the same funds. */

@@ -1,43 +1,26 @@
 /** The order ticket. It informs about cost and fee, sends what was typed, and shows what the server says to it. */
 import { useComputed, useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
-import { ApiError, api } from "../api/http";
+import { useEffect, useRef } from "preact/hooks";
 import type { Product, Side } from "../api/types";
 import { Decimal, placesOf } from "../money/decimal";
-import { grouped } from "../money/format";
+import { grouped, whole } from "../money/format";
 import { available, refreshSoon } from "../state/account";
 import { book, bookVersion, product } from "../state/market";
 import { authDialog, session } from "../state/session";
-import { notify } from "../state/toasts";
 import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
-import { affordable, beforeFee, settle, share } from "./estimate";
+import { draftOf, type Kind, LIFETIMES, type Lifetime, takesOnly, type Unit } from "./draft";
+import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
 import { NumberField } from "./number-field";
-import { outcome } from "./outcome";
 import { MarketPhase } from "./phase";
 import { picked } from "./selection";
-import { type Draft, isUnknown, place } from "./unsure";
-
-type Kind = "limit" | "market";
-type Unit = "base" | "quote";
+import { type OrderForm, submit } from "./submit";
 
 const KINDS = [
   { id: "limit", name: "Limit" },
   { id: "market", name: "Market" },
 ] as const;
-
-const LIFETIMES = [
-  { id: "GTC", name: "Until canceled" },
-  { id: "GTT:min", name: "For a minute" },
-  { id: "GTT:hour", name: "For an hour" },
-  { id: "GTT:day", name: "For a day" },
-  { id: "IOC", name: "Immediate or cancel" },
-  { id: "FOK", name: "Fill or kill" },
-] as const;
-type Lifetime = (typeof LIFETIMES)[number]["id"];
-
-const UNKNOWN = "It is not known whether the order was placed. Sending it again cannot place it twice.";
 
 export function OrderTicket() {
   const current = product.value;
@@ -70,12 +53,13 @@ function Ticket({ market }: { market: Product }) {
   const tick = Decimal.from(market.quote_increment);
   const lot = Decimal.from(market.base_increment);
   const tickPlaces = placesOf(market.quote_increment);
-  const takerOnly = lifetime.value === "IOC" || lifetime.value === "FOK";
+  const takerOnly = takesOnly(lifetime.value);
   const passive = kind.value === "limit" && postOnly.value && !takerOnly;
   const rate = Decimal.from(passive ? market.maker_fee_rate : market.taker_fee_rate);
   const funds = available(side.value === "buy" ? quote : base);
 
-  const worth = (amount: Decimal, each: Decimal): string => amount.mul(each).toFixed(tickPlaces);
+  const worth = (amount: Decimal, each: Decimal): string =>
+    whole(amount.mul(each).floorTo(Decimal.of(1n, sumPlaces(market))), tickPlaces);
   const setPrice = (text: string): void => {
     price.value = text;
     error.value = null;
@@ -156,37 +140,48 @@ function Ticket({ market }: { market: Product }) {
     if (hasBook.value && price.peek() === "") take(side.peek() === "buy" ? "Bid" : "Ask");
   }, [hasBook.value]);
 
-  const submit = async (event: SubmitEvent): Promise<void> => {
+  const isThere = useRef(true);
+  useEffect(
+    () => () => {
+      isThere.current = false;
+    },
+    [],
+  );
+  const form: OrderForm = {
+    isThere: () => isThere.current,
+    complain: (why) => {
+      error.value = why;
+    },
+    clear: () => {
+      size.value = "";
+      total.value = "";
+    },
+    forgive: (why) => {
+      if (error.peek() !== why) return false;
+      error.value = null;
+      return true;
+    },
+  };
+
+  const send = async (event: SubmitEvent): Promise<void> => {
     event.preventDefault();
     error.value = null;
     if (size.value === "" || (kind.value === "limit" && price.value === "")) {
       error.value = kind.value === "limit" && price.value === "" ? "Enter a price." : "Enter an amount.";
       return;
     }
-    const order: Draft = { product_id: market.id, side: side.value, type: kind.value };
-    if (kind.value === "market") {
-      if (unit.value === "quote") order.funds = size.value;
-      else order.size = size.value;
-    } else {
-      order.price = price.value;
-      order.size = size.value;
-      const [force, after] = lifetime.value.split(":");
-      order.time_in_force = force as NonNullable<Draft["time_in_force"]>;
-      if (after) order.cancel_after = after as NonNullable<Draft["cancel_after"]>;
-      if (postOnly.value && !takerOnly) order.post_only = true;
-    }
+    const order = draftOf(market.id, {
+      side: side.value,
+      kind: kind.value,
+      unit: unit.value,
+      price: price.value,
+      size: size.value,
+      lifetime: lifetime.value,
+      postOnly: postOnly.value,
+    });
     busy.value = true;
     try {
-      const placed = await place(session.peek()?.user.id ?? "", order, api.place);
-      const told = outcome(placed, market);
-      notify(told.kind, told.title, told.detail);
-      if (!told.inVain) {
-        size.value = "";
-        total.value = "";
-      }
-    } catch (failure) {
-      if (!(failure instanceof ApiError)) throw failure;
-      error.value = isUnknown(failure) ? UNKNOWN : failure.message;
+      await submit(order, market, form);
     } finally {
       busy.value = false;
       refreshSoon();
@@ -194,7 +189,7 @@ function Ticket({ market }: { market: Product }) {
   };
 
   return (
-    <form class="ticket" data-side={side.value} noValidate onSubmit={(event) => void submit(event)}>
+    <form class="ticket" data-side={side.value} noValidate onSubmit={(event) => void send(event)}>
       <Tabs
         label="Side"
         class="sides"
@@ -365,7 +360,8 @@ interface EstimateProps {
 
 /** Fee and sum of the order as it stands; for a market order what the book would give now. */
 function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps) {
-  const places = Math.max(2, placesOf(market.quote_increment));
+  const places = sumPlaces(market);
+  const usual = Math.max(2, placesOf(market.quote_increment));
   const amount = Decimal.parse(size);
   let quote: Decimal | null = null;
   let note = "";
@@ -380,12 +376,12 @@ function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps
     quote = found.quote;
     if (!found.complete) note = "More than the book holds";
     else if (found.size.isPositive()) {
-      note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, places))}`;
+      note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, usual))}`;
     }
   }
-  const sum = quote ? settle(side, quote, rate) : null;
+  const sum = quote ? settle(side, quote, rate, places) : null;
   const money = (value: Decimal | undefined): string =>
-    value ? `${grouped(value.toFixed(places))} ${market.quote_currency}` : "–";
+    value ? `${grouped(whole(value, usual))} ${market.quote_currency}` : "–";
   return (
     <dl class="estimate">
       {kind === "market" && (

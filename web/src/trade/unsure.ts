@@ -1,16 +1,47 @@
 /**
- * Sends orders so that a lost answer makes no second order.
+ * Sends orders so that a lost answer makes no second order, and finds out what became of those whose answer was lost.
  *
  * The server answers a `client_oid` that it knows with the order that came first. So the id of an order is kept until
- * its fate is known, and whoever sends the same order again meanwhile sends the same id.
+ * its fate is known, and whoever sends the same order again meanwhile sends the same id. From a lost answer on the
+ * server is asked for that id, until it has the order or surely has none.
  */
 import { ApiError } from "../api/http";
 import type { NewOrder, Order } from "../api/types";
+import type { Draft } from "./draft";
 
-export type Draft = Omit<NewOrder, "client_oid">;
+/** The venue, as far as it is needed here. */
+export interface Venue {
+  /** Who is signed in; null: nobody. */
+  user: () => string | null;
+  send: (order: NewOrder) => Promise<Order>;
+  /** The order with this id of ours; fails with status 404 when there is none. */
+  find: (client_oid: string) => Promise<Order>;
+  /** By how much its clock is ahead of ours, ms. */
+  clockAhead: () => Promise<number>;
+}
 
-/** Ids of orders whose fate is not known, by user and order. */
-const kept = new Map<string, string>();
+/** An order whose fate is not known. */
+interface Sending {
+  client_oid: string;
+  /** When it was sent last, ms of `performance.now()`. */
+  at: number;
+  /** It is being sent, and that answer tells more than any question. */
+  underWay: boolean;
+  /** The server is asked about it. */
+  followed: boolean;
+  /** Hears what became of it; null: it was not placed. */
+  tell: (order: Order | null) => void;
+}
+
+/** By user and order. */
+const kept = new Map<string, Sending>();
+
+/** Pauses before the server is asked what became of an order, ms; the last one again and again. */
+const ASK_AFTER_MS = [1_000, 2_000, 4_000, 6_000, 8_000, 15_000];
+/** An order that the server does not know may be on its way there or within it, but not for so long, ms. */
+const ARRIVED_WITHIN_MS = 20_000;
+/** An order that is so much older than its sending came with an earlier one, ms. */
+const EARLIER_MS = 5_000;
 
 /** These turn a request away before anybody looks at its order, so they tell nothing about an earlier sending. */
 const TELL_NOTHING = [401, 403, 408, 429];
@@ -22,25 +53,80 @@ export function isUnknown({ status, code }: Pick<ApiError, "status" | "code">): 
   return status < 400 || status >= 500;
 }
 
+export interface Placed {
+  order: Order;
+  /** It is one of before: an earlier sending had arrived, and nothing was placed now. */
+  earlier: boolean;
+}
+
+/**
+ * Places an order. After a failure that leaves its fate open, `tell` hears later what became of it, unless the same order
+ * is sent again before that.
+ */
 export async function place(
-  user: string,
   draft: Draft,
-  send: (order: NewOrder) => Promise<Order>,
-): Promise<Order> {
+  venue: Venue,
+  tell: (order: Order | null) => void,
+): Promise<Placed> {
+  const user = venue.user() ?? "";
   const key = JSON.stringify([user, draft]);
-  const client_oid = kept.get(key) ?? uuid();
-  kept.set(key, client_oid);
+  const before = kept.get(key);
+  const sending = before ?? { client_oid: uuid(), at: 0, underWay: true, followed: false, tell };
+  kept.set(key, sending);
+  sending.underWay = true;
+  sending.tell = tell;
+  sending.at = performance.now();
+  const since = Date.now();
   try {
-    const placed = await send({ ...draft, client_oid });
+    const order = await venue.send({ ...draft, client_oid: sending.client_oid });
     kept.delete(key);
-    return placed;
+    if (!before) return { order, earlier: false };
+    // Our clock may be off by more than what lies between two sendings.
+    const age = since + (await venue.clockAhead()) - Date.parse(order.created_at);
+    return { order, earlier: age > EARLIER_MS };
   } catch (error) {
-    const status = error instanceof ApiError ? error.status : 0;
-    const refused = status >= 400 && status < 500 && !TELL_NOTHING.includes(status);
-    if (refused) kept.delete(key);
+    const failure = error instanceof ApiError ? error : new ApiError(0, String(error));
+    if (isUnknown(failure)) void follow(key, sending, user, venue);
+    // The order itself was refused, or turned away when it had never been sent before.
+    else if (!before || !tellsNothing(failure)) kept.delete(key);
     throw error;
+  } finally {
+    sending.underWay = false;
   }
 }
+
+function tellsNothing({ status }: ApiError): boolean {
+  return status >= 500 || TELL_NOTHING.includes(status);
+}
+
+/** Asks what became of an order until that is known, and tells it. */
+async function follow(key: string, sending: Sending, user: string, venue: Venue): Promise<void> {
+  if (sending.followed) return;
+  sending.followed = true;
+  const isOpen = (): boolean => kept.get(key) === sending;
+  for (let turn = 0; isOpen(); turn += 1) {
+    await pause(ASK_AFTER_MS[turn] ?? ASK_AFTER_MS.at(-1) ?? 0);
+    // Whoever has signed in meanwhile has no such order, which would say nothing.
+    if (!isOpen() || sending.underWay || venue.user() !== user) continue;
+    const found = await fate(sending, venue);
+    if (found === undefined || !isOpen() || sending.underWay) continue;
+    kept.delete(key);
+    sending.tell(found);
+  }
+}
+
+/** What became of an order; null when it was not placed, undefined while that is not known. */
+async function fate({ client_oid, at }: Sending, venue: Venue): Promise<Order | null | undefined> {
+  const hasArrived = performance.now() - at >= ARRIVED_WITHIN_MS;
+  try {
+    return await venue.find(client_oid);
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    return error.status === 404 && hasArrived ? null : undefined;
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((over) => setTimeout(over, ms));
 
 /** A random (version 4) UUID. `crypto.randomUUID` exists in secure contexts only; this works everywhere. */
 function uuid(): string {

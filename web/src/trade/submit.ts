@@ -1,0 +1,64 @@
+/** Sends the order of the ticket and says what came of it: on its form while that is there, otherwise by a notice. */
+import { ApiError, api } from "../api/http";
+import type { Order, Product } from "../api/types";
+import { shortTime } from "../money/format";
+import { clockAhead } from "../state/clock";
+import { userId } from "../state/session";
+import { notify } from "../state/toasts";
+import type { Draft } from "./draft";
+import { outcome } from "./outcome";
+import { isUnknown, place, type Venue } from "./unsure";
+
+/** Where an order is written. */
+export interface OrderForm {
+  /** Whether it is still in sight; it goes when another market or page is shown. */
+  isThere: () => boolean;
+  /** Says why nothing, or nothing certain, came of the order. */
+  complain: (why: string) => void;
+  /** Empties it for the next order. */
+  clear: () => void;
+  /** What it complains about is answered now; false when it complains about nothing, or something else. */
+  forgive: (why: string) => boolean;
+}
+
+export const UNKNOWN =
+  "It is not known yet whether the order was placed; you are told as soon as it is. Sending it again cannot place it twice.";
+
+const venue: Venue = {
+  user: () => userId.peek(),
+  send: api.place,
+  find: api.orderOf,
+  clockAhead,
+};
+
+export async function submit(draft: Draft, market: Product, form: OrderForm): Promise<void> {
+  try {
+    const { order, earlier } = await place(draft, venue, (found) => settle(found, market, form));
+    const told = outcome(order, market);
+    if (earlier) {
+      const detail = `This is the order of ${shortTime(order.created_at)}: ${told.detail}`;
+      notify("plain", "Nothing new was placed", detail);
+    } else {
+      notify(told.kind, told.title, told.detail);
+    }
+    if (!told.inVain) form.clear();
+  } catch (failure) {
+    if (!(failure instanceof ApiError)) throw failure;
+    const unknown = isUnknown(failure);
+    if (form.isThere()) form.complain(unknown ? UNKNOWN : failure.message);
+    else if (unknown) notify("bad", "It is not known yet whether your order was placed", failure.message);
+    else notify("bad", "Your order was not placed", failure.message);
+  }
+}
+
+/** It has become known what became of an order whose answer was lost; null: it was not placed. */
+function settle(order: Order | null, market: Product, form: OrderForm): void {
+  const wasDoubted = form.forgive(UNKNOWN);
+  if (!order) {
+    notify("bad", "Your order was not placed", "It did not reach the market, so nothing of it was traded.");
+    return;
+  }
+  const { kind, title, detail, inVain } = outcome(order, market);
+  notify(kind, title, detail);
+  if (wasDoubted && !inVain) form.clear();
+}
