@@ -1,8 +1,8 @@
 //! What the public sees of one market, as an actor: answers questions and feeds subscribers.
 //!
 //! Invariants: outcomes are folded in stream order without a hole (a hole restarts the actor, which
-//! rebuilds itself from the log); a subscriber gets its first answer and every change after it, in
-//! order, also across a restart. A subscriber that does not keep up, or for whom changes were lost,
+//! rebuilds itself from the log); a subscriber gets its first answer and every change after it that it
+//! asked for, in order, also across a restart. A subscriber that does not keep up, or for whom changes were lost,
 //! loses its place and is told so.
 
 mod newest;
@@ -105,7 +105,7 @@ pub enum Updated {
 pub enum Interest {
     /// All.
     Everything,
-    /// Those with a trade or new rules; of a market that is lost it hears all the same.
+    /// Those with a trade, or in which other rules were asked for; of a market that is lost it hears all the same.
     TradesAndRules,
 }
 

@@ -167,12 +167,16 @@ impl Market {
     /// large book for one reader.
     ///
     /// # Errors
-    /// [`Unavailable`] when the book does not answer.
+    /// [`Unavailable`] when the book does not answer, or too many ask its twin: what is left of the twin's mailbox is for what
+    /// it is fed with.
     pub async fn full_book(&self) -> Result<FullBook, Unavailable> {
-        if let Some(twin) = self.berth.twin()
-            && let Ok(Some(full)) = twin.send(GetFullBook).within(PATIENCE).await
-        {
-            return Ok(full);
+        if let Some(twin) = self.berth.twin() {
+            if twin.depth() > twin::MAILBOX / 2 {
+                return Err(Unavailable::Overloaded);
+            }
+            if let Ok(Some(full)) = twin.send(GetFullBook).within(PATIENCE).await {
+                return Ok(full);
+            }
         }
         Ok(within(self.book.send(GetFullBook)).await.map_err(|why| self.unavailable(why))?.unwrap_or_default())
     }
