@@ -6,7 +6,8 @@ mod server;
 
 use serde_json::json;
 use server::{Client, Server};
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::process::Command;
 
 /// What came of one run.
@@ -103,4 +104,25 @@ fn what_is_refused_or_out_of_reach_is_said_and_is_no_success() {
     let gone = top(address, &[], None);
     assert!(!gone.succeeded && gone.complaint.contains("out of reach"), "{}", gone.complaint);
     assert!(gone.has(&format!("agora top http://{address} out of reach")), "{:?}", gone.lines);
+}
+
+#[test]
+fn a_server_that_refuses_does_not_steer_the_terminal_of_whoever_asks() {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let (mut request, mut byte) = (Vec::new(), [0]);
+        // The body is one object.
+        while request.last() != Some(&b'}') && stream.read(&mut byte).unwrap() == 1 {
+            request.push(byte[0]);
+        }
+        let body = json!({"code": "signed_out", "message": "\u{1b}]0;title\u{7}go\u{9b}2J away"}).to_string();
+        let head = "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\nConnection: close";
+        write!(stream, "{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    });
+    let refused = top(address, &["--email", "user@example.org"], Some("secret"));
+    assert!(!refused.succeeded && refused.complaint.contains("go2J away"), "{:?}", refused.complaint);
+    let is_harmless = refused.complaint.chars().all(|c| c == '\n' || !c.is_control());
+    assert!(is_harmless, "{:?}", refused.complaint);
 }

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use session::Session;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -63,6 +64,10 @@ pub struct ChatClient {
     /// Messages that came twice or out of order: there must be none.
     pub faults: Vec<String>,
     wait: Duration,
+    /// Not before: kept here, so that giving up in between does not make the wait shorter.
+    next_try: Instant,
+    /// Why the last try to connect failed; empty while there is a connection.
+    trouble: watch::Sender<String>,
     requests: u64,
 }
 
@@ -85,6 +90,8 @@ impl ChatClient {
             connects: 0,
             faults: Vec::new(),
             wait: FIRST_WAIT,
+            next_try: Instant::now(),
+            trouble: watch::Sender::default(),
             requests: 0,
         }
     }
@@ -92,6 +99,11 @@ impl ChatClient {
     /// Whether it is connected.
     pub fn is_connected(&self) -> bool {
         self.wire.is_some()
+    }
+
+    /// Why there is no connection: changes whenever there is another reason, and is empty while there is none.
+    pub fn trouble(&self) -> watch::Receiver<String> {
+        self.trouble.subscribe()
     }
 
     /// Messages that were sent and not acknowledged.
@@ -122,13 +134,27 @@ impl ChatClient {
     /// When the server refuses the token.
     pub async fn connect(&mut self) -> anyhow::Result<()> {
         while self.wire.is_none() {
+            tokio::time::sleep_until(self.next_try).await;
             match self.try_connect().await {
-                Ok(()) => self.wait = FIRST_WAIT,
+                Ok(()) => {
+                    self.wait = FIRST_WAIT;
+                    // Whoever waits for a reason waits on.
+                    self.trouble.send_if_modified(|told| {
+                        told.clear();
+                        false
+                    });
+                }
                 Err(error) if error.to_string().contains("signed_out") && !self.session.doubt() => return Err(error),
                 Err(error) => {
                     tracing::debug!(%error, "no connection");
-                    tokio::time::sleep(self.wait).await;
+                    self.next_try = Instant::now() + self.wait;
                     self.wait = (self.wait * 2).min(LONGEST_WAIT);
+                    let reason = error.to_string();
+                    self.trouble.send_if_modified(|told| {
+                        let is_another = *told != reason;
+                        *told = reason;
+                        is_another
+                    });
                 }
             }
         }
@@ -138,7 +164,9 @@ impl ChatClient {
     /// The new connection is kept only once it is resumed: giving up in between loses nothing.
     async fn try_connect(&mut self) -> anyhow::Result<()> {
         self.session.renew().await?;
-        let client = awc::Client::builder().timeout(Duration::from_secs(10)).finish();
+        // A connection that speaks HTTP/2 cannot become a web socket, and many proxies would choose it.
+        let http = awc::Client::builder().max_http_version(awc::http::Version::HTTP_11);
+        let client = http.timeout(Duration::from_secs(10)).finish();
         let upgrade = client.ws(format!("{}/v1/chat/ws", self.session.base())).max_frame_size(MAX_FRAME).connect();
         let (_, mut wire) = upgrade.await.map_err(|error| anyhow!("{error}"))?;
         let resume: BTreeMap<&String, u64> = self.rooms.iter().map(|(id, room)| (id, room.last)).collect();
@@ -207,7 +235,10 @@ impl ChatClient {
                 continue;
             }
             self.connect().await?;
-            if let Ok(Some(event)) = self.read().await {
+            // The greeting waits by now, and perhaps nothing follows it for long.
+            if self.waiting.is_empty()
+                && let Ok(Some(event)) = self.read().await
+            {
                 self.waiting.push_back(event);
             }
         }
@@ -331,6 +362,112 @@ async fn read_from(wire: &mut Wire, heard: &mut Instant) -> anyhow::Result<Optio
 #[cfg(test)]
 mod tests {
     use super::*;
+    use actix_http::ws::hash_key;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::{TcpListener, TcpStream};
+
+    /// A server for tests, and its address without a scheme.
+    pub async fn listen() -> (TcpListener, String) {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        (listener, address)
+    }
+
+    /// The next client of a server, once it was greeted. Clients give up on connections now and then.
+    pub async fn welcome(listener: &TcpListener) -> Framed<TcpStream, Codec> {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            if let Ok(wire) = greet(stream).await {
+                return wire;
+            }
+        }
+    }
+
+    /// The head of a request.
+    async fn read_head(stream: &mut TcpStream) -> anyhow::Result<String> {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+        }
+        Ok(String::from_utf8(head)?)
+    }
+
+    async fn greet(mut stream: TcpStream) -> anyhow::Result<Framed<TcpStream, Codec>> {
+        let head = read_head(&mut stream).await?;
+        let mut fields = head.lines().filter_map(|line| line.split_once(": "));
+        let (_, key) = fields.find(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-key")).context("no key")?;
+        let accept = String::from_utf8(hash_key(key.as_bytes()).to_vec())?;
+        let answer = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {accept}\r\n\r\n"
+        );
+        stream.write_all(answer.as_bytes()).await?;
+        let mut wire = Framed::new(stream, Codec::new());
+        wire.next().await.context("no hello")?.map_err(|error| anyhow!("{error}"))?;
+        let hello = json!({"type": "hello", "user": "me", "nick": "ada", "rooms": [], "people": []});
+        say(&mut wire, &hello).await?;
+        Ok(wire)
+    }
+
+    /// Tells a client of the test's server something.
+    pub async fn say(wire: &mut Framed<TcpStream, Codec>, event: &Value) -> anyhow::Result<()> {
+        wire.send(Message::Text(event.to_string().into())).await.map_err(|error| anyhow!("{error}"))
+    }
+
+    #[actix_web::test]
+    async fn the_greeting_is_handed_out_although_nothing_follows_it() {
+        let (listener, address) = listen().await;
+        let mut client = ChatClient::new(&format!("http://{address}"), "token");
+        let both = async { tokio::join!(client.next(), welcome(&listener)) };
+        let (greeting, _wire) = tokio::time::timeout(SILENCE / 2, both).await.unwrap();
+        assert_eq!(greeting.unwrap()["nick"], "ada");
+    }
+
+    #[actix_web::test]
+    async fn what_cannot_become_a_web_socket_is_not_offered() {
+        let (listener, address) = listen().await;
+        let mut client = ChatClient::new(&format!("https://{address}"), "token");
+        // The first record of a TLS client, with the protocols that it speaks; then the server is gone.
+        let first = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = [0; 5];
+            stream.read_exact(&mut head).await.unwrap();
+            let mut record = vec![0; usize::from(u16::from_be_bytes([head[3], head[4]]))];
+            stream.read_exact(&mut record).await.unwrap();
+            record
+        };
+        let (connected, record) = tokio::join!(client.try_connect(), first);
+        assert!(connected.is_err());
+        let offers = |list: &[u8]| record.windows(list.len()).any(|part| part == list);
+        assert!(offers(b"\x08http/1.1") && !offers(b"\x02h2\x08http/1.1"));
+    }
+
+    #[actix_web::test]
+    async fn why_there_is_no_connection_is_told_once() {
+        let (listener, address) = listen().await;
+        let mut client = ChatClient::new(&format!("http://{address}"), "token");
+        let mut trouble = client.trouble();
+        let refuse = async {
+            for _ in 0..3 {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                read_head(&mut stream).await.unwrap();
+            }
+        };
+        let mut told = Vec::new();
+        let telling = async {
+            while trouble.changed().await.is_ok() {
+                told.push(trouble.borrow_and_update().clone());
+            }
+        };
+        tokio::select! {
+            biased;
+            () = telling => panic!("the client is there"),
+            connected = client.connect() => panic!("nobody answers: {connected:?}"),
+            () = refuse => {}
+        }
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(!told.concat().is_empty());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_silent_server_is_given_up_although_callers_ask_anew_all_the_time() {

@@ -9,6 +9,14 @@ use std::time::{Duration, Instant};
 const TYPES_FOR: Duration = Duration::from_secs(4);
 /// Messages of one room that are kept.
 const KEPT: usize = 2_000;
+/// Messages that are asked for at once.
+const PAGE: u32 = 100;
+/// Rows that a key scrolls.
+const SCROLLED: u16 = 10;
+/// With so few rows left above, older messages are asked for.
+const IN_GOOD_TIME: u16 = 20;
+/// A connection took with it what was asked for last.
+const LOST: &str = "the connection broke before the answer came: see whether it was done";
 
 /// What is to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,6 +28,8 @@ pub enum Order {
         /// The text.
         text: String,
     },
+    /// What a command asks for: the user is told when its answer is lost.
+    Command(Value),
     /// Any other request of the protocol.
     Request(Value),
 }
@@ -29,14 +39,57 @@ pub enum Order {
 pub struct Room {
     /// What the server said of it.
     pub about: Value,
-    /// Messages by sequence.
+    /// Messages by sequence. There is no gap between two.
     pub messages: BTreeMap<u64, Value>,
+    /// The newest message that is known of, here or not.
+    newest: u64,
     /// Messages not read.
     pub unread: u64,
     /// Who types, since when.
     pub typing: BTreeMap<String, Instant>,
     /// Whether the first message of all is here.
     pub complete: bool,
+}
+
+impl Room {
+    /// Whether newer messages than those here are known of: after a jump into the past they are left out.
+    pub fn is_behind(&self) -> bool {
+        ends(&self.messages).is_some_and(|(_, last)| last < self.newest)
+    }
+
+    /// Whether no gap comes between the messages here and those from `first` to `last`.
+    fn adjoins(&self, first: u64, last: u64) -> bool {
+        ends(&self.messages).is_none_or(|(from, to)| first <= to.saturating_add(1) && from <= last.saturating_add(1))
+    }
+
+    /// Takes a part of the history in, as the server answered it. What does not adjoin the messages here takes their
+    /// place, and so does what is to be seen `instead`; whether it did.
+    fn take_page(&mut self, page: BTreeMap<u64, Value>, answer: &Value, instead: bool) -> bool {
+        let Some((first, last)) = ends(&page) else {
+            // Nothing follows. Only that can be empty: a room that has messages begins with the first.
+            self.newest = ends(&self.messages).map_or(self.newest, |(_, last)| last);
+            return false;
+        };
+        let replaces = instead || !self.adjoins(first, last);
+        if replaces {
+            self.messages.clear();
+            self.complete = false;
+        }
+        self.messages.extend(page);
+        self.complete |= answer["first"] == true;
+        self.newest = self.newest.max(if answer["last"] == true { last } else { last.saturating_add(1) });
+        replaces
+    }
+}
+
+/// A room or a message that is named by its number.
+fn number(text: &str) -> Option<u64> {
+    text.parse().ok()
+}
+
+/// The first and the last number; `None` without a message.
+fn ends(messages: &BTreeMap<u64, Value>) -> Option<(u64, u64)> {
+    Some((*messages.first_key_value()?.0, *messages.last_key_value()?.0))
 }
 
 /// Everything that is shown.
@@ -58,6 +111,8 @@ pub struct Model {
     pub line: String,
     /// Rows scrolled up from the newest.
     pub scroll: u16,
+    /// How far it can be scrolled up, as far as was looked when it was drawn.
+    furthest: u16,
     /// A word on what happened last.
     pub note: String,
     /// Whether the user wants to end.
@@ -67,6 +122,12 @@ pub struct Model {
     awaited: Option<String>,
     /// When they are to be asked for again, since the server refused something for now.
     again: Option<Instant>,
+    /// The room and the message in it that are to be shown once they are here.
+    jump: Option<(String, u64)>,
+    /// The room or the invitation that the user wants to join and has not heard of.
+    joining: Option<String>,
+    /// Whether the last connection took something with it.
+    lost: bool,
 }
 
 impl Model {
@@ -103,25 +164,11 @@ impl Model {
         let room = event["room"].as_str().unwrap_or_default().to_owned();
         match event["type"].as_str().unwrap_or_default() {
             "hello" => return self.hear_hello(event),
-            "message" | "changed" => return self.hear_message(&room, &event["message"], event["type"] == "message"),
+            "message" => return self.hear_message(&room, &event["message"]),
+            "changed" => self.hear_change(&room, &event["message"]),
             "history" => return self.hear_history(&room, event),
-            "room" => {
-                let about = event["room"].clone();
-                let id = about["id"].as_str().unwrap_or_default().to_owned();
-                let with = self.rooms.get(&id).map(|room| room.about["with"].clone()).unwrap_or_default();
-                let fresh = !self.rooms.contains_key(&id);
-                let known = self.rooms.entry(id.clone()).or_default();
-                known.about = about;
-                if !with.is_null() {
-                    known.about["with"] = with;
-                }
-                // Whoever has just joined a room wants to see it.
-                if fresh {
-                    self.current = Some(id);
-                    return self.open();
-                }
-            }
-            "member" => self.hear_member(&room, event),
+            "room" => return self.hear_room(&event["room"]),
+            "member" => return self.hear_member(&room, event),
             "read" if event["user"] == self.me.as_str() => {
                 if let (Some(room), Some(unread)) = (self.rooms.get_mut(&room), event["unread"].as_u64()) {
                     room.unread = unread;
@@ -140,6 +187,10 @@ impl Model {
                 self.note = event["message"].as_str().unwrap_or("refused").to_owned();
                 let later = event["retry_after"].as_u64().map(|s| Instant::now() + Duration::from_secs(s));
                 self.again = later.or(self.again);
+                // What was refused is not said, only that it was no message: then nothing more is expected.
+                if event["client_id"].is_null() {
+                    (self.joining, self.jump) = (None, None);
+                }
             }
             _ => {}
         }
@@ -155,65 +206,124 @@ impl Model {
         for (id, about) in ids.into_iter().zip(listed) {
             let room = self.rooms.entry(id).or_default();
             room.unread = about["unread"].as_u64().unwrap_or_default();
+            room.newest = room.newest.max(about["last"].as_u64().unwrap_or_default());
             room.about = about;
         }
         if self.current.as_ref().is_none_or(|id| !self.rooms.contains_key(id)) {
             self.current = self.listed().first().map(|(id, _)| (*id).clone());
         }
-        self.note = format!("signed in as {}", event["nick"].as_str().unwrap_or_default());
+        self.joining = None;
+        self.note = if std::mem::take(&mut self.lost) {
+            LOST.to_owned()
+        } else {
+            format!("signed in as {}", event["nick"].as_str().unwrap_or_default())
+        };
         self.open()
     }
 
-    fn hear_message(&mut self, id: &str, message: &Value, fresh: bool) -> Vec<Order> {
+    /// The connection broke, and what a command asked for was not answered.
+    pub fn hear_loss(&mut self) {
+        (self.lost, self.note) = (true, LOST.to_owned());
+    }
+
+    fn hear_room(&mut self, about: &Value) -> Vec<Order> {
+        let id = about["id"].as_str().unwrap_or_default().to_owned();
+        let is_new = !self.rooms.contains_key(&id);
+        let room = self.rooms.entry(id.clone()).or_default();
+        let with = room.about["with"].clone();
+        room.about = about.clone();
+        if !with.is_null() {
+            room.about["with"] = with;
+        }
+        if !is_new {
+            return Vec::new();
+        }
+        room.newest = about["last"].as_u64().unwrap_or_default();
+        // An invitation does not say where it leads to.
+        let leads_here = |asked: &str| number(asked).is_none_or(|asked| number(&id) == Some(asked));
+        let has_asked = self.joining.take_if(|asked| leads_here(asked.as_str())).is_some();
+        // Whoever asked to join wants to see it. Nobody else is taken away from the room that they write to.
+        if has_asked || self.current.is_none() {
+            self.current = Some(id);
+            return self.open();
+        }
+        self.note = format!("you are in another room now: {}", self.title(&id));
+        Vec::new()
+    }
+
+    fn hear_message(&mut self, id: &str, message: &Value) -> Vec<Order> {
         let sequence = message["sequence"].as_u64().unwrap_or_default();
         let author = message["author"].as_str().unwrap_or_default().to_owned();
-        let shown = self.current.as_deref() == Some(id);
         let own = author == self.me;
         let room = self.rooms.entry(id.to_owned()).or_default();
-        let known = room.messages.insert(sequence, message.clone()).is_some();
+        // What a new connection brings was counted by the server already.
+        let known = sequence <= room.newest;
+        room.newest = room.newest.max(sequence);
+        if room.adjoins(sequence, sequence) {
+            room.messages.insert(sequence, message.clone());
+        }
         while room.messages.len() > KEPT {
             room.messages.pop_first();
             room.complete = false;
         }
         room.typing.remove(&author);
-        let mut orders = self.ask_names([author]);
-        if fresh && !known && !own {
-            if shown {
-                orders.push(Order::Request(json!({"type": "read", "room": id, "message": sequence})));
-            } else if let Some(room) = self.rooms.get_mut(id) {
-                room.unread += 1;
-            }
+        if !known && !own {
+            room.unread += 1;
         }
+        let mut orders = self.ask_names([author]);
+        orders.extend(self.mark_read(id));
         orders
+    }
+
+    /// A message as it is now. One that is not here stays away until its part of the history comes: alone it would
+    /// stand behind a gap.
+    fn hear_change(&mut self, id: &str, message: &Value) {
+        let sequence = message["sequence"].as_u64().unwrap_or_default();
+        if let Some(known) = self.rooms.get_mut(id).and_then(|room| room.messages.get_mut(&sequence)) {
+            *known = message.clone();
+        }
     }
 
     fn hear_history(&mut self, id: &str, event: &Value) -> Vec<Order> {
         let list = event["messages"].as_array().cloned().unwrap_or_default();
         let authors: Vec<String> = list.iter().filter_map(|m| m["author"].as_str().map(str::to_owned)).collect();
+        let page: BTreeMap<u64, Value> =
+            list.into_iter().map(|m| (m["sequence"].as_u64().unwrap_or_default(), m)).collect();
         if self.awaited.as_deref() == Some(id) {
             self.awaited = None;
         }
         let Some(room) = self.rooms.get_mut(id) else { return Vec::new() };
-        room.complete |= event["first"] == true;
-        for message in list {
-            room.messages.insert(message["sequence"].as_u64().unwrap_or_default(), message);
+        let is_last = event["last"] == true;
+        let reaches = |to: u64| ends(&page).is_some_and(|(first, last)| first <= to && (to <= last || is_last));
+        let jumps = self.jump.take_if(|(room, to)| room.as_str() == id && reaches(*to)).is_some();
+        if room.take_page(page, event, jumps) && self.current.as_deref() == Some(id) {
+            self.scroll = 0;
         }
         let mut orders = self.ask_names(authors);
+        // What came while the page was on its way did not adjoin yet and was left out.
+        if is_last {
+            orders.extend(self.ask_newer(id, PAGE));
+        }
         orders.extend(self.mark_read(id));
         orders
     }
 
-    fn hear_member(&mut self, id: &str, event: &Value) {
+    fn hear_member(&mut self, id: &str, event: &Value) -> Vec<Order> {
         let (user, what) = (event["user"].as_str().unwrap_or_default(), event["what"].as_str().unwrap_or_default());
         if user == self.me && what == "banned" && !self.rooms.contains_key(id) {
             // A member who is banned is kicked first.
-            return self.note.push_str(", banned");
+            self.note.push_str(", banned");
+            return Vec::new();
         }
         self.note = format!("{}: {} {what}", self.title(id), self.name(user));
         if user == self.me && matches!(what, "left" | "kicked" | "banned") {
             self.rooms.remove(id);
-            self.current = self.listed().first().map(|(id, _)| (*id).clone());
+            if self.current.as_deref() == Some(id) {
+                self.current = self.listed().first().map(|(id, _)| (*id).clone());
+                return self.open();
+            }
         }
+        Vec::new()
     }
 
     fn hear_friend(&mut self, id: &str, event: &Value) -> Vec<Order> {
@@ -262,13 +372,19 @@ impl Model {
     /// Shows the current room: its newest messages, which are then read.
     fn open(&mut self) -> Vec<Order> {
         self.scroll = 0;
-        (self.awaited, self.again) = (self.current.clone(), None);
+        (self.awaited, self.again, self.jump) = (self.current.clone(), None, None);
         self.ask_newest()
     }
 
     fn ask_newest(&self) -> Vec<Order> {
         let Some(id) = &self.current else { return Vec::new() };
-        vec![Order::Request(json!({"type": "history", "room": id, "limit": 100}))]
+        vec![Order::Request(json!({"type": "history", "room": id, "limit": PAGE}))]
+    }
+
+    /// Asks for what follows the messages of a room that are here, if something does.
+    fn ask_newer(&self, id: &str, limit: u32) -> Option<Order> {
+        let (_, last) = ends(&self.rooms.get(id).filter(|room| room.is_behind())?.messages)?;
+        Some(Order::Request(json!({"type": "history", "room": id, "after": last, "limit": limit})))
     }
 
     /// Time goes by; what is to be sent because of it. Who goes through rooms faster than the server looks them up sees
@@ -283,8 +399,8 @@ impl Model {
 
     fn mark_read(&mut self, id: &str) -> Vec<Order> {
         let Some(room) = self.rooms.get_mut(id) else { return Vec::new() };
-        let last = room.messages.last_key_value().map_or(0, |(sequence, _)| *sequence);
-        if self.current.as_deref() != Some(id) || room.unread == 0 || last == 0 {
+        let last = ends(&room.messages).map_or(0, |(_, last)| last);
+        if self.current.as_deref() != Some(id) || room.unread == 0 || last == 0 || room.is_behind() {
             return Vec::new();
         }
         room.unread = 0;
@@ -305,7 +421,7 @@ impl Model {
             KeyCode::Down | KeyCode::Tab => return self.step(1),
             KeyCode::Up | KeyCode::BackTab => return self.step(-1),
             KeyCode::PageUp => return self.scroll_up(),
-            KeyCode::PageDown => self.scroll = self.scroll.saturating_sub(10),
+            KeyCode::PageDown => return self.scroll_down(),
             _ => {}
         }
         Vec::new()
@@ -327,17 +443,31 @@ impl Model {
         self.open()
     }
 
+    /// Notes how far what was drawn can be scrolled up, in rows; nothing is above that.
+    pub fn drawn(&mut self, furthest: u16) {
+        (self.scroll, self.furthest) = (self.scroll.min(furthest), furthest);
+    }
+
     /// Scrolls, and asks for older messages in good time.
     fn scroll_up(&mut self) -> Vec<Order> {
-        self.scroll += 10;
+        self.scroll = self.scroll.saturating_add(SCROLLED);
         let Some((id, room)) = self.current.as_ref().and_then(|id| Some((id, self.rooms.get(id)?))) else {
             return Vec::new();
         };
-        let first = room.messages.first_key_value().map_or(0, |(sequence, _)| *sequence);
-        if room.complete || first <= 1 || usize::from(self.scroll) + 20 < room.messages.len() {
+        let first = ends(&room.messages).map_or(0, |(first, _)| first);
+        if room.complete || first <= 1 || self.scroll.saturating_add(IN_GOOD_TIME) < self.furthest {
             return Vec::new();
         }
-        vec![Order::Request(json!({"type": "history", "room": id, "before": first, "limit": 100}))]
+        vec![Order::Request(json!({"type": "history", "room": id, "before": first, "limit": PAGE}))]
+    }
+
+    /// Scrolls, and at the end asks for about as many newer messages as that is, so that none is passed over.
+    fn scroll_down(&mut self) -> Vec<Order> {
+        if self.scroll > 0 {
+            self.scroll = self.scroll.saturating_sub(SCROLLED);
+            return Vec::new();
+        }
+        self.current.as_deref().and_then(|id| self.ask_newer(id, SCROLLED.into())).into_iter().collect()
     }
 
     fn enter(&mut self) -> Vec<Order> {
@@ -353,20 +483,28 @@ impl Model {
                 self.line = line;
                 return Vec::new();
             };
-            return vec![Order::Say { room, text: text.to_owned() }];
+            // What is said stands among the newest.
+            let is_behind = self.rooms.get(&room).is_some_and(Room::is_behind);
+            let mut orders = vec![Order::Say { room, text: text.to_owned() }];
+            if is_behind {
+                orders.extend(self.open());
+            }
+            return orders;
         };
         let (name, rest) = command.split_once(' ').unwrap_or((command, ""));
         let (rest, room) = (rest.trim(), self.current.clone());
-        let number = |text: &str| text.trim_start_matches('#').parse::<u64>().ok();
-        let first_number = rest.split(' ').next().and_then(number);
+        let first_number = rest.split(' ').next().and_then(|text| number(text.trim_start_matches('#')));
         let after = rest.split_once(' ').map_or("", |(_, after)| after).trim();
         let frame = match (name, first_number) {
             ("quit", _) => {
                 self.ended = true;
                 return Vec::new();
             }
-            ("join", _) if rest.parse::<u64>().is_ok() => json!({"type": "join", "room": rest}),
-            ("join", _) if !rest.is_empty() => json!({"type": "join", "invite": rest}),
+            ("join", _) if !rest.is_empty() => {
+                self.joining = Some(rest.to_owned());
+                let by = if number(rest).is_some() { "room" } else { "invite" };
+                json!({"type": "join", (by): rest})
+            }
             ("leave", _) => json!({"type": "leave", "room": room}),
             ("friend", _) if !rest.is_empty() => json!({"type": "friend", "nick": rest, "step": "ask"}),
             ("accept" | "decline" | "block" | "unblock" | "remove", _) if !rest.is_empty() => {
@@ -377,11 +515,8 @@ impl Model {
             ("delete", Some(message)) => json!({"type": "delete", "room": room, "message": message}),
             ("react", Some(message)) => json!({"type": "react", "room": room, "message": message, "emoji": after}),
             ("jump", Some(message)) => {
-                if let Some(room) = self.current.as_ref().and_then(|id| self.rooms.get_mut(id)) {
-                    room.messages.clear();
-                    room.complete = false;
-                }
-                json!({"type": "history", "room": room, "around": message, "limit": 100})
+                self.jump = room.clone().map(|room| (room, message));
+                json!({"type": "history", "room": room, "around": message, "limit": PAGE})
             }
             (_, _) => {
                 self.note = "/join ID|INVITE  /leave  /friend NAME  /accept NAME  /block NAME  /search WORDS  \
@@ -390,100 +525,14 @@ impl Model {
                 return Vec::new();
             }
         };
-        vec![Order::Request(frame)]
+        if !self.connected {
+            self.note = "there is no connection: press Enter again when there is".into();
+            self.line = line;
+            return Vec::new();
+        }
+        vec![Order::Command(frame)]
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn typed(model: &mut Model, line: &str) -> Vec<Order> {
-        line.chars().for_each(|c| drop(model.press(KeyCode::Char(c).into())));
-        model.press(KeyCode::Enter.into())
-    }
-
-    fn signed_in() -> Model {
-        let mut model = Model::default();
-        let rooms = json!([
-            {"id": "9", "name": "B", "unread": 0, "last": 0},
-            {"id": "8", "name": "A", "unread": 2, "last": 2},
-        ]);
-        model.hear(&json!({"type": "hello", "user": "me", "nick": "ada", "rooms": rooms, "people": []}));
-        model
-    }
-
-    #[test]
-    fn a_room_that_is_shown_is_read_and_another_counts_what_is_new() {
-        let mut model = signed_in();
-        assert_eq!(model.current.as_deref(), Some("8"));
-        let history = json!({"type": "history", "room": "8", "first": true, "messages": [
-            {"sequence": 1, "author": "me", "text": "x"}, {"sequence": 2, "author": "bob", "text": "y"}]});
-        let read = Order::Request(json!({"type": "read", "room": "8", "message": 2}));
-        assert!(model.hear(&history).contains(&read));
-        assert_eq!(model.rooms["8"].unread, 0);
-        let other = json!({"type": "message", "room": "9", "message": {"sequence": 1, "author": "bob", "text": "z"}});
-        model.hear(&other);
-        model.hear(&other);
-        assert_eq!(model.rooms["9"].unread, 1);
-        model.press(KeyCode::Down.into());
-        assert_eq!(model.current.as_deref(), Some("9"));
-    }
-
-    #[test]
-    fn a_room_is_asked_for_again_when_the_server_refused_to_look_it_up() {
-        let mut model = signed_in();
-        let asked = |room: &str| [Order::Request(json!({"type": "history", "room": room, "limit": 100}))];
-        let refusal = |s: u64| json!({"type": "error", "code": "too_fast", "message": "too fast", "retry_after": s});
-        assert_eq!(model.press(KeyCode::Tab.into()), asked("9"));
-        model.hear(&refusal(60));
-        assert_eq!(model.tick(), [], "not yet");
-        model.hear(&refusal(0));
-        assert_eq!(model.tick(), asked("9"));
-        assert_eq!(model.tick(), [], "once");
-        model.hear(&refusal(0));
-        model.hear(&json!({"type": "history", "room": "9", "first": true, "messages": []}));
-        assert_eq!(model.tick(), [], "it is here");
-        model.hear(&refusal(0));
-        assert_eq!(model.press(KeyCode::Tab.into()), asked("8"));
-        assert_eq!(model.tick(), [], "another one was asked for meanwhile");
-    }
-
-    #[test]
-    fn who_is_banned_sees_that_and_of_which_room() {
-        let mut model = signed_in();
-        for what in ["kicked", "banned"] {
-            model.hear(&json!({"type": "member", "room": "8", "user": "me", "what": what}));
-        }
-        assert_eq!(model.note, "A: me kicked, banned");
-        assert_eq!(model.current.as_deref(), Some("9"));
-    }
-
-    #[test]
-    fn a_room_that_was_joined_is_shown_and_nothing_that_was_written_is_lost() {
-        let mut model = Model::default();
-        model.hear(&json!({"type": "hello", "user": "me", "nick": "ada", "rooms": [], "people": []}));
-        assert_eq!(typed(&mut model, "hello"), []);
-        assert_eq!(model.line, "hello");
-        let orders = model.hear(&json!({"type": "room", "room": {"id": "7", "name": "New", "last": 0}}));
-        assert_eq!(model.current.as_deref(), Some("7"));
-        assert_eq!(orders, [Order::Request(json!({"type": "history", "room": "7", "limit": 100}))]);
-        let said = Order::Say { room: "7".into(), text: "hello".into() };
-        assert_eq!(model.press(KeyCode::Enter.into()), [said]);
-    }
-
-    #[test]
-    fn lines_are_messages_and_slashes_are_requests() {
-        let mut model = signed_in();
-        assert_eq!(typed(&mut model, "hello"), [Order::Say { room: "8".into(), text: "hello".into() }]);
-        let edit = json!({"type": "edit", "room": "8", "message": 2, "text": "new text"});
-        assert_eq!(typed(&mut model, "/edit #2 new text"), [Order::Request(edit)]);
-        let join = json!({"type": "join", "room": "77"});
-        assert_eq!(typed(&mut model, "/join 77"), [Order::Request(join)]);
-        assert_eq!(typed(&mut model, "/what"), []);
-        assert!(model.note.starts_with("/join"));
-        assert!(!model.ended);
-        typed(&mut model, "/quit");
-        assert!(model.ended);
-    }
-}
+pub(super) mod tests;

@@ -7,9 +7,14 @@ use super::view;
 use crate::prompt::ask;
 use anyhow::{Context, anyhow};
 use clap::Args;
+use ratatui::Terminal;
+use ratatui::backend::Backend;
 use ratatui::crossterm::event::{self, Event, KeyEvent, KeyEventKind};
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 /// Events that may wait for the screen.
@@ -31,7 +36,7 @@ pub struct ChatOptions {
     pub token: Option<String>,
 }
 
-/// Runs until the user ends it.
+/// Runs until the user or a signal ends it.
 ///
 /// # Errors
 /// When signing in fails, the server ends the session, or the terminal cannot be used.
@@ -45,8 +50,13 @@ pub async fn run(options: &ChatOptions) -> anyhow::Result<()> {
     let (orders, take_orders) = mpsc::channel(64);
     let (tell, events) = mpsc::channel(QUEUE);
     let network = actix_web::rt::spawn(talk(client, take_orders, tell));
+    // Before the terminal is changed: whoever ends the program gets it back as it was.
+    let mut terminate = signal(SignalKind::terminate())?;
     let terminal = ratatui::try_init().context("this is no terminal")?;
-    let shown = show(terminal, orders, events).await;
+    let terminated = async {
+        terminate.recv().await;
+    };
+    let shown = show(terminal, keys(), orders, events, terminated).await;
     ratatui::restore();
     match network.await {
         Ok(Err(error)) => Err(error),
@@ -64,6 +74,10 @@ pub enum FromServer {
     Event(Value),
     /// The connection is there, or not.
     Connected(bool),
+    /// Why it is not.
+    Trouble(String),
+    /// A connection broke before the answer to a command came.
+    Lost,
 }
 
 /// Speaks with the server: orders out, events in.
@@ -72,20 +86,33 @@ async fn talk(
     mut orders: mpsc::Receiver<Order>,
     tell: mpsc::Sender<FromServer>,
 ) -> anyhow::Result<()> {
-    let mut connected = false;
+    let mut trouble = client.trouble();
+    let (mut connected, mut connects) = (false, client.connects);
+    // Commands without an answer, by the numbers of their requests.
+    let mut under_way = BTreeSet::new();
     let mut again = tokio::time::interval(Duration::from_secs(2));
     loop {
+        let mut news = None;
         tokio::select! {
             order = orders.recv() => match order {
                 Some(Order::Say { room, text }) => drop(client.send_text(&room, &text).await),
+                Some(Order::Command(frame)) => {
+                    under_way.insert(client.request(frame).await);
+                }
                 Some(Order::Request(frame)) => drop(client.request(frame).await),
                 None => return Ok(()),
             },
             event = client.next() => {
                 let event = event?;
-                if tell.send(FromServer::Event(event)).await.is_err() {
-                    return Ok(());
+                if let Some(number) = event["id"].as_u64() {
+                    under_way.remove(&number);
                 }
+                news = Some(FromServer::Event(event));
+            }
+            // A reason that is gone by now is empty.
+            Ok(()) = trouble.changed() => {
+                let reason = trouble.borrow_and_update().clone();
+                news = Some(reason).filter(|reason| !reason.is_empty()).map(FromServer::Trouble);
             }
             // A connection that is being made is left to it; it sends everything again by itself.
             _ = again.tick(), if connected => {
@@ -95,9 +122,19 @@ async fn talk(
                 }
             },
         }
-        if client.is_connected() != connected {
-            connected = client.is_connected();
-            let _ = tell.send(FromServer::Connected(connected)).await;
+        // Messages are sent again over the next connection, commands are not.
+        let is_cut = !client.is_connected() || client.connects != connects;
+        let lost = (is_cut && !under_way.is_empty()).then_some(FromServer::Lost);
+        if is_cut {
+            under_way.clear();
+        }
+        let is_other = client.is_connected() != connected;
+        (connected, connects) = (client.is_connected(), client.connects);
+        let switched = is_other.then_some(FromServer::Connected(connected));
+        for news in [lost, news, switched].into_iter().flatten() {
+            if tell.send(news).await.is_err() {
+                return Ok(());
+            }
         }
     }
 }
@@ -125,21 +162,37 @@ fn keys() -> mpsc::Receiver<KeyEvent> {
     receive
 }
 
-async fn show(
-    mut terminal: ratatui::DefaultTerminal,
+/// Shows what there is to see until the user ends it, it is `terminated`, or one of the others is gone.
+async fn show<B: Backend>(
+    mut terminal: Terminal<B>,
+    mut keys: mpsc::Receiver<KeyEvent>,
     orders: mpsc::Sender<Order>,
     mut events: mpsc::Receiver<FromServer>,
-) -> anyhow::Result<()> {
+    terminated: impl Future<Output = ()>,
+) -> anyhow::Result<()>
+where
+    B::Error: Send + Sync + 'static,
+{
     let mut model = Model::default();
-    let mut keys = keys();
+    let mut terminated = pin!(terminated);
     let mut tick = tokio::time::interval(TICK);
     loop {
-        terminal.draw(|frame| view::draw(frame, &model))?;
+        let mut furthest = 0;
+        terminal.draw(|frame| furthest = view::draw(frame, &model))?;
+        model.drawn(furthest);
         let wanted = tokio::select! {
             event = events.recv() => match event {
                 Some(FromServer::Event(event)) => model.hear(&event),
                 Some(FromServer::Connected(connected)) => {
                     model.connected = connected;
+                    Vec::new()
+                }
+                Some(FromServer::Trouble(reason)) => {
+                    model.note = reason;
+                    Vec::new()
+                }
+                Some(FromServer::Lost) => {
+                    model.hear_loss();
                     Vec::new()
                 }
                 None => return Ok(()),
@@ -149,6 +202,7 @@ async fn show(
                 None => return Ok(()),
             },
             _ = tick.tick() => model.tick(),
+            () = &mut terminated => return Ok(()),
         };
         for order in wanted {
             if orders.send(order).await.is_err() {
@@ -158,5 +212,71 @@ async fn show(
         if model.ended {
             return Ok(());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{listen, say, welcome};
+    use super::*;
+    use actix_http::ws::Frame;
+    use futures_util::StreamExt;
+    use ratatui::backend::TestBackend;
+    use serde_json::json;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_is_to_end_gives_the_terminal_back() {
+        let terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+        let ((_types, keys), (orders, _taken)) = (mpsc::channel(1), mpsc::channel(1));
+        let (_tell, events) = mpsc::channel(1);
+        let shown = show(terminal, keys, orders, events, std::future::ready(()));
+        tokio::time::timeout(100 * TICK, shown).await.unwrap().unwrap();
+    }
+
+    /// Whether a loss is told before the next event of this type.
+    async fn is_lost_before(told: &mut mpsc::Receiver<FromServer>, kind: &str) -> bool {
+        let mut is_lost = false;
+        loop {
+            match told.recv().await.unwrap() {
+                FromServer::Event(event) if event["type"] == kind => return is_lost,
+                FromServer::Lost => is_lost = true,
+                FromServer::Event(_) | FromServer::Connected(_) | FromServer::Trouble(_) => {}
+            }
+        }
+    }
+
+    #[actix_web::test]
+    async fn commands_that_a_cut_took_with_it_are_told_and_answered_ones_are_not() {
+        let (listener, address) = listen().await;
+        let client = ChatClient::new(&format!("http://{address}"), "token");
+        let ((orders, take_orders), (tell, mut told)) = (mpsc::channel(4), mpsc::channel(64));
+        actix_web::rt::spawn(talk(client, take_orders, tell));
+        let mut losses = Vec::new();
+        for is_answered in [true, false] {
+            let mut wire = welcome(&listener).await;
+            losses.push(is_lost_before(&mut told, "hello").await);
+            orders.send(Order::Command(json!({"type": "leave", "room": "8"}))).await.unwrap();
+            let Some(Ok(Frame::Text(text))) = wire.next().await else { panic!("no command") };
+            let command: Value = serde_json::from_slice(&text).unwrap();
+            assert_eq!(command["type"], "leave");
+            if is_answered {
+                say(&mut wire, &json!({"type": "ack", "id": command["id"]})).await.unwrap();
+                losses.push(is_lost_before(&mut told, "ack").await);
+            }
+        }
+        let _wire = welcome(&listener).await;
+        losses.push(is_lost_before(&mut told, "hello").await);
+        assert_eq!(losses, [false, false, false, true]);
+    }
+
+    #[actix_web::test]
+    async fn why_there_is_no_connection_reaches_the_screen() {
+        let (listener, address) = listen().await;
+        let client = ChatClient::new(&format!("http://{address}"), "token");
+        let ((_orders, take_orders), (tell, mut told)) = (mpsc::channel(4), mpsc::channel(64));
+        actix_web::rt::spawn(talk(client, take_orders, tell));
+        drop(listener.accept().await);
+        let first = tokio::time::timeout(Duration::from_secs(20), told.recv()).await.unwrap();
+        assert!(matches!(first, Some(FromServer::Trouble(reason)) if !reason.is_empty()));
     }
 }
