@@ -6,23 +6,29 @@
 
 mod chat;
 mod rows;
+mod temporary;
+#[cfg(test)]
+mod tests;
 
 use crate::config::{DatabaseConfig, LogConfig};
 use crate::domain::venue::Venue;
 use crate::persistence::archive;
 use crate::persistence::broker::Brokers;
 use crate::persistence::db::{Database, Options, Target};
-use crate::persistence::log::embedded::SealedSegment;
+use crate::persistence::log::embedded::{SealedSegment, TornTail};
 use crate::persistence::log::rabbitmq::{self, RabbitMq};
 use crate::persistence::log::{Committed, LogEngine, LogError, LogReader, Position, embedded};
-use crate::persistence::snapshots::Snapshots;
+use crate::persistence::snapshots::{Loaded, Snapshots};
 use crate::persistence::{projection, shared_snapshots};
-use anyhow::{Context, anyhow, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use chat::{Replay, Tables};
 use rows::{Rows, Tally};
 use std::fmt;
+use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use temporary::{Temporary, link_or_copy};
 
 /// Replays the whole log and compares it with snapshots and database; used by `agora verify`.
 ///
@@ -30,26 +36,40 @@ use std::time::Duration;
 /// The first divergence, in words.
 pub fn verify(data: &Path, database: &DatabaseConfig, log: &LogConfig) -> anyhow::Result<String> {
     let database = connect(data, database)?;
-    let temporary = Temporary(data.join(format!("verify-{}", std::process::id())));
+    let mut temporary = Temporary::begin(data);
     let said = match log.broker()? {
-        Some(brokers) => shared(data, &temporary.0, database.as_ref(), brokers, log)?.to_string(),
-        None => alone(data, &temporary.0, database.as_ref())?,
+        Some(brokers) => shared(data, &mut temporary, database.as_ref(), brokers, log)?.to_string(),
+        None => alone(data, &mut temporary, database.as_ref())?,
     };
-    Ok(format!("no divergence: {said}"))
+    Ok(format!("no divergence: {said}{}", temporary.others()))
 }
 
-fn alone(data: &Path, temporary: &Path, database: Option<&Database>) -> anyhow::Result<String> {
-    let folder = whole_log(data, &temporary.join("log"), database)?;
+fn alone(data: &Path, temporary: &mut Temporary, database: Option<&Database>) -> anyhow::Result<String> {
+    // Read before the log's end is looked for, so that nothing in them can lie behind it.
+    let mut audit = Audit::begin(data, temporary, database)?;
+    let folder = whole_log(data, temporary, database)?;
     let verified = embedded::verify(&folder)?;
     let log = embedded::ReadOnly::open(&folder)?.0;
-    let mut audit = Audit::begin(data, temporary, database)?;
     let both = match database {
         Some(database) => archive::compare_segments(database, &kept_segments(data)?)?,
         None => 0,
     };
-    audit.replay(log.reader().as_ref(), log.end())?;
+    let torn = verified.opened.torn.map(|torn| left_out(&torn, &data.join("log")));
+    let replayed = audit.replay(log.reader().as_ref(), log.end());
+    match &torn {
+        // What was cut may be what is missing.
+        Some(torn) => replayed.with_context(|| torn.clone())?,
+        None => replayed?,
+    }
     let in_both = if both > 0 { format!(" ({both} of them in log and archive)") } else { String::new() };
-    Ok(format!("{} segments{in_both}, {}", verified.segments, audit.end(log.end())?))
+    let torn = torn.map(|torn| format!("; {torn}")).unwrap_or_default();
+    Ok(format!("{} segments{in_both}, {}{torn}", verified.segments, audit.end(log.end())?))
+}
+
+/// A torn write in words. Its file is named as it stands in `log`: what was read may have been a second name of it.
+fn left_out(torn: &TornTail, log: &Path) -> String {
+    let file = torn.file.file_name().map_or_else(|| torn.file.clone(), |name| log.join(name));
+    format!("a torn write of {} bytes at {}:{} was left out", torn.bytes, file.display(), torn.offset)
 }
 
 /// The sealed segments whose files are still there.
@@ -61,7 +81,7 @@ fn kept_segments(data: &Path) -> anyhow::Result<Vec<SealedSegment>> {
 /// oldest snapshot after it says.
 fn shared(
     data: &Path,
-    temporary: &Path,
+    temporary: &mut Temporary,
     database: Option<&Database>,
     brokers: &Brokers,
     log: &LogConfig,
@@ -153,19 +173,21 @@ impl fmt::Display for Summary {
 
 impl Audit {
     /// Reads what the replay is to be compared with.
-    fn begin(data: &Path, temporary: &Path, database: Option<&Database>) -> anyhow::Result<Audit> {
+    fn begin(data: &Path, temporary: &mut Temporary, database: Option<&Database>) -> anyhow::Result<Audit> {
         let mut snapshots = vec![("this node's snapshot", Snapshots::read_only(data.join("snapshots")))];
-        let (mut rows, mut tables) = (None, None);
+        let (mut rows, mut tables, mut damaged) = (None, None, 0);
         if let Some(database) = database {
             let (trading, chat) =
                 database.read(|conn| conn.at_one_moment(|conn| Ok((Rows::read(conn)?, Tables::read(conn)?))))?;
             (rows, tables) = (Some(trading), Some(chat));
             if database.is_shared() {
-                let folder = Snapshots::open(temporary.join("snapshots"))?;
+                let folder = Snapshots::open(temporary.folder("snapshots")?)?;
                 for position in shared_snapshots::all(database)? {
-                    let content = shared_snapshots::get(database, position)?;
-                    let content = content.ok_or_else(|| anyhow!("the database's snapshot at {position} is damaged"))?;
-                    folder.adopt(position, &content)?;
+                    match shared_snapshots::get(database, position)? {
+                        Some(content) => folder.adopt(position, &content)?,
+                        // Nodes go on and keep the newest few: one that has gone meanwhile is no fault.
+                        None => damaged += usize::from(shared_snapshots::all(database)?.contains(&position)),
+                    }
                 }
                 snapshots.push(("the database's snapshot", folder));
             }
@@ -186,19 +208,22 @@ impl Audit {
             compared: 0,
             rows,
             tables,
-            summary: Summary::default(),
+            summary: Summary { damaged, ..Summary::default() },
         })
     }
 
-    /// Begins at the oldest snapshot that lies at or behind `oldest`, before which nothing is left.
+    /// Begins at the oldest snapshot that can be read of those at or behind `oldest`, before which nothing is left.
     fn begin_at_snapshot(&mut self, oldest: Position) -> anyhow::Result<()> {
-        let first = self.marks.iter().copied().find(|mark| *mark >= oldest);
-        let loaded = first.and_then(|first| self.snapshots.iter().find_map(|(_, kept)| kept.newest(first)));
-        let loaded = loaded.filter(|loaded| loaded.position >= oldest);
-        let loaded =
-            loaded.with_context(|| format!("the log begins after {oldest}, and no snapshot lies behind that"))?;
-        (self.venue, self.position, self.began) = (loaded.venue, loaded.position, loaded.position);
-        Ok(())
+        for mark in self.marks.iter().copied().filter(|mark| *mark >= oldest) {
+            for (_, kept) in self.snapshots.iter().filter(|(_, kept)| has(kept, mark)) {
+                if let Some(loaded) = load(kept, mark) {
+                    (self.venue, self.position, self.began) = (loaded.venue, loaded.position, loaded.position);
+                    return Ok(());
+                }
+                self.summary.damaged += 1;
+            }
+        }
+        bail!("the log begins after {oldest}, and no snapshot that can be read lies behind that")
     }
 
     fn replay(&mut self, reader: &dyn LogReader, end: Position) -> anyhow::Result<()> {
@@ -209,6 +234,13 @@ impl Audit {
             let at = at.unwrap_or_default();
             ensure!(at <= end, "the database has seen the log up to {at} for {what}, but it ends at {end}");
         }
+        // By their names alone, since one that cannot be read was written all the same. Only what is on the medium gets
+        // into a snapshot, and a write that was torn never was.
+        let newest = self.marks.last().copied().unwrap_or_default();
+        ensure!(
+            newest <= end,
+            "there is a snapshot at position {newest}, but the log ends at {end}: a part of the log is missing"
+        );
         if self.position < end {
             for committed in reader.read(self.position)? {
                 let committed = committed?;
@@ -235,11 +267,10 @@ impl Audit {
         }
         let replayed = self.venue.hash();
         for (whose, kept) in &self.snapshots {
-            if !kept.files().iter().any(|(at, _)| at == position) {
+            if !has(kept, *position) {
                 continue;
             }
-            let loaded = kept.newest(*position).filter(|loaded| loaded.position == *position);
-            let Some(loaded) = loaded else {
+            let Some(loaded) = load(kept, *position) else {
                 self.summary.damaged += 1;
                 continue;
             };
@@ -282,6 +313,16 @@ impl Audit {
     }
 }
 
+/// Whether there is a snapshot exactly there.
+fn has(kept: &Snapshots, position: Position) -> bool {
+    kept.files().iter().any(|(at, _)| *at == position)
+}
+
+/// The snapshot that stands exactly there, if it can be read.
+fn load(kept: &Snapshots, position: Position) -> Option<Loaded> {
+    kept.newest(position).filter(|loaded| loaded.position == position)
+}
+
 fn connect(data: &Path, database: &DatabaseConfig) -> anyhow::Result<Option<Database>> {
     // Whole tables are read, which may take long.
     let options = Options { statement_timeout: Duration::ZERO, ..database.options(data) };
@@ -291,22 +332,9 @@ fn connect(data: &Path, database: &DatabaseConfig) -> anyhow::Result<Option<Data
     Ok(Some(Database::connect_as_it_is(&options)?))
 }
 
-/// A folder that is removed when it is not needed any more; it need not exist.
-struct Temporary(PathBuf);
-
-impl Drop for Temporary {
-    fn drop(&mut self) {
-        if self.0.exists()
-            && let Err(error) = std::fs::remove_dir_all(&self.0)
-        {
-            tracing::warn!(folder = %self.0.display(), %error, "a temporary folder could not be removed");
-        }
-    }
-}
-
 /// The folder of the log from its first batch on. Segments that were pruned are taken out of the database's archive into
 /// a folder beside it, together with those that are still there.
-fn whole_log(data: &Path, whole: &Path, database: Option<&Database>) -> anyhow::Result<PathBuf> {
+fn whole_log(data: &Path, temporary: &mut Temporary, database: Option<&Database>) -> anyhow::Result<PathBuf> {
     let folder = data.join("log");
     let oldest = embedded::ReadOnly::open(&folder)?.1.oldest;
     if oldest == Position(0) {
@@ -314,7 +342,8 @@ fn whole_log(data: &Path, whole: &Path, database: Option<&Database>) -> anyhow::
     }
     let database = database
         .ok_or_else(|| anyhow!("the log begins after position {oldest}, and there is no database with its archive"))?;
-    std::fs::create_dir_all(whole).with_context(|| format!("{} cannot be made", whole.display()))?;
+    let whole = temporary.folder("log")?;
+    let cannot_be_made = |place: &Path| format!("{} cannot be made", place.display());
     for entry in std::fs::read_dir(&folder)? {
         let path = entry?.path();
         let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|extension| extension == "seg"))
@@ -322,15 +351,14 @@ fn whole_log(data: &Path, whole: &Path, database: Option<&Database>) -> anyhow::
             continue;
         };
         let place = whole.join(name);
-        // A link costs no space, but not every file system has them.
-        if std::fs::hard_link(&path, &place).is_err() {
-            std::fs::copy(&path, &place)?;
-        }
+        link_or_copy(&path, &place).with_context(|| cannot_be_made(&place))?;
     }
     for first in projection::archived_segments(database, oldest)? {
         let content = projection::archived_content(database, first)?
             .ok_or_else(|| anyhow!("the archived segment that begins at {first} is damaged"))?;
-        std::fs::write(embedded::segment_path(whole, first), content)?;
+        let place = embedded::segment_path(&whole, first);
+        let written = File::create_new(&place).and_then(|mut file| file.write_all(&content));
+        written.with_context(|| cannot_be_made(&place))?;
     }
-    Ok(whole.to_path_buf())
+    Ok(whole)
 }

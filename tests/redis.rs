@@ -84,6 +84,38 @@ fn nodes_share_what_redis_holds_and_do_without_it() {
     });
 }
 
+/// What a Redis still has that was away when it changed is old, and must not be served as if it were true.
+#[test]
+fn what_could_not_be_forgotten_is_not_believed() {
+    let server = servers::Redis::start();
+    run(async {
+        let (redis, other) = (node(&server).await, node(&server).await);
+        // A gravestone stands for as long.
+        let keep = Duration::from_secs(60);
+        let [here, there] = [&redis, &other].map(|redis| SecondLevel::new(redis.clone(), "links", keep));
+        let clone = here.clone();
+        assert_eq!(here.put("slug", b"old").await, Ok(true));
+        server.freeze();
+        // It is found out by this call, so the next one is not even sent.
+        assert_eq!(here.get("slug").await, Err(Away));
+        assert_eq!(here.forget("slug").await, Err(Away));
+        server.thaw();
+        until_up(&redis).await;
+        until_up(&other).await;
+        assert_eq!(there.get("slug").await, Ok(Some(b"old".to_vec())), "it is still there");
+        for level in [&here, &clone] {
+            assert_eq!(level.get("slug").await, Ok(None));
+            assert_eq!(level.put("another", b"1").await, Ok(false), "it may have been read before a change");
+        }
+        // All of that has gone by itself once it is as old as this.
+        tokio::time::pause();
+        tokio::time::advance(keep * 2).await;
+        tokio::time::resume();
+        assert_eq!(here.put("another", b"1").await, Ok(true));
+        assert_eq!(clone.get("another").await, Ok(Some(b"1".to_vec())));
+    });
+}
+
 async fn limits_count_for_all(here: &Redis, there: &Redis) {
     let rate = Rate { interval: 60_000_000, burst: 3 };
     for (node, left) in [(here, 1), (there, 2), (here, 3)] {

@@ -187,6 +187,8 @@ impl Client {
 #[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 mod tests {
     use super::*;
+    use crate::bots::{BotCommand, BotOptions, run};
+    use actix_web::dev::ServerHandle;
     use actix_web::http::StatusCode;
     use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
     use parking_lot::Mutex;
@@ -216,9 +218,8 @@ mod tests {
         })
     }
 
-    #[actix_web::test]
-    async fn an_account_is_taken_over_whole_and_a_part_of_it_can_be_done_anew() {
-        let venue = Venue::default();
+    /// Opens it on a free port; its address, and what closes it.
+    fn serve(venue: &Venue) -> (String, ServerHandle) {
         let shown = venue.clone();
         let server = HttpServer::new(move || {
             App::new().app_data(web::Data::new(shown.clone())).default_service(web::to(answer))
@@ -228,8 +229,14 @@ mod tests {
         let server = server.run();
         let handle = server.handle();
         actix_web::rt::spawn(server);
+        (format!("http://{address}"), handle)
+    }
 
-        let client = Client::of_account(&format!("http://{address}"), "maker@demo", "old").await.unwrap();
+    #[actix_web::test]
+    async fn an_account_is_taken_over_whole_and_a_part_of_it_can_be_done_anew() {
+        let venue = Venue::default();
+        let (url, handle) = serve(&venue);
+        let client = Client::of_account(&url, "maker@demo", "old").await.unwrap();
         let password = "POST /auth/password";
         for part in ["DELETE /auth/keys/k2", "GET /auth/identities", "DELETE /notifications/outlets/webhook", password]
         {
@@ -252,6 +259,32 @@ mod tests {
             password,
         ];
         assert_eq!(done, expected);
+        handle.stop(false).await;
+    }
+
+    /// A server that does not answer as it should for a while ends no bot.
+    #[actix_web::test]
+    async fn a_bot_goes_on_when_the_trouble_is_over() {
+        let venue = Venue::default();
+        *venue.fails.lock() = vec!["GET /products"];
+        let (url, handle) = serve(&venue);
+        let options = BotOptions { url, email: "taker@example.org".into(), password: "secret".into() };
+        let asked = |what: &str| venue.asked.lock().iter().filter(|asked| *asked == what).count();
+        let until = async |happened: &dyn Fn() -> bool| {
+            while !happened() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let trouble = async {
+            // It has met the error by then.
+            until(&|| asked("POST /auth/sign-in") >= 2).await;
+            venue.fails.lock().clear();
+            until(&|| asked("POST /orders") >= 1).await;
+        };
+        tokio::select! {
+            ended = run(BotCommand::Taker(options)) => panic!("it ended: {ended:?}"),
+            done = tokio::time::timeout(Duration::from_secs(60), trouble) => done.expect("it places no order"),
+        }
         handle.stop(false).await;
     }
 }

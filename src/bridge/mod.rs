@@ -203,12 +203,23 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, String> + 
 fn load(parts: &Parts, until: Position) -> Result<(Venue, Position), String> {
     // Another node may have published from where this one has no snapshots.
     let newest = newest_state(&parts.snapshots, &parts.database, until, |_| true);
-    let (mut venue, mut position) = newest.map_err(|error| error.to_string())?;
-    while position < until {
-        position = catch_up(&mut venue, parts.reader.as_ref(), position, until, usize::MAX, &mut Silent)
-            .map_err(|error| error.to_string())?;
-    }
+    let (mut venue, position) = newest.map_err(|error| error.to_string())?;
+    let position = bring(&mut venue, position, until, parts.reader.as_ref())?;
     Ok((venue, position))
+}
+
+/// Brings a venue that stands at `from` to where the last message was published; its position then.
+fn bring(venue: &mut Venue, from: Position, until: Position, reader: &dyn LogReader) -> Result<Position, String> {
+    let mut position = from;
+    while position < until {
+        let before = position;
+        position =
+            catch_up(venue, reader, before, until, usize::MAX, &mut Silent).map_err(|error| error.to_string())?;
+        if position == before {
+            return Err(format!("outcomes were published up to position {until}, but the log ends at {position}"));
+        }
+    }
+    Ok(position)
 }
 
 fn advance(parts: &Parts, (mut venue, from): (Venue, Position)) -> Result<((Venue, Position), Vec<Message>), String> {
@@ -249,4 +260,43 @@ async fn send(channel: &Channel, exchange: &str, messages: &[Message]) -> Result
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
+mod tests {
+    use super::*;
+    use crate::domain::ids::StreamId;
+    use crate::persistence::log::conformance::batch;
+    use crate::persistence::log::{Batches, Committed, LogError};
+
+    /// A log whose batches stand at these positions.
+    struct Log(Vec<u64>);
+
+    impl LogReader for Log {
+        fn read(&self, from: Position) -> Result<Batches, LogError> {
+            let committed = |position| Committed {
+                position: Position(position),
+                batch: Arc::new(batch(StreamId::Chat(1), 1, position, 0)),
+            };
+            let after: Vec<u64> = self.0.iter().copied().filter(|position| *position > from.0).collect();
+            Ok(Box::new(after.into_iter().map(move |position| Ok(committed(position)))))
+        }
+    }
+
+    #[test]
+    fn a_log_that_ends_before_what_was_published_is_an_error() {
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let log = Log(vec![1, 2, 4]);
+            for until in [0, 2, 4, 5] {
+                let brought = bring(&mut Venue::default(), Position(0), Position(until), &log);
+                tell.send(brought.map(|position| position.0)).unwrap();
+            }
+        });
+        let next = || told.recv_timeout(Duration::from_secs(60)).expect("it looks for the rest without end");
+        assert_eq!([(); 3].map(|()| next()), [Ok(0), Ok(2), Ok(4)]);
+        let error = next().unwrap_err();
+        assert!(error.contains("up to position 5, but the log ends at 4"), "{error}");
+    }
 }

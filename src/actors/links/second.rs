@@ -39,7 +39,8 @@ impl Second {
     /// Makes all nodes forget a name.
     pub async fn forget(&self, name: &str) {
         if let Some(second) = &self.0 {
-            // The others find the change in the database a moment later.
+            // Where Redis cannot be told, this node does not believe it for a while. The others find the change in the
+            // database a moment later, and come here themselves.
             let _ = second.forget(name).await;
         }
     }
