@@ -301,6 +301,11 @@ fn orders_live_as_the_dialect_says() {
     assert_eq!((text(theirs, "liquidity"), text(theirs, "side")), ("M", "sell"));
     assert_eq!(own["trade_id"], theirs["trade_id"]);
     assert_eq!(bob.send("GET", "/fills", b"").unwrap().status, 400);
+    // Both narrow the list down.
+    let of_both = |product: &str| format!("/fills?order_id={}&product_id={product}", text(&fill, "id"));
+    assert_eq!(bob.get(&of_both("BTC-USDT")), fills);
+    assert_eq!(bob.get(&of_both("ETH-USDT")), json!([]));
+    assert_eq!(bob.send("GET", &of_both("NO-SUCH"), b"").unwrap().status, 404);
 
     // The ledger: a match in both currencies and a fee in the quote currency, and balances that chain.
     let accounts = bob.get("/accounts");
@@ -381,6 +386,7 @@ fn refusals_have_the_texts_that_clients_match() {
         (json!({"type": "market", "funds": "0.01"}), "funds is too small. Minimum size is 1"),
         (json!({"price": "1", "size": "0.5"}), "notional is too small. Minimum is 1"),
         (json!({"type": "stop", "price": "1", "size": "1"}), "Invalid order_type stop"),
+        (json!({"type": "market", "size": "1", "price": "1"}), "price is for limit orders"),
     ];
     for (order, message) in cases {
         let shown = order.to_string();
@@ -396,6 +402,35 @@ fn refusals_have_the_texts_that_clients_match() {
         json!({"price": "1".repeat(400), "size": "1"}),
     ] {
         assert_eq!(refused(order.clone()).0, 400, "{order}");
+    }
+    // What a market order would not do, and what would be shown though it was to be hidden.
+    let (words, ends) =
+        ("time_in_force of a market order must be GTC or IOC", "cancel_after and expire_time are for limit orders");
+    for (field, value, message) in [
+        ("time_in_force", "FOK", words),
+        ("time_in_force", "GTT", words),
+        ("time_in_force", "GTX", words),
+        ("cancel_after", "min", ends),
+        ("expire_time", "2999-01-01T00:00:00Z", ends),
+    ] {
+        let mut order = json!({"side": "sell", "type": "market", "size": "0.01"});
+        order[field] = value.into();
+        assert_eq!(refused(order), (400, message.to_owned()), "{field} {value}");
+    }
+    let hidden = "max_floor: orders that show only a part of their size are not supported";
+    for shown in [json!("abc"), json!(""), json!(true), json!("0"), json!(-1), json!("0.999999"), json!(0.5)] {
+        let order = json!({"price": "1", "size": "1", "max_floor": shown});
+        assert_eq!(refused(order), (400, hidden.to_owned()), "{shown}");
+    }
+    assert_eq!(refused(json!({"type": "market", "funds": "5", "max_floor": "1"})), (400, hidden.to_owned()));
+    // Those that say what happens anyway are taken.
+    for order in [
+        json!({"side": "sell", "type": "market", "size": "0.01", "time_in_force": "GTC", "price": null}),
+        json!({"side": "sell", "type": "market", "size": "0.01", "time_in_force": "IOC", "cancel_after": null}),
+        json!({"side": "buy", "price": "1", "size": "1", "max_floor": "1"}),
+        json!({"side": "buy", "price": "1", "size": "1", "max_floor": 2}),
+    ] {
+        place(ada, order);
     }
     let mut stranger = scene.server.client("");
     assert_eq!(stranger.send("GET", "/accounts", b"").unwrap().status, 401);

@@ -6,6 +6,8 @@
 mod drills;
 #[path = "server/feed.rs"]
 mod feed;
+#[path = "entry/pipelined.rs"]
+mod pipelined;
 mod server;
 #[path = "entry/stopping.rs"]
 mod stopping;
@@ -136,6 +138,14 @@ fn bad_messages_are_answered_and_change_nothing() {
     // What cannot be read is answered under its name all the same.
     let answer = desk.ask(json!({"type": "place", "request_id": "odd", "order": 7}));
     assert_eq!((answer["type"].as_str(), answer["code"].as_str()), (Some("request_failed"), Some("invalid_body")));
+    // Nobody could tell whose answer one without its name is, so nothing is done that would have one.
+    let longest = "x".repeat(62);
+    assert_eq!(desk.ask(json!({"type": "authenticate", "request_id": longest}))["type"], "authenticated");
+    let place = json!({"type": "place", "request_id": format!("{longest}x"), "order": buy("1000.00")});
+    desk.feed.send_text(&place.to_string());
+    let answer = desk.feed.next().unwrap();
+    assert_eq!((answer["type"].as_str(), answer["code"].as_str()), (Some("request_failed"), Some("invalid_body")));
+    assert!(answer.get("request_id").is_none(), "{answer}");
     assert_eq!(open_orders(&mut client), Vec::<String>::new());
 }
 

@@ -83,6 +83,52 @@ fn verify(data: &Path) {
     assert!(output.status.success() && said.contains("no divergence"), "{}: {said}", output.status);
 }
 
+/// When a heartbeat was sent; none of another message.
+fn heartbeat(message: &Value) -> Option<jiff::Timestamp> {
+    let time = message["time"].as_str().filter(|_| message["type"] == "heartbeat")?;
+    Some(time.parse().unwrap())
+}
+
+/// Whoever comes to the channel `status` right after a change hears of it at once, and keeps nobody from hearing of it.
+#[test]
+fn a_new_reader_of_the_status_takes_no_change_from_the_others() {
+    let data = tempfile::tempdir().unwrap();
+    Client::create_admin(data.path());
+    // One worker serves all readers.
+    let server = Server::start_with(data.path(), &["--workers", "1"]);
+    let mut admin = Client::admin(&server);
+    let open = || {
+        let mut feed = Feed::connect(server.address);
+        let wanted = json!({"type": "subscribe", "product_ids": [PRODUCT], "channels": ["status", "heartbeat"]});
+        feed.send_text(&wanted.to_string());
+        feed
+    };
+    let mut feed = open();
+    status(&mut feed, PRODUCT, |_| true);
+    for state in ["cancel_only", "online", "cancel_only", "online"] {
+        done(&mut admin, "PATCH", &format!("/admin/markets/{PRODUCT}"), &json!({"state": state}));
+        let has_changed = |product: &Value| product["cancel_only"] == (state == "cancel_only");
+        let mut late = open();
+        status(&mut late, PRODUCT, has_changed);
+        let next = loop {
+            if let Some(at) = heartbeat(&late.next().unwrap()) {
+                break at;
+            }
+        };
+        // Once a second all hear a heartbeat of the same moment, and after it of what has changed.
+        loop {
+            let message = feed.next().unwrap();
+            if let Some(at) = heartbeat(&message) {
+                assert!(at <= next, "nothing is said of {state} by {next}");
+            }
+            let mut products = message["products"].as_array().into_iter().flatten();
+            if products.any(|product| product["id"] == PRODUCT && has_changed(product)) {
+                break;
+            }
+        }
+    }
+}
+
 #[test]
 fn a_market_is_listed_and_changed_while_the_venue_runs() {
     let data = tempfile::tempdir().unwrap();

@@ -131,6 +131,11 @@ impl Admission {
         self.pending.insert((stream, epoch, ticket), Pending { account, currency, amount, client_id });
     }
 
+    /// Whether an order with this client id was admitted and is on its way still.
+    pub fn is_in_flight(&self, account: AccountId, id: ClientOrderId) -> bool {
+        self.in_flight.contains(&(account, id))
+    }
+
     /// What the account could spend on top of everything admitted so far.
     pub fn spendable(&self, ledger: &Ledger, account: AccountId, currency: CurrencyId) -> Amount {
         let pending = self.sums.get(&(account, currency)).copied().unwrap_or_default();

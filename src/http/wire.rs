@@ -5,7 +5,7 @@ use crate::actors::trading::Market;
 use crate::domain::market::{Currency, MarketConfig, Step};
 use crate::domain::money::{Amount, Decimal, DecimalError, MAX_AMOUNT, Price, Size, parse_decimal};
 use crate::domain::order::Reject;
-use crate::domain::time::{SECOND, Timestamp};
+use crate::domain::time::Timestamp;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -40,13 +40,15 @@ pub fn time(at: Timestamp) -> String {
 }
 
 /// A moment from ISO 8601 text: with `Z` or an offset, without either (UTC), a date alone, or seconds since 1970.
+/// Seconds beyond the year 9999, which are milliseconds as a rule, are refused: they could not be shown.
 ///
 /// # Errors
 /// 400 that names the field.
 pub fn parse_time(text: &str, field: &str) -> Result<Timestamp, ApiError> {
     let invalid = || ApiError::bad_request("invalid_time", format!("{field} must be an ISO 8601 time"));
     if let Ok(seconds) = text.parse::<i64>() {
-        return Ok(Timestamp(seconds.checked_mul(SECOND).ok_or_else(invalid)?));
+        let at = jiff::Timestamp::from_second(seconds).map_err(|_| invalid())?;
+        return Ok(Timestamp(at.as_microsecond()));
     }
     // A plus sign in a query means a space; an offset arrives that way when it was not escaped.
     let text = match text.rsplit_once(' ') {
@@ -199,6 +201,7 @@ pub fn explain(reject: Reject, market: &Market, by_funds: bool) -> ApiError {
 mod tests {
     use super::*;
     use crate::domain::ids::CurrencyId;
+    use crate::domain::time::SECOND;
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).unwrap()
@@ -254,6 +257,10 @@ mod tests {
         }
         assert_eq!(parse_time("2026-01-01", "start").ok(), Some(noon + -12 * 3_600 * SECOND));
         for text in ["", "yesterday", "2026-13-01", "9223372036854775807", "2026-01-01T25:00:00Z", "12:00"] {
+            assert!(parse_time(text, "start").is_err(), "{text}");
+        }
+        // Milliseconds and microseconds are no seconds.
+        for text in ["1767268800000", "1767268800000000", "-1767268800000"] {
             assert!(parse_time(text, "start").is_err(), "{text}");
         }
         assert_eq!(time(noon), "2026-01-01T12:00:00Z");

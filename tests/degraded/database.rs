@@ -4,6 +4,8 @@ use crate::nodes::{figure, wait_for, wait_for_rows};
 use crate::server::{Client, Server, agora};
 use crate::servers::Postgres;
 use crate::traders::terminate;
+use agora::domain::ids::OrderId;
+use agora::http::ids;
 use serde_json::json;
 use std::path::Path;
 use std::process::Command;
@@ -95,4 +97,40 @@ fn a_frozen_database_keeps_no_program_from_ending() {
     let server = Server::start_with(folder.path(), &["--database", &url]);
     let open = server.client(&client.token).get("/orders?status=open");
     assert_eq!(open.as_array().unwrap().len(), 2, "{open}");
+}
+
+/// Of an order that memory does not have only the database knows whether there ever was one. While that is away nobody
+/// says that there was none.
+#[test]
+fn what_only_the_database_knows_is_not_said_to_be_missing() {
+    let mut postgres = Postgres::start();
+    let url = postgres.create_database("agora");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--database", &url]);
+    let mut client = Client::sign_up(&server, "ada@example.org");
+    assert_eq!(place(&mut client), 200);
+    wait_for_rows(&server);
+    let open = client.get("/orders?status=open");
+    let (market, order) = ids::parse_order(open[0]["id"].as_str().unwrap().parse().unwrap()).unwrap();
+    // An id whose number was given out, and which is that of no order.
+    let id = ids::order(market, OrderId { slot: order.slot + 1, ..order });
+    let mut ask = |method: &str| {
+        let (path, body) = match method {
+            "BATCH" => ("/orders/batch".to_owned(), json!({"order_ids": [id]})),
+            _ => (format!("/orders/{id}"), json!({"size": "0.005"})),
+        };
+        let answer = client.send(if method == "BATCH" { "DELETE" } else { method }, &path, body.to_string().as_bytes());
+        let answer = answer.unwrap();
+        match method {
+            "BATCH" => answer.json()[0]["error"]["code"].as_str().unwrap().to_owned(),
+            _ => format!("{} {}", answer.status, answer.json()["code"].as_str().unwrap()),
+        }
+    };
+    let asked = ["GET", "DELETE", "PATCH", "BATCH"];
+    let known = ["404 not_found", "404 order_not_found", "404 order_not_found", "order_not_found"];
+    assert_eq!(asked.map(&mut ask), known);
+    postgres.kill();
+    let unknown = ["503 history_unavailable"; 3];
+    assert_eq!([asked[0], asked[1], asked[2]].map(&mut ask), unknown);
+    assert_eq!(ask(asked[3]), "history_unavailable");
 }

@@ -67,3 +67,63 @@ async fn whoever_resumes_a_market_outlasts_the_time_in_which_it_does_not_answer(
     assert_eq!(again.until("open").await["sequence"], 2);
     assert!(begun.elapsed() > Duration::from_secs(4), "the market answered");
 }
+
+/// What is told of all markets lacks one that does not answer, and has the others.
+#[test]
+fn one_market_that_does_not_answer_is_left_out_of_what_is_told_of_all() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--allow-drills", "--supervision-hang-after-ms", "10000"]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    place(&mut ada, json!({"side": "sell", "price": "1000", "size": "0.1"}));
+    place(&mut bob, json!({"side": "buy", "price": "1000", "size": "0.1"}));
+    let products = ada.get("/products");
+    let all: Vec<&str> = products.as_array().unwrap().iter().map(|product| product["id"].as_str().unwrap()).collect();
+    let mut admin = Client::admin(&server);
+    let mut hang = |for_ms: u32| {
+        let body = json!({"kind": "hang", "for_ms": for_ms}).to_string();
+        let path = "/admin/tree/agora/trading/venue/market%20data%20ETH-USDT/crash";
+        assert_eq!(admin.send("POST", path, body.as_bytes()).unwrap().status, 202);
+    };
+
+    // All share a thread, until one has blocked it: then each gets one of its own.
+    hang(60_000);
+    let begun = Instant::now();
+    let is_new = |metrics: &str, symbol: &str| {
+        let name = format!("agora_actor_restarts{{actor=\"agora/trading/venue/market data {symbol}\"}} ");
+        metrics.lines().any(|line| line.strip_prefix(&*name).is_some_and(|restarts| restarts != "0"))
+    };
+    loop {
+        let metrics = server.client("").metrics();
+        let answers = |symbol: &&str| ada.send("GET", &format!("/products/{symbol}/stats"), b"").unwrap().status == 200;
+        if all.iter().all(|symbol| is_new(&metrics, symbol)) && all.iter().all(answers) {
+            break;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(90), "the market data that share a blocked thread stay there");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+
+    // For less than would be noticed, and longer than one question waits.
+    hang(9_000);
+    let told = |path: &'static str| {
+        let mut client = server.client(&ada.token);
+        move || client.send("GET", path, b"").unwrap()
+    };
+    let [lines, volumes, trailing] = std::thread::scope(|scope| {
+        let paths = ["/products/spark-lines", "/products/volume-summary", "/users/self/trailing-volume"];
+        paths.map(told).map(|ask| scope.spawn(ask)).map(|asked| asked.join().unwrap())
+    });
+    for answer in [&lines, &volumes, &trailing] {
+        assert_eq!(answer.status, 200, "{}", answer.json());
+    }
+    let lines = lines.json();
+    assert_eq!(lines.as_object().unwrap().len(), all.len());
+    assert_eq!((&lines["ETH-USDT"], lines["BTC-USDT"].as_array().map(Vec::len)), (&json!([]), Some(1)), "{lines}");
+    for (answer, id) in [(volumes, "id"), (trailing, "product_id")] {
+        let rows = answer.json();
+        let told: Vec<&str> = rows.as_array().unwrap().iter().map(|row| row[id].as_str().unwrap()).collect();
+        let expected: Vec<&str> = all.iter().copied().filter(|symbol| *symbol != "ETH-USDT").collect();
+        assert_eq!(told, expected, "{rows}");
+    }
+}

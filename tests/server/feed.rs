@@ -63,19 +63,14 @@ impl Feed {
         self.send(0x1, text.as_bytes());
     }
 
+    /// Several messages with one write.
+    pub fn send_together(&mut self, messages: &[Value]) {
+        let frames: Vec<u8> = messages.iter().flat_map(|message| frame(0x1, message.to_string().as_bytes())).collect();
+        self.stream.get_mut().write_all(&frames).unwrap();
+    }
+
     fn send(&mut self, opcode: u8, payload: &[u8]) {
-        let mut frame = vec![0x80 | opcode];
-        match payload.len() {
-            length @ 0..126 => frame.push(0x80 | length as u8),
-            length => {
-                frame.push(0x80 | 126);
-                frame.extend_from_slice(&(length as u16).to_be_bytes());
-            }
-        }
-        // A mask of zeroes leaves the payload as it is.
-        frame.extend_from_slice(&[0; 4]);
-        frame.extend_from_slice(payload);
-        self.stream.get_mut().write_all(&frame).unwrap();
+        self.stream.get_mut().write_all(&frame(opcode, payload)).unwrap();
     }
 
     /// The next message.
@@ -113,6 +108,21 @@ impl Feed {
             }
         }
     }
+}
+
+fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x80 | opcode];
+    match payload.len() {
+        length @ 0..126 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+    }
+    // A mask of zeroes leaves the payload as it is.
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
 }
 
 /// A book kept from a snapshot and the changes after it, and whether every trade was seen.

@@ -142,11 +142,11 @@ pub fn all_orders(client: &mut Client) -> Vec<Value> {
     }
 }
 
-/// Sends an order, and again for so long while it is answered that it cannot be taken now.
-fn place_within(client: &mut Client, body: &str, patience: Duration) -> Answer {
+/// Asks, and again for so long while it is answered that it cannot be told or done now.
+fn ask_within(client: &mut Client, method: &str, path: &str, body: &str, patience: Duration) -> Answer {
     let begun = Instant::now();
     loop {
-        let answer = client.send("POST", "/orders", body.as_bytes()).unwrap();
+        let answer = client.send(method, path, body.as_bytes()).unwrap();
         if answer.status != 503 || begun.elapsed() >= patience {
             return answer;
         }
@@ -159,11 +159,11 @@ pub fn check_orders(client: &mut Client, placed: &mut [Placed]) {
     check_orders_within(client, placed, Duration::ZERO);
 }
 
-/// The same where another node may just be taking over: each order is taken within `patience`.
+/// The same where another node may just be taking over: each order is taken, or told to be unknown, within `patience`.
 pub fn check_orders_within(client: &mut Client, placed: &mut [Placed], patience: Duration) {
     for order in placed.iter_mut() {
         let path = format!("/orders/client:{}", order.client_oid);
-        let before = client.send("GET", &path, b"").unwrap();
+        let before = ask_within(client, "GET", &path, "", patience);
         if let Outcome::Accepted(id) = &order.outcome {
             assert_eq!(before.status, 200, "the acknowledged order {id} is lost: {}", before.json());
             assert_eq!(before.json()["id"], id.as_str());
@@ -175,7 +175,7 @@ pub fn check_orders_within(client: &mut Client, placed: &mut [Placed], patience:
             assert_eq!(before.status, 404, "a refused order is there: {}", before.json());
             continue;
         }
-        let retries = [(); 2].map(|()| place_within(client, &order.body, patience));
+        let retries = [(); 2].map(|()| ask_within(client, "POST", "/orders", &order.body, patience));
         if let Outcome::Unknown = order.outcome {
             if before.status == 404 && retries[0].status == 400 {
                 order.outcome = Outcome::Refused;

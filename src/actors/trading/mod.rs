@@ -14,6 +14,7 @@
 
 pub mod ambient;
 pub mod balance_watch;
+mod client_ids;
 pub mod ledger;
 mod lister;
 pub mod listing;
@@ -44,13 +45,13 @@ use super::supervision::{Answer, Handle, Unreachable};
 use crate::domain::admission::Known;
 use crate::domain::entry::Atomic;
 use crate::domain::entry::Movement;
-use crate::domain::ids::{AccountId, ClientOrderId, CurrencyId, MarketId, OrderId};
+use crate::domain::ids::{AccountId, CurrencyId, MarketId, OrderId};
 use crate::domain::ledger::{Balance, LedgerOutcome};
 use crate::domain::market::{Currency, MarketConfig, Scale};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Reject, Side};
 use balance_watch::{BalanceWatch, Watched};
-use ledger::{ClientIdAnswer, Execute, FindClientId, GetBalances, LedgerActor, LedgerCommand};
+use ledger::{Execute, GetBalances, LedgerActor, LedgerCommand};
 use market_data::MarketDataActor;
 use order_book::{
     AmendOrder, BatchDone, BookState, Cancel, CancelAll, Control, FullBook, GetFullBook, GetOrder, OrderBook, Place,
@@ -67,6 +68,10 @@ use twin::{Berth, CompareTwin, Fault, TwinMeter};
 
 /// How long a caller waits for its outcome before it is told that it is unknown.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How often whoever needs an order that is on its way looks again for what became of it.
+const LOOKS: u32 = 50;
+/// How long it waits before each look.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Why a command has no outcome of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error, Serialize, Deserialize)]
@@ -322,7 +327,7 @@ impl Trading {
         mut order: NewOrder,
         vouched: Option<u64>,
     ) -> Result<OrderRecord, Refused> {
-        let mut patience = 50;
+        let mut patience = LOOKS;
         loop {
             order.ticket = next_ticket();
             // The events of all that happens to the order name its ticket; this span names the request that it is of.
@@ -342,7 +347,7 @@ impl Trading {
                 Err(Refused::Repeat(Known::InFlight)) if patience > 0 => patience -= 1,
                 other => return other.map_err(|refused| market.explain(refused)),
             }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(LOOK_AGAIN).await;
         }
     }
 
@@ -482,14 +487,6 @@ impl Trading {
         self.inner.balances.watch(account)
     }
 
-    /// The order behind a client id, as far as memory knows.
-    ///
-    /// # Errors
-    /// [`Unavailable`] when the ledger does not answer.
-    pub async fn find_client_id(&self, account: AccountId, id: ClientOrderId) -> Result<ClientIdAnswer, Unavailable> {
-        within(self.inner.ledger.send(FindClientId(account, id))).await
-    }
-
     /// Opens a user's account; a repeat is fine.
     ///
     /// # Errors
@@ -575,9 +572,14 @@ async fn wait_for<T>(outcome: oneshot::Receiver<Result<T, Refused>>) -> Result<T
 }
 
 async fn within<R>(answer: Answer<R>) -> Result<R, Unavailable> {
-    answer.within(PATIENCE).await.map_err(|why| match why {
+    answer.within(PATIENCE).await.map_err(unanswered)
+}
+
+/// Why a question has no answer.
+fn unanswered(why: Unreachable) -> Unavailable {
+    match why {
         // Nothing was asked to change, so nothing is unknown.
         Unreachable::Full | Unreachable::Late => Unavailable::Overloaded,
         Unreachable::Restarting | Unreachable::Closed | Unreachable::Lost => Unavailable::Starting,
-    })
+    }
 }

@@ -61,8 +61,7 @@ fn hand_over(book: &Handle<OrderBook>, commands: Vec<Command>) {
     }
 }
 
-/// Hands over at once what waits on this thread: what goes to a book by way of another thread from here on does not
-/// overtake it.
+/// Hands over at once what waits on this thread: what goes to a book in another way from here on does not overtake it.
 pub(super) fn hand_over_now() {
     let waiting = OUTBOX.with_borrow_mut(|outbox| std::mem::take(&mut outbox.waiting));
     for (book, commands) in waiting {
@@ -136,7 +135,8 @@ impl Trading {
     }
 }
 
-/// Hands commands over with one message for each book and waits for all outcomes.
+/// Hands commands over with one message for each book, after all that this thread has submitted before, and waits for
+/// all outcomes.
 async fn together<'a, T>(
     commands: impl Iterator<Item = (&'a Arc<Market>, impl FnOnce(Reply<T>) -> Command)>,
 ) -> Vec<Result<T, Refused>> {
@@ -151,6 +151,7 @@ async fn together<'a, T>(
         }
         waiting.push((market, outcome));
     }
+    hand_over_now();
     for (book, commands) in books {
         let mut commands = commands.into_iter().peekable();
         while commands.peek().is_some() {

@@ -2,13 +2,14 @@
 //!
 //! Any node takes any request. One that is not active hands the command to the active node and gives back its answer,
 //! once it has itself applied everything that the answer follows from: whoever reads here afterwards finds it done.
+//! What is on its way the active node alone knows, so that questions about it travel like commands.
 
-use super::ledger::{IsReady, LedgerCommand};
+use super::ledger::{ClientIdAnswer, IsReady, LedgerCommand};
 use super::order_book::{BatchDone, Control, GetSequence, Steered};
 use super::{Market, PATIENCE, Refused, Trading, Unavailable};
 use crate::domain::admission::Known;
 use crate::domain::entry::Atomic;
-use crate::domain::ids::{AccountId, MarketId, OrderId};
+use crate::domain::ids::{AccountId, ClientOrderId, MarketId, OrderId};
 use crate::domain::ledger::LedgerOutcome;
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Side};
@@ -40,6 +41,8 @@ pub enum Command {
     PlaceVouched(MarketId, NewOrder, Option<u64>),
     /// Does what those who run the venue want of a market.
     Steer(MarketId, Control),
+    /// Looks for the order behind a client id, behind all that was sent before.
+    FindClientId(AccountId, ClientOrderId),
 }
 
 impl Command {
@@ -53,7 +56,8 @@ impl Command {
             | Command::CancelAll(..)
             | Command::Ledger(_)
             | Command::Amend(..)
-            | Command::Steer(..) => false,
+            | Command::Steer(..)
+            | Command::FindClientId(..) => false,
         };
         match why {
             Refused::Reject(_) | Refused::Part(..) | Refused::Repeat(Known::Order(..)) if has_client_id => {
@@ -79,6 +83,8 @@ pub enum Done {
     Together(BatchDone),
     /// What was done with a market.
     Steered(Steered),
+    /// What is known about a client id.
+    ClientId(ClientIdAnswer),
 }
 
 /// An answer as it travels.
@@ -215,6 +221,7 @@ impl Trading {
             Command::Together(id, batch, vouched) => {
                 Done::Together(self.together_here(&*market(id)?, batch, vouched).await?)
             }
+            Command::FindClientId(account, id) => Done::ClientId(self.find_client_id_here(account, id, true).await?),
         })
     }
 
@@ -233,7 +240,7 @@ impl Trading {
             | Command::PlaceVouched(id, ..)
             | Command::Steer(id, _)
             | Command::Together(id, ..) => self.market_by_id(*id),
-            Command::Ledger(_) => None,
+            Command::Ledger(_) | Command::FindClientId(..) => None,
         };
         let waited = match book.map(|market: &std::sync::Arc<Market>| market.book.send(GetSequence)) {
             Some(answer) => answer.within(CATCH_UP_WITHIN).await.map(drop),

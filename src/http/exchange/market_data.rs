@@ -9,6 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::persistence::{candles as stored, fills};
+use futures_util::future::join_all;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -25,6 +26,35 @@ pub async fn answered<R>(answer: Answer<R>) -> Result<R, Unavailable> {
         // Nothing was asked to change, so nothing is unknown.
         Unreachable::Restarting | Unreachable::Closed | Unreachable::Lost | Unreachable::Late => Unavailable::Starting,
     })
+}
+
+/// What each of several markets answers, in their order; none for one that does not. A market whose data are being
+/// rebuilt keeps nobody from what the others say.
+///
+/// # Errors
+/// Why the first one does not answer, when none does.
+pub async fn of_each<T, E>(
+    asked: impl IntoIterator<Item = impl Future<Output = Result<T, E>>>,
+) -> Result<Vec<Option<T>>, E> {
+    those_that_came(join_all(asked).await)
+}
+
+fn those_that_came<T, E>(answers: Vec<Result<T, E>>) -> Result<Vec<Option<T>>, E> {
+    let mut first = None;
+    let mut found = Vec::with_capacity(answers.len());
+    for answer in answers {
+        found.push(match answer {
+            Ok(answer) => Some(answer),
+            Err(why) => {
+                first = first.or(Some(why));
+                None
+            }
+        });
+    }
+    match first {
+        Some(why) if found.iter().all(Option::is_none) => Err(why),
+        _ => Ok(found),
+    }
 }
 
 /// The market now, with at most so many levels of each side.
@@ -104,4 +134,16 @@ pub async fn candles(
     }
     found.extend(newest.into_iter().map(|candle| (candle.start, candle)));
     Ok(found.into_values().rev().take(limit).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_market_that_does_not_answer_keeps_nobody_from_the_others() {
+        assert_eq!(those_that_came::<u8, &str>(vec![]), Ok(vec![]));
+        assert_eq!(those_that_came(vec![Err("late"), Ok(7), Err("full")]), Ok(vec![None, Some(7), None]));
+        assert_eq!(those_that_came::<u8, _>(vec![Err("late"), Err("full")]), Err("late"));
+    }
 }

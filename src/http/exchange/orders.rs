@@ -126,14 +126,14 @@ pub async fn live(state: &AppState, market: &Market, account: AccountId) -> Resu
     Ok(in_memory(state, market, account, false, filter, i64::MAX).await?.live)
 }
 
-/// The order that a path names: our UUID, or `client:` and the client's.
+/// The order that a path names: our UUID, or `client:` and the client's. One that is on its way is waited for.
 ///
 /// # Errors
 /// 400 when it is neither; 503 when it cannot be told now.
 pub async fn named(state: &AppState, account: AccountId, name: &str) -> Result<Option<(MarketId, OrderId)>, ApiError> {
     if let Some(text) = name.strip_prefix("client:") {
         let id = parse_client_id(text)?;
-        return Ok(match client_ids::look_up(state, account, id).await? {
+        return Ok(match client_ids::look_up_named(state, account, id).await? {
             Holder::Order(market, order) => Some((market, order)),
             Holder::Nobody(_) => None,
         });
@@ -161,12 +161,19 @@ pub async fn cancel(state: &AppState, account: AccountId, name: &str) -> Result<
     let market = state.trading.market_by_id(market).ok_or_else(missing)?;
     match state.trading.cancel(market, account, id).await {
         Ok(id) => Ok(ids::order(market.id, id)),
-        // It may be another user's, or never have existed in this form; then it is not theirs to know.
-        Err(Refused::Reject(Reject::OrderDone)) => match find(state, account, market.id, id).await {
-            Ok(_) => Err(Reject::OrderDone.into()),
-            Err(_) => Err(missing()),
-        },
+        Err(Refused::Reject(Reject::OrderDone)) => Err(why_over(state, account, market.id, id).await),
         Err(other) => Err(other.into()),
+    }
+}
+
+/// What whoever wanted to cancel or change an order hears when its market says that it is over: [`Reject::OrderDone`].
+/// It may be another user's, or never have existed in this form; then it is not theirs to know. Or that nobody can tell
+/// now which of these it is.
+pub async fn why_over(state: &AppState, account: AccountId, market: MarketId, id: OrderId) -> ApiError {
+    match find(state, account, market, id).await {
+        Ok(_) => Reject::OrderDone.into(),
+        Err(error) if error.code() == ApiError::not_found().code() => Reject::OrderNotFound.into(),
+        Err(error) => error,
     }
 }
 

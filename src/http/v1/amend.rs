@@ -6,7 +6,7 @@ use crate::domain::ids::{AccountId, OrderId};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{OrderRecord, Reject};
 use crate::http::error::ApiError;
-use crate::http::exchange::orders::{find, named};
+use crate::http::exchange::orders::{named, why_over};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, wire};
 use actix_web::{HttpResponse, web};
@@ -70,16 +70,12 @@ impl AmendBody {
 /// Carries a change out.
 ///
 /// # Errors
-/// Those of the rules.
+/// Those of the rules; 503 when it cannot be done or told now.
 pub async fn carry_out(state: &AppState, account: AccountId, change: &Change) -> Result<OrderRecord, ApiError> {
     let Change { market, order, price, size } = change;
     match state.trading.amend(market, account, *order, *price, *size).await {
         Ok(record) => Ok(record),
-        // It may be another user's, or never have existed in this form; then it is not theirs to know.
-        Err(Refused::Reject(Reject::OrderDone)) => match find(state, account, market.id, *order).await {
-            Ok(_) => Err(Reject::OrderDone.into()),
-            Err(_) => Err(Reject::OrderNotFound.into()),
-        },
+        Err(Refused::Reject(Reject::OrderDone)) => Err(why_over(state, account, market.id, *order).await),
         Err(Refused::Reject(reject)) => Err(wire::explain(reject, market, false)),
         Err(other) => Err(other.into()),
     }

@@ -3,7 +3,7 @@
 //! The WebSocket (`http/ws/entry.rs`, a `batch` with `atomic`) and REST share these lines.
 
 use super::amend::AmendBody;
-use super::batch::{Outcome, Read, check_count, understand};
+use super::batch::{self, Outcome, Read, check_count};
 use super::new_order::NewOrderBody;
 use crate::actors::trading::{Market, Refused};
 use crate::domain::admission::Known;
@@ -56,17 +56,21 @@ impl OneMarket {
     }
 }
 
-/// Carries an atomic batch out. Parts are counted from 0: cancels, then amends, then orders.
+/// An atomic batch that was read, its orders found, with its market.
+pub type Batch = (Arc<Market>, Atomic);
+
+/// Reads an atomic batch and finds the orders that it names. Parts are counted from 0: cancels, then amends, then
+/// orders.
 ///
 /// # Errors
-/// Why the part that the error names cannot be done; nothing was done then.
-pub async fn carry_out(
+/// Why the part that the error names cannot be done.
+pub async fn understand(
     state: &AppState,
     account: AccountId,
     cancel: &[String],
     amend: Vec<AmendBody>,
     place: Vec<Read>,
-) -> Result<Together, ApiError> {
+) -> Result<Batch, ApiError> {
     check_count(cancel.len() + amend.len() + place.len())?;
     let mut one = OneMarket::default();
     let mut batch = Atomic { account, ..Atomic::default() };
@@ -94,7 +98,14 @@ pub async fn carry_out(
         batch.places.push(read.map_err(|error| error.of_part(part))?);
         part += 1;
     }
-    let market = one.0.ok_or_else(ApiError::not_found)?;
+    Ok((one.0.ok_or_else(ApiError::not_found)?, batch))
+}
+
+/// Carries an atomic batch out.
+///
+/// # Errors
+/// Why the part that the error names cannot be done; nothing was done then.
+pub async fn carry_out(state: &AppState, (market, batch): Batch) -> Result<Together, ApiError> {
     let by_funds = |part: u32| {
         let place = (part as usize).checked_sub(batch.cancels.len() + batch.amends.len());
         let order = place.and_then(|place| batch.places.get(place));
@@ -147,7 +158,8 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
     let AtomicBody { cancel, amend, place } = serde_json::from_slice(&body)
         .map_err(|error| ApiError::bad_request("invalid_body", format!("the body is not a valid batch: {error}")))?;
     let account = user.0.user;
-    let place = place.unwrap_or_default().into_iter().map(|body| understand(&state, account, body)).collect();
+    let place = place.unwrap_or_default().into_iter().map(|body| batch::understand(&state, account, body)).collect();
     let (cancel, amend) = (cancel.unwrap_or_default(), amend.unwrap_or_default());
-    Ok(HttpResponse::Ok().json(carry_out(&state, account, &cancel, amend, place).await?))
+    let batch = understand(&state, account, &cancel, amend, place).await?;
+    Ok(HttpResponse::Ok().json(carry_out(&state, batch).await?))
 }

@@ -14,12 +14,15 @@ use crate::http::exchange::orders;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use actix_web::{HttpResponse, web};
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// The most commands of one batch.
 pub const MOST: usize = 100;
+/// How many names of a batch are looked up at once.
+const LOOK_UPS: usize = 16;
 
 /// What became of one command.
 #[derive(Debug, Serialize)]
@@ -163,38 +166,44 @@ pub async fn place_each(state: &AppState, account: AccountId, read: Vec<Read>) -
     outcomes.into_iter().flatten().collect()
 }
 
-/// Cancels orders of one user by their names (our ids, or `client:` and the client's), each by itself.
-pub async fn cancel_each(state: &AppState, account: AccountId, names: &[String]) -> Vec<Outcome> {
-    let missing = || Outcome::refused(&ApiError::from(Reject::OrderNotFound));
-    let mut outcomes: Vec<Option<Outcome>> = Vec::with_capacity(names.len());
-    let mut wanted: Vec<(Arc<Market>, OrderId)> = Vec::with_capacity(names.len());
-    for name in names {
-        let named = orders::named(state, account, name).await;
-        let market = |id| state.trading.market_by_id(id).cloned();
-        outcomes.push(match named.map(|named| named.and_then(|(id, order)| Some((market(id)?, order)))) {
-            Ok(Some(named)) => {
-                wanted.push(named);
-                None
-            }
-            Ok(None) => Some(missing()),
-            Err(error) => Some(Outcome::refused(&error)),
-        });
+/// An order that was named and found, with its market.
+pub type Named = Result<(Arc<Market>, OrderId), ApiError>;
+
+/// Finds the orders of one user with these names (our ids, or `client:` and the client's), each by itself.
+pub async fn find_each(state: &AppState, account: AccountId, names: &[String]) -> Vec<Named> {
+    let mut found = Vec::with_capacity(names.len());
+    for names in names.chunks(LOOK_UPS) {
+        found.extend(join_all(names.iter().map(|name| find(state, account, name))).await);
     }
+    found
+}
+
+async fn find(state: &AppState, account: AccountId, name: &str) -> Named {
+    let (market, order) = orders::named(state, account, name).await?.ok_or(Reject::OrderNotFound)?;
+    Ok((state.trading.market_by_id(market).ok_or(Reject::OrderNotFound)?.clone(), order))
+}
+
+/// Cancels orders of one user that were found, each by itself.
+pub async fn cancel_each(state: &AppState, account: AccountId, found: Vec<Named>) -> Vec<Outcome> {
+    let wanted: Vec<(Arc<Market>, OrderId)> = found.iter().flatten().cloned().collect();
     let canceled = state.trading.cancel_each(account, &wanted).await;
     let mut canceled = wanted.iter().zip(canceled);
-    for outcome in outcomes.iter_mut().filter(|outcome| outcome.is_none()) {
+    let mut outcomes = Vec::with_capacity(found.len());
+    for named in found {
+        if let Err(error) = named {
+            outcomes.push(Outcome::refused(&error));
+            continue;
+        }
         let Some(((market, order), result)) = canceled.next() else { break };
-        *outcome = Some(match result {
+        outcomes.push(match result {
             Ok(id) => Outcome::canceled(market.id, id),
-            // It may be another user's; then it is not theirs to know.
-            Err(Refused::Reject(Reject::OrderDone)) => match orders::find(state, account, market.id, *order).await {
-                Ok(_) => Outcome::refused(&Reject::OrderDone.into()),
-                Err(_) => missing(),
-            },
+            Err(Refused::Reject(Reject::OrderDone)) => {
+                Outcome::refused(&orders::why_over(state, account, market.id, *order).await)
+            }
             Err(other) => Outcome::refused(&other.into()),
         });
     }
-    outcomes.into_iter().flatten().collect()
+    outcomes
 }
 
 /// The body of `POST /orders/batch`.
@@ -228,5 +237,7 @@ pub async fn place(state: web::Data<AppState>, user: CurrentUser, body: web::Byt
 pub async fn cancel(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Result<HttpResponse, ApiError> {
     let Names { order_ids } = read(&body)?;
     check_count(order_ids.len())?;
-    Ok(HttpResponse::Ok().json(cancel_each(&state, user.0.user, &order_ids).await))
+    let account = user.0.user;
+    let found = find_each(&state, account, &order_ids).await;
+    Ok(HttpResponse::Ok().json(cancel_each(&state, account, found).await))
 }

@@ -69,9 +69,11 @@ impl<'a> NewOrderBody<'a> {
             _ => return Err(ApiError::bad_request("invalid_side", "side must be buy or sell")),
         };
         let size = self.size.map(|raw| wire::parse_size(raw, config)).transpose()?;
-        if let Some(shown) = self.max_floor
-            && size.is_none_or(|size| wire::parse_size(shown, config).is_ok_and(|shown| shown < size))
-        {
+        let shows_all = |shown| {
+            let shown = wire::parse_size(shown, config);
+            size.is_some_and(|size| shown.is_ok_and(|shown| shown >= size))
+        };
+        if self.max_floor.is_some_and(|shown| !shows_all(shown)) {
             // Taken for an order like any other it would show what its owner wants hidden.
             let message = "max_floor: orders that show only a part of their size are not supported";
             return Err(ApiError::bad_request("max_floor_unsupported", message));
@@ -153,6 +155,19 @@ impl<'a> NewOrderBody<'a> {
     fn market(&self, market: &Market) -> Result<Kind, ApiError> {
         if self.post_only == Some(true) {
             return Err(ApiError::bad_request("post_only_cannot_rest", "a market order cannot be post only"));
+        }
+        // Whoever says one of these expects something that a market order does not do.
+        if self.price.is_some() {
+            return Err(ApiError::bad_request("price_not_allowed", "price is for limit orders"));
+        }
+        if self.cancel_after.is_some() || self.expire_time.is_some() {
+            let message = "cancel_after and expire_time are for limit orders";
+            return Err(ApiError::bad_request("invalid_cancel_after", message));
+        }
+        // What it cannot fill at once is canceled, so it says the same of these.
+        if self.time_in_force.as_deref().is_some_and(|word| !matches!(word, "GTC" | "IOC")) {
+            let message = "time_in_force of a market order must be GTC or IOC";
+            return Err(ApiError::bad_request("invalid_time_in_force", message));
         }
         let funds = self.funds.map(|raw| wire::parse_funds(raw, market)).transpose()?;
         Ok(Kind::Market { funds })

@@ -165,7 +165,7 @@ pub async fn list(state: web::Data<AppState>, user: CurrentUser, params: Params)
     Ok(page::answer(&views, ends))
 }
 
-/// `GET /fills`: of one market or one order.
+/// `GET /fills`: of one market or one order, or of one order if it is of that market.
 pub async fn fills(state: web::Data<AppState>, user: CurrentUser, params: Params) -> Answer {
     let account = user.0.user;
     let page = params.page()?;
@@ -175,17 +175,25 @@ pub async fn fills(state: web::Data<AppState>, user: CurrentUser, params: Params
         Some(name) => Some(named(&state, account, name).await?.ok_or_else(ApiError::not_found)?),
         None => None,
     };
-    let market = match (order, params.get("product_id")) {
-        (Some((market, _)), _) => state.trading.market_by_id(market),
-        (None, Some(symbol)) => state.trading.market(symbol),
+    let product = match params.get("product_id") {
+        Some(symbol) => Some(state.trading.market(symbol).ok_or_else(ApiError::not_found)?),
+        None => None,
+    };
+    let market = match (order, product) {
+        (Some((market, _)), _) => state.trading.market_by_id(market).ok_or_else(ApiError::not_found)?,
+        (None, Some(market)) => market,
         (None, None) => {
             let message = "product_id or order_id is required";
             return Err(ApiError::bad_request("product_or_order_required", message));
         }
     };
-    let market = market.ok_or_else(ApiError::not_found)?.clone();
+    let market = market.clone();
     if let Some((place, id)) = order {
         find(&state, account, place, id).await?;
+    }
+    if product.is_some_and(|product| product.id != market.id) {
+        // An order has no fills in another market than its own.
+        return Ok(page::answer::<FillView>(&[], None));
     }
     let id = market.id;
     let filter = FillFilter { older_than: older, newer_than: newer, from, to, order: order.map(|(_, id)| id) };

@@ -58,15 +58,18 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<St
     }
 }
 
-/// `GET /users/self/trailing-volume`: what the market and the user traded in the last 30 days.
+/// `GET /users/self/trailing-volume`: what each market that answers and the user in it traded in the last 30 days.
 pub async fn trailing_volume(state: web::Data<AppState>, user: CurrentUser) -> Answer {
     let account = user.0.user;
     let now = wall_clock();
+    let markets = state.trading.markets();
+    let tickers = exchange::of_each(markets.iter().map(|market| exchange::ticker(market))).await?;
     let mut rows = Vec::new();
-    for market in state.trading.markets() {
+    for (market, ticker) in markets.iter().zip(tickers) {
+        let Some(ticker) = ticker else { continue };
         let id = market.id;
         let lots = state.query(move |c| fills::volume(c, account, id, now + -30 * DAY)).await?;
-        let stats = exchange::ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+        let stats = ticker.map(|ticker| ticker.stats).unwrap_or_default();
         rows.push(json!({
             "product_id": market.config.symbol,
             "exchange_volume": wire::steps(stats.volume_30d, market.config.lot),

@@ -1,35 +1,46 @@
 //! All markets at a glance: spark lines and volumes.
 
 use super::markets::candle_rows;
-use crate::actors::trading::Unavailable;
 use crate::actors::trading::market_data::{GetCandles, wall_clock};
+use crate::actors::trading::{Market, Unavailable};
+use crate::domain::candle::Candle;
 use crate::domain::time::{DAY, HOUR};
 use crate::http::error::ApiError;
 use crate::http::exchange::market_data as exchange;
 use crate::http::{AppState, wire};
 use actix_web::{HttpResponse, web};
 use serde_json::json;
+use std::sync::Arc;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-/// `GET /products/spark-lines`: the hourly candles of the last day of each market.
+async fn candles(market: &Market, asked: GetCandles) -> Result<(Vec<Candle>, bool), Unavailable> {
+    exchange::answered(market.data.send(asked)).await?.ok_or(Unavailable::Starting)
+}
+
+/// `GET /products/spark-lines`: the hourly candles of the last day of each market; none of one that does not answer.
 pub async fn spark_lines(state: web::Data<AppState>) -> Answer {
     let to = wall_clock().bucket(HOUR);
-    let mut lines = Vec::new();
-    for market in state.trading.markets() {
-        let asked = GetCandles { granularity: 3_600, from: to + -DAY, to };
-        let (candles, _) = exchange::answered(market.data.send(asked)).await?.ok_or(Unavailable::Starting)?;
-        lines.push(format!("\"{}\":{}", market.config.symbol, candle_rows(candles.iter(), market)));
-    }
+    let asked = GetCandles { granularity: 3_600, from: to + -DAY, to };
+    let markets = state.trading.markets();
+    let answers = exchange::of_each(markets.iter().map(|market| candles(market, asked))).await?;
+    let line = |(market, answer): (&Arc<Market>, Option<(Vec<Candle>, bool)>)| {
+        let (candles, _) = answer.unwrap_or_default();
+        format!("\"{}\":{}", market.config.symbol, candle_rows(candles.iter(), market))
+    };
+    let lines: Vec<String> = markets.iter().zip(answers).map(line).collect();
     let body = format!("{{{}}}", lines.join(","));
     Ok(HttpResponse::Ok().content_type("application/json; charset=utf-8").body(body))
 }
 
-/// `GET /products/volume-summary`: base volumes of the last day and 30 days.
+/// `GET /products/volume-summary`: base volumes of the last day and 30 days of each market that answers.
 pub async fn volumes(state: web::Data<AppState>) -> Answer {
+    let markets = state.trading.markets();
+    let tickers = exchange::of_each(markets.iter().map(|market| exchange::ticker(market))).await?;
     let mut rows = Vec::new();
-    for market in state.trading.markets() {
-        let stats = exchange::ticker(market).await?.map(|ticker| ticker.stats).unwrap_or_default();
+    for (market, ticker) in markets.iter().zip(tickers) {
+        let Some(ticker) = ticker else { continue };
+        let stats = ticker.map(|ticker| ticker.stats).unwrap_or_default();
         let lots = |count| wire::steps(count, market.config.lot);
         rows.push(json!({
             "id": market.config.symbol,

@@ -2,8 +2,9 @@
 //! connection ends or falls silent.
 //!
 //! Each request carries a `request_id` that its answer repeats; answers may come in another order. Every command is
-//! acknowledged by itself, after its outcome is durable. Invariant: a connection has at most [`IN_FLIGHT`] requests
-//! under way, further ones are refused and change nothing.
+//! acknowledged by itself, after its outcome is durable. Invariants: a connection has at most [`IN_FLIGHT`] requests
+//! under way, further ones are refused and change nothing; what its requests ask for is handed to the markets in the
+//! order in which they came, whichever is polled first, and also while the orders that one names are looked up.
 
 use crate::auth::{AuthError, Caller};
 use crate::domain::ids::AccountId;
@@ -17,16 +18,20 @@ use crate::http::{AppState, routing};
 use actix_web::http::StatusCode;
 use actix_web::web;
 use bytestring::ByteString;
+use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::time::Duration;
+use tokio::sync::oneshot;
 
 /// Requests of one connection that may be under way.
 pub const IN_FLIGHT: usize = 32;
 /// The longest time of a dead man's switch.
 const LONGEST_SWITCH: Duration = Duration::from_secs(24 * 3600);
-/// The longest request id, as JSON text.
+/// The longest request id, in bytes of JSON text.
 const LONGEST_REQUEST_ID: usize = 64;
 
 /// A message about orders; `type` says which, and which fields count.
@@ -153,6 +158,8 @@ pub struct Desk {
     in_flight: usize,
     /// Whose orders go when the connection ends.
     tied: Option<AccountId>,
+    /// Comes when the newest request's turn is over.
+    last_turn: Option<oneshot::Receiver<()>>,
 }
 
 /// A request that was taken.
@@ -161,6 +168,39 @@ pub struct Taken {
     account: AccountId,
     request_id: Option<Box<RawValue>>,
     wish: Wish,
+    turn: Turn,
+}
+
+/// A request's turn to hand over what it asks for. It is over when this is dropped; no request is dropped before it is
+/// done but with its connection, and all others of it.
+#[derive(Debug)]
+struct Turn {
+    /// Comes when the turn of the request before is over.
+    before: Option<oneshot::Receiver<()>>,
+    _over: oneshot::Sender<()>,
+}
+
+impl Turn {
+    /// Waits for those before it.
+    async fn begins(&mut self) {
+        if let Some(before) = self.before.take() {
+            // Nothing is ever sent: the other end is dropped.
+            let _ = before.await;
+        }
+    }
+
+    /// Does what hands over all that it is to hand over as soon as it is polled. Then it is the next one's turn, while
+    /// this waits for its outcomes.
+    async fn hands_over<T>(self, work: impl Future<Output = T>) -> T {
+        let mut turn = Some(self);
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            let polled = work.as_mut().poll(cx);
+            drop(turn.take());
+            polled
+        })
+        .await
+    }
 }
 
 impl Desk {
@@ -183,7 +223,12 @@ impl Desk {
     pub fn take(&mut self, state: &AppState, message: &str) -> Result<Taken, ByteString> {
         let read = serde_json::from_str::<Raw>(message);
         let mut raw = read.map_err(|error| failed(request_id(message), &unreadable(&error)))?;
-        let id = raw.request_id.filter(is_short);
+        let id = raw.request_id;
+        if id.is_some_and(|id| !is_short(&id)) {
+            // Whoever sent it could not tell whose answer it is.
+            let message = format!("a request_id has at most {LONGEST_REQUEST_ID} bytes");
+            return Err(failed(None, &ApiError::bad_request("invalid_body", message)));
+        }
         let account = self.authorize(state, raw.token.take()).map_err(|error| failed(id, &error))?;
         if self.in_flight >= IN_FLIGHT {
             let message = "too many requests of this connection are under way";
@@ -194,7 +239,12 @@ impl Desk {
             self.tie(state, enabled.then_some(account));
         }
         self.in_flight += 1;
-        Ok(Taken { account, request_id: id.map(ToOwned::to_owned), wish })
+        Ok(Taken { account, request_id: id.map(ToOwned::to_owned), wish, turn: self.next_turn() })
+    }
+
+    fn next_turn(&mut self) -> Turn {
+        let (over, is_over) = oneshot::channel();
+        Turn { before: self.last_turn.replace(is_over), _over: over }
     }
 
     fn authorize(&mut self, state: &AppState, token: Option<String>) -> Result<AccountId, ApiError> {
@@ -257,10 +307,12 @@ fn unreadable(error: &serde_json::Error) -> ApiError {
     ApiError::bad_request("invalid_body", format!("the message cannot be read: {error}"))
 }
 
-/// Carries a request out; its answer.
-pub async fn carry_out(state: web::Data<AppState>, Taken { account, request_id, wish }: Taken) -> ByteString {
+/// Carries a request out when its turn has come; its answer.
+pub async fn carry_out(state: web::Data<AppState>, taken: Taken) -> ByteString {
+    let Taken { account, request_id, wish, mut turn } = taken;
+    turn.begins().await;
     let id = request_id.as_deref();
-    fulfil(&state, account, id, wish).await.unwrap_or_else(|error| failed(id, &error))
+    fulfil(&state, account, id, wish, turn).await.unwrap_or_else(|error| failed(id, &error))
 }
 
 fn wish<'a>(raw: Raw<'a>, understand: impl Fn(NewOrderBody<'a>) -> Read) -> Result<Wish, ApiError> {
@@ -303,16 +355,18 @@ async fn fulfil(
     account: AccountId,
     request_id: Option<&RawValue>,
     wish: Wish,
+    turn: Turn,
 ) -> Result<ByteString, ApiError> {
     Ok(match wish {
         Wish::Authenticate => text(&Answer { r#type: "authenticated", request_id, content: Nothing {} }),
         Wish::Place(order) => {
-            let mut outcomes = batch::place_each(state, account, vec![order]).await;
+            let mut outcomes = turn.hands_over(batch::place_each(state, account, vec![order])).await;
             let result = outcomes.pop().ok_or_else(ApiError::not_found)?;
             text(&Answer { r#type: "placed", request_id, content: One { result } })
         }
         Wish::Cancel(name) => {
-            let mut outcomes = batch::cancel_each(state, account, &[name]).await;
+            let found = batch::find_each(state, account, &[name]).await;
+            let mut outcomes = turn.hands_over(batch::cancel_each(state, account, found)).await;
             let result = outcomes.pop().ok_or_else(ApiError::not_found)?;
             text(&Answer { r#type: "canceled", request_id, content: One { result } })
         }
@@ -320,24 +374,27 @@ async fn fulfil(
             if product.as_deref().is_some_and(|symbol| state.trading.market(symbol).is_none()) {
                 return Err(ApiError::not_found());
             }
-            let order_ids = orders::cancel_all(state, account, product.as_deref(), None).await?;
+            let canceled = orders::cancel_all(state, account, product.as_deref(), None);
+            let order_ids = turn.hands_over(canceled).await?;
             text(&Answer { r#type: "canceled_all", request_id, content: CanceledAll { order_ids } })
         }
         Wish::Amend(body) => {
             let change = body.read(state, account, None).await?;
-            let record = amend::carry_out(state, account, &change).await?;
+            let record = turn.hands_over(amend::carry_out(state, account, &change)).await?;
             let result = Outcome::placed(&change.market, &record);
             text(&Answer { r#type: "amended", request_id, content: One { result } })
         }
         Wish::Atomic { cancel, amend, place } => {
-            let content = atomic::carry_out(state, account, &cancel, amend, place).await?;
+            let batch = atomic::understand(state, account, &cancel, amend, place).await?;
+            let content = turn.hands_over(atomic::carry_out(state, batch)).await?;
             text(&Answer { r#type: "batch_done", request_id, content })
         }
         Wish::Batch { cancel, place } => {
+            let found = batch::find_each(state, account, &cancel).await;
             // The cancels are handed over first and wait for the disk together with the orders.
-            let cancel = batch::cancel_each(state, account, &cancel);
+            let cancel = batch::cancel_each(state, account, found);
             let place = batch::place_each(state, account, place);
-            let (cancel, place) = futures_util::join!(cancel, place);
+            let (cancel, place) = turn.hands_over(join(cancel, place)).await;
             text(&Answer { r#type: "batch_done", request_id, content: Many { cancel, place } })
         }
         Wish::CancelAllAfter(timeout) => {
@@ -354,6 +411,7 @@ async fn fulfil(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::cell::RefCell;
 
     #[test]
     fn messages_about_orders_are_told_from_others() {
@@ -375,6 +433,41 @@ mod tests {
             of(r#"{"type":"cancel_all_after","timeout_ms":99999999999}"#).err().unwrap().code(),
             "invalid_timeout"
         );
+    }
+
+    /// Neither does it matter who is polled first, nor does one overtake what another has still to look up.
+    #[actix_web::test]
+    async fn requests_hand_over_in_the_order_in_which_they_came() {
+        let mut desk = Desk::default();
+        let handed_over = RefCell::new(Vec::new());
+        let all = &handed_over;
+        let request = |number: u32, mut turn: Turn| async move {
+            turn.begins().await;
+            // The first has the most to look up.
+            for _ in number..4 {
+                tokio::task::yield_now().await;
+            }
+            turn.hands_over(async { all.borrow_mut().push(number) }).await;
+        };
+        let [first, second, third] = [(); 3].map(|()| desk.next_turn());
+        tokio::join!(biased; request(3, third), request(2, second), request(1, first));
+        assert_eq!(handed_over.into_inner(), [1, 2, 3]);
+    }
+
+    /// Only what is done when it is polled first is waited for.
+    #[actix_web::test]
+    async fn outcomes_are_waited_for_together() {
+        let mut desk = Desk::default();
+        let (first, mut second) = (desk.next_turn(), desk.next_turn());
+        let (outcome, unknown) = oneshot::channel::<()>();
+        let first = first.hands_over(unknown);
+        let second = async {
+            second.begins().await;
+            outcome.send(()).unwrap();
+        };
+        let both = async { tokio::join!(biased; first, second) };
+        let (known, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+        assert!(known.is_ok());
     }
 
     #[test]

@@ -78,6 +78,7 @@ struct Inner {
     activating: BTreeMap<MarketId, Activation>,
     sessions: BTreeMap<u64, Rc<Session>>,
     next_session: u64,
+    /// What all readers of the status channel were told last, or the first one of them.
     status: Option<ByteString>,
     seconds: u32,
 }
@@ -355,7 +356,8 @@ impl Hub {
             } else if *channel == Channel::Status && !session.status.replace(true) {
                 let text = status::message(&self.state);
                 session.outbox.optional(text.clone());
-                self.inner.borrow_mut().status = Some(text);
+                // What the others were told last stays: they have yet to hear of a change that is in this message.
+                self.inner.borrow_mut().status.get_or_insert(text);
             }
         }
         let mut slow = !session.outbox.text(self.subscriptions(session));

@@ -177,18 +177,22 @@ pub struct GetBalances(pub AccountId);
 pub struct FindClientId(pub AccountId, pub ClientOrderId);
 
 /// What is known about a client id in memory.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ClientIdAnswer {
-    /// Whether nothing is known yet.
+    /// Whether not all is known: nothing is yet, or what was admitted before the ledger began anew may be on its way
+    /// still. Always so where nothing is admitted.
     pub starting: bool,
     /// The order behind it.
     pub order: Option<(MarketId, OrderId)>,
+    /// Whether an order with it was admitted here and is on its way through the log, so that nobody knows yet what
+    /// becomes of it.
+    pub in_flight: bool,
     /// Present when it may be an id of long ago, which only the database knows.
     pub forgotten: Option<ForgottenIds>,
 }
 
 /// What the database must have for its word on an id to count.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, serde::Serialize, serde::Deserialize)]
 pub struct ForgottenIds {
     /// How many ids memory has forgotten.
     pub count: u64,

@@ -66,6 +66,11 @@ impl Handler<FindClientId> for LedgerActor {
         let forgotten = ids
             .filter(asks)
             .map(|ids| ForgottenIds { count: ids.forgotten(), newest: ids.newest_forgotten().collect() });
-        MessageResult(ClientIdAnswer { starting: ids.is_none(), order, forgotten })
+        MessageResult(ClientIdAnswer {
+            starting: self.ready().is_none(),
+            order,
+            in_flight: order.is_none() && self.admission.is_in_flight(account, id),
+            forgotten,
+        })
     }
 }

@@ -52,6 +52,65 @@ async fn a_batch_on_its_way_is_told_from_one_that_was_done() {
     program.end().await;
 }
 
+/// What is on its way has its client's id already. Nobody hears that there is no such order, which then comes to rest.
+#[actix_web::test]
+async fn an_order_on_its_way_is_found_by_its_client_id() {
+    let machine = Machine::new();
+    let program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let market = program.is_open("BTC-USDT").await;
+    let find = |name| program.trading.find_named(ADA, ClientOrderId(name));
+    for name in 1..10 {
+        let placed = program.trading.place(&market, bid(name, TimeInForce::GoodTillCanceled));
+        let (placed, found) = tokio::join!(biased; placed, find(name));
+        assert_eq!(found.unwrap().order, Some((market.id, placed.unwrap().id)));
+    }
+    let nobody = find(10).await.unwrap();
+    assert!(nobody.order.is_none() && !nobody.in_flight && !nobody.starting, "{nobody:?}");
+
+    // The log takes it and tells nobody what became of it.
+    program.engine.pause();
+    let placed = program.trading.place(&market, bid(11, TimeInForce::GoodTillCanceled));
+    let find_and_go_on = async {
+        let found = find(11).await;
+        program.engine.resume();
+        found
+    };
+    let (placed, found) = tokio::join!(biased; placed, find_and_go_on);
+    assert_eq!(found.unwrap_err(), Refused::Unavailable(Unavailable::OutcomeUnknown));
+    assert_eq!(find(11).await.unwrap().order, Some((market.id, placed.unwrap().id)));
+    program.end().await;
+}
+
+/// What is on its way is known where it was admitted. A node that admits nothing asks there before it says that there is no
+/// such order.
+#[actix_web::test]
+async fn a_node_that_admits_nothing_asks_the_one_that_does() {
+    let machine = Machine::new();
+    let (forwarder, mut calls) = Forwarder::new(16);
+    let program = machine.start_as(Role::one_of_several(2), Some(forwarder), Settings::default()).await;
+    let order = (MarketId(0), OrderId { number: 7, slot: 3 });
+    actix_web::rt::spawn(async move {
+        while let Some(call) = calls.recv().await {
+            let outcome = match postcard::from_bytes(&call.command) {
+                Ok(remote::Command::FindClientId(ADA, ClientOrderId(1))) => {
+                    let known = ledger::ClientIdAnswer { order: Some(order), ..Default::default() };
+                    Ok(remote::Done::ClientId(known))
+                }
+                Ok(remote::Command::FindClientId(..)) => Err(Refused::Unavailable(Unavailable::OutcomeUnknown)),
+                other => panic!("{other:?}"),
+            };
+            let answer = remote::Answer { outcome, position: 0 };
+            call.reply.send(Ok(postcard::to_stdvec(&answer).unwrap())).unwrap();
+        }
+    });
+    let find = |name| program.trading.find_named(ADA, ClientOrderId(name));
+    assert_eq!(find(1).await.unwrap().order, Some(order));
+    assert_eq!(find(2).await.unwrap_err(), Refused::Unavailable(Unavailable::OutcomeUnknown));
+    program.end().await;
+}
+
 /// Money leaves the ledger through a custodian, and the house earns fees: neither is paid by a user.
 #[actix_web::test]
 async fn nobody_pays_the_venues_own_accounts() {

@@ -31,6 +31,28 @@ async fn cancels_do_not_overtake_orders() {
     program.end().await;
 }
 
+/// Orders that are handed over at once do not overtake what waits for its turn to be: what was to go before them would take
+/// them along.
+#[actix_web::test]
+async fn orders_do_not_overtake_cancels() {
+    let machine = Machine::new();
+    let program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let market = program.is_open("BTC-USDT").await;
+    let named = |name| (market.clone(), bid(name, TimeInForce::GoodTillCanceled));
+    for name in 1..20 {
+        let before = program.trading.place_all(&[named(2 * name)]).await.remove(0).unwrap();
+        let next = [named(2 * name + 1)];
+        let all = program.trading.cancel_all(&market, ADA, None);
+        let (canceled, placed) = tokio::join!(biased; all, program.trading.place_all(&next));
+        assert_eq!(canceled.unwrap(), [before.id]);
+        let placed = placed[0].as_ref().unwrap();
+        assert_eq!(program.trading.cancel(&market, ADA, placed.id).await, Ok(placed.id), "it is gone");
+    }
+    program.end().await;
+}
+
 /// What the venue cancels goes by way of the user's actor, which may be on another thread. Neither does it overtake orders.
 #[actix_web::test]
 async fn what_the_venue_cancels_does_not_overtake_orders() {
