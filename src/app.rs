@@ -29,6 +29,7 @@ use crate::http::ws::switches::Switches;
 use crate::http::{self, AppState, ops};
 use crate::notify::courier;
 use crate::persistence::archive;
+use crate::persistence::bridge as watermark;
 use crate::persistence::db::Database;
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::redis::{Latest, Redis};
@@ -91,8 +92,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let may_be_several = among_others(settings, &database)?;
     // Before anything is written: whoever has the place has the log and the numbers of users.
     let only_node = OnlyNode::begin(settings).await?;
-    // Asked before the log is opened: other nodes may move on meanwhile.
-    let known = projection::position(&database)?;
+    // Asked before the log is opened: other nodes may move on meanwhile. What was published stands in the log too.
+    let known = projection::position(&database)?.max(watermark::position(&database)?);
     let reports = ReportLine::default();
     let log::OpenLog { engine, role, sealed, archives, prune } = log::open(settings, &data, known, &reports)?;
     if known > engine.end() {
@@ -100,6 +101,7 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     }
     let redis = settings.redis.start()?;
     let snapshots = Snapshots::open(data.join("snapshots"))?;
+    snapshots.set_aside_behind(engine.end())?;
     let written = Arc::new(AtomicU64::new(0));
     // The oldest part may have gone from the log, be it by retention or pruned, and no snapshot may be of use.
     let reader = archive::whole(engine.reader(), database.clone());
@@ -146,7 +148,10 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
         meter: meter.clone(),
         currencies: venue.ledger.ledger.currencies().to_vec(),
         markets: venue.markets.iter().map(|market| rules(&market.replica.book)).collect(),
-        recovery: Arc::new(Recovery::new(reader, snapshots, venue, caught_up, settings.client_ids_in_memory)),
+        recovery: Arc::new(
+            Recovery::new(reader, snapshots, venue, caught_up, settings.client_ids_in_memory)
+                .no_further_than(meter.clone()),
+        ),
         newest_epoch: newest_epoch.max(chat_foundation.follower.newest_epoch()),
         newest_time,
         role: role.clone(),

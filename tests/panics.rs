@@ -197,7 +197,9 @@ fn a_hundred_panics_lose_nothing_and_leave_the_others_alone() {
         let others = &targets[rng.below(targets.len() as u64) as usize];
         let target = if round % 20 == 19 { "agora/trading/event log" } else { others.as_str() };
         let kind = rng.pick(&["panic", "panic_at_work", "panic_at_work"]);
-        assert_eq!(crash(&mut admin, target, kind, 0), 202, "{target}");
+        // Where the last one was, or the log took it down, nothing may run yet.
+        let status = crash(&mut admin, target, kind, 0);
+        assert!([202, 404].contains(&status), "{target}: {status}");
     }
     std::thread::sleep(Duration::from_millis(200));
     enough.store(true, Ordering::Relaxed);

@@ -17,6 +17,7 @@ use ending::ended;
 use rng::Rng;
 use serde_json::json;
 use server::{Answer, Client, Server, agora};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -196,6 +197,7 @@ fn a_log_that_was_pruned_is_verified_from_its_archive() {
     assert!(terminate(server).success());
     verify(folder.path());
     assert!(!first.exists());
+    verify_after_a_run_that_was_killed(folder.path());
 
     let server = Server::start_with(folder.path(), &short);
     let placed = placed_for_sure(placed);
@@ -220,6 +222,45 @@ fn a_log_that_was_pruned_is_verified_from_its_archive() {
     let refused = agora(&["verify"], folder.path()).output().unwrap();
     let said = String::from_utf8_lossy(&refused.stderr);
     assert!(!refused.status.success() && said.contains("archived segment"), "{said}");
+}
+
+/// A run that is killed leaves its folder, in which the log's own files have second names. The next one may have the
+/// same number, as every process of a container has: it writes to none of them.
+fn verify_after_a_run_that_was_killed(data: &Path) {
+    let entries = |folder: &Path| -> Vec<PathBuf> {
+        let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        paths
+    };
+    let lengths = || -> Vec<(PathBuf, u64)> {
+        let with_length = |path: PathBuf| (path.clone(), std::fs::metadata(path).unwrap().len());
+        entries(&data.join("log")).into_iter().map(with_length).collect()
+    };
+    let before = lengths();
+    let direct = agora(&["verify"], data);
+    let leave = r#"left="$DATA/verify-$$/log" && mkdir -p "$left" && ln "$DATA"/log/*.seg "$left" && exec "$0" "$@""#;
+    let mut command = Command::new("sh");
+    command.args(["-c", leave]).arg(direct.get_program()).args(direct.get_args()).env("DATA", data);
+    let output = command.env("AGORA_LOG", "error").output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(lengths(), before, "the log itself was written to: {said}");
+    assert!(output.status.success() && said.contains("no divergence"), "{}: {said}", output.status);
+    let is_left = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with("verify-");
+    assert_eq!(entries(data).into_iter().find(is_left), None, "something is left");
+}
+
+/// What other services were told of stands in the log: one that ends before it is not the one that it was.
+#[test]
+fn a_log_that_ends_before_what_was_published_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(terminate(Server::start(folder.path())).success());
+    let database = Database::open(&folder.path().join("agora.db")).unwrap();
+    let published = "UPDATE bridge_watermark SET position = 1000000";
+    assert_eq!(database.write(|conn| diesel::sql_query(published).execute(conn)).unwrap(), 1);
+    drop(database);
+    let output = ended(agora(&["serve", "--listen", "127.0.0.1:0"], folder.path()), Duration::from_secs(60));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("a part of the log is missing"), "{said}");
 }
 
 /// Of traders that nobody disturbed, every outcome is known.
@@ -259,4 +300,39 @@ fn a_full_disk_refuses_orders_until_there_is_room_again() {
     assert_eq!(client.get("/orders").as_array().unwrap().len(), 2);
     assert!(terminate(server).success());
     verify(folder.path());
+}
+
+/// Somebody put a copy of the log back and left the snapshots of what was lost with it where they were.
+#[test]
+fn a_snapshot_from_behind_the_end_of_the_log_is_set_aside() {
+    let lost = tempfile::tempdir().unwrap();
+    let server = Server::start(lost.path());
+    let token = Client::sign_up(&server, "user@example.org").token;
+    assert_eq!(place(&mut server.client(&token), 900).status, 200);
+    assert!(terminate(server).success());
+    let restored = tempfile::tempdir().unwrap();
+    let copied = Command::new("cp").arg("-a").arg(lost.path().join(".")).arg(restored.path()).status();
+    assert!(copied.unwrap().success());
+
+    let server = Server::start(lost.path());
+    for price in 901..905 {
+        assert_eq!(place(&mut server.client(&token), price).status, 200);
+    }
+    assert!(terminate(server).success());
+    let newest = |data: &Path| {
+        let files = std::fs::read_dir(data.join("snapshots")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "snap")).max().unwrap()
+    };
+    let ahead = newest(lost.path());
+    let planted = restored.path().join("snapshots").join(ahead.file_name().unwrap());
+    assert!(planted > newest(restored.path()), "nothing was written behind the copy");
+    std::fs::copy(&ahead, &planted).unwrap();
+
+    let server = Server::start(restored.path());
+    assert!(!planted.exists() && planted.with_extension("ahead").exists());
+    let mut client = server.client(&token);
+    assert_eq!(client.get("/orders").as_array().unwrap().len(), 1);
+    assert_eq!(place(&mut client, 901).status, 200);
+    assert!(terminate(server).success());
+    verify(restored.path());
 }

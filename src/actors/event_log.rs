@@ -5,7 +5,10 @@
 //! at most one proposal is under way; a batch number is used up only when its batch was written;
 //! what an older epoch queued is dropped when its stream begins a new one.
 
-use super::latency::Latency;
+mod meter;
+
+pub use meter::LogMeter;
+
 use super::log_time::LogTime;
 use super::role::Role;
 use super::supervision::{Handle, Lifeline, Port};
@@ -17,7 +20,7 @@ use actix::prelude::*;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// What time it is.
@@ -49,8 +52,9 @@ pub enum FromLog {
     /// Another node has begun a newer epoch: nothing is admitted here any more. What is under way may or may not come
     /// back before the marker of its stream.
     Deposed,
-    /// The stream has a newer epoch than the one that was begun here: an earlier process of this node had it on its way
-    /// when this one read how far the log is. What is admitted here would count for nobody, so another one is to be begun.
+    /// What is admitted here would count for nobody, or something was not heard of, so another epoch is to be begun.
+    /// Either the stream has a newer one than the one that was begun here: an earlier process of this node had it on its
+    /// way when this one read how far the log is. Or the owner's mailbox had no room for one of the above.
     Outrun,
 }
 
@@ -112,46 +116,14 @@ pub struct Begun {
     /// Whether everything that was committed since the stream's last epoch began was put into its
     /// owner's mailbox. Otherwise the owner has to look for it in the log.
     pub unbroken: bool,
+    /// The incarnation of the event log, which owns the stream from now on.
+    pub log: u64,
 }
 
 /// A report of the engine.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct EngineReport(pub Report);
-
-/// Figures that operators watch, shared with the metrics.
-#[derive(Debug, Default)]
-pub struct LogMeter {
-    /// Proposals that were committed.
-    pub flushes: AtomicU64,
-    /// Entries that were committed.
-    pub entries: AtomicU64,
-    /// Proposals that were refused.
-    pub refused: AtomicU64,
-    /// Nanoseconds from proposal to commit, summed.
-    pub flush_nanos: AtomicU64,
-    /// Time from proposal to commit.
-    pub flush: Latency,
-    /// The position of the newest committed batch.
-    pub position: AtomicU64,
-    /// How many event logs there were in this program. One that dies takes with it who owns which stream.
-    pub incarnations: AtomicU64,
-    /// The position of the newest batch that the bridge has told other services of; 0 while it tells of none here.
-    pub published: AtomicU64,
-    /// Whether the last proposal was refused, or the engine is out of reach or has failed.
-    pub degraded: AtomicBool,
-    /// The same, but that a refusal counts for some seconds only: whether proposals made now had better go elsewhere.
-    pub refuses: AtomicBool,
-    /// The position of the newest batch of each stream that was handed to its owner.
-    newest: parking_lot::Mutex<BTreeMap<StreamId, u64>>,
-}
-
-impl LogMeter {
-    /// The position of the newest batch of a stream since the start; 0 when there was none.
-    pub fn newest_of(&self, stream: StreamId) -> u64 {
-        self.newest.lock().get(&stream).copied().unwrap_or_default()
-    }
-}
 
 /// The source of epoch numbers and of the names of proposals; outlives the actor, so that numbers
 /// only grow and a report on an older incarnation's proposal is never taken for another's.
@@ -190,8 +162,10 @@ struct Stream {
     queued: Vec<u8>,
     count: u32,
     owner: Port<FromLog>,
-    /// Whether the owner took everything since the epoch began.
+    /// Whether the owner took everything that was committed since the epoch began.
     unbroken: bool,
+    /// Whether the owner did not take something and was not told so yet.
+    owes_word: bool,
 }
 
 struct UnderWay {
@@ -302,14 +276,12 @@ impl EventLog {
             let batch = &committed.batch;
             tracing::debug!(target: "agora::path", stream = %batch.stream, number = batch.number, entries = batch.count,
                 position = committed.position.0, "committed");
-            let (stream, position) = (batch.stream, committed.position.0);
+            let (stream, position) = (batch.stream, committed.position);
             self.meter.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
             self.time.saw(batch.at);
             self.observe(stream, batch.epoch);
-            self.tell(stream, FromLog::Committed(committed));
-            // Whoever sees the position and then asks the owner finds the batch applied: it is in the mailbox before.
-            self.meter.newest.lock().insert(stream, position);
-            self.meter.position.store(position, Ordering::Release);
+            let taken = self.tell(stream, FromLog::Committed(committed));
+            self.meter.hand_over(self.lifeline.incarnation(), stream, position, taken);
         }
     }
 
@@ -373,17 +345,28 @@ impl EventLog {
         }
     }
 
-    fn tell(&mut self, stream: StreamId, message: FromLog) {
-        let Some(told) = self.streams.get_mut(&stream) else { return };
-        if let Err(why) = told.owner.try_send(message) {
-            // The owner rebuilds itself from the log, so nothing is lost; but it must notice.
-            tracing::error!(%stream, %why, "a stream's owner did not take a batch");
-            told.unbroken = false;
-        }
+    /// Tells a stream's owner, if it has one; whether that has taken it.
+    fn tell(&mut self, stream: StreamId, message: FromLog) -> bool {
+        let Some(told) = self.streams.get_mut(&stream) else { return true };
+        let committed = matches!(message, FromLog::Committed(_));
+        let Err(why) = told.owner.try_send(message) else { return true };
+        // The owner rebuilds itself from the log, so nothing is lost; but it must notice.
+        tracing::error!(%stream, %why, "a stream's owner did not take what the log has to say");
+        told.unbroken &= !committed;
+        told.owes_word = true;
+        false
     }
 }
 
 impl EventLog {
+    /// Tells those who did not take something. In a quiet stream nothing may come by which they would notice: whoever waits
+    /// for what was not written would count as under way for ever.
+    fn remind(&mut self) {
+        for stream in self.streams.values_mut().filter(|stream| stream.owes_word) {
+            stream.owes_word = stream.owner.try_send(FromLog::Outrun).is_err();
+        }
+    }
+
     /// Looks whether the engine is in reach, and tells the meter.
     fn look(&mut self) {
         let available = self.engine.available();
@@ -407,10 +390,13 @@ impl EventLog {
             count: 0,
             owner,
             unbroken,
+            owes_word: false,
         };
+        let log = self.lifeline.incarnation();
+        self.meter.has_owner(log, stream);
         let unbroken = self.streams.insert(stream, begun).is_some_and(|before| before.unbroken);
         self.flush();
-        Begun { epoch, unbroken }
+        Begun { epoch, unbroken, log }
     }
 }
 
@@ -419,10 +405,12 @@ impl Actor for EventLog {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.meter.incarnations.fetch_add(1, Ordering::Relaxed);
+        self.meter.begins_with(self.lifeline.incarnation());
         // Refused proposals (a full disk) are tried again even when nobody else comes along.
         ctx.run_interval(LOOK_EVERY, |log, _| {
             log.flush();
             log.look();
+            log.remind();
         });
     }
 }

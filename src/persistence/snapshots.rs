@@ -3,7 +3,8 @@
 //! File layout: 8 bytes `AGORASNP`, format version u32 LE, position u64 LE, state hash 32 bytes,
 //! BLAKE3 of the body 32 bytes, body (postcard of [`Venue`]). Written to a temporary name, flushed,
 //! then renamed, so that a file under its final name is complete. What is left of one that was never
-//! completed is removed.
+//! completed is removed. One that a start finds behind the log's end is of a log that was lost: it gets
+//! another extension.
 
 use crate::domain::venue::{StateHash, Venue};
 use crate::persistence::log::Position;
@@ -19,8 +20,14 @@ const HEADER: usize = 8 + 4 + 8 + 32 + 32;
 /// How many snapshots are kept.
 const KEPT: usize = 3;
 
+/// The extension of a file.
+const FINISHED: &str = "snap";
+
 /// The extension of a file that is being written.
 const UNFINISHED: &str = "tmp";
+
+/// The extension of a file that was found behind the log's end.
+const AHEAD: &str = "ahead";
 
 /// A folder of snapshots.
 #[derive(Clone, Debug)]
@@ -67,6 +74,22 @@ impl Snapshots {
         Snapshots { folder: folder.into() }
     }
 
+    /// Takes those out of use that lie behind the log's end, which they can only do when a part of the log was lost, or
+    /// another one was put in its place. Whoever went on from one of them would have what is not in the log. Their
+    /// files stay under another name, for whoever wants to know what was lost.
+    ///
+    /// # Errors
+    /// When one cannot be renamed.
+    pub fn set_aside_behind(&self, end: Position) -> Result<(), SnapshotError> {
+        for (position, path) in self.files().into_iter().take_while(|(position, _)| *position > end) {
+            let aside = path.with_extension(AHEAD);
+            fs::rename(&path, &aside).map_err(|error| SnapshotError::Io(path, error))?;
+            tracing::error!(%position, %end, file = %aside.display(),
+                "a snapshot lies behind the log's end, so a part of the log is missing; it is not used");
+        }
+        Ok(())
+    }
+
     /// Writes a snapshot and removes all but the newest few. Returns the hash that it carries.
     ///
     /// # Errors
@@ -82,7 +105,8 @@ impl Snapshots {
         header.extend_from_slice(&hash.0);
         header.extend_from_slice(blake3::hash(&body).as_bytes());
         self.put(position, &[&header, &body])?;
-        self.files().iter().skip(KEPT).for_each(|(_, old)| remove(old));
+        let others = self.files().into_iter().filter(|(other, _)| *other != position);
+        others.skip(KEPT - 1).for_each(|(_, old)| remove(&old));
         Ok(hash)
     }
 
@@ -104,7 +128,7 @@ impl Snapshots {
     }
 
     fn path(&self, position: Position) -> PathBuf {
-        self.folder.join(format!("{:020}.snap", position.0))
+        self.folder.join(format!("{:020}.{FINISHED}", position.0))
     }
 
     /// Writes a file so that it is complete once it has its name.
@@ -135,7 +159,7 @@ impl Snapshots {
         mut suits: impl FnMut(Position, &Venue) -> bool,
     ) -> Option<Loaded> {
         for (position, path) in files {
-            match load(&path) {
+            match load(&path, position) {
                 Ok(venue) if suits(position, &venue) => return Some(Loaded { position, venue }),
                 Ok(_) => {}
                 Err(error) => tracing::error!(%error, "a snapshot is skipped"),
@@ -147,7 +171,7 @@ impl Snapshots {
     /// The snapshots, newest first.
     pub fn files(&self) -> Vec<(Position, PathBuf)> {
         let mut files: Vec<_> = self
-            .with_extension("snap")
+            .with_extension(FINISHED)
             .filter_map(|path| Some((Position(path.file_stem()?.to_str()?.parse().ok()?), path)))
             .collect();
         files.sort_by(|a, b| b.cmp(a));
@@ -172,8 +196,8 @@ fn remove(path: &Path) {
     }
 }
 
-/// Reads one file and checks everything that can be checked.
-fn load(path: &Path) -> Result<Venue, SnapshotError> {
+/// Reads the file of this position and checks everything that can be checked.
+fn load(path: &Path, position: Position) -> Result<Venue, SnapshotError> {
     let damaged = |reason| SnapshotError::Damaged(path.to_owned(), reason);
     let mut bytes = Vec::new();
     File::open(path)
@@ -182,6 +206,9 @@ fn load(path: &Path) -> Result<Venue, SnapshotError> {
     let (header, body) = bytes.split_at_checked(HEADER).ok_or_else(|| damaged("it is too short"))?;
     if !header.starts_with(MAGIC) || header.get(8..12) != Some(VERSION.to_le_bytes().as_slice()) {
         return Err(damaged("it has another format"));
+    }
+    if header.get(12..20) != Some(position.0.to_le_bytes().as_slice()) {
+        return Err(damaged("its name says another position than it does"));
     }
     if header.get(52..84) != Some(blake3::hash(body).as_bytes().as_slice()) {
         return Err(damaged("its checksum does not match"));
@@ -196,6 +223,49 @@ fn load(path: &Path) -> Result<Venue, SnapshotError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn positions(snapshots: &Snapshots) -> Vec<u64> {
+        snapshots.files().into_iter().map(|(position, _)| position.0).collect()
+    }
+
+    #[test]
+    fn what_lies_behind_the_end_of_the_log_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(folder.path()).unwrap();
+        for position in [5, 8, 9] {
+            snapshots.save(Position(position), &Venue::default()).unwrap();
+        }
+        snapshots.set_aside_behind(Position(8)).unwrap();
+        assert_eq!(positions(&snapshots), [8, 5]);
+        assert_eq!(snapshots.newest(Position(u64::MAX)).unwrap().position, Position(8));
+        assert!(folder.path().join("00000000000000000009.ahead").exists());
+        snapshots.set_aside_behind(Position(8)).unwrap();
+        assert_eq!(positions(&snapshots), [8, 5]);
+    }
+
+    /// Whatever lies there already: else whoever has taken it would have it no more.
+    #[test]
+    fn what_was_just_written_is_not_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(folder.path()).unwrap();
+        for (position, expected) in [(7, vec![7]), (8, vec![8, 7]), (9, vec![9, 8, 7]), (4, vec![9, 8, 4])] {
+            snapshots.save(Position(position), &Venue::default()).unwrap();
+            assert_eq!(positions(&snapshots), expected);
+        }
+        snapshots.save(Position(10), &Venue::default()).unwrap();
+        assert_eq!(positions(&snapshots), [10, 9, 8]);
+    }
+
+    #[test]
+    fn a_snapshot_under_the_name_of_another_is_damaged() {
+        let folder = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(folder.path()).unwrap();
+        snapshots.save(Position(8), &Venue::default()).unwrap();
+        fs::copy(snapshots.path(Position(8)), snapshots.path(Position(9))).unwrap();
+        assert_eq!(positions(&snapshots), [9, 8]);
+        let newest = snapshots.newest(Position(u64::MAX)).unwrap();
+        assert_eq!((newest.position, newest.venue.hash()), (Position(8), Venue::default().hash()));
+    }
 
     #[test]
     fn nothing_is_left_of_a_snapshot_that_was_not_completed() {

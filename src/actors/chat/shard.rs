@@ -100,7 +100,7 @@ impl ChatShard {
         };
         let begun = self.parts.log.send(Begin { stream: StreamId::Chat(self.parts.shard), owner: this.port() });
         ctx.wait(begun.into_actor(self).map(|begun, shard, ctx| match begun {
-            Ok(Begun { epoch, unbroken }) => {
+            Ok(Begun { epoch, unbroken, .. }) => {
                 shard.epoch = epoch.unwrap_or_default();
                 if unbroken && shard.state.is_some() {
                     shard.open_if_begun();

@@ -28,6 +28,9 @@ const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// Commands of other nodes that are executed at once; beyond, they are told that too much waits.
 const AT_ONCE: usize = 4_096;
 
+/// Commands of this node that are on their way at once; beyond, they wait, and then are refused.
+const ON_THEIR_WAY: usize = 4_096;
+
 /// A command that nobody has taken for so long has been given up by its caller. Milliseconds.
 const EXPIRES_MS: &str = "5000";
 
@@ -70,6 +73,36 @@ fn refuse(reply: Waiting) {
     let _ = reply.send(Err(Unavailable::Starting));
 }
 
+/// The calls that were not answered yet, with the node that was asked.
+#[derive(Default)]
+struct Unanswered {
+    waiting: HashMap<u64, (u16, Waiting)>,
+    sent: u64,
+}
+
+impl Unanswered {
+    /// The next call that may leave. While too many are on their way none comes, until an answer does or a caller gives
+    /// up.
+    async fn next(&self, calls: &mut mpsc::Receiver<Call>) -> Option<Call> {
+        if self.waiting.len() >= ON_THEIR_WAY {
+            return std::future::pending().await;
+        }
+        calls.recv().await
+    }
+
+    /// A call leaves for this node; its number.
+    fn leaves(&mut self, node: u16, reply: Waiting) -> u64 {
+        self.sent += 1;
+        self.waiting.insert(self.sent, (node, reply));
+        self.sent
+    }
+
+    /// Who waits for the answer to the call of this number, if anybody still does.
+    fn take(&mut self, number: u64) -> Option<Waiting> {
+        self.waiting.remove(&number).map(|(_, reply)| reply)
+    }
+}
+
 enum Never {}
 
 struct Conversation {
@@ -78,9 +111,7 @@ struct Conversation {
     replies: Consumer,
     commands: Consumer,
     statuses: Consumer,
-    /// The calls that were not answered yet, with the node that was asked.
-    waiting: HashMap<u64, (u16, Waiting)>,
-    sent: u64,
+    unanswered: Unanswered,
 }
 
 impl Conversation {
@@ -113,8 +144,8 @@ impl Conversation {
         let (to, from) = (queue.as_str().into(), exchange.as_str().into());
         patiently("binding a queue", channel.queue_bind(to, from, "".into(), options, FieldTable::default())).await?;
         let statuses = consume(&channel, &queue).await?;
-        let waiting = HashMap::new();
-        Ok(Conversation { connection, channel, replies, commands, statuses, waiting, sent: 0 })
+        let unanswered = Unanswered::default();
+        Ok(Conversation { connection, channel, replies, commands, statuses, unanswered })
     }
 
     /// Ends when the connection does; callers whose answers did not come by then learn that the outcome is unknown.
@@ -137,27 +168,25 @@ impl Conversation {
                     let leader = epochs.borrow_and_update().node;
                     if changed.is_ok() {
                         // What the node before was asked and has not answered is unknown; it may be frozen for long.
-                        self.waiting.retain(|_, (asked, _)| *asked == leader);
+                        self.unanswered.waiting.retain(|_, (asked, _)| *asked == leader);
                     }
                 }
-                Some(call) = calls.recv() => {
-                    self.sent += 1;
-                    let number = self.sent;
+                Some(call) = self.unanswered.next(calls) => {
                     let leader = parts.role.leader();
+                    let number = self.unanswered.leaves(leader, call.reply);
                     let to = parts.name(format_args!("node.{leader}"));
                     let properties = BasicProperties::default()
                         .with_correlation_id(number.to_string().into())
                         .with_type(call.service.name().into())
                         .with_reply_to(REPLIES.into())
                         .with_expiration(EXPIRES_MS.into());
-                    self.waiting.insert(number, (leader, call.reply));
                     let confirm = self.publish("", &to, true, &call.command, properties).await?;
                     confirms.push(confirm.map(move |confirmed| (number, confirmed)));
                 }
                 Some((number, confirmed)) = confirms.next(), if !confirms.is_empty() => {
                     // Returned: the active node is not there, so the command went nowhere.
                     if let Confirmation::Ack(Some(_)) | Confirmation::Nack(_) = confirmed?
-                        && let Some((_, reply)) = self.waiting.remove(&number)
+                        && let Some(reply) = self.unanswered.take(number)
                     {
                         refuse(reply);
                     }
@@ -165,7 +194,7 @@ impl Conversation {
                 reply = self.replies.next() => {
                     let delivery = delivered(reply)?;
                     let number = delivery.properties.correlation_id().as_ref().and_then(|id| id.as_str().parse().ok());
-                    if let Some((_, reply)) = number.and_then(|number: u64| self.waiting.remove(&number)) {
+                    if let Some(reply) = number.and_then(|number| self.unanswered.take(number)) {
                         let _ = reply.send(Ok(delivery.data));
                     }
                 }
@@ -217,7 +246,7 @@ impl Conversation {
                     if !self.connection.status().connected() {
                         return Err(BrokerError::Lost("the connection has ended".into()));
                     }
-                    self.waiting.retain(|_, (_, reply)| !reply.is_closed());
+                    self.unanswered.waiting.retain(|_, (_, reply)| !reply.is_closed());
                     let position = parts.meter.position.load(std::sync::atomic::Ordering::Relaxed);
                     let status = serde_json::to_vec(&parts.peers.status(position)).unwrap_or_default();
                     let exchange = parts.name("nodes");
@@ -268,4 +297,31 @@ async fn consume(channel: &Channel, queue: &str) -> Result<Consumer, BrokerError
 
 fn delivered(next: Option<Result<Delivery, lapin::Error>>) -> Result<Delivery, BrokerError> {
     next.ok_or_else(|| BrokerError::Lost("a consumer was canceled".into()))?.map_err(BrokerError::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::actors::trading::remote::Forwarder;
+
+    #[tokio::test]
+    async fn no_more_calls_leave_than_may_be_on_their_way() {
+        let (forwarder, mut calls) = Forwarder::new(1);
+        let mut unanswered = Unanswered::default();
+        let (mut numbers, mut answers) = (Vec::new(), Vec::new());
+        for _ in 0..ON_THEIR_WAY {
+            let (reply, answer) = oneshot::channel();
+            numbers.push(unanswered.leaves(1, reply));
+            answers.push(answer);
+        }
+        let _next = forwarder.send(Service::Trading, vec![7]).unwrap();
+        assert!(unanswered.next(&mut calls).now_or_never().is_none(), "one too many is on its way");
+        let refused = forwarder.send(Service::Trading, vec![8]).map(drop);
+        assert_eq!(refused, Err(Unavailable::Overloaded));
+        refuse(unanswered.take(numbers[0]).unwrap());
+        assert_eq!(answers.remove(0).await, Ok(Err(Unavailable::Starting)));
+        let next = unanswered.next(&mut calls).now_or_never().flatten();
+        assert_eq!(next.map(|call| call.command), Some(vec![7]));
+        assert!(unanswered.take(numbers[0]).is_none());
+    }
 }

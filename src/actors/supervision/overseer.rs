@@ -8,9 +8,9 @@
 //! The children outlive the overseer: when it ends they go back into the [`Roster`], from which its next incarnation
 //! takes them. It gives up whatever still runs and starts them all again, in order and with fresh budgets.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture};
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture, SpawnHandle};
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
@@ -52,6 +52,8 @@ pub(crate) struct Overseer {
     roster: Arc<Roster>,
     entries: Vec<Entry>,
     next_id: u64,
+    /// What looks after the watched children, by their ids; it goes with them.
+    pub(super) watches: BTreeMap<u64, SpawnHandle>,
     phase: Phase,
     settings: Settings,
     lifeline: Lifeline,
@@ -62,7 +64,8 @@ impl Overseer {
     pub(crate) fn new(roster: Arc<Roster>, settings: Settings, lifeline: Lifeline) -> Self {
         let entries = std::mem::take(&mut *roster.entries.lock());
         let next_id = entries.iter().map(|entry| entry.id + 1).max().unwrap_or(0);
-        Overseer { roster, entries, next_id, phase: Phase::Opening, settings, lifeline, closed: Vec::new() }
+        let (watches, phase, closed) = (BTreeMap::new(), Phase::Opening, Vec::new());
+        Overseer { roster, entries, next_id, watches, phase, settings, lifeline, closed }
     }
 
     fn find(&mut self, id: u64) -> Option<usize> {
@@ -180,7 +183,7 @@ impl Overseer {
         match ending {
             // It may have been asked to stop when it found out; a program that ends anyway need not know.
             Ending::Fatal(reason) if !matches!(self.phase, Phase::Closing { for_good: true }) => self.fatal(at, reason),
-            _ if was_stopping => self.ended_as_asked(at, &ending),
+            _ if was_stopping => self.ended_as_asked(at, &ending, ctx),
             Ending::Crashed(reason) => self.crashed(at, &reason, ctx),
             Ending::Faulted(reason) | Ending::Fatal(reason) => self.fault(at, &reason),
             Ending::Planned | Ending::Passivated | Ending::Finished => {
@@ -194,7 +197,7 @@ impl Overseer {
         self.settle(ctx);
     }
 
-    fn ended_as_asked(&mut self, at: usize, ending: &Ending) {
+    fn ended_as_asked(&mut self, at: usize, ending: &Ending, ctx: &mut Context<Self>) {
         let for_good = match self.phase {
             Phase::Closing { for_good } => for_good,
             Phase::Failing(_) => false,
@@ -214,7 +217,10 @@ impl Overseer {
         }
         answer(&mut entry.ended, &Ok(()));
         if entry.forget {
-            self.entries.remove(at);
+            let gone = self.entries.remove(at);
+            if let Some(watch) = self.watches.remove(&gone.id) {
+                ctx.cancel_future(watch);
+            }
         }
     }
 
@@ -306,7 +312,7 @@ impl Overseer {
         if entry.incarnation == incarnation && entry.is == Is::Stopping {
             tracing::error!(path = entry.child.node().path, "an actor did not stop in time and is given up");
             entry.give_up();
-            self.ended_as_asked(at, &Ending::Crashed("it did not stop in time".to_owned()));
+            self.ended_as_asked(at, &Ending::Crashed("it did not stop in time".to_owned()), ctx);
             self.settle(ctx);
         }
     }
@@ -318,16 +324,17 @@ impl Overseer {
         let asked = entry.beat.filter(|_| entry.incarnation == incarnation && entry.is == Is::Stopping);
         if asked.is_some_and(|(beat, _)| !entry.child.arbiter_has_answered(beat)) {
             entry.give_up();
-            self.ended_as_asked(at, &Ending::Crashed("its thread was blocked when it should stop".to_owned()));
+            self.ended_as_asked(at, &Ending::Crashed("its thread was blocked when it should stop".to_owned()), ctx);
             self.settle(ctx);
         }
     }
 
-    fn keep_watch(&self, at: usize, ctx: &mut Context<Self>) {
+    fn keep_watch(&mut self, at: usize, ctx: &mut Context<Self>) {
         let entry = &self.entries[at];
         if let Some(watch) = entry.child.rules().watch {
             let id = entry.id;
-            ctx.run_interval(watch.every, move |overseer, ctx| overseer.look_at(id, ctx));
+            let looks = ctx.run_interval(watch.every, move |overseer, ctx| overseer.look_at(id, ctx));
+            self.watches.insert(id, looks);
         }
     }
 
@@ -438,7 +445,7 @@ impl Handler<Halt> for Overseer {
         entry.forget |= forget;
         entry.ended.push(done);
         if entry.is == Is::Down {
-            self.ended_as_asked(at, &Ending::Planned);
+            self.ended_as_asked(at, &Ending::Planned, ctx);
         }
         self.settle(ctx);
     }

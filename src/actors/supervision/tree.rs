@@ -148,9 +148,11 @@ impl Tree {
         node.map(|node| node.view())
     }
 
-    /// Makes an actor fail on purpose; false if there is none that runs at this path.
+    /// Makes an actor fail on purpose; false if there is none that runs or starts at this path.
     pub fn drill(&self, path: &str, drill: Drill) -> bool {
         let node = self.shared.nodes.lock().iter().find(|node| node.path == path).cloned();
+        // One that is down has left its signals, which nobody looks at any more.
+        let node = node.filter(|node| matches!(node.facts.lock().state, State::Running | State::Starting));
         let signals = node.and_then(|node| node.signals.lock().clone());
         signals.inspect(|signals| signals.drill(drill)).is_some()
     }

@@ -20,7 +20,7 @@ use super::recovery::Recovery;
 use super::tickets::next_ticket;
 use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable, answer_now};
-use crate::actors::event_log::{Begin, EventLog, FromLog, Propose};
+use crate::actors::event_log::{Begin, EventLog, FromLog, LogMeter, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::{Admission, Refusal, Request};
 use crate::domain::codec::{Coded, Entries};
@@ -50,6 +50,8 @@ pub struct Parts {
     pub books: Arc<parking_lot::Mutex<std::collections::BTreeMap<MarketId, Handle<OrderBook>>>>,
     /// What outlives the actor.
     pub berth: Arc<Berth<LedgerState>>,
+    /// How far the log is known to hold nothing new of the ledger's own stream.
+    pub meter: Arc<LogMeter>,
     /// Hears that there may be more currencies and markets.
     pub listing: Arc<Listing>,
     /// Who wants to know when balances change.
@@ -75,6 +77,8 @@ pub struct LedgerActor {
     state: Option<Box<LedgerState>>,
     admission: Admission,
     epoch: Epoch,
+    /// The incarnation of the event log at which it was begun.
+    log: u64,
     active: bool,
     fences: Fences,
     waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
@@ -92,6 +96,7 @@ impl LedgerActor {
             state: None,
             admission: Admission::default(),
             epoch: Epoch::default(),
+            log: 0,
             active: false,
             fences: Fences::default(),
             waiting: FxHashMap::default(),
@@ -128,7 +133,6 @@ impl LedgerActor {
         }
         berth.begin(self.lifeline.incarnation(), Work::Own(committed));
         let read = state.replica.read(&batch);
-        state.position = position;
         self.lifeline.hazard();
         let outcomes = match read {
             Ok(outcomes) => outcomes,
@@ -138,6 +142,7 @@ impl LedgerActor {
                 return Err(());
             }
         };
+        state.position = position;
         berth.done(self.lifeline.incarnation(), position, state.replica.stream);
         let grows = |(_, outcome, _): &(Ticket, LedgerOutcome, u32)| {
             matches!(
@@ -333,6 +338,13 @@ impl LedgerActor {
         }
     }
 
+    /// As a book does of its market's stream, of its own.
+    fn note_how_far(&self) {
+        if let Some(state) = &self.state {
+            self.parts.meter.has_read(StreamId::Ledger, self.log, state.position, state.replica.stream);
+        }
+    }
+
     /// Begins an epoch and then reads what is in the log, so that nothing is missed between.
     fn begin(&mut self, ctx: &mut Context<Self>) {
         self.stand_by();
@@ -342,16 +354,21 @@ impl LedgerActor {
         };
         let was_whole = self.parts.berth.doubt();
         let begun = self.parts.log.send(Begin { stream: StreamId::Ledger, owner: this.port() });
-        let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
-        let stands = self.state.as_ref().map(|state| state.position);
+        let (recovery, berth, meter) =
+            (self.parts.recovery.clone(), self.parts.berth.clone(), self.parts.meter.clone());
+        let stands = self.state.as_ref().map(|state| (state.position, state.replica.stream));
         let (twin, left) = if stands.is_some() { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
         let own = |missed: Vec<Committed>| missed.into_iter().map(Work::Own);
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
             let whole = was_whole && begun.unbroken;
+            let unread = |(at, place)| meter.unread_behind(StreamId::Ledger, at, place);
             if let Some(stands) = stands {
-                let missed = if whole { Vec::new() } else { recovery.since(StreamId::Ledger, stands).await? };
-                return Ok((begun.epoch, Start::Here(own(missed).collect())));
+                let missed = match whole {
+                    true => Vec::new(),
+                    false => recovery.since(StreamId::Ledger, unread(stands)).await?,
+                };
+                return Ok((begun, Start::Here(own(missed).collect())));
             }
             let state = match twin {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
@@ -360,7 +377,8 @@ impl LedgerActor {
             let (state, rest, promoted) = match state {
                 Some(state) if whole => (state, left.into_iter().collect(), true),
                 Some(state) => {
-                    let missed = recovery.since(StreamId::Ledger, state.position).await?;
+                    let unread = unread((state.position, state.replica.stream));
+                    let missed = recovery.since(StreamId::Ledger, unread).await?;
                     // What a market did is not in the ledger's stream, so it is still to be added.
                     let market = left.into_iter().filter(|work| matches!(work, Work::Market(_)));
                     (state, market.chain(own(missed)).collect(), true)
@@ -370,11 +388,11 @@ impl LedgerActor {
                     (Box::new(LedgerState { replica, position }), Vec::new(), false)
                 }
             };
-            Ok::<_, String>((begun.epoch, Start::From { state, rest, promoted }))
+            Ok::<_, String>((begun, Start::From { state, rest, promoted }))
         };
         ctx.wait(work.into_actor(self).map(|begun, ledger, ctx| match begun {
-            Ok((epoch, start)) => {
-                ledger.epoch = epoch.unwrap_or_default();
+            Ok((begun, start)) => {
+                (ledger.epoch, ledger.log) = (begun.epoch.unwrap_or_default(), begun.log);
                 match start {
                     Start::Here(missed) => {
                         if ledger.catch_up(missed, ctx).is_ok() && !ledger.is_outrun() {
@@ -400,7 +418,10 @@ impl Actor for LedgerActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         self.begin(ctx);
-        ctx.run_interval(fences::LOOK_EVERY, LedgerActor::ask_for_epochs);
+        ctx.run_interval(fences::LOOK_EVERY, |ledger, ctx| {
+            ledger.note_how_far();
+            ledger.ask_for_epochs(ctx);
+        });
     }
 }
 

@@ -102,6 +102,7 @@ impl Lister {
                 data: data.clone(),
                 recovery: self.recovery.clone(),
                 berth: berth.clone(),
+                meter: self.meter.clone(),
                 in_flight: self.in_flight,
                 listing: self.listing.clone(),
                 clock: self.clock.clone(),

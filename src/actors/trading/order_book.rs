@@ -22,7 +22,7 @@ use super::market_data::MarketDataActor;
 use super::recovery::Recovery;
 use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable};
-use crate::actors::event_log::{Begin, Clock, EventLog, FromLog};
+use crate::actors::event_log::{Begin, Clock, EventLog, FromLog, LogMeter};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::codec::Entries;
 use crate::domain::entry::MarketEntry;
@@ -52,6 +52,8 @@ pub struct Parts {
     pub recovery: Arc<Recovery>,
     /// What outlives the actor.
     pub berth: Arc<Berth<BookState>>,
+    /// How far the log is known to hold nothing new of the market.
+    pub meter: Arc<LogMeter>,
     /// The most commands that may be on their way through the log.
     pub in_flight: usize,
     /// Where the market's rules are shown.
@@ -79,6 +81,8 @@ pub struct OrderBook {
     this: Arc<parking_lot::Mutex<Option<Handle<OrderBook>>>>,
     state: Option<Box<BookState>>,
     epoch: Epoch,
+    /// The incarnation of the event log at which it was begun.
+    log: u64,
     /// Whether its own marker was read back, so that it admits commands.
     active: bool,
     waiting: FxHashMap<Ticket, Waiting>,
@@ -104,6 +108,7 @@ impl OrderBook {
             this,
             state: None,
             epoch: Epoch::default(),
+            log: 0,
             active: false,
             waiting: FxHashMap::default(),
             ticking: false,
@@ -138,17 +143,21 @@ impl OrderBook {
         };
         let was_whole = self.parts.berth.doubt();
         let begun = self.parts.log.send(Begin { stream: self.stream(), owner: this.port() });
-        let (recovery, berth) = (self.parts.recovery.clone(), self.parts.berth.clone());
+        let (recovery, berth, meter) =
+            (self.parts.recovery.clone(), self.parts.berth.clone(), self.parts.meter.clone());
         let (market, stream) = (self.parts.market, self.stream());
-        let stands = self.state.as_ref().map(|state| state.position);
+        let stands = self.state.as_ref().map(|state| (state.position, state.mark()));
         let (twin, left) = if stands.is_some() { (None, None) } else { berth.take_over(self.lifeline.incarnation()) };
         let work = async move {
             let begun = begun.await.map_err(|why| why.to_string())?;
             // What is missing cannot be noticed later, since the new epoch counts its batches from 1.
             let whole = was_whole && begun.unbroken;
-            if let Some(stands) = stands {
-                let missed = if whole { Vec::new() } else { recovery.since(stream, stands).await? };
-                return Ok::<_, String>((begun.epoch, Start::Here(missed)));
+            if let Some((at, place)) = stands {
+                let missed = match whole {
+                    true => Vec::new(),
+                    false => recovery.since(stream, meter.unread_behind(stream, at, place)).await?,
+                };
+                return Ok::<_, String>((begun, Start::Here(missed)));
             }
             let state = match twin {
                 Some(answer) => answer.within(TWIN_ANSWERS_WITHIN).await.ok().flatten(),
@@ -157,7 +166,8 @@ impl OrderBook {
             let start = match state {
                 Some(state) if whole => Start::From { state, rest: left.into_iter().collect(), promoted: true },
                 Some(state) => {
-                    let rest = recovery.since(stream, state.position).await?;
+                    let unread = meter.unread_behind(stream, state.position, state.mark());
+                    let rest = recovery.since(stream, unread).await?;
                     Start::From { state, rest, promoted: true }
                 }
                 None => {
@@ -166,11 +176,11 @@ impl OrderBook {
                     Start::From { state: Box::new(recovered.state), rest: recovered.rest, promoted: false }
                 }
             };
-            Ok((begun.epoch, start))
+            Ok((begun, start))
         };
         ctx.wait(work.into_actor(self).map(|begun, book, ctx| match begun {
-            Ok((epoch, start)) => {
-                book.epoch = epoch.unwrap_or_default();
+            Ok((begun, start)) => {
+                (book.epoch, book.log) = (begun.epoch.unwrap_or_default(), begun.log);
                 match start {
                     Start::Here(missed) => drop(book.catch_up(missed, ctx)),
                     Start::From { state, rest, promoted } => book.go_on_from(state, rest, promoted, ctx),

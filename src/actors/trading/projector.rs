@@ -340,8 +340,8 @@ impl Follower {
         }
     }
 
-    /// Takes a snapshot if there is something new in it, and archives what can be. While the log is `full` nothing new comes,
-    /// and no newer snapshot: then what is before the newest may go, instead of what is before the oldest.
+    /// Takes a snapshot if there is something new in it, and archives what can be. While the log is `full` nothing new
+    /// comes, and no newer snapshot: then more of it may go.
     pub fn keep(&mut self, full: bool) {
         let written = self.written();
         if let Some((market, entry)) = self.venue.fault() {
@@ -406,11 +406,14 @@ impl Follower {
         self.prune(full);
     }
 
-    /// Takes away what is in the archive, before the oldest snapshot (so that a damaged snapshot costs nothing) and behind
-    /// every projection. Of a full log, what is before the newest snapshot that can be read.
+    /// Takes away what is in the archive, before the oldest snapshot (so that a damaged snapshot costs nothing) and
+    /// behind every projection. Of a full log, what is before the newest snapshot that can be read. While a market stands
+    /// still there is no newer one: of a full log all may go then, so that the other markets go on. Whoever needs it
+    /// reads the archive, which takes longer.
     fn prune(&self, full: bool) {
         let Some(prune) = &self.parts.prune else { return };
         let snapshot = match full {
+            true if self.venue.fault().is_some() => Some(Position(u64::MAX)),
             true => self.parts.snapshots.newest(Position(u64::MAX)).map(|newest| newest.position),
             false => self.parts.snapshots.files().into_iter().last().map(|(oldest, _)| oldest),
         };

@@ -2,6 +2,7 @@
 
 use super::order_book::BookState;
 use super::recent::Recent;
+use crate::actors::event_log::LogMeter;
 use crate::domain::book::Book;
 use crate::domain::ids::{Epoch, MarketId, Sequence, StreamId};
 use crate::domain::market_data::MarketData;
@@ -15,7 +16,15 @@ use crate::persistence::snapshots::Snapshots;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 use thiserror::Error;
+use tokio::time::Instant;
+
+/// A log that is out of reach is read again after so long.
+const READ_AGAIN: Duration = Duration::from_millis(500);
+/// How often it is told that it is.
+const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// Why the state could not be rebuilt.
 #[derive(Debug, Error)]
@@ -39,6 +48,8 @@ pub enum RecoveryError {
 pub struct Recovery {
     reader: Arc<dyn LogReader>,
     snapshots: Snapshots,
+    /// How far the log is; a snapshot beyond that is of another log.
+    meter: Option<Arc<LogMeter>>,
     /// How many client order ids the ledger remembers with their orders.
     client_ids: usize,
     seed: Mutex<Seed>,
@@ -61,11 +72,15 @@ struct Seed {
 struct Behind {
     /// That entry.
     known: Sequence,
-    /// The book as it was then.
+    /// The book as it was then, where its stream stood, and its place in the log.
     book: Book,
+    place: StreamState,
+    at: Position,
     /// How far the stream and the log were read.
     stream: StreamState,
     position: Position,
+    /// The batches of the stream in between, and their holds.
+    rest: Vec<Committed>,
     all: Vec<Unapplied>,
 }
 
@@ -74,14 +89,23 @@ impl Behind {
     fn read_on(&mut self, reader: &dyn LogReader) -> Result<(), RecoveryError> {
         let market = StreamId::Market(self.book.config().id);
         for committed in reader.read(self.position)? {
-            let Committed { position, batch } = committed?;
-            if batch.stream == market {
+            let committed = committed?;
+            let position = committed.position;
+            if committed.batch.stream == market {
                 let failed = |error| RecoveryError::Apply(position, VenueError::Replica(market, error));
-                self.all.extend(unapplied::read(&self.book, &mut self.stream, &batch).map_err(failed)?);
+                self.all.extend(unapplied::read(&self.book, &mut self.stream, &committed.batch).map_err(failed)?);
+                self.rest.push(committed);
             }
             self.position = position;
         }
         Ok(())
+    }
+
+    /// The book with what the log holds after it.
+    fn recovered(&self) -> RecoveredBook {
+        let replica = MarketReplica { book: self.book.clone(), stream: self.place };
+        let state = BookState { replica, recent: Recent::since(self.at), position: self.at };
+        RecoveredBook { state, position: self.at, rest: self.rest.clone() }
     }
 }
 
@@ -238,8 +262,15 @@ impl Recovery {
             seed.data.push(Some((market.replica.stream.sequence, market.data)));
             seed.books.push(Some(market.replica));
         }
-        let behind = Mutex::default();
-        Recovery { reader, snapshots, client_ids, seed: Mutex::new(seed), behind, here: false }
+        let (meter, behind) = (None, Mutex::default());
+        Recovery { reader, snapshots, meter, client_ids, seed: Mutex::new(seed), behind, here: false }
+    }
+
+    /// Takes no snapshot from behind what this log has come to.
+    #[must_use]
+    pub fn no_further_than(mut self, meter: Arc<LogMeter>) -> Recovery {
+        self.meter = Some(meter);
+        self
     }
 
     /// Reads everything on the thread of whoever asks, for simulations.
@@ -256,7 +287,9 @@ impl Recovery {
 
     /// The whole venue as far as `until`, and its place in the log.
     fn venue(&self, until: Until, observer: &mut impl Observer) -> Result<Rebuilt, RecoveryError> {
-        let loaded = self.snapshots.newest_such(|position, venue| until.contains(position, venue));
+        let newest = self.meter.as_ref().map_or(u64::MAX, |meter| meter.position.load(Ordering::Relaxed));
+        let suits = |position: Position, venue: &Venue| position.0 <= newest && until.contains(position, venue);
+        let loaded = self.snapshots.newest_such(suits);
         let (mut venue, from) = loaded.map_or_else(Default::default, |loaded| (loaded.venue, loaded.position));
         venue.keep_ended();
         let mut position = from;
@@ -288,16 +321,33 @@ impl Recovery {
         Ok(tail)
     }
 
-    /// Runs a part of the recovery where it may block.
+    /// Runs a part of the recovery where it may block. While the broker is away, or the database whose archive has the
+    /// older part of the log, it is tried again: actors that gave up because of it would soon take all of trading with
+    /// them.
     async fn elsewhere<T: Send + 'static>(
         self: Arc<Self>,
-        part: impl FnOnce(&Recovery) -> Result<T, RecoveryError> + Send + 'static,
+        part: impl Fn(&Recovery) -> Result<T, RecoveryError> + Clone + Send + 'static,
     ) -> Result<T, String> {
-        if self.here {
-            return part(&self).map_err(|error| error.to_string());
+        let mut told = None::<Instant>;
+        loop {
+            let done = if self.here {
+                part(&self)
+            } else {
+                let (recovery, part) = (self.clone(), part.clone());
+                let done = tokio::task::spawn_blocking(move || part(&recovery));
+                done.await.map_err(|error| error.to_string())?
+            };
+            match done {
+                Err(RecoveryError::Log(LogError::Broker { reason })) => {
+                    if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+                        told = Some(Instant::now());
+                        tracing::warn!(reason, "what is missing cannot be read from the log for now; it is waited for");
+                    }
+                    tokio::time::sleep(READ_AGAIN).await;
+                }
+                done => return done.map_err(|error| error.to_string()),
+            }
         }
-        let part = tokio::task::spawn_blocking(move || part(&self));
-        part.await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
     }
 
     /// The batches of a stream after `position`, for a state that came from elsewhere.
@@ -347,6 +397,11 @@ impl Recovery {
             return Ok(RecoveredBook { state, position, rest: Vec::new() });
         }
         let part = move |recovery: &Recovery| {
+            if let Some(told) = told
+                && let Some(recovered) = recovery.behind(market, told)?
+            {
+                return Ok(recovered);
+            }
             let at = |(position, place)| Until::Place(market, place, position);
             let until = told.map_or(Until::Listing(market), at);
             let (state, position) = match recovery.book(market, until) {
@@ -388,6 +443,20 @@ impl Recovery {
         Ok((BookState { replica, recent: remembers.recent, position }, position))
     }
 
+    /// A book that was looked at while it stood still, if that is how it was when everybody was told last: the
+    /// snapshots since then are of no use, and the log before them may be long.
+    fn behind(
+        &self,
+        market: MarketId,
+        (told, place): (Position, StreamState),
+    ) -> Result<Option<RecoveredBook>, RecoveryError> {
+        let mut behind = self.behind.lock();
+        let known = behind.get_mut(&market).filter(|behind| behind.known == place.sequence);
+        let Some(behind) = known.filter(|behind| behind.at <= told || behind.place == place) else { return Ok(None) };
+        behind.read_on(self.reader.as_ref())?;
+        Ok(Some(behind.recovered()))
+    }
+
     /// What a market's stream holds after entry `known`, which is the last whose outcomes the ledger has heard of, up to
     /// the log's present end. What was read once is not read again: while a market stands still no snapshots are taken,
     /// and the log goes on.
@@ -411,7 +480,8 @@ impl Recovery {
                     return Err(RecoveryError::NotListed(market));
                 }
                 let MarketReplica { book, stream } = venue.markets.swap_remove(index).replica;
-                Behind { known, book, stream, position, all: Vec::new() }
+                let (rest, all) = (Vec::new(), Vec::new());
+                Behind { known, book, place: stream, at: position, stream, position, rest, all }
             }
         };
         let read = at.read_on(self.reader.as_ref());
@@ -449,5 +519,30 @@ impl Recovery {
             Ok((market.replica.stream.sequence, market.data))
         };
         self.elsewhere(part).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::log::genesis;
+    use crate::persistence::log::LogEngine;
+    use crate::persistence::log::faulty::{Faults, Medium};
+
+    /// A copy of the log was put back, and a snapshot is of what was lost.
+    #[test]
+    fn a_snapshot_from_behind_the_end_of_the_log_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let medium = Medium::new(1, Faults::default(), 64);
+        let engine = medium.open(Box::new(|_| {}));
+        engine.propose(genesis(Epoch { counter: 1, node: 1 }, Timestamp(1))).unwrap();
+        medium.settle();
+        let snapshots = Snapshots::open(folder.path()).unwrap();
+        snapshots.save(Position(99), &Venue::default()).unwrap();
+        let meter = Arc::<LogMeter>::default();
+        meter.position.store(engine.end().0, Ordering::Relaxed);
+        let recovery = Recovery::new(engine.reader(), snapshots, Venue::default(), Position(0), 10);
+        let (replica, position) = recovery.no_further_than(meter).ledger_at_end().unwrap();
+        assert_eq!((position, replica.ledger.currencies().len()), (Position(1), 3));
     }
 }

@@ -178,6 +178,7 @@ pub async fn start(root: &Supervisor, foundation: Foundation) -> Result<Trading,
             recovery: recovery.clone(),
             books,
             berth: berth.clone(),
+            meter: meter.clone(),
             listing: listing.clone(),
             balances: balances.clone(),
         };

@@ -24,6 +24,7 @@ use reader::Reader;
 use recover::Found;
 use segment::{Segment, io_error};
 use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -134,6 +135,12 @@ impl State {
     fn oldest(&self) -> u64 {
         self.segments.first().map_or(self.end, |segment| segment.header.first - 1)
     }
+
+    /// Takes the oldest segment out, if it is not the newest and all its frames are at or before this one.
+    fn take_oldest(&mut self, through: u64) -> Option<Segment> {
+        let next = self.segments.get(1)?;
+        (next.header.first <= through.saturating_add(1)).then(|| self.segments.remove(0))
+    }
 }
 
 impl Shared {
@@ -195,26 +202,33 @@ impl Embedded {
     }
 
     /// Removes the segments all of whose batches lie at or before `through`, and returns their
-    /// files. Reading from `through` still works; the newest segment always stays.
+    /// files. Reading from `through` still works; the newest segment always stays. They go oldest first, so that what
+    /// stays has no hole, whenever this ends.
     ///
     /// # Errors
-    /// [`LogError::Io`] when a file cannot be removed; it is gone from this log all the same, and
-    /// back after the next opening.
+    /// [`LogError::Io`] when a file cannot be removed: it stays, and all after it.
     pub fn prune(&self, through: Position) -> Result<Vec<PathBuf>, LogError> {
         let _one_at_a_time = self.shared.pruning.lock();
-        let pruned: Vec<PathBuf> = {
-            let mut state = self.shared.state.lock();
-            let count = sealed(&state).iter().take_while(|segment| segment.last <= through).count();
-            state.segments.drain(..count).map(|segment| segment.path).collect()
-        };
-        for path in &pruned {
-            std::fs::remove_file(path).map_err(io_error(|| format!("{} cannot be removed", path.display())))?;
+        let mut pruned = Vec::new();
+        let mut outcome = Ok(());
+        loop {
+            // Nobody finds it here any more when its file goes.
+            let Some(oldest) = self.shared.state.lock().take_oldest(through.0) else { break };
+            match std::fs::remove_file(&oldest.path) {
+                // Somebody has made room by hand.
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    outcome = Err(io_error(|| format!("{} cannot be removed", oldest.path.display()))(error));
+                    self.shared.state.lock().segments.insert(0, oldest);
+                    break;
+                }
+                Ok(()) | Err(_) => pruned.push(oldest.path),
+            }
         }
         if !pruned.is_empty() {
             sync_folder(&self.shared.folder)
                 .map_err(io_error(|| format!("{} cannot be flushed", self.shared.folder.display())))?;
         }
-        Ok(pruned)
+        outcome.map(|()| pruned)
     }
 }
 

@@ -1,6 +1,11 @@
 //! Planned stops, and actors that hang.
 
 use super::*;
+use crate::actors::supervision::{
+    overseer::{Overseer, Roster},
+    requests::{Adopt, Halt},
+};
+use tokio::sync::oneshot;
 
 #[actix_rt::test]
 async fn a_planned_stop_goes_backwards_lets_the_queue_be_handled_and_is_no_crash() {
@@ -43,6 +48,60 @@ async fn one_child_is_stopped_revived_finished_and_removed() {
     let again = soon(root.start(probe("child", &arbiter.handle(), &diary))).await.unwrap();
     assert_eq!(add(&again, 1).await, 1);
     assert_eq!(child.send(Add(1)).await, Err(Unreachable::Closed), "the old name leads nowhere");
+    soon(root.shutdown()).await;
+}
+
+#[actix_rt::test]
+async fn only_what_runs_can_be_made_to_fail() {
+    let (diary, arbiter) = (Diary::default(), Arbiter::new());
+    let root = root(lenient());
+    let child = soon(root.start(probe("child", &arbiter.handle(), &diary))).await.unwrap();
+    soon(root.stop("child")).await.unwrap();
+    for nobody in ["root/child", "root/nobody"] {
+        assert!(!root.tree().drill(nobody, Drill::Panic), "{nobody}");
+    }
+    soon(root.revive("child")).await.unwrap();
+    assert_eq!(add(&child, 1).await, 1);
+    assert_eq!(root.tree().node("root/child").unwrap().crashes, 0);
+    assert!(root.tree().drill("root/child", Drill::Panic));
+    until(|| root.tree().node("root/child").unwrap().crashes == 1).await;
+    soon(root.shutdown()).await;
+}
+
+/// How many children a supervisor looks after.
+#[derive(Message)]
+#[rtype(result = "u64")]
+struct Watches;
+
+impl Handler<Watches> for Overseer {
+    type Result = u64;
+
+    fn handle(&mut self, _: Watches, _: &mut Self::Context) -> u64 {
+        self.watches.len() as u64
+    }
+}
+
+#[actix_rt::test]
+async fn nobody_looks_after_a_child_that_was_removed() {
+    let (diary, arbiter) = (Diary::default(), Arbiter::new());
+    let root = root(lenient());
+    let roster = Arc::<Roster>::default();
+    let build = move |lifeline| Ok(Overseer::new(roster.clone(), lenient(), lifeline));
+    let overseer = ChildSpec::new("branch", Arbiter::current(), build).ready_by_hand().graceful();
+    let overseer = soon(root.start(overseer)).await.unwrap();
+    for _ in 0..3 {
+        let child = probe("child", &arbiter.handle(), &diary).watch(watch());
+        let child = child.settle(|level| root.tree().add(Some("root/branch"), "child", Kind::Actor, level)).unwrap();
+        let (ready, is_ready) = oneshot::channel();
+        overseer.try_send(Adopt { child: Box::new(child), ready }).unwrap();
+        soon(is_ready).await.unwrap().unwrap();
+        assert_eq!(soon(overseer.send(Watches)).await, Ok(1));
+        let (done, is_done) = oneshot::channel();
+        overseer.try_send(Halt { name: "child".to_owned(), forget: true, done }).unwrap();
+        soon(is_done).await.unwrap().unwrap();
+        assert_eq!(soon(overseer.send(Watches)).await, Ok(0));
+        root.tree().remove("root/branch/child");
+    }
     soon(root.shutdown()).await;
 }
 

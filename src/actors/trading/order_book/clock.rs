@@ -20,9 +20,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 impl OrderBook {
     pub(super) fn keep_time(&self, ctx: &mut Context<Self>) {
         ctx.run_interval(LOOK_EVERY, |book, _| {
+            book.note_how_far();
             book.look_after_data();
             book.look_at_the_clock();
         });
+    }
+
+    /// Notes how far the log holds nothing that is news here: after a failure the rest alone is read for what was missed.
+    fn note_how_far(&self) {
+        if let Some(state) = &self.state {
+            self.parts.meter.has_read(self.stream(), self.log, state.position, state.replica.stream);
+        }
     }
 
     /// Tells market data how far it must be, when it did not take everything.

@@ -28,18 +28,18 @@ impl OrderBook {
         let progress = berth.begin(self.lifeline.incarnation(), committed);
         let read = state.replica.read_each(&batch, |sequence| berth.applying(&progress, sequence));
         berth.applied(&progress);
-        state.position = position;
         let outcomes = match read {
-            Ok(Some(outcomes)) => Arc::new(outcomes),
-            Ok(None) => {
-                berth.done(self.lifeline.incarnation(), position, state.replica.stream);
-                return Ok(());
-            }
+            Ok(outcomes) => outcomes,
             Err(error) => {
                 self.lifeline.fail(format!("batch {} of epoch {}: {error}", batch.number, batch.epoch));
                 ctx.stop();
                 return Err(());
             }
+        };
+        state.position = position;
+        let Some(outcomes) = outcomes.map(Arc::new) else {
+            berth.done(self.lifeline.incarnation(), position, state.replica.stream);
+            return Ok(());
         };
         self.lifeline.hazard();
         // The ledger hears first, so that whoever is answered below finds its balances changed.

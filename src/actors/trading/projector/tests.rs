@@ -1,15 +1,20 @@
-//! The follower over logs with holes.
+//! The follower over logs with holes, and what it takes away.
 
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::app::log::genesis;
 use crate::domain::entry::LedgerEntry;
-use crate::domain::ids::{StreamId, Ticket};
+use crate::domain::ids::{Epoch, Sequence, StreamId, Ticket};
 use crate::domain::ledger::LedgerOutcome;
+use crate::domain::stream::StreamState;
 use crate::domain::time::Timestamp;
+use crate::domain::venue::{Silent, Standstill};
+use crate::persistence::chat::projection::Projection;
 use crate::persistence::log::conformance::batch;
 use crate::persistence::log::{Batches, Committed};
 use crate::persistence::users::{NewUser, Role as UserRole};
+use parking_lot::Mutex;
 
 /// A log whose batches stand at these positions.
 struct Log(Vec<u64>);
@@ -74,6 +79,36 @@ fn snapshots_do_not_wait_for_the_end_of_the_log() {
     active.catch_up(end).unwrap();
     assert_eq!(active.position(), end);
     assert!(active.snapshot > reached);
+}
+
+/// While a market stands still no snapshots are taken. If the newest one held a full log up, the other markets would
+/// stand still too.
+#[test]
+fn a_full_log_is_pruned_up_to_the_archive_while_a_market_stands_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut active = follower(folder.path(), Vec::new(), Role::alone(1), SELDOM);
+    let pruned = Arc::<Mutex<Vec<Position>>>::default();
+    let through = pruned.clone();
+    active.parts.prune = Some(Arc::new(move |position| through.lock().push(position)));
+    for position in [10, 20] {
+        active.parts.snapshots.save(Position(position), &Venue::default()).unwrap();
+    }
+    projection::archive(&active.parts.database, Position(1), Position(1_500), b"a segment").unwrap();
+    let newest = Committed { position: Position(2_000), batch: Arc::new(batch(StreamId::Ledger, 1, 1, 0)) };
+    Projection::open(active.parts.database.clone()).unwrap().write(&[newest]).unwrap();
+    for (full, expected) in [(false, 10), (true, 20)] {
+        active.keep(full);
+        assert_eq!(std::mem::take(&mut *pruned.lock()), [Position(expected)], "full: {full}");
+    }
+
+    for listed in genesis(Epoch { counter: 1, node: 1 }, Timestamp(1)).batches {
+        active.venue.apply(&listed, &mut Silent).unwrap();
+    }
+    active.venue.markets[0].fault = Some(Standstill { entry: Sequence(1), stream: StreamState::default() });
+    for (full, expected) in [(false, 10), (true, 1_500)] {
+        active.keep(full);
+        assert_eq!(std::mem::take(&mut *pruned.lock()), [Position(expected)], "full: {full}, and faulted");
+    }
 }
 
 /// A database that fell back may have lost users whose accounts the log knows: nobody else gets their numbers.

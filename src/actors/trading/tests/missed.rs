@@ -1,11 +1,20 @@
-//! Market data that was not told of everything.
+//! Those who were not told of everything.
 
 use super::*;
-use crate::actors::supervision::Drill;
+use crate::actors::event_log::{Begin, Epochs, FromLog, Propose};
+use crate::actors::log_time::LogTime;
+use crate::actors::supervision::{ChildSpec, Drill};
 use crate::actors::trading::market_data::{GetPicture, GetTrades};
+use crate::domain::ids::StreamId;
+use crate::persistence::log::{Busy, LogReader, Position, Proposal};
+use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 const DATA: &str = "agora/trading/venue/market data BTC-USDT";
+const LEDGER: &str = "agora/trading/venue/ledger";
+const LOG: &str = "agora/trading/event log";
+const SYMBOLS: [&str; 3] = ["BTC-USDT", "ETH-USDT", "ETH-BTC"];
 
 /// How many prices market data shows bids at.
 async fn bids(market: &Market) -> Option<usize> {
@@ -40,4 +49,152 @@ async fn what_market_data_did_not_take_is_noticed_in_a_quiet_market() {
         a_moment().await;
     }
     program.end().await;
+}
+
+impl Program {
+    /// Lets the event log die, and with it the word of who has what, and waits until everybody has begun anew.
+    async fn lose_the_log(&self) {
+        let incarnation = || self.root.tree().node(LEDGER).unwrap().incarnation;
+        let before = incarnation();
+        assert!(self.root.tree().drill(LOG, Drill::Panic));
+        while incarnation() == before {
+            a_moment().await;
+        }
+        self.is_ready().await;
+        for symbol in SYMBOLS {
+            self.is_open(symbol).await;
+        }
+    }
+
+    /// How often the ledger and the books have failed by themselves.
+    fn crashes(&self) -> u64 {
+        let books = SYMBOLS.map(|symbol| format!("agora/trading/venue/order book {symbol}"));
+        let paths = books.iter().map(String::as_str).chain([LEDGER]);
+        paths.map(|path| self.root.tree().node(path).unwrap().crashes).sum()
+    }
+}
+
+/// Whoever has heard nothing for long does not look for what it missed in all that others did meanwhile.
+#[actix_web::test]
+async fn of_a_long_log_little_is_read_after_the_event_log_has_died() {
+    let machine = Machine::new();
+    let mut program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let order = program.place("ETH-USDT", ADA, Side::Buy, (150_000, 100), 1).await.unwrap();
+    for transfer in 2..600 {
+        program.trading.deposit(ADA, USDT, Amount(1), transfer).await.unwrap();
+    }
+    program.follower.advance().unwrap();
+    program.follower.keep(false);
+    for (round, name) in [(1, 2), (2, 3)] {
+        // Some looks of theirs, at which they note how far they are.
+        for _ in 0..250 {
+            a_moment().await;
+        }
+        let before = machine.reads.batches();
+        program.lose_the_log().await;
+        let read = machine.reads.batches() - before;
+        assert!(read < 300, "{read} batches were read after loss {round}");
+        program.place("ETH-USDT", ADA, Side::Buy, (150_000, 100), name).await.unwrap();
+    }
+    assert_eq!(program.crashes(), 0);
+    let market = program.trading.market("ETH-USDT").unwrap();
+    assert_eq!(program.trading.cancel(market, ADA, order.id).await, Ok(order.id));
+    program.follower.advance().unwrap();
+    program.follower.venue().audit().unwrap();
+    program.end().await;
+}
+
+/// Neither the broker nor the database, in which the older part of the log is, brings down whoever would read there.
+#[actix_web::test]
+async fn a_log_that_cannot_be_read_for_a_while_is_waited_for() {
+    let machine = Machine::new();
+    let program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    machine.reads.refuse(3);
+    program.lose_the_log().await;
+    assert_eq!((machine.reads.refusals(), program.crashes()), (0, 0));
+    program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), 1).await.unwrap();
+    program.end().await;
+}
+
+/// An engine that takes nothing.
+struct Full;
+
+impl LogEngine for Full {
+    fn propose(&self, _: Proposal) -> Result<(), Busy> {
+        Err(Busy)
+    }
+
+    fn end(&self) -> Position {
+        Position(0)
+    }
+
+    fn reader(&self) -> Arc<dyn LogReader> {
+        panic!("nobody reads it");
+    }
+}
+
+/// Owns a stream, and keeps what it hears.
+struct Owner(Arc<Mutex<Vec<FromLog>>>);
+
+/// Lets the owner take nothing until then.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Wait(oneshot::Receiver<()>);
+
+impl Actor for Owner {
+    type Context = Context<Self>;
+}
+
+impl Handler<FromLog> for Owner {
+    type Result = ();
+
+    fn handle(&mut self, message: FromLog, _: &mut Self::Context) {
+        self.0.lock().push(message);
+    }
+}
+
+impl Handler<Wait> for Owner {
+    type Result = ();
+
+    fn handle(&mut self, Wait(until): Wait, ctx: &mut Self::Context) {
+        ctx.wait(async move { drop(until.await) }.into_actor(self));
+    }
+}
+
+/// Whoever waits for what was not written would count as under way for ever, and in the end nothing would be taken.
+#[actix_web::test]
+async fn an_owner_whose_mailbox_is_full_hears_later_that_it_missed_a_refusal() {
+    let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
+    let heard = Arc::<Mutex<Vec<FromLog>>>::default();
+    let told = heard.clone();
+    let owner = ChildSpec::new("owner", Arbiter::current(), move |_| Ok(Owner(told.clone()))).mailbox(1);
+    let owner = root.start(owner).await.unwrap();
+    let engine: Arc<dyn LogEngine + Sync> = Arc::new(Full);
+    let epochs = Arc::new(Epochs::above(Epoch::default(), 1));
+    let time = Arc::new(LogTime::new(Arc::new(|| Timestamp(1)), Timestamp(1)));
+    let log = ChildSpec::new("log", Arbiter::current(), move |lifeline| {
+        let (engine, epochs, time) = (engine.clone(), epochs.clone(), time.clone());
+        Ok(EventLog::new(engine, epochs, Role::alone(1), Arc::default(), time, lifeline))
+    });
+    let log = root.start(log).await.unwrap();
+
+    let begun = log.send(Begin { stream: StreamId::Ledger, owner: owner.port() }).await.unwrap();
+    let (go, until) = oneshot::channel();
+    owner.send(Wait(until)).await.unwrap();
+    while owner.try_send(FromLog::Deposed).is_ok() {}
+    let (stream, epoch) = (StreamId::Ledger, begun.epoch.unwrap());
+    assert_eq!(log.send(Propose { stream, epoch, entries: vec![0], count: 1 }).await, Ok(Ok(())));
+    go.send(()).unwrap();
+
+    let begins = Instant::now();
+    while heard.lock().len() < 2 {
+        assert!(begins.elapsed() < Duration::from_secs(60), "it hears only {:?}", heard.lock());
+        a_moment().await;
+    }
+    assert!(matches!(heard.lock().as_slice(), [FromLog::Deposed, FromLog::Outrun]), "{:?}", heard.lock());
+    root.shutdown().await;
 }

@@ -7,6 +7,7 @@ mod cancels;
 mod lasting;
 mod missed;
 mod precedence;
+mod reads;
 mod standby;
 mod standstill;
 
@@ -19,7 +20,7 @@ use crate::actors::role::Role;
 use crate::actors::supervision::{Settings, Watch};
 use crate::actors::supervisor::Supervisor;
 use crate::app::log::genesis;
-use crate::domain::ids::{Epoch, Ticket};
+use crate::domain::ids::{ClientOrderId, Epoch, Ticket};
 use crate::domain::money::{Amount, Ppm, Price, Size};
 use crate::domain::order::{Kind, SelfTrade, TimeInForce};
 use crate::domain::time::Timestamp;
@@ -28,6 +29,7 @@ use crate::persistence::log::LogEngine;
 use crate::persistence::log::faulty::{Faults, Faulty, Medium};
 use crate::persistence::snapshots::Snapshots;
 use actix::Arbiter;
+use reads::{Counted, Reads};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 const ADA: AccountId = AccountId::FIRST_USER;
@@ -64,6 +66,8 @@ struct Machine {
     folder: tempfile::TempDir,
     /// What its clock shows, in microseconds; it stands still until it is set.
     clock: Arc<AtomicI64>,
+    /// What recoveries read of the log.
+    reads: Arc<Reads>,
 }
 
 /// A program over the machine's log, its database and its snapshots, in which everything happens on this thread.
@@ -81,7 +85,7 @@ impl Machine {
         medium.open(Box::new(|_| {})).propose(genesis(Epoch { counter: 1, node: 0 }, Timestamp(1))).unwrap();
         medium.settle();
         let clock = Arc::new(AtomicI64::new(1_767_225_600_000_000));
-        Machine { medium, folder: tempfile::tempdir().unwrap(), clock }
+        Machine { medium, folder: tempfile::tempdir().unwrap(), clock, reads: Arc::default() }
     }
 
     fn snapshots(&self) -> Snapshots {
@@ -121,6 +125,7 @@ impl Machine {
         follower.catch_up(engine.end()).unwrap();
         let venue = follower.venue().clone();
         let clock = self.clock.clone();
+        let counted = Arc::new(Counted { log: engine.reader(), reads: self.reads.clone() });
         let (newest_epoch, newest_time) = newest(&venue, engine.reader().as_ref(), follower.position()).unwrap();
         let foundation = Foundation {
             engine: engine.clone(),
@@ -129,7 +134,7 @@ impl Machine {
             currencies: venue.ledger.ledger.currencies().to_vec(),
             markets: venue.ledger.ledger.markets().to_vec(),
             recovery: Arc::new(
-                Recovery::new(engine.reader(), self.snapshots(), venue, follower.position(), 1_000).on_one_thread(),
+                Recovery::new(counted, self.snapshots(), venue, follower.position(), 1_000).on_one_thread(),
             ),
             newest_epoch,
             newest_time,

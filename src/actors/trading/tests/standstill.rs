@@ -7,6 +7,7 @@ use crate::domain::sabotage::{self, Mistake, STUMBLING_BLOCK};
 use crate::persistence::ledger_entries::{self, LedgerFilter, LedgerRow};
 use crate::persistence::{fills, orders};
 
+const BOOK: &str = "agora/trading/venue/order book BTC-USDT";
 const LEDGER: &str = "agora/trading/venue/ledger";
 
 impl Program {
@@ -108,5 +109,56 @@ async fn what_a_market_has_not_applied_is_neither_spent_twice_nor_left_out() {
     let program = machine.start().await;
     program.compare();
     assert_eq!(program.ledger_rows(ADA, USDT).len(), before + 2);
+    program.end().await;
+}
+
+/// A market that was halted for another reason than its entry is left behind by the snapshots, which go on. It begins
+/// where the ledger has looked when it was halted, and not where the log does.
+#[actix_web::test]
+async fn a_market_that_is_revived_late_does_not_read_the_whole_log() {
+    sabotage::make(None);
+    let machine = Machine::new();
+    let mut program = machine.start().await;
+    for account in [ADA, BOB] {
+        program.trading.open_account(account).await.unwrap();
+    }
+    for (transfer, (account, currency, amount)) in (1..).zip([(ADA, USDT, 1_000), (BOB, BTC, 1)]) {
+        program.trading.deposit(account, currency, Amount(amount * ONE), transfer).await.unwrap();
+    }
+    program.place("BTC-USDT", BOB, Side::Sell, (2_000_000, 1_000), 10).await.unwrap();
+    for transfer in 100..400 {
+        program.trading.deposit(ADA, USDT, Amount(1), transfer).await.unwrap();
+    }
+    program.follower.advance().unwrap();
+    program.follower.keep(false);
+
+    let market = program.is_open("BTC-USDT").await;
+    market.berth.poison(true);
+    let lost = program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 1_000), 1).await;
+    assert_eq!(lost.unwrap_err(), Refused::Unavailable(Unavailable::OutcomeUnknown));
+    while market.fault().is_none() {
+        a_moment().await;
+    }
+    let halted = machine.reads.batches();
+    while machine.reads.batches() == halted {
+        a_moment().await;
+    }
+    // As many as are kept.
+    for transfer in 400..403 {
+        program.trading.deposit(ADA, USDT, Amount(1), transfer).await.unwrap();
+        program.follower.advance().unwrap();
+        program.follower.keep(false);
+    }
+
+    market.berth.poison(false);
+    let before = machine.reads.batches();
+    program.root.tree().revive(BOOK).await.unwrap();
+    program.is_open("BTC-USDT").await;
+    let read = machine.reads.batches() - before;
+    assert!(read < 100, "{read} batches were read");
+    let repeated = program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 1_000), 1).await;
+    assert!(matches!(repeated, Err(Refused::Repeat(Known::Order(MarketId(0), _)))), "{repeated:?}");
+    program.follower.advance().unwrap();
+    program.compare();
     program.end().await;
 }

@@ -44,6 +44,31 @@ fn the_limit_refuses_and_pruning_heals() {
     }
 }
 
+/// Whoever makes room by hand takes the oldest. The files that stay are those of one log, whatever else goes wrong.
+#[test]
+fn a_segment_that_is_not_there_any_more_keeps_no_other_from_being_pruned() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = filled(small(folder.path()), 40, 60);
+    let sealed = log.engine.sealed_segments();
+    std::fs::remove_file(&sealed[0].path).unwrap();
+    let paths = |range: std::ops::Range<usize>| -> Vec<_> { sealed[range].iter().map(|s| s.path.clone()).collect() };
+    assert_eq!(log.engine.prune(sealed[2].last).unwrap(), paths(0..3));
+
+    // A file that cannot be removed stays, and so do those after it, until it can be.
+    std::fs::rename(&sealed[3].path, folder.path().join("aside")).unwrap();
+    std::fs::create_dir(&sealed[3].path).unwrap();
+    assert!(matches!(log.engine.prune(sealed[4].last), Err(LogError::Io { .. })));
+    assert_eq!(log.engine.sealed_segments(), sealed[3..]);
+    std::fs::remove_dir(&sealed[3].path).unwrap();
+    std::fs::rename(folder.path().join("aside"), &sealed[3].path).unwrap();
+    assert_eq!(numbers(&*log.engine.reader(), sealed[2].last.0).unwrap().len() as u64, 40 - sealed[2].last.0);
+    assert_eq!(log.engine.prune(sealed[3].last).unwrap(), paths(3..4));
+
+    drop(log);
+    let log = Log::open(small(folder.path())).unwrap();
+    assert_eq!(log.opened, Opened { oldest: sealed[3].last, end: Position(40), torn: None });
+}
+
 /// Otherwise it could not be archived and pruned, and nothing would make room again.
 #[test]
 fn a_segment_that_the_limit_keeps_from_filling_up_is_sealed() {
