@@ -136,7 +136,53 @@ test("an order is not there once the server has not known it for long enough", a
   find = refuse(404);
   await vi.advanceTimersByTimeAsync(15_000);
   expect(told).toEqual([null]);
+  // It is not asked about any more, but should it arrive after all, no second one comes of it.
+  const questions = asked.length;
+  await vi.advanceTimersByTimeAsync(300_000);
+  expect(asked.length).toBe(questions);
+  expect(await idOf(draft("7"), 0)).toBe(first);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(told).toEqual([null, null]);
+  await vi.advanceTimersByTimeAsync(600_000);
   expect(await idOf(draft("7"))).not.toBe(first);
+});
+
+test("the time to arrive counts from when the answer was given up, not from the sending", async () => {
+  let giveUp: () => void = () => {};
+  const send = () =>
+    new Promise<Order>((_, fail) => {
+      giveUp = () => fail(new ApiError(0, ""));
+    });
+  const sending = place(draft("11"), { ...venue, send }, tell).catch(() => {});
+  await vi.advanceTimersByTimeAsync(30_000);
+  giveUp();
+  await sending;
+  find = refuse(404);
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect([told, asked.length]).toEqual([[], 4]);
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(told).toEqual([null]);
+});
+
+test("a question from before the last sending tells nothing about that", async () => {
+  await idOf(draft("12"), 0);
+  find = refuse(404);
+  await vi.advanceTimersByTimeAsync(20_500);
+  let answerNow: () => void = () => {};
+  const slow = new Promise<void>((over) => {
+    answerNow = over;
+  });
+  const whole = venue.find;
+  venue.find = async (id) => {
+    await slow;
+    return whole(id);
+  };
+  await vi.advanceTimersByTimeAsync(1_000);
+  await idOf(draft("12"), 0);
+  answerNow();
+  await vi.advanceTimersByTimeAsync(0);
+  venue.find = whole;
+  expect([told, asked.length]).toEqual([[], 5]);
 });
 
 test("nobody is asked in another user's name", async () => {

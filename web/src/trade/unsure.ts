@@ -3,7 +3,8 @@
  *
  * The server answers a `client_oid` that it knows with the order that came first. So the id of an order is kept until
  * its fate is known, and whoever sends the same order again meanwhile sends the same id. From a lost answer on the
- * server is asked for that id, until it has the order or surely has none.
+ * server is asked for that id, until it has the order or has not known it for long enough. Even then a request may be
+ * on its way, so the id is kept for a while longer: that of an order that was never placed costs nothing.
  */
 import { ApiError } from "../api/http";
 import type { NewOrder, Order } from "../api/types";
@@ -23,7 +24,7 @@ export interface Venue {
 /** An order whose fate is not known. */
 interface Sending {
   client_oid: string;
-  /** When it was sent last, ms of `performance.now()`. */
+  /** When its fate became unknown last, ms of `performance.now()`. Its sending may have begun long before. */
   at: number;
   /** It is being sent, and that answer tells more than any question. */
   underWay: boolean;
@@ -40,6 +41,8 @@ const kept = new Map<string, Sending>();
 const ASK_AFTER_MS = [1_000, 2_000, 4_000, 6_000, 8_000, 15_000];
 /** An order that the server does not know may be on its way there or within it, but not for so long, ms. */
 const ARRIVED_WITHIN_MS = 20_000;
+/** An id that nobody follows any more goes again with the same order for so long, ms. */
+const KEPT_FOR_MS = 600_000;
 /** An order that is so much older than its sending came with an earlier one, ms. */
 const EARLIER_MS = 5_000;
 
@@ -70,12 +73,12 @@ export async function place(
 ): Promise<Placed> {
   const user = venue.user() ?? "";
   const key = JSON.stringify([user, draft]);
+  forgetOld();
   const before = kept.get(key);
   const sending = before ?? { client_oid: uuid(), at: 0, underWay: true, followed: false, tell };
   kept.set(key, sending);
   sending.underWay = true;
   sending.tell = tell;
-  sending.at = performance.now();
   const since = Date.now();
   try {
     const order = await venue.send({ ...draft, client_oid: sending.client_oid });
@@ -86,12 +89,22 @@ export async function place(
     return { order, earlier: age > EARLIER_MS };
   } catch (error) {
     const failure = error instanceof ApiError ? error : new ApiError(0, String(error));
-    if (isUnknown(failure)) void follow(key, sending, user, venue);
+    if (isUnknown(failure)) {
+      sending.at = performance.now();
+      void follow(key, sending, user, venue);
+    }
     // The order itself was refused, or turned away when it had never been sent before.
     else if (!before || !tellsNothing(failure)) kept.delete(key);
     throw error;
   } finally {
     sending.underWay = false;
+  }
+}
+
+/** Gives up the ids of orders that nobody follows and that have not been sent for long. */
+function forgetOld(): void {
+  for (const [key, { at, underWay, followed }] of kept) {
+    if (!underWay && !followed && performance.now() - at > KEPT_FOR_MS) kept.delete(key);
   }
 }
 
@@ -108,10 +121,14 @@ async function follow(key: string, sending: Sending, user: string, venue: Venue)
     await pause(ASK_AFTER_MS[turn] ?? ASK_AFTER_MS.at(-1) ?? 0);
     // Whoever has signed in meanwhile has no such order, which would say nothing.
     if (!isOpen() || sending.underWay || venue.user() !== user) continue;
+    const { at } = sending;
     const found = await fate(sending, venue);
-    if (found === undefined || !isOpen() || sending.underWay) continue;
-    kept.delete(key);
+    // What was sent once more meanwhile may be on its way still.
+    if (found === undefined || !isOpen() || sending.underWay || sending.at !== at) continue;
+    if (found) kept.delete(key);
+    sending.followed = false;
     sending.tell(found);
+    return;
   }
 }
 
