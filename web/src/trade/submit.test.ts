@@ -107,6 +107,22 @@ test("after a lost answer it is told that the order was not placed", async () =>
   expect([complaint, cleared, page.titles]).toEqual(["Enter a price.", 0, ["Your order was not placed"]]);
 });
 
+test("a sending that is turned away does not hide that an earlier one is open", async () => {
+  const page = await open();
+  place = broken;
+  find = broken;
+  await page.submit();
+  place = () => Response.json({ message: "slowly" }, { status: 429 });
+  await page.submit();
+  expect(complaint).toBe(`${page.UNKNOWN} This time it was turned away: slowly`);
+  there = false;
+  await page.submit();
+  expect(page.last()).toMatchObject({
+    title: "It is not known yet whether your order was placed",
+    detail: "slowly",
+  });
+});
+
 test("an order of before is not taken for a new one", async () => {
   const page = await open();
   place = broken;

@@ -7,7 +7,7 @@ import { userId } from "../state/session";
 import { notify } from "../state/toasts";
 import type { Draft } from "./draft";
 import { outcome } from "./outcome";
-import { isUnknown, place, type Venue } from "./unsure";
+import { place, Unsure, type Venue } from "./unsure";
 
 /** Where an order is written. */
 export interface OrderForm {
@@ -44,11 +44,16 @@ export async function submit(draft: Draft, market: Product, form: OrderForm): Pr
     if (!told.inVain) form.clear();
   } catch (failure) {
     if (!(failure instanceof ApiError)) throw failure;
-    const unknown = isUnknown(failure);
-    if (form.isThere()) form.complain(unknown ? UNKNOWN : failure.message);
-    else if (unknown) notify("bad", "It is not known yet whether your order was placed", failure.message);
+    if (failure instanceof Unsure) doubt(failure, form);
+    else if (form.isThere()) form.complain(failure.message);
     else notify("bad", "Your order was not placed", failure.message);
   }
+}
+
+/** Says that it is open what became of an order. */
+function doubt({ message, turnedAway }: Unsure, form: OrderForm): void {
+  if (!form.isThere()) notify("bad", "It is not known yet whether your order was placed", message);
+  else form.complain(turnedAway ? `${UNKNOWN} This time it was turned away: ${message}` : UNKNOWN);
 }
 
 /** It has become known what became of an order whose answer was lost; null: it was not placed. */

@@ -56,6 +56,17 @@ export function isUnknown({ status, code }: Pick<ApiError, "status" | "code">): 
   return status < 400 || status >= 500;
 }
 
+/** The failure of a sending after which it is open whether the order was placed, by this one or an earlier one. */
+export class Unsure extends ApiError {
+  constructor(
+    { status, message, code }: ApiError,
+    /** This sending did nothing, but what an earlier one did is not known yet. */
+    readonly turnedAway: boolean,
+  ) {
+    super(status, message, code);
+  }
+}
+
 export interface Placed {
   order: Order;
   /** It is one of before: an earlier sending had arrived, and nothing was placed now. */
@@ -63,8 +74,8 @@ export interface Placed {
 }
 
 /**
- * Places an order. After a failure that leaves its fate open, `tell` hears later what became of it, unless the same order
- * is sent again before that.
+ * Places an order. A failure that leaves its fate open is `Unsure`: `tell` hears later what became of it, unless the same
+ * order is sent again before that.
  */
 export async function place(
   draft: Draft,
@@ -92,9 +103,11 @@ export async function place(
     if (isUnknown(failure)) {
       sending.at = performance.now();
       void follow(key, sending, user, venue);
+      throw new Unsure(failure, false);
     }
     // The order itself was refused, or turned away when it had never been sent before.
-    else if (!before || !tellsNothing(failure)) kept.delete(key);
+    if (!before || !tellsNothing(failure)) kept.delete(key);
+    else if (sending.followed) throw new Unsure(failure, true);
     throw error;
   } finally {
     sending.underWay = false;
