@@ -6,19 +6,19 @@ import { clockAhead } from "../state/clock";
 import { userId } from "../state/session";
 import { notify } from "../state/toasts";
 import type { Draft } from "./draft";
-import { outcome } from "./outcome";
+import { described, outcome } from "./outcome";
 import { place, Unsure, type Venue } from "./unsure";
 
 /** Where an order is written. */
 export interface OrderForm {
   /** Whether it is still in sight; it goes when another market or page is shown. */
   isThere: () => boolean;
-  /** Says why nothing, or nothing certain, came of the order. */
-  complain: (why: string) => void;
+  /** Says why nothing came of the order; or nothing certain, and then it is a doubt about that order. */
+  complain: (why: string, doubted?: Draft) => void;
   /** Empties it for the next order. */
   clear: () => void;
-  /** What it complains about is answered now; false when it complains about nothing, or something else. */
-  forgive: (why: string) => boolean;
+  /** The doubt about this order is over; false when it complains about nothing, or something else. */
+  forgive: (doubted: Draft) => boolean;
 }
 
 export const UNKNOWN =
@@ -33,7 +33,7 @@ const venue: Venue = {
 
 export async function submit(draft: Draft, market: Product, form: OrderForm): Promise<void> {
   try {
-    const { order, earlier } = await place(draft, venue, (found) => settle(found, market, form));
+    const { order, earlier } = await place(draft, venue, (found) => settle(found, draft, market, form));
     const told = outcome(order, market);
     if (earlier) {
       const detail = `This is the order of ${shortTime(order.created_at)}: ${told.detail}`;
@@ -44,23 +44,28 @@ export async function submit(draft: Draft, market: Product, form: OrderForm): Pr
     if (!told.inVain) form.clear();
   } catch (failure) {
     if (!(failure instanceof ApiError)) throw failure;
-    if (failure instanceof Unsure) doubt(failure, form);
+    if (failure instanceof Unsure) doubt(failure, draft, market, form);
     else if (form.isThere()) form.complain(failure.message);
     else notify("bad", "Your order was not placed", failure.message);
   }
 }
 
 /** Says that it is open what became of an order. */
-function doubt({ message, turnedAway }: Unsure, form: OrderForm): void {
-  if (!form.isThere()) notify("bad", "It is not known yet whether your order was placed", message);
-  else form.complain(turnedAway ? `${UNKNOWN} This time it was turned away: ${message}` : UNKNOWN);
+function doubt({ message, turnedAway }: Unsure, draft: Draft, market: Product, form: OrderForm): void {
+  if (form.isThere()) {
+    form.complain(turnedAway ? `${UNKNOWN} This time it was turned away: ${message}` : UNKNOWN, draft);
+    return;
+  }
+  const detail = `${described(draft, market)}: ${message}`;
+  notify("bad", "It is not known yet whether your order was placed", detail);
 }
 
 /** It has become known what became of an order whose answer was lost; null: it was not placed. */
-function settle(order: Order | null, market: Product, form: OrderForm): void {
-  const wasDoubted = form.forgive(UNKNOWN);
+function settle(order: Order | null, draft: Draft, market: Product, form: OrderForm): void {
+  const wasDoubted = form.forgive(draft);
   if (!order) {
-    notify("bad", "Your order was not placed", "It did not reach the market, so nothing of it was traded.");
+    const detail = `${described(draft, market)}: it did not reach the market, so nothing of it was traded.`;
+    notify("bad", "Your order was not placed", detail);
     return;
   }
   const { kind, title, detail, inVain } = outcome(order, market);

@@ -10,7 +10,16 @@ import { authDialog, session } from "../state/session";
 import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
-import { draftOf, type Kind, LIFETIMES, type Lifetime, takesOnly, type Unit } from "./draft";
+import {
+  type Draft,
+  draftOf,
+  isSameDraft,
+  type Kind,
+  LIFETIMES,
+  type Lifetime,
+  takesOnly,
+  type Unit,
+} from "./draft";
 import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
 import { NumberField } from "./number-field";
 import { MarketPhase } from "./phase";
@@ -36,6 +45,12 @@ export function OrderTicket() {
   );
 }
 
+/** What the form says below, and the order whose fate it is about when that is not known. */
+interface Complaint {
+  why: string;
+  doubted?: Draft | undefined;
+}
+
 function Ticket({ market }: { market: Product }) {
   const side = useSignal<Side>("buy");
   const kind = useSignal<Kind>("limit");
@@ -45,7 +60,7 @@ function Ticket({ market }: { market: Product }) {
   const unit = useSignal<Unit>("quote");
   const lifetime = useSignal<Lifetime>("GTC");
   const postOnly = useSignal(false);
-  const error = useSignal<string | null>(null);
+  const error = useSignal<Complaint | null>(null);
   const busy = useSignal(false);
 
   const base = market.base_currency;
@@ -149,15 +164,15 @@ function Ticket({ market }: { market: Product }) {
   );
   const form: OrderForm = {
     isThere: () => isThere.current,
-    complain: (why) => {
-      error.value = why;
+    complain: (why, doubted) => {
+      error.value = { why, doubted };
     },
     clear: () => {
       size.value = "";
       total.value = "";
     },
-    forgive: (why) => {
-      if (error.peek() !== why) return false;
+    forgive: (doubted) => {
+      if (!isSameDraft(error.peek()?.doubted, doubted)) return false;
       error.value = null;
       return true;
     },
@@ -167,7 +182,8 @@ function Ticket({ market }: { market: Product }) {
     event.preventDefault();
     error.value = null;
     if (size.value === "" || (kind.value === "limit" && price.value === "")) {
-      error.value = kind.value === "limit" && price.value === "" ? "Enter a price." : "Enter an amount.";
+      const noPrice = kind.value === "limit" && price.value === "";
+      error.value = { why: noPrice ? "Enter a price." : "Enter an amount." };
       return;
     }
     const order = draftOf(market.id, {
@@ -342,7 +358,7 @@ function Ticket({ market }: { market: Product }) {
         </div>
       )}
       <p class="form-error" role="alert" data-testid="ticket-error">
-        {error.value}
+        {error.value?.why}
       </p>
     </form>
   );
