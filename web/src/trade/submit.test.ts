@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import type { Product } from "../api/types";
-import { stubPage } from "../testing/page";
+import { type Page, stubPage } from "../testing/page";
 import { type Draft, isSameDraft } from "./draft";
 
 const market = { id: "ETH-USDT", base_currency: "ETH", quote_currency: "USDT" } as Product;
@@ -16,6 +16,7 @@ const broken = () => Promise.reject(new TypeError("no line"));
 /** What the server says to an order and to the question after one. */
 let place: () => Response | Promise<Response>;
 let find: () => Response | Promise<Response>;
+let page: Page;
 /** The form. */
 let there: boolean;
 let complaint: string | null;
@@ -41,7 +42,7 @@ const form = {
 beforeEach(() => {
   vi.useFakeTimers({ now: Date.parse("2026-11-26T12:00:00Z") });
   [there, complaint, doubted, cleared] = [true, null, undefined, 0];
-  const page = stubPage((asked) => {
+  page = stubPage((asked) => {
     if (asked === "POST /v1/orders") return place();
     if (asked.startsWith("GET /v1/orders/client:")) return find();
     if (asked === "GET /v1/time") return Response.json({ epoch: Date.now() / 1_000 });
@@ -104,6 +105,21 @@ test("after a lost answer it is told that the order was placed, and the doubt go
   await vi.advanceTimersByTimeAsync(10_000);
   expect([complaint, cleared, page.titles]).toEqual([null, 1, ["Order placed"]]);
 });
+
+const SIGNED_IN = "You are signed in as b@example.org now";
+test.each([200, 429, 500])(
+  "with status %i, whoever has signed in meanwhile is told nothing",
+  async (status) => {
+    const opened = await open();
+    place = () => {
+      page.stored.set("agora.session", JSON.stringify({ user: { id: "b", email: "b@example.org" } }));
+      page.tellStored("agora.session");
+      return Response.json(order("12:00:00"), { status });
+    };
+    await opened.submit();
+    expect([opened.titles, complaint, cleared]).toEqual([[SIGNED_IN], null, 0]);
+  },
+);
 
 test("what became of one order does not answer the doubt about another", async () => {
   const page = await open();

@@ -32,8 +32,11 @@ const venue: Venue = {
 };
 
 export async function submit(draft: Draft, market: Product, form: OrderForm): Promise<void> {
+  const user = venue.user();
   try {
     const { order, earlier } = await place(draft, venue, (found) => settle(found, draft, market, form));
+    // Whoever has signed in meanwhile is not told of another's order.
+    if (venue.user() !== user) return;
     const told = outcome(order, market);
     if (earlier) {
       const detail = `This is the order of ${shortTime(order.created_at)}: ${told.detail}`;
@@ -44,6 +47,7 @@ export async function submit(draft: Draft, market: Product, form: OrderForm): Pr
     if (!told.inVain) form.clear();
   } catch (failure) {
     if (!(failure instanceof ApiError)) throw failure;
+    if (venue.user() !== user) return;
     if (failure instanceof Unsure) doubt(failure, draft, market, form);
     else if (form.isThere()) form.complain(failure.message);
     else notify("bad", "Your order was not placed", failure.message);

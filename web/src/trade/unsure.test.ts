@@ -203,6 +203,30 @@ test("nobody is asked in another user's name", async () => {
   expect(told).toEqual([null]);
 });
 
+test("who signs in while the answer is under way is not told of another's order", async () => {
+  await idOf(draft("13"), 0);
+  const found = taken();
+  find = () => {
+    user = "b";
+    return found;
+  };
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([told, asked.length]).toEqual([[], 1]);
+  user = "a";
+  find = () => found;
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(told).toEqual([found]);
+});
+
+test("who does not come back is not waited for without end", async () => {
+  await idOf(draft("14"), 0);
+  user = "b";
+  await vi.advanceTimersByTimeAsync(500_000);
+  expect(vi.getTimerCount()).toBe(1);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(vi.getTimerCount()).toBe(0);
+});
+
 test("while it is sent once more, no question about it is asked or counts", async () => {
   await idOf(draft("9"), 0);
   let arrive: (order: Order) => void = () => {};

@@ -41,7 +41,10 @@ const kept = new Map<string, Sending>();
 const ASK_AFTER_MS = [1_000, 2_000, 4_000, 6_000, 8_000, 15_000];
 /** An order that the server does not know may be on its way there or within it, but not for so long, ms. */
 const ARRIVED_WITHIN_MS = 20_000;
-/** An id that nobody follows any more goes again with the same order for so long, ms. */
+/**
+ * An id that nobody follows any more goes again with the same order for so long, ms; and for so long it is followed
+ * while its user is not signed in.
+ */
 const KEPT_FOR_MS = 600_000;
 /** An order that is so much older than its sending came with an earlier one, ms. */
 const EARLIER_MS = 5_000;
@@ -130,18 +133,26 @@ async function follow(key: string, sending: Sending, user: string, venue: Venue)
   if (sending.followed) return;
   sending.followed = true;
   const isOpen = (): boolean => kept.get(key) === sending;
-  for (let turn = 0; isOpen(); turn += 1) {
-    await pause(ASK_AFTER_MS[turn] ?? ASK_AFTER_MS.at(-1) ?? 0);
-    // Whoever has signed in meanwhile has no such order, which would say nothing.
-    if (!isOpen() || sending.underWay || venue.user() !== user) continue;
-    const { at } = sending;
-    const found = await fate(sending, venue);
-    // What was sent once more meanwhile may be on its way still.
-    if (found === undefined || !isOpen() || sending.underWay || sending.at !== at) continue;
-    if (found) kept.delete(key);
+  let seen = performance.now();
+  try {
+    // Whoever has signed out may be back soon, but not be waited for without end.
+    for (let turn = 0; isOpen() && performance.now() - seen < KEPT_FOR_MS; turn += 1) {
+      await pause(ASK_AFTER_MS[turn] ?? ASK_AFTER_MS.at(-1) ?? 0);
+      // Whoever has signed in meanwhile has no such order, which would say nothing; nor are they to be told of it.
+      if (venue.user() !== user) continue;
+      seen = performance.now();
+      if (!isOpen() || sending.underWay) continue;
+      const { at } = sending;
+      const found = await fate(sending, venue);
+      // What was sent once more meanwhile may be on its way still.
+      if (found === undefined || !isOpen() || sending.underWay || sending.at !== at) continue;
+      if (venue.user() !== user) continue;
+      if (found) kept.delete(key);
+      sending.tell(found);
+      return;
+    }
+  } finally {
     sending.followed = false;
-    sending.tell(found);
-    return;
   }
 }
 
