@@ -16,7 +16,7 @@ let told: (Order | null)[];
 let sent: string;
 /** What the last sending failed with. */
 let failed: unknown;
-let ahead: number;
+let ahead: number | null;
 const venue: Venue = {
   user: () => user,
   async send({ client_oid }) {
@@ -242,7 +242,7 @@ test("while it is sent once more, no question about it is asked or counts", asyn
 
 test("an order that came with an earlier sending is told from a new one, whatever our clock says", async () => {
   ahead = 3_600_000;
-  const venueNow = () => Date.now() + ahead;
+  const venueNow = () => Date.now() + 3_600_000;
   const send = async (created: number) => {
     answer = orderOf(created);
     return (await place(draft("10"), venue, tell)).earlier;
@@ -255,6 +255,10 @@ test("an order that came with an earlier sending is told from a new one, whateve
   await idOf(draft("10"), 0);
   await vi.advanceTimersByTimeAsync(10_000);
   expect(await send(venueNow())).toBe(false);
+  // When nobody knows its clock, it is not said.
+  ahead = null;
+  await idOf(draft("10"), 0);
+  expect(await send(venueNow() - 60_000)).toBe(false);
 });
 
 test("the venue is believed when it says that it took nothing", () => {

@@ -17,8 +17,8 @@ export interface Venue {
   send: (order: NewOrder) => Promise<Order>;
   /** The order with this id of ours; fails with status 404 when there is none. */
   find: (client_oid: string) => Promise<Order>;
-  /** By how much its clock is ahead of ours, ms. */
-  clockAhead: () => Promise<number>;
+  /** By how much its clock is ahead of ours, ms; null when nobody knows. Answers soon. */
+  clockAhead: () => Promise<number | null>;
 }
 
 /** An order whose fate is not known. */
@@ -72,7 +72,7 @@ export class Unsure extends ApiError {
 
 export interface Placed {
   order: Order;
-  /** It is one of before: an earlier sending had arrived, and nothing was placed now. */
+  /** It is surely one of before: an earlier sending had arrived, and nothing was placed now. */
   earlier: boolean;
 }
 
@@ -94,13 +94,10 @@ export async function place(
   sending.underWay = true;
   sending.tell = tell;
   const since = Date.now();
+  let order: Order;
   try {
-    const order = await venue.send({ ...draft, client_oid: sending.client_oid });
+    order = await venue.send({ ...draft, client_oid: sending.client_oid });
     kept.delete(key);
-    if (!before) return { order, earlier: false };
-    // Our clock may be off by more than what lies between two sendings.
-    const age = since + (await venue.clockAhead()) - Date.parse(order.created_at);
-    return { order, earlier: age > EARLIER_MS };
   } catch (error) {
     const failure = error instanceof ApiError ? error : new ApiError(0, String(error));
     if (isUnknown(failure)) {
@@ -115,6 +112,10 @@ export async function place(
   } finally {
     sending.underWay = false;
   }
+  if (!before) return { order, earlier: false };
+  // Our clock may be off by more than what lies between two sendings.
+  const ahead = await venue.clockAhead();
+  return { order, earlier: ahead !== null && since + ahead - Date.parse(order.created_at) > EARLIER_MS };
 }
 
 /** Gives up the ids of orders that nobody follows and that have not been sent for long. */
