@@ -20,7 +20,7 @@ import {
   takesOnly,
   type Unit,
 } from "./draft";
-import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
+import { affordable, beforeFee, SUM_PLACES, settle, share } from "./estimate";
 import { NumberField } from "./number-field";
 import { MarketPhase } from "./phase";
 import { picked } from "./selection";
@@ -74,7 +74,7 @@ function Ticket({ market }: { market: Product }) {
   const funds = available(side.value === "buy" ? quote : base);
 
   const worth = (amount: Decimal, each: Decimal): string =>
-    whole(amount.mul(each).floorTo(Decimal.of(1n, sumPlaces(market))), tickPlaces);
+    whole(amount.mul(each).floorTo(Decimal.of(1n, SUM_PLACES)), tickPlaces);
   const setPrice = (text: string): void => {
     price.value = text;
     error.value = null;
@@ -376,7 +376,6 @@ interface EstimateProps {
 
 /** Fee and sum of the order as it stands; for a market order what the book would give now. */
 function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps) {
-  const places = sumPlaces(market);
   const usual = Math.max(2, placesOf(market.quote_increment));
   const amount = Decimal.parse(size);
   let quote: Decimal | null = null;
@@ -388,14 +387,14 @@ function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps
     const found =
       unit === "base"
         ? book.sweep(side, { size: amount })
-        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, rate, places) : amount });
+        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, rate) : amount });
     quote = found.quote;
     if (!found.complete) note = "More than the book holds";
     else if (found.size.isPositive()) {
       note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, usual))}`;
     }
   }
-  const sum = quote ? settle(side, quote, rate, places) : null;
+  const sum = quote ? settle(side, quote, rate) : null;
   const money = (value: Decimal | undefined): string =>
     value ? `${grouped(whole(value, usual))} ${market.quote_currency}` : "–";
   return (
