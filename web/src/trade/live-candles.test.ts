@@ -147,6 +147,18 @@ test("a resync that comes while older candles are fetched is not forgotten", asy
   ]);
 });
 
+test("older candles that are asked for twice while they come are fetched once", async () => {
+  latest = () => [row(0, 1, 5)];
+  await draw();
+  older = (before) => {
+    if (before === -1) reachStart();
+    return [row(before, 1, 3)];
+  };
+  reachStart();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(drawn.map(([minute]) => minute)).toEqual([-1, 0]);
+});
+
 test("while there is nothing to show, the reason is told and it is tried again", async () => {
   latest = () => Promise.reject(new ApiError(503, "away"));
   await draw();

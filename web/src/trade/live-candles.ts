@@ -79,6 +79,8 @@ export function keepDrawn(
     const rows = (await history?.older()) ?? [];
     if (stopped || rows.length === 0) return;
     candles.merge(rows);
+    // What was wanted meanwhile has come; should it not be enough, the canvas says so again.
+    wanted.older = false;
     canvas.setAll(candles.all);
   };
 
