@@ -145,7 +145,7 @@ test("after a lost answer it is told that the order was not placed", async () =>
   form.complain("Enter a price.");
   await vi.advanceTimersByTimeAsync(25_000);
   expect([complaint, cleared, page.titles]).toEqual(["Enter a price.", 0, ["Your order was not placed"]]);
-  expect(page.last()?.detail).toMatch(/^Buy 2 ETH at 10: /);
+  expect(page.last()?.detail).toMatch(/^Buy 2 ETH at 10: it has not reached the market\. Sending it again /);
 });
 
 test("a sending that is turned away does not hide that an earlier one is open", async () => {

@@ -68,7 +68,7 @@ function doubt({ message, turnedAway }: Unsure, draft: Draft, market: Product, f
 function settle(order: Order | null, draft: Draft, market: Product, form: OrderForm): void {
   const wasDoubted = form.forgive(draft);
   if (!order) {
-    const detail = `${described(draft, market)}: it did not reach the market, so nothing of it was traded.`;
+    const detail = `${described(draft, market)}: it has not reached the market. Sending it again soon cannot place it twice.`;
     notify("bad", "Your order was not placed", detail);
     return;
   }
