@@ -31,17 +31,19 @@ const pageFrom = (newest: number, count = 100) => {
 };
 
 let page: Page;
-let fillsAnswer: (after: number | null) => Response;
+let fillsAnswer: (after: number | null) => Response | Promise<Response>;
+let orders: () => Response | Promise<Response>;
 let available: string;
 
 beforeEach(() => {
   vi.useFakeTimers();
   available = "1";
   fillsAnswer = () => pageFrom(3);
+  orders = () => Response.json([{ id: "o1", product_id: "A-X" }]);
   page = stubPage((asked) => {
     if (asked === "GET /v1/products") return Response.json([market("A-X"), market("B-X")]);
     if (asked === "GET /v1/accounts") return Response.json([{ id: "1", currency: "X", available }]);
-    if (asked.startsWith("GET /v1/orders?")) return Response.json([{ id: "o1", product_id: "A-X" }]);
+    if (asked.startsWith("GET /v1/orders?")) return orders();
     if (asked.startsWith("GET /v1/fills?")) {
       const after = /after=(\d+)/.exec(asked)?.[1];
       return fillsAnswer(after === undefined ? null : Number(after));
@@ -83,6 +85,49 @@ test("balances and open orders are fresh although the fills cannot be told", asy
   fillsAnswer = () => pageFrom(4);
   await vi.advanceTimersByTimeAsync(3_000);
   expect([account.trades(), account.accountError.value]).toEqual([[4, 3, 2, 1], null]);
+});
+
+test("fills that never come hold nothing else, nor those of another market", async () => {
+  fillsAnswer = () => new Promise(() => {});
+  const account = await open();
+  expect([account.openOrders.value?.length, account.fills.value]).toEqual([1, null]);
+  available = "2";
+  account.refreshSoon();
+  await settled();
+  expect(account.available("X").toString()).toBe("2");
+  expect(page.asked.filter((asked) => asked.startsWith("GET /v1/fills?")).length).toBe(1);
+
+  fillsAnswer = () => pageFrom(2);
+  page.goTo("/trade/B-X");
+  await settled();
+  expect(account.trades()).toEqual([2, 1]);
+});
+
+test("balances do not wait for the open orders", async () => {
+  let list: (answer: Response) => void = () => {};
+  const account = await open();
+  orders = () => new Promise((done) => (list = done));
+  available = "2";
+  account.refreshSoon();
+  await settled();
+  expect(account.available("X").toString()).toBe("2");
+  list(Response.json([]));
+  await settled();
+  expect(account.openOrders.value).toEqual([]);
+});
+
+test("what happened while the fills were fetched is fetched after them", async () => {
+  const account = await open();
+  let list: (answer: Response) => void = () => {};
+  fillsAnswer = () => new Promise((done) => (list = done));
+  account.refreshSoon();
+  await settled();
+  account.refreshSoon();
+  await settled();
+  fillsAnswer = () => pageFrom(5);
+  list(pageFrom(4));
+  await settled();
+  expect(account.trades()).toEqual([5, 4, 3, 2, 1]);
 });
 
 test("the fills stay when the market is told anew or the session is prolonged", async () => {

@@ -21,8 +21,11 @@ export const moreOrders = signal(false);
 export const fills = signal<Fill[] | null>(null);
 /** Where the fills before these begin; null when there are none. */
 export const olderFills = signal<string | null>(null);
+/** Why balances or orders, and why the fills, did not come last time. */
+const listsError = signal<string | null>(null);
+const fillsError = signal<string | null>(null);
 /** Why the lists may be out of date; null when they are fresh. */
-export const accountError = signal<string | null>(null);
+export const accountError = computed(() => listsError.value ?? fillsError.value);
 
 /** What can be spent of a currency; zero while unknown. */
 export function available(currency: string | undefined): Decimal {
@@ -41,10 +44,15 @@ export const ownPrices = computed(() => {
 
 // Requests are bundled: bursts of private events must not run into the rate limit.
 const PAUSE_MS = 400;
+const RETRY_AFTER_MS = 2_000;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let running = false;
 let again = false;
 let last = 0;
+
+/** Whose fills of which market are being fetched. They need the database, so nothing else waits for them. */
+let fillsUnderWay: string | null = null;
+let fillsAgain = false;
 
 /** Fetches balances, orders and fills soon; many calls in a row become one. */
 export function refreshSoon(): void {
@@ -65,28 +73,56 @@ async function refresh(): Promise<void> {
   const market = product.peek()?.id;
   if (!asked || !market) return;
   running = true;
+  void refreshFills(asked, market);
+  // Each list is taken as it comes, whatever becomes of the other.
+  const isAsker = (): boolean => userId.peek() === asked;
   try {
-    // Each list is taken as it comes: fills need the database, while balances and open orders do not.
-    const [money, orders, newest] = await Promise.allSettled([
-      api.accounts(),
-      firstPages(orderPages, ORDERS_PAGE, api.openOrders),
-      api.fills(market, null),
+    const lists = await Promise.allSettled([
+      api.accounts().then((all) => {
+        if (isAsker()) accounts.value = all;
+      }),
+      firstPages(orderPages, ORDERS_PAGE, api.openOrders).then(({ items, after }) => {
+        if (!isAsker()) return;
+        openOrders.value = items;
+        moreOrders.value = after !== null;
+      }),
     ]);
-    if (userId.peek() !== asked) return;
-    if (money.status === "fulfilled") accounts.value = money.value;
-    if (orders.status === "fulfilled") {
-      openOrders.value = orders.value.items;
-      moreOrders.value = orders.value.after !== null;
-    }
-    if (newest.status === "fulfilled" && product.peek()?.id === market) takeNewest(newest.value);
-    accountError.value = faultOf([money, orders, newest]);
-    if (accountError.peek() !== null) setTimeout(refreshSoon, 2_000);
+    if (!isAsker()) return;
+    listsError.value = faultOf(lists);
+    if (listsError.peek() !== null) setTimeout(refreshSoon, RETRY_AFTER_MS);
   } finally {
     last = Date.now();
     running = false;
     if (again || userId.peek() !== asked || product.peek()?.id !== market) {
       again = false;
       refreshSoon();
+    }
+  }
+}
+
+async function refreshFills(user: string, market: string): Promise<void> {
+  const own = `${user}/${market}`;
+  if (fillsUnderWay === own) {
+    fillsAgain = true;
+    return;
+  }
+  fillsUnderWay = own;
+  fillsAgain = false;
+  const isShown = (): boolean => userId.peek() === user && product.peek()?.id === market;
+  try {
+    const newest = await api.fills(market, null);
+    if (!isShown()) return;
+    takeNewest(newest);
+    fillsError.value = null;
+  } catch (error) {
+    if (!(error instanceof ApiError)) throw error;
+    if (!isShown()) return;
+    fillsError.value = error.message;
+    setTimeout(refreshSoon, RETRY_AFTER_MS);
+  } finally {
+    if (fillsUnderWay === own) {
+      fillsUnderWay = null;
+      if (fillsAgain && isShown()) void refreshFills(user, market);
     }
   }
 }
@@ -162,13 +198,14 @@ export function startAccount(): void {
       openOrders.value = null;
       moreOrders.value = false;
       orderPages = 1;
-      accountError.value = null;
+      listsError.value = null;
     }
     // The market is told anew again and again, and the session prolonged; the fills stay what they are.
     const list = user && market ? `${user}/${market}` : null;
     if (list === listed) return;
     listed = list;
     fills.value = null;
+    fillsError.value = null;
     olderFills.value = null;
     keptFills = KEPT_FILLS;
     if (list) refreshSoon();

@@ -6,16 +6,20 @@ import { ApiError, api } from "../api/http";
 /** How often a countdown is drawn, ms. */
 const TICK_MS = 250;
 
-/** The server's clock less our own, ms. */
-const ahead = signal(0);
+/** A comparison that takes longer may be off by as much, ms; and nobody waits longer for one. */
+const COMPARED_WITHIN_MS = 2_000;
+
+/** The server's clock less our own, ms; null until they have been compared. */
+const ahead = signal<number | null>(null);
 const now = signal(Date.now());
 let watchers = 0;
-let timer: ReturnType<typeof setInterval> | undefined;
+let ticking: ReturnType<typeof setInterval> | undefined;
 
 async function compare(): Promise<void> {
   const asked = Date.now();
   try {
     const { epoch } = await api.time();
+    if (Date.now() - asked > COMPARED_WITHIN_MS) return;
     // The answer was written about halfway between question and arrival.
     ahead.value = Number(epoch) * 1_000 - (asked + Date.now()) / 2;
   } catch (error) {
@@ -24,9 +28,13 @@ async function compare(): Promise<void> {
   }
 }
 
-/** By how much the server's clock is ahead of ours, ms; as far as is known where it cannot be asked. */
-export async function clockAhead(): Promise<number> {
-  await compare();
+/** By how much the server's clock is ahead of ours, ms; as of before where it cannot be asked soon, null if never. */
+export async function clockAhead(): Promise<number | null> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<void>((over) => {
+    timer = setTimeout(over, COMPARED_WITHIN_MS);
+  });
+  await Promise.race([compare(), late]).finally(() => clearTimeout(timer));
   return ahead.peek();
 }
 
@@ -35,17 +43,17 @@ export function useTimeLeft(time: string): number {
   useEffect(() => {
     if (watchers === 0) {
       void compare();
-      timer = setInterval(() => {
+      ticking = setInterval(() => {
         now.value = Date.now();
       }, TICK_MS);
     }
     watchers += 1;
     return () => {
       watchers -= 1;
-      if (watchers === 0) clearInterval(timer);
+      if (watchers === 0) clearInterval(ticking);
     };
   }, []);
-  const left = Date.parse(time) - (now.value + ahead.value);
+  const left = Date.parse(time) - (now.value + (ahead.value ?? 0));
   return Number.isNaN(left) ? 0 : Math.max(0, left);
 }
 

@@ -218,3 +218,14 @@ test("the demo account of this browser can be returned to, until its owner has a
   expect([page.isDemo.value, page.demoToReturnTo.value]).toEqual([true, null]);
   expect(stored.get("agora.demo")).not.toContain(made?.password);
 });
+
+test("a user who leaves or makes way for another is counted, not one who comes or stays", async () => {
+  const page = await open(null);
+  const counts: number[] = [];
+  for (const next of [sessionOf("a", 1), sessionOf("a", 2), sessionOf("b", 1), null, sessionOf("a", 3)]) {
+    otherTab(next);
+    tell("agora.session");
+    counts.push(page.departures.value);
+  }
+  expect(counts).toEqual([0, 0, 1, 2, 2]);
+});

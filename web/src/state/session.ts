@@ -1,5 +1,5 @@
 /** Who is signed in. The session outlives a reload; the server has the last word on whether it is still valid. */
-import { computed, signal } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import { ApiError, api, useToken, whenExpired, whenUnauthorized } from "../api/http";
 import type { Session, User } from "../api/types";
 import { navigate } from "./route";
@@ -17,6 +17,17 @@ export const session = signal<Session | null>(load<Session>("session"));
 export const token = computed(() => session.value?.access_token ?? null);
 /** Whose session it is. Unlike the token it stays as it is while the session is prolonged. */
 export const userId = computed(() => session.value?.user.id ?? null);
+/**
+ * Counts the times that a user has left: what one has written is not for the next to see. Who has written something
+ * and signs in then finds it again.
+ */
+export const departures = signal(0);
+let lastUser = userId.peek();
+effect(() => {
+  const before = lastUser;
+  lastUser = userId.value;
+  if (before !== null && before !== lastUser) departures.value = departures.peek() + 1;
+});
 export const demoCredentials = signal<DemoCredentials | null>(load<DemoCredentials>("demo"));
 
 /** The signed-in account is the demo account of this browser. */

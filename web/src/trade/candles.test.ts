@@ -108,6 +108,24 @@ describe("CandleHistory", () => {
     ]);
   });
 
+  it("goes on behind the first page of days", async () => {
+    const day = 1_440;
+    const { load } = server(-290 * day, -310 * day, -595 * day, -1_000 * day);
+    expect((await pages(new CandleHistory(60, noon, load))).flat()).toEqual([
+      -290 * day,
+      -310 * day,
+      -595 * day,
+    ]);
+  });
+
+  it("counts thin pages in a row only", async () => {
+    const day = 1_440;
+    const thin = [0, 1, 2, 4, 5, 6].map((days) => -days * day);
+    const busy = Array.from({ length: 20 }, (_, at) => -3 * day - at);
+    const { load } = server(...thin, ...busy);
+    expect((await pages(new CandleHistory(60, noon, load))).flat()).toContain(-6 * day);
+  });
+
   it("asks a day for the trades of days, once, and skips those that have none", async () => {
     const { asked, load } = server(-2_000);
     const history = new CandleHistory(60, noon, load);

@@ -75,7 +75,7 @@ export class Candles {
 }
 
 const DAY_S = 86_400;
-/** A page with fewer rows is thin, and after so many of them history is not worth any more requests. */
+/** A page with fewer rows is thin, and after so many of them in a row history is not worth any more requests. */
 const THIN_ROWS = 10;
 const MOST_THIN_PAGES = 20;
 
@@ -91,8 +91,11 @@ export type LoadRows = (granularity: number, before: number) => Promise<Row[]>;
 export class CandleHistory {
   /** The bucket with which the next page ends, seconds; null when there is none. */
   private before: number | null;
-  /** Days with trades, newest first; null until they were needed. */
-  private days: number[] | null = null;
+  /** Days with trades, newest first: those of the last page that was needed. */
+  private days: number[] = [];
+  /** The day with which the next page of days ends, seconds. */
+  private daysBefore = Number.POSITIVE_INFINITY;
+  /** How many thin pages have come in a row. */
   private thin = 0;
 
   /** One that ends with the bucket `before`, seconds. */
@@ -109,7 +112,7 @@ export class CandleHistory {
     while (this.before !== null) {
       const rows = await this.load(this.granularity, this.before);
       this.before -= CANDLES_PAGE * this.granularity;
-      if (rows.length < THIN_ROWS) this.thin += 1;
+      this.thin = rows.length < THIN_ROWS ? this.thin + 1 : 0;
       if (this.thin >= MOST_THIN_PAGES) this.before = null;
       if (rows.length > 0) return rows;
       if (this.before !== null) this.before = await this.lastTraded(this.before);
@@ -120,8 +123,14 @@ export class CandleHistory {
   /** The last bucket up to this one that may have trades: on the same day, or at the end of an earlier one. */
   private async lastTraded(before: number): Promise<number | null> {
     const day = Math.floor(before / DAY_S) * DAY_S;
-    this.days ??= (await this.load(DAY_S, day)).map(([time]) => time);
-    const found = this.days.find((one) => one <= day);
+    const lastDay = (): number | undefined => this.days.find((one) => one <= day);
+    if (lastDay() === undefined) {
+      // All days that are known are over, but a page of them reaches back for less than a year.
+      const end = Math.min(day, this.daysBefore);
+      this.days = (await this.load(DAY_S, end)).map(([time]) => time);
+      this.daysBefore = end - CANDLES_PAGE * DAY_S;
+    }
+    const found = lastDay();
     if (found === undefined) return null;
     return found === day ? before : found + DAY_S - this.granularity;
   }

@@ -5,6 +5,11 @@ import { canonical } from "../money/decimal";
 /** An order that has no id yet. */
 export type Draft = Omit<NewOrder, "client_oid">;
 
+/** Whether these are the same order. One that was sent again is another object, made in the same way. */
+export function isSameDraft(one: Draft | undefined, other: Draft): boolean {
+  return one !== undefined && JSON.stringify(one) === JSON.stringify(other);
+}
+
 export type Kind = "limit" | "market";
 export type Unit = "base" | "quote";
 

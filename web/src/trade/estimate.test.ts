@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Decimal } from "../money/decimal";
-import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
+import { affordable, beforeFee, settle, share } from "./estimate";
 
 const d = Decimal.from;
 
@@ -38,13 +38,12 @@ describe("shares and fees", () => {
     expect(texts(settle("buy", d("0.12345"), d("0.001"), 4))).toEqual(["0.0002", "0.1237"]);
   });
 
-  it.each([
-    ["0.01", "0.0001", 6],
-    ["0.01", "0.00000001", 8],
-    ["1", "1", 0],
-  ])("a sum of prices in %s and sizes in %s has %i decimals", (quote_increment, base_increment, places) =>
-    expect(sumPlaces({ quote_increment, base_increment })).toBe(places),
-  );
+  it("knows parts of a currency that are smaller than any price times any size", () => {
+    // Prices and sizes of whole ones, and still the fee is no whole one.
+    expect(settle("buy", d("3"), d("0.0025")).fee.toString()).toBe("0.0075");
+    expect(settle("buy", d("0.000001"), d("0.0025")).fee.toString()).toBe("0.00000001");
+    expect(beforeFee(d("1"), d("0.0025")).toString()).toBe("0.99750623");
+  });
 
   it("finds the funds that leave room for their own fee", () => {
     const part = beforeFee(d("100"), d("0.0025"), 2);

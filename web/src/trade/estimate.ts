@@ -1,6 +1,5 @@
 /** What an order would cost or bring, before it is placed. The server has the last word; these only inform. */
-import type { Product } from "../api/types";
-import { Decimal, placesOf } from "../money/decimal";
+import { Decimal } from "../money/decimal";
 
 /** The largest size, a multiple of `lot`, whose price and fee fit into `funds`. Zero when the price is zero. */
 export function affordable(funds: Decimal, price: Decimal, feeRate: Decimal, lot: Decimal): Decimal {
@@ -14,23 +13,21 @@ export function share(amount: Decimal, percent: number): Decimal {
   return amount.mul(Decimal.of(BigInt(percent), 2));
 }
 
-/** The most decimals that a sum is shown with: currencies usually have no smaller parts. */
-const MOST_PLACES = 8;
-
-/** How many decimals a sum in a market's quote currency has: those of a price times those of a size. */
-export function sumPlaces(market: Pick<Product, "quote_increment" | "base_increment">): number {
-  return Math.min(MOST_PLACES, placesOf(market.quote_increment) + placesOf(market.base_increment));
-}
+/**
+ * How many decimals a sum in quote currency has. The server rounds to the smallest part of the currency, whatever the
+ * steps of the market are, and that is usually this.
+ */
+export const SUM_PLACES = 8;
 
 /**
- * What is moved in quote currency, with `places` decimals: what a buyer pays with the fee, what a seller gets after it.
+ * What is moved in quote currency: what a buyer pays with the fee, what a seller gets after it.
  * Like the server, it rounds in nobody's favour but the venue's.
  */
 export function settle(
   side: "buy" | "sell",
   quote: Decimal,
   feeRate: Decimal,
-  places: number,
+  places = SUM_PLACES,
 ): { fee: Decimal; total: Decimal } {
   const smallest = Decimal.of(1n, places);
   const fee = quote.mul(feeRate).ceilTo(smallest);
@@ -39,6 +36,6 @@ export function settle(
 }
 
 /** The part of `funds` that buys, when the fee is to be paid out of the same funds. */
-export function beforeFee(funds: Decimal, feeRate: Decimal, places: number): Decimal {
+export function beforeFee(funds: Decimal, feeRate: Decimal, places = SUM_PLACES): Decimal {
   return funds.divFloor(Decimal.ONE.add(feeRate), places);
 }

@@ -27,6 +27,7 @@ let drawn: [number, number][];
 let reachStart: () => void;
 let said: string | null;
 let trades: (trade: Trade) => void;
+let listening: boolean;
 let resyncs: ReturnType<typeof signal<number>>;
 /** The server's latest rows and older pages, and how often it was asked. */
 let latest: () => Row[] | Promise<Row[]>;
@@ -75,7 +76,10 @@ async function draw(room = 0): Promise<void> {
     },
     onTrade(listener) {
       trades = listener;
-      return () => {};
+      listening = true;
+      return () => {
+        listening = false;
+      };
     },
     resyncs: resyncs as Source["resyncs"],
   };
@@ -101,6 +105,58 @@ test("what came while history was fetched is counted once, a moment after the lo
   latest = () => [row(0, 1, 7)];
   await vi.advanceTimersByTimeAsync(2_000);
   expect([asked.length, drawn]).toEqual([4, [[0, 7]]]);
+});
+
+test("a trade that is told while it settles is not lost, and a busy market is not asked without end", async () => {
+  latest = () => [row(0, 1, 5)];
+  await draw();
+  let trade_id = 9;
+  latest = async () => {
+    // Written before the trade, and here after it.
+    const rows = [row(0, 1, trade_id - 4)];
+    trade_id += 1;
+    trades(trade(trade_id, 10));
+    return rows;
+  };
+  await vi.advanceTimersByTimeAsync(2_000);
+  latest = () => [row(0, 1, trade_id - 4)];
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([drawn, asked.length]).toEqual([[[0, 6]], 3]);
+
+  latest = async () => {
+    trades(trade(99, 10));
+    return [row(0, 1, 7)];
+  };
+  resyncs.value = 1;
+  await vi.advanceTimersByTimeAsync(60_000);
+  // Once for the resync, once to settle, and three times for what came meanwhile.
+  expect(asked.length).toBe(8);
+});
+
+test("once stopped, it listens to nothing and asks for nothing more", async () => {
+  latest = () => [row(0, 1, 5)];
+  await draw();
+  expect([listening, vi.getTimerCount()]).toEqual([true, 1]);
+  latest = () => Promise.reject(new ApiError(503, "away"));
+  resyncs.value = 1;
+  await vi.advanceTimersByTimeAsync(0);
+  // One to settle and one to try again.
+  expect(vi.getTimerCount()).toBe(2);
+  stop();
+  expect([listening, vi.getTimerCount()]).toEqual([false, 0]);
+  resyncs.value = 2;
+  await vi.advanceTimersByTimeAsync(10_000);
+  expect(asked.length).toBe(2);
+});
+
+test("a request that is under way when it is stopped draws nothing and sets no timer", async () => {
+  let come: (rows: Row[]) => void = () => {};
+  latest = () => new Promise((done) => (come = done));
+  await draw();
+  stop();
+  come([row(0, 1, 5)]);
+  await vi.advanceTimersByTimeAsync(0);
+  expect([drawn, vi.getTimerCount()]).toEqual([[], 0]);
 });
 
 test("a finished candle is taken from the server", async () => {
@@ -145,6 +201,18 @@ test("a resync that comes while older candles are fetched is not forgotten", asy
     [-1, 3],
     [0, 8],
   ]);
+});
+
+test("older candles that are asked for twice while they come are fetched once", async () => {
+  latest = () => [row(0, 1, 5)];
+  await draw();
+  older = (before) => {
+    if (before === -1) reachStart();
+    return [row(before, 1, 3)];
+  };
+  reachStart();
+  await vi.advanceTimersByTimeAsync(0);
+  expect(drawn.map(([minute]) => minute)).toEqual([-1, 0]);
 });
 
 test("while there is nothing to show, the reason is told and it is tried again", async () => {

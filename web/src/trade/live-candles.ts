@@ -11,6 +11,8 @@ import { type Candle, CandleHistory, Candles, type LoadRows } from "./candles";
 
 /** How soon candles are asked for once more, ms. By then the server has counted the trades that it has told. */
 const SETTLED_AFTER_MS = 2_000;
+/** How often that is done in a row because trades came while it was done. A busy market would go on without end. */
+const MOST_SETTLINGS = 3;
 const RETRY_AFTER_MS = 3_000;
 
 /** What is drawn on. */
@@ -50,10 +52,14 @@ export function keepDrawn(
   let working = false;
   // A trade may come between history and feed, or in both; so what was loaded is asked for once more, a moment later.
   let unsettled = false;
+  let settlings = 0;
+  /** How many trades the feed has told of. */
+  let told = 0;
   let retry: ReturnType<typeof setTimeout> | undefined;
   let settle: ReturnType<typeof setTimeout> | undefined;
 
   const latest = async (): Promise<void> => {
+    const toldBefore = told;
     let rows = await source.latest(granularity);
     const oldest = rows.at(-1)?.[0];
     const now = Math.floor(Date.now() / 1_000 / granularity) * granularity;
@@ -69,7 +75,11 @@ export function keepDrawn(
     }
     candles.merge(rows);
     history ??= older;
-    if (unsettled) settleSoon();
+    // A trade that was told meanwhile may be missing in these rows, which have replaced its candle.
+    if (unsettled || (told !== toldBefore && settlings < MOST_SETTLINGS)) {
+      settlings = unsettled ? 0 : settlings + 1;
+      settleSoon();
+    }
     unsettled = false;
     canvas.setAll(candles.all);
     report(null);
@@ -79,6 +89,8 @@ export function keepDrawn(
     const rows = (await history?.older()) ?? [];
     if (stopped || rows.length === 0) return;
     candles.merge(rows);
+    // What was wanted meanwhile has come; should it not be enough, the canvas says so again.
+    wanted.older = false;
     canvas.setAll(candles.all);
   };
 
@@ -120,11 +132,14 @@ export function keepDrawn(
   };
 
   const stopTrades = source.onTrade((trade) => {
+    told += 1;
     const folded = candles.add(trade);
     if (!folded) return;
     canvas.update(folded.candle);
     // The finished candle is taken from the server once more.
-    if (folded.opened) settleSoon();
+    if (!folded.opened) return;
+    settlings = 0;
+    settleSoon();
   });
   const stopResync = effect(() => {
     void source.resyncs.value;

@@ -17,10 +17,8 @@ type Told = Pick<
   "side" | "price" | "size" | "funds" | "status" | "done_reason" | "filled_size" | "executed_value"
 >;
 
-export function outcome(
-  order: Told,
-  { base_currency, quote_currency }: Pick<Product, "base_currency" | "quote_currency">,
-): Outcome {
+export function outcome(order: Told, market: Pick<Product, "base_currency" | "quote_currency">): Outcome {
+  const { base_currency, quote_currency } = market;
   const whole = order.size ?? order.funds ?? "";
   const unit = order.size ? base_currency : quote_currency;
   if (order.status === "done" && order.done_reason === "canceled") {
@@ -32,7 +30,14 @@ export function outcome(
     const detail = `${grouped(part)} of ${grouped(Decimal.from(whole))} ${unit} traded, the rest was canceled.`;
     return { kind: "plain", title: "Partly traded", detail, inVain: false };
   }
-  const what = `${order.side === "buy" ? "Buy" : "Sell"} ${whole} ${unit}`;
-  const detail = `${what} at ${order.price ? grouped(order.price) : "market"}`;
-  return { kind: "good", title: "Order placed", detail, inVain: false };
+  return { kind: "good", title: "Order placed", detail: described(order, market), inVain: false };
+}
+
+/** An order in short, as "Buy 2 ETH at 10". */
+export function described(
+  { side, price, size, funds }: Pick<Order, "side" | "price" | "size" | "funds">,
+  { base_currency, quote_currency }: Pick<Product, "base_currency" | "quote_currency">,
+): string {
+  const amount = size ? `${size} ${base_currency}` : `${funds ?? ""} ${quote_currency}`;
+  return `${side === "buy" ? "Buy" : "Sell"} ${amount} at ${price ? grouped(price) : "market"}`;
 }

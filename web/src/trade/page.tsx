@@ -1,5 +1,6 @@
 /** The trading view. On wide screens everything is in sight; on a phone three views share the screen. */
 import { marketsError, product } from "../state/market";
+import { departures } from "../state/session";
 import { Activity } from "./activity";
 import { Balances } from "./balances";
 import { BookPanel } from "./book";
@@ -34,7 +35,7 @@ export function TradePage() {
         <ChartPanel />
         <BookPanel />
         <TradesPanel />
-        <OrderTicket key={current?.id} />
+        <OrderTicket key={`${departures.value}/${current?.id}`} />
         <Activity />
         <Balances />
       </main>

@@ -6,19 +6,19 @@ import { clockAhead } from "../state/clock";
 import { userId } from "../state/session";
 import { notify } from "../state/toasts";
 import type { Draft } from "./draft";
-import { outcome } from "./outcome";
-import { isUnknown, place, type Venue } from "./unsure";
+import { described, outcome } from "./outcome";
+import { place, Unsure, type Venue } from "./unsure";
 
 /** Where an order is written. */
 export interface OrderForm {
   /** Whether it is still in sight; it goes when another market or page is shown. */
   isThere: () => boolean;
-  /** Says why nothing, or nothing certain, came of the order. */
-  complain: (why: string) => void;
+  /** Says why nothing came of the order; or nothing certain, and then it is a doubt about that order. */
+  complain: (why: string, doubted?: Draft) => void;
   /** Empties it for the next order. */
   clear: () => void;
-  /** What it complains about is answered now; false when it complains about nothing, or something else. */
-  forgive: (why: string) => boolean;
+  /** The doubt about this order is over; false when it complains about nothing, or something else. */
+  forgive: (doubted: Draft) => boolean;
 }
 
 export const UNKNOWN =
@@ -32,8 +32,11 @@ const venue: Venue = {
 };
 
 export async function submit(draft: Draft, market: Product, form: OrderForm): Promise<void> {
+  const user = venue.user();
   try {
-    const { order, earlier } = await place(draft, venue, (found) => settle(found, market, form));
+    const { order, earlier } = await place(draft, venue, (found) => settle(found, draft, market, form));
+    // Whoever has signed in meanwhile is not told of another's order.
+    if (venue.user() !== user) return;
     const told = outcome(order, market);
     if (earlier) {
       const detail = `This is the order of ${shortTime(order.created_at)}: ${told.detail}`;
@@ -44,18 +47,29 @@ export async function submit(draft: Draft, market: Product, form: OrderForm): Pr
     if (!told.inVain) form.clear();
   } catch (failure) {
     if (!(failure instanceof ApiError)) throw failure;
-    const unknown = isUnknown(failure);
-    if (form.isThere()) form.complain(unknown ? UNKNOWN : failure.message);
-    else if (unknown) notify("bad", "It is not known yet whether your order was placed", failure.message);
+    if (venue.user() !== user) return;
+    if (failure instanceof Unsure) doubt(failure, draft, market, form);
+    else if (form.isThere()) form.complain(failure.message);
     else notify("bad", "Your order was not placed", failure.message);
   }
 }
 
+/** Says that it is open what became of an order. */
+function doubt({ message, turnedAway }: Unsure, draft: Draft, market: Product, form: OrderForm): void {
+  if (form.isThere()) {
+    form.complain(turnedAway ? `${UNKNOWN} This time it was turned away: ${message}` : UNKNOWN, draft);
+    return;
+  }
+  const detail = `${described(draft, market)}: ${message}`;
+  notify("bad", "It is not known yet whether your order was placed", detail);
+}
+
 /** It has become known what became of an order whose answer was lost; null: it was not placed. */
-function settle(order: Order | null, market: Product, form: OrderForm): void {
-  const wasDoubted = form.forgive(UNKNOWN);
+function settle(order: Order | null, draft: Draft, market: Product, form: OrderForm): void {
+  const wasDoubted = form.forgive(draft);
   if (!order) {
-    notify("bad", "Your order was not placed", "It did not reach the market, so nothing of it was traded.");
+    const detail = `${described(draft, market)}: it has not reached the market. Sending it again soon cannot place it twice.`;
+    notify("bad", "Your order was not placed", detail);
     return;
   }
   const { kind, title, detail, inVain } = outcome(order, market);

@@ -10,8 +10,17 @@ import { authDialog, session } from "../state/session";
 import { demoFunds } from "../state/venue";
 import { DemoButton } from "../ui/demo-button";
 import { Tabs } from "../ui/tabs";
-import { draftOf, type Kind, LIFETIMES, type Lifetime, takesOnly, type Unit } from "./draft";
-import { affordable, beforeFee, settle, share, sumPlaces } from "./estimate";
+import {
+  type Draft,
+  draftOf,
+  isSameDraft,
+  type Kind,
+  LIFETIMES,
+  type Lifetime,
+  takesOnly,
+  type Unit,
+} from "./draft";
+import { affordable, beforeFee, SUM_PLACES, settle, share } from "./estimate";
 import { NumberField } from "./number-field";
 import { MarketPhase } from "./phase";
 import { picked } from "./selection";
@@ -36,6 +45,12 @@ export function OrderTicket() {
   );
 }
 
+/** What the form says below, and the order whose fate it is about when that is not known. */
+interface Complaint {
+  why: string;
+  doubted?: Draft | undefined;
+}
+
 function Ticket({ market }: { market: Product }) {
   const side = useSignal<Side>("buy");
   const kind = useSignal<Kind>("limit");
@@ -45,7 +60,7 @@ function Ticket({ market }: { market: Product }) {
   const unit = useSignal<Unit>("quote");
   const lifetime = useSignal<Lifetime>("GTC");
   const postOnly = useSignal(false);
-  const error = useSignal<string | null>(null);
+  const error = useSignal<Complaint | null>(null);
   const busy = useSignal(false);
 
   const base = market.base_currency;
@@ -59,7 +74,7 @@ function Ticket({ market }: { market: Product }) {
   const funds = available(side.value === "buy" ? quote : base);
 
   const worth = (amount: Decimal, each: Decimal): string =>
-    whole(amount.mul(each).floorTo(Decimal.of(1n, sumPlaces(market))), tickPlaces);
+    whole(amount.mul(each).floorTo(Decimal.of(1n, SUM_PLACES)), tickPlaces);
   const setPrice = (text: string): void => {
     price.value = text;
     error.value = null;
@@ -149,15 +164,15 @@ function Ticket({ market }: { market: Product }) {
   );
   const form: OrderForm = {
     isThere: () => isThere.current,
-    complain: (why) => {
-      error.value = why;
+    complain: (why, doubted) => {
+      error.value = { why, doubted };
     },
     clear: () => {
       size.value = "";
       total.value = "";
     },
-    forgive: (why) => {
-      if (error.peek() !== why) return false;
+    forgive: (doubted) => {
+      if (!isSameDraft(error.peek()?.doubted, doubted)) return false;
       error.value = null;
       return true;
     },
@@ -167,7 +182,8 @@ function Ticket({ market }: { market: Product }) {
     event.preventDefault();
     error.value = null;
     if (size.value === "" || (kind.value === "limit" && price.value === "")) {
-      error.value = kind.value === "limit" && price.value === "" ? "Enter a price." : "Enter an amount.";
+      const noPrice = kind.value === "limit" && price.value === "";
+      error.value = { why: noPrice ? "Enter a price." : "Enter an amount." };
       return;
     }
     const order = draftOf(market.id, {
@@ -342,7 +358,7 @@ function Ticket({ market }: { market: Product }) {
         </div>
       )}
       <p class="form-error" role="alert" data-testid="ticket-error">
-        {error.value}
+        {error.value?.why}
       </p>
     </form>
   );
@@ -360,7 +376,6 @@ interface EstimateProps {
 
 /** Fee and sum of the order as it stands; for a market order what the book would give now. */
 function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps) {
-  const places = sumPlaces(market);
   const usual = Math.max(2, placesOf(market.quote_increment));
   const amount = Decimal.parse(size);
   let quote: Decimal | null = null;
@@ -372,14 +387,14 @@ function Estimate({ side, kind, unit, price, size, rate, market }: EstimateProps
     const found =
       unit === "base"
         ? book.sweep(side, { size: amount })
-        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, rate, places) : amount });
+        : book.sweep(side, { funds: side === "buy" ? beforeFee(amount, rate) : amount });
     quote = found.quote;
     if (!found.complete) note = "More than the book holds";
     else if (found.size.isPositive()) {
       note = `≈ ${grouped(found.size)} ${market.base_currency} at ${grouped(found.quote.divFloor(found.size, usual))}`;
     }
   }
-  const sum = quote ? settle(side, quote, rate, places) : null;
+  const sum = quote ? settle(side, quote, rate) : null;
   const money = (value: Decimal | undefined): string =>
     value ? `${grouped(whole(value, usual))} ${market.quote_currency}` : "–";
   return (

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { ApiError } from "../api/http";
 import type { Order } from "../api/types";
 import type { Draft } from "./draft";
-import { isUnknown, place, type Venue } from "./unsure";
+import { isUnknown, place, Unsure, type Venue } from "./unsure";
 
 const draft = (size: string): Draft => ({ product_id: "ETH-USDT", side: "buy", type: "market", size });
 
@@ -14,7 +14,9 @@ let asked: string[];
 /** What was told of orders whose answers were lost. */
 let told: (Order | null)[];
 let sent: string;
-let ahead: number;
+/** What the last sending failed with. */
+let failed: unknown;
+let ahead: number | null;
 const venue: Venue = {
   user: () => user,
   async send({ client_oid }) {
@@ -67,7 +69,10 @@ async function idOf(order: Draft, say: typeof answer = taken()): Promise<string>
   answer = say;
   const sending = place(order, venue, tell);
   if (typeof say === "object" && "id" in say) await sending;
-  else await expect(sending).rejects.toBeInstanceOf(ApiError);
+  else
+    await sending.catch((failure) => {
+      failed = failure;
+    });
   return sent;
 }
 
@@ -102,8 +107,10 @@ test.each([401, 403, 429, { code: "overloaded" }])(
   async (say) => {
     const first = await idOf(draft("5"), 0);
     expect(await idOf(draft("5"), say)).toBe(first);
+    expect(failed).toMatchObject({ turnedAway: true });
     expect(await idOf(draft("5"))).toBe(first);
     const turnedAway = await idOf(draft("5"), say);
+    expect(failed).not.toBeInstanceOf(Unsure);
     expect(await idOf(draft("5"))).not.toBe(turnedAway);
     expect(asked).toEqual([]);
   },
@@ -136,7 +143,53 @@ test("an order is not there once the server has not known it for long enough", a
   find = refuse(404);
   await vi.advanceTimersByTimeAsync(15_000);
   expect(told).toEqual([null]);
+  // It is not asked about any more, but should it arrive after all, no second one comes of it.
+  const questions = asked.length;
+  await vi.advanceTimersByTimeAsync(300_000);
+  expect(asked.length).toBe(questions);
+  expect(await idOf(draft("7"), 0)).toBe(first);
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(told).toEqual([null, null]);
+  await vi.advanceTimersByTimeAsync(600_000);
   expect(await idOf(draft("7"))).not.toBe(first);
+});
+
+test("the time to arrive counts from when the answer was given up, not from the sending", async () => {
+  let giveUp: () => void = () => {};
+  const send = () =>
+    new Promise<Order>((_, fail) => {
+      giveUp = () => fail(new ApiError(0, ""));
+    });
+  const sending = place(draft("11"), { ...venue, send }, tell).catch(() => {});
+  await vi.advanceTimersByTimeAsync(30_000);
+  giveUp();
+  await sending;
+  find = refuse(404);
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect([told, asked.length]).toEqual([[], 4]);
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(told).toEqual([null]);
+});
+
+test("a question from before the last sending tells nothing about that", async () => {
+  await idOf(draft("12"), 0);
+  find = refuse(404);
+  await vi.advanceTimersByTimeAsync(20_500);
+  let answerNow: () => void = () => {};
+  const slow = new Promise<void>((over) => {
+    answerNow = over;
+  });
+  const whole = venue.find;
+  venue.find = async (id) => {
+    await slow;
+    return whole(id);
+  };
+  await vi.advanceTimersByTimeAsync(1_000);
+  await idOf(draft("12"), 0);
+  answerNow();
+  await vi.advanceTimersByTimeAsync(0);
+  venue.find = whole;
+  expect([told, asked.length]).toEqual([[], 5]);
 });
 
 test("nobody is asked in another user's name", async () => {
@@ -148,6 +201,30 @@ test("nobody is asked in another user's name", async () => {
   user = "a";
   await vi.advanceTimersByTimeAsync(15_000);
   expect(told).toEqual([null]);
+});
+
+test("who signs in while the answer is under way is not told of another's order", async () => {
+  await idOf(draft("13"), 0);
+  const found = taken();
+  find = () => {
+    user = "b";
+    return found;
+  };
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect([told, asked.length]).toEqual([[], 1]);
+  user = "a";
+  find = () => found;
+  await vi.advanceTimersByTimeAsync(15_000);
+  expect(told).toEqual([found]);
+});
+
+test("who does not come back is not waited for without end", async () => {
+  await idOf(draft("14"), 0);
+  user = "b";
+  await vi.advanceTimersByTimeAsync(500_000);
+  expect(vi.getTimerCount()).toBe(1);
+  await vi.advanceTimersByTimeAsync(120_000);
+  expect(vi.getTimerCount()).toBe(0);
 });
 
 test("while it is sent once more, no question about it is asked or counts", async () => {
@@ -165,7 +242,7 @@ test("while it is sent once more, no question about it is asked or counts", asyn
 
 test("an order that came with an earlier sending is told from a new one, whatever our clock says", async () => {
   ahead = 3_600_000;
-  const venueNow = () => Date.now() + ahead;
+  const venueNow = () => Date.now() + 3_600_000;
   const send = async (created: number) => {
     answer = orderOf(created);
     return (await place(draft("10"), venue, tell)).earlier;
@@ -178,6 +255,10 @@ test("an order that came with an earlier sending is told from a new one, whateve
   await idOf(draft("10"), 0);
   await vi.advanceTimersByTimeAsync(10_000);
   expect(await send(venueNow())).toBe(false);
+  // When nobody knows its clock, it is not said.
+  ahead = null;
+  await idOf(draft("10"), 0);
+  expect(await send(venueNow() - 60_000)).toBe(false);
 });
 
 test("the venue is believed when it says that it took nothing", () => {

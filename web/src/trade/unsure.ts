@@ -3,7 +3,8 @@
  *
  * The server answers a `client_oid` that it knows with the order that came first. So the id of an order is kept until
  * its fate is known, and whoever sends the same order again meanwhile sends the same id. From a lost answer on the
- * server is asked for that id, until it has the order or surely has none.
+ * server is asked for that id, until it has the order or has not known it for long enough. Even then a request may be
+ * on its way, so the id is kept for a while longer: that of an order that was never placed costs nothing.
  */
 import { ApiError } from "../api/http";
 import type { NewOrder, Order } from "../api/types";
@@ -16,14 +17,14 @@ export interface Venue {
   send: (order: NewOrder) => Promise<Order>;
   /** The order with this id of ours; fails with status 404 when there is none. */
   find: (client_oid: string) => Promise<Order>;
-  /** By how much its clock is ahead of ours, ms. */
-  clockAhead: () => Promise<number>;
+  /** By how much its clock is ahead of ours, ms; null when nobody knows. Answers soon. */
+  clockAhead: () => Promise<number | null>;
 }
 
 /** An order whose fate is not known. */
 interface Sending {
   client_oid: string;
-  /** When it was sent last, ms of `performance.now()`. */
+  /** When its fate became unknown last, ms of `performance.now()`. Its sending may have begun long before. */
   at: number;
   /** It is being sent, and that answer tells more than any question. */
   underWay: boolean;
@@ -40,6 +41,11 @@ const kept = new Map<string, Sending>();
 const ASK_AFTER_MS = [1_000, 2_000, 4_000, 6_000, 8_000, 15_000];
 /** An order that the server does not know may be on its way there or within it, but not for so long, ms. */
 const ARRIVED_WITHIN_MS = 20_000;
+/**
+ * An id that nobody follows any more goes again with the same order for so long, ms; and for so long it is followed
+ * while its user is not signed in.
+ */
+const KEPT_FOR_MS = 600_000;
 /** An order that is so much older than its sending came with an earlier one, ms. */
 const EARLIER_MS = 5_000;
 
@@ -53,15 +59,26 @@ export function isUnknown({ status, code }: Pick<ApiError, "status" | "code">): 
   return status < 400 || status >= 500;
 }
 
+/** The failure of a sending after which it is open whether the order was placed, by this one or an earlier one. */
+export class Unsure extends ApiError {
+  constructor(
+    { status, message, code }: ApiError,
+    /** This sending did nothing, but what an earlier one did is not known yet. */
+    readonly turnedAway: boolean,
+  ) {
+    super(status, message, code);
+  }
+}
+
 export interface Placed {
   order: Order;
-  /** It is one of before: an earlier sending had arrived, and nothing was placed now. */
+  /** It is surely one of before: an earlier sending had arrived, and nothing was placed now. */
   earlier: boolean;
 }
 
 /**
- * Places an order. After a failure that leaves its fate open, `tell` hears later what became of it, unless the same order
- * is sent again before that.
+ * Places an order. A failure that leaves its fate open is `Unsure`: `tell` hears later what became of it, unless the same
+ * order is sent again before that.
  */
 export async function place(
   draft: Draft,
@@ -70,28 +87,41 @@ export async function place(
 ): Promise<Placed> {
   const user = venue.user() ?? "";
   const key = JSON.stringify([user, draft]);
+  forgetOld();
   const before = kept.get(key);
   const sending = before ?? { client_oid: uuid(), at: 0, underWay: true, followed: false, tell };
   kept.set(key, sending);
   sending.underWay = true;
   sending.tell = tell;
-  sending.at = performance.now();
   const since = Date.now();
+  let order: Order;
   try {
-    const order = await venue.send({ ...draft, client_oid: sending.client_oid });
+    order = await venue.send({ ...draft, client_oid: sending.client_oid });
     kept.delete(key);
-    if (!before) return { order, earlier: false };
-    // Our clock may be off by more than what lies between two sendings.
-    const age = since + (await venue.clockAhead()) - Date.parse(order.created_at);
-    return { order, earlier: age > EARLIER_MS };
   } catch (error) {
     const failure = error instanceof ApiError ? error : new ApiError(0, String(error));
-    if (isUnknown(failure)) void follow(key, sending, user, venue);
+    if (isUnknown(failure)) {
+      sending.at = performance.now();
+      void follow(key, sending, user, venue);
+      throw new Unsure(failure, false);
+    }
     // The order itself was refused, or turned away when it had never been sent before.
-    else if (!before || !tellsNothing(failure)) kept.delete(key);
+    if (!before || !tellsNothing(failure)) kept.delete(key);
+    else if (sending.followed) throw new Unsure(failure, true);
     throw error;
   } finally {
     sending.underWay = false;
+  }
+  if (!before) return { order, earlier: false };
+  // Our clock may be off by more than what lies between two sendings.
+  const ahead = await venue.clockAhead();
+  return { order, earlier: ahead !== null && since + ahead - Date.parse(order.created_at) > EARLIER_MS };
+}
+
+/** Gives up the ids of orders that nobody follows and that have not been sent for long. */
+function forgetOld(): void {
+  for (const [key, { at, underWay, followed }] of kept) {
+    if (!underWay && !followed && performance.now() - at > KEPT_FOR_MS) kept.delete(key);
   }
 }
 
@@ -104,14 +134,26 @@ async function follow(key: string, sending: Sending, user: string, venue: Venue)
   if (sending.followed) return;
   sending.followed = true;
   const isOpen = (): boolean => kept.get(key) === sending;
-  for (let turn = 0; isOpen(); turn += 1) {
-    await pause(ASK_AFTER_MS[turn] ?? ASK_AFTER_MS.at(-1) ?? 0);
-    // Whoever has signed in meanwhile has no such order, which would say nothing.
-    if (!isOpen() || sending.underWay || venue.user() !== user) continue;
-    const found = await fate(sending, venue);
-    if (found === undefined || !isOpen() || sending.underWay) continue;
-    kept.delete(key);
-    sending.tell(found);
+  let seen = performance.now();
+  try {
+    // Whoever has signed out may be back soon, but not be waited for without end.
+    for (let turn = 0; isOpen() && performance.now() - seen < KEPT_FOR_MS; turn += 1) {
+      await pause(ASK_AFTER_MS[turn] ?? ASK_AFTER_MS.at(-1) ?? 0);
+      // Whoever has signed in meanwhile has no such order, which would say nothing; nor are they to be told of it.
+      if (venue.user() !== user) continue;
+      seen = performance.now();
+      if (!isOpen() || sending.underWay) continue;
+      const { at } = sending;
+      const found = await fate(sending, venue);
+      // What was sent once more meanwhile may be on its way still.
+      if (found === undefined || !isOpen() || sending.underWay || sending.at !== at) continue;
+      if (venue.user() !== user) continue;
+      if (found) kept.delete(key);
+      sending.tell(found);
+      return;
+    }
+  } finally {
+    sending.followed = false;
   }
 }
 
