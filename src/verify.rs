@@ -344,14 +344,15 @@ fn whole_log(data: &Path, temporary: &mut Temporary, database: Option<&Database>
         .ok_or_else(|| anyhow!("the log begins after position {oldest}, and there is no database with its archive"))?;
     let whole = temporary.folder("log")?;
     let cannot_be_made = |place: &Path| format!("{} cannot be made", place.display());
+    // A crash in the middle of a roll leaves the newest segment sealed, and its successor under its preparatory name.
+    let is_part = |name: &str| name.ends_with(".seg") || name.ends_with(".seg.new");
     for entry in std::fs::read_dir(&folder)? {
-        let path = entry?.path();
-        let Some(name) = path.file_name().filter(|_| path.extension().is_some_and(|extension| extension == "seg"))
-        else {
-            continue;
-        };
-        let place = whole.join(name);
-        link_or_copy(&path, &place).with_context(|| cannot_be_made(&place))?;
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.to_str().is_some_and(is_part) {
+            let place = whole.join(name);
+            link_or_copy(&entry.path(), &place).with_context(|| cannot_be_made(&place))?;
+        }
     }
     for first in projection::archived_segments(database, oldest)? {
         let content = projection::archived_content(database, first)?

@@ -17,6 +17,8 @@ const SCROLLED: u16 = 10;
 const IN_GOOD_TIME: u16 = 20;
 /// A connection took with it what was asked for last.
 const LOST: &str = "the connection broke before the answer came: see whether it was done";
+/// The network takes no more.
+const LEFT_OUT: &str = "too much waits to be sent, so this was not sent: try again later";
 
 /// What is to be sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -224,6 +226,17 @@ impl Model {
     /// The connection broke, and what a command asked for was not answered.
     pub fn hear_loss(&mut self) {
         (self.lost, self.note) = (true, LOST.to_owned());
+    }
+
+    /// So much waits to be sent that this was left out. What was written stands in the line again.
+    pub fn leave_out(&mut self, order: Order) {
+        self.note = LEFT_OUT.to_owned();
+        match order {
+            Order::Say { text, .. } => self.line = text,
+            // Nothing is expected of it.
+            Order::Command(_) => (self.joining, self.jump) = (None, None),
+            Order::Request(_) => {}
+        }
     }
 
     fn hear_room(&mut self, about: &Value) -> Vec<Order> {

@@ -16,9 +16,13 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::task::JoinHandle;
 
-/// Events that may wait for the screen.
+/// Events that may wait for the screen, and orders for the network.
 const QUEUE: usize = 4_096;
+/// How long what was ordered last may take to be sent once the user has ended.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// How often the screen is drawn anew without a reason, and what was refused for now is thought of.
 const TICK: Duration = Duration::from_millis(500);
 
@@ -47,7 +51,7 @@ pub async fn run(options: &ChatOptions) -> anyhow::Result<()> {
         (None, None) => return Err(anyhow!("give --email or --token")),
     };
     let client = ChatClient::of_session(session);
-    let (orders, take_orders) = mpsc::channel(64);
+    let (orders, take_orders) = mpsc::channel(QUEUE);
     let (tell, events) = mpsc::channel(QUEUE);
     let network = actix_web::rt::spawn(talk(client, take_orders, tell));
     // Before the terminal is changed: whoever ends the program gets it back as it was.
@@ -58,9 +62,18 @@ pub async fn run(options: &ChatOptions) -> anyhow::Result<()> {
     };
     let shown = show(terminal, keys(), orders, events, terminated).await;
     ratatui::restore();
-    match network.await {
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(())) | Err(_) => shown,
+    end(network, shown).await
+}
+
+/// Ends with what the network ended with, or the screen. A server that takes nothing holds nobody up.
+async fn end(mut network: JoinHandle<anyhow::Result<()>>, shown: anyhow::Result<()>) -> anyhow::Result<()> {
+    match tokio::time::timeout(FAREWELL, &mut network).await {
+        Ok(Ok(Err(error))) => Err(error),
+        Ok(Ok(Ok(())) | Err(_)) => shown,
+        Err(_) => {
+            network.abort();
+            shown
+        }
     }
 }
 
@@ -162,7 +175,8 @@ fn keys() -> mpsc::Receiver<KeyEvent> {
     receive
 }
 
-/// Shows what there is to see until the user ends it, it is `terminated`, or one of the others is gone.
+/// Shows what there is to see until the user ends it, it is `terminated`, or one of the others is gone. It waits for
+/// nothing else: the network may wait until the screen has heard what it has to tell.
 async fn show<B: Backend>(
     mut terminal: Terminal<B>,
     mut keys: mpsc::Receiver<KeyEvent>,
@@ -205,8 +219,10 @@ where
             () = &mut terminated => return Ok(()),
         };
         for order in wanted {
-            if orders.send(order).await.is_err() {
-                return Ok(());
+            match orders.try_send(order) {
+                Ok(()) => {}
+                Err(TrySendError::Full(order)) => model.leave_out(order),
+                Err(TrySendError::Closed(_)) => return Ok(()),
             }
         }
         if model.ended {
@@ -222,6 +238,7 @@ mod tests {
     use actix_http::ws::Frame;
     use futures_util::StreamExt;
     use ratatui::backend::TestBackend;
+    use ratatui::crossterm::event::KeyCode;
     use serde_json::json;
 
     #[tokio::test(start_paused = true)]
@@ -231,6 +248,44 @@ mod tests {
         let (_tell, events) = mpsc::channel(1);
         let shown = show(terminal, keys, orders, events, std::future::ready(()));
         tokio::time::timeout(100 * TICK, shown).await.unwrap().unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_takes_nothing_keeps_nobody_from_ending() {
+        let room = json!({"id": "8", "name": "A", "unread": 0, "last": 0});
+        let hello = json!({"type": "hello", "user": "me", "nick": "ada", "rooms": [room], "people": []});
+        let late = 10 * TICK;
+        for by_key in [true, false] {
+            let terminal = Terminal::new(TestBackend::new(80, 24)).unwrap();
+            let ((press, keys), (orders, mut taken)) = (mpsc::channel(1), mpsc::channel(1));
+            let (tell, events) = mpsc::channel(3);
+            // After each the room's newest messages are asked for.
+            for _ in 0..3 {
+                tell.send(FromServer::Event(hello.clone())).await.unwrap();
+            }
+            let ending = async {
+                tokio::time::sleep(late).await;
+                if by_key {
+                    press.send(KeyEvent::from(KeyCode::Esc)).await.unwrap();
+                }
+            };
+            let terminated = tokio::time::sleep(if by_key { 1_000 * late } else { late });
+            let both = async { tokio::join!(show(terminal, keys, orders, events, terminated), ending) };
+            let (shown, ()) = tokio::time::timeout(2 * late, both).await.unwrap();
+            shown.unwrap();
+            assert!(matches!(taken.try_recv(), Ok(Order::Request(_))));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_network_that_does_not_end_is_ended() {
+        let (held, gone) = tokio::sync::oneshot::channel::<()>();
+        let network = tokio::spawn(async move {
+            let _held = held;
+            std::future::pending::<anyhow::Result<()>>().await
+        });
+        tokio::time::timeout(2 * FAREWELL, end(network, Ok(()))).await.unwrap().unwrap();
+        assert!(tokio::time::timeout(FAREWELL, gone).await.unwrap().is_err(), "it goes on");
     }
 
     /// Whether a loss is told before the next event of this type.

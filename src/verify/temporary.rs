@@ -4,14 +4,23 @@
 //! it is written to once it is there, since it may be a second name of a file of the log; whoever has a folder holds a
 //! shared lock on the data folder, so whoever gets an exclusive one finds leftovers alone.
 
-use anyhow::Context;
-use std::fs::{self, File};
+use anyhow::{Context, bail};
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// What the names of such folders begin with.
 const PREFIX: &str = "verify-";
+/// What a run makes in its folder. One that holds anything else is somebody's own, whatever its name is.
+const PARTS: [&str; 2] = ["log", "snapshots"];
+/// The largest number that Linux gives to a process. A day that is written as one number is larger.
+const LAST_PROCESS: u32 = 4_194_304;
+/// How long a run waits for a data folder that another program has for itself. A run that tidies up needs less.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long until it looks again meanwhile.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// A folder of this run alone: made when it is needed, removed at the end.
 pub(super) struct Temporary {
@@ -32,16 +41,16 @@ impl Temporary {
         Temporary { data: data.to_path_buf(), path, is_made: false, others: tidy(data), _lock: None }
     }
 
-    /// Makes a new folder in it.
+    /// Makes a new folder in it, which is one of [`PARTS`].
     ///
     /// # Errors
-    /// When it is there already or cannot be made.
+    /// When it is there already or cannot be made, or another program has the data folder for itself.
     pub fn folder(&mut self, name: &str) -> anyhow::Result<PathBuf> {
+        debug_assert!(PARTS.contains(&name), "no later run would remove what holds {name}");
         if !self.is_made {
             let data = &self.data;
             fs::create_dir_all(data).with_context(|| format!("{} cannot be made", data.display()))?;
-            let lock = File::open(data).with_context(|| format!("{} cannot be opened", data.display()))?;
-            self._lock = lock.lock_shared().is_ok().then_some(lock);
+            self._lock = lock_together(data, PATIENCE)?;
             fs::create_dir(&self.path).with_context(|| format!("{} cannot be made", self.path.display()))?;
             self.is_made = true;
         }
@@ -70,6 +79,25 @@ impl Drop for Temporary {
     }
 }
 
+/// The data folder, locked together with other runs; none where nothing can be locked.
+///
+/// # Errors
+/// When it cannot be opened, or another program has it for itself for longer than `patience`.
+fn lock_together(data: &Path, patience: Duration) -> anyhow::Result<Option<File>> {
+    let folder = File::open(data).with_context(|| format!("{} cannot be opened", data.display()))?;
+    let end = Instant::now() + patience;
+    loop {
+        match folder.try_lock_shared() {
+            Ok(()) => return Ok(Some(folder)),
+            Err(TryLockError::Error(_)) => return Ok(None),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => std::thread::sleep(PAUSE),
+            Err(TryLockError::WouldBlock) => {
+                bail!("another program holds an exclusive lock on {}: try again once it has ended", data.display())
+            }
+        }
+    }
+}
+
 /// Removes the folders of earlier runs if none is under way; which stay.
 fn tidy(data: &Path) -> Vec<PathBuf> {
     let mut others = folders(data);
@@ -86,16 +114,29 @@ fn tidy(data: &Path) -> Vec<PathBuf> {
     others
 }
 
-/// The folders of all runs; older programs named theirs by the number of the process.
+/// The folders of all runs, by name and content.
 fn folders(data: &Path) -> Vec<PathBuf> {
-    let is_ours = |name: &str| {
-        name.strip_prefix(PREFIX).is_some_and(|rest| rest.parse::<u32>().is_ok() || Uuid::parse_str(rest).is_ok())
-    };
     let entries = fs::read_dir(data).into_iter().flatten().flatten();
-    let ours = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_ours));
-    let mut folders: Vec<PathBuf> = ours.map(|entry| entry.path()).collect();
+    let named = entries.filter(|entry| entry.file_name().to_str().is_some_and(is_name_of_run));
+    // No run makes a link to a folder.
+    let named = named.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+    let mut folders: Vec<PathBuf> = named.map(|entry| entry.path()).filter(|path| holds_parts_alone(path)).collect();
     folders.sort();
     folders
+}
+
+/// Whether a run may have given this name; older programs named their folders by the number of the process.
+fn is_name_of_run(name: &str) -> bool {
+    name.strip_prefix(PREFIX).is_some_and(|rest| {
+        let is_process = rest.parse::<u32>().is_ok_and(|number| number <= LAST_PROCESS);
+        is_process || Uuid::parse_str(rest).is_ok()
+    })
+}
+
+/// Whether a folder is known to hold nothing that no run makes.
+fn holds_parts_alone(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder) else { return false };
+    entries.all(|entry| entry.is_ok_and(|entry| entry.file_name().to_str().is_some_and(|name| PARTS.contains(&name))))
 }
 
 /// Gives a file a second name, which costs no space; a copy where the file system has no links.
@@ -152,5 +193,45 @@ mod tests {
         drop(running);
         assert_eq!(Temporary::begin(data.path()).others(), "");
         assert_eq!(names(), ["verify-notes"]);
+    }
+
+    #[test]
+    fn what_no_run_has_made_stays() {
+        let data = tempfile::tempdir().unwrap();
+        let (left, own) = (format!("verify-{}", Uuid::new_v4()), format!("verify-{}", Uuid::new_v4()));
+        let cases: [(&str, &[&str], bool); 6] = [
+            ("verify-20261126", &["log", "snapshots"], true),
+            ("verify-1126", &["log", "snapshots", "keys"], true),
+            (own.as_str(), &["log", "notes"], true),
+            ("verify-4194304", &["log", "snapshots"], false),
+            ("verify-3", &[], false),
+            (left.as_str(), &["snapshots"], false),
+        ];
+        for (name, parts, _) in cases {
+            let folder = data.path().join(name);
+            fs::create_dir(&folder).unwrap();
+            parts.iter().for_each(|part| fs::create_dir(folder.join(part)).unwrap());
+        }
+        let link = data.path().join("verify-7");
+        std::os::unix::fs::symlink(data.path().join("verify-20261126"), &link).unwrap();
+        assert_eq!(Temporary::begin(data.path()).others(), "");
+        for (name, parts, stays) in cases {
+            assert_eq!(data.path().join(name).exists(), stays, "{name} with {parts:?}");
+        }
+        assert!(link.is_symlink());
+    }
+
+    #[test]
+    fn a_data_folder_that_another_program_has_for_itself_is_not_waited_for_for_ever() {
+        let data = tempfile::tempdir().unwrap();
+        let other = File::open(data.path()).unwrap();
+        other.try_lock().unwrap();
+        let said = lock_together(data.path(), Duration::ZERO).unwrap_err().to_string();
+        assert!(said.contains("exclusive lock") && said.contains(&data.path().display().to_string()), "{said}");
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| lock_together(data.path(), 6 * PATIENCE).unwrap().is_some());
+            drop(other);
+            assert!(waiting.join().unwrap());
+        });
     }
 }

@@ -7,18 +7,32 @@ use crate::app::log::genesis;
 use crate::domain::ids::Epoch;
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Silent;
-use crate::persistence::log::Report;
 use crate::persistence::log::embedded::Embedded;
+use crate::persistence::log::{Proposal, Report};
 use tempfile::TempDir;
+
+/// What lists the venue.
+fn listing() -> Proposal {
+    genesis(Epoch { counter: 1, node: 1 }, Timestamp(7))
+}
+
+/// The log of a data folder, into which the venue's listing was written so many times.
+fn log_of(data: &TempDir, segment_bytes: u64, times: usize) -> Embedded {
+    let usual = embedded::Options::new(data.path().join("log"));
+    let options = embedded::Options { segment_bytes, ahead_bytes: 0, ..usual };
+    let (tell, told) = std::sync::mpsc::channel();
+    let (log, _) = Embedded::open(options, Box::new(move |report| tell.send(report).unwrap())).unwrap();
+    for _ in 0..times {
+        log.propose(listing()).unwrap();
+        assert!(matches!(told.recv().unwrap(), Report::Committed { .. }));
+    }
+    log
+}
 
 /// A data folder whose log has one batch, which lists the venue; and the venue after it.
 fn listed() -> (TempDir, Venue) {
     let data = tempfile::tempdir().unwrap();
-    let options = embedded::Options { ahead_bytes: 0, ..embedded::Options::new(data.path().join("log")) };
-    let (tell, told) = std::sync::mpsc::channel();
-    let (log, _) = Embedded::open(options, Box::new(move |report| tell.send(report).unwrap())).unwrap();
-    log.propose(genesis(Epoch { counter: 1, node: 1 }, Timestamp(7))).unwrap();
-    assert!(matches!(told.recv().unwrap(), Report::Committed { .. }));
+    let log = log_of(&data, 64 << 20, 1);
     let mut venue = Venue::default();
     for committed in log.reader().read(Position(0)).unwrap() {
         venue.apply(&committed.unwrap().batch, &mut Silent).unwrap();
@@ -62,6 +76,31 @@ fn a_snapshot_beyond_the_logs_end_shows_that_a_part_is_missing() {
     // What was cut may be what is missing.
     let torn = tear(&data);
     assert_eq!(verdict(&data), Err(format!("{torn}: {missing}")));
+}
+
+#[test]
+fn a_pruned_log_whose_last_roll_was_cut_short_is_whole_with_the_archive() {
+    let data = tempfile::tempdir().unwrap();
+    let database = Database::open(&data.path().join("agora.db")).unwrap();
+    // Each batch has a segment of its own.
+    let log = log_of(&data, 1, 3);
+    let oldest = log.sealed_segments().remove(0);
+    let content = std::fs::read(&oldest.path).unwrap();
+    assert!(projection::archive(&database, oldest.first, oldest.last, &content).unwrap());
+    assert_eq!(log.prune(oldest.last).unwrap(), [oldest.path]);
+    drop(log);
+    // As after a crash between the seal and the renaming: the successor has no batch, and its preparatory name.
+    let newest = embedded::segment_path(&data.path().join("log"), Position(3));
+    let file = File::options().write(true).open(&newest).unwrap();
+    let frame = embedded::FRAME_OVERHEAD + listing().batches[0].encoded_len();
+    file.set_len(file.metadata().unwrap().len() - frame as u64).unwrap();
+    std::fs::rename(&newest, newest.with_extension("seg.new")).unwrap();
+
+    let mut temporary = Temporary::begin(data.path());
+    let whole = whole_log(data.path(), &mut temporary, Some(&database)).unwrap();
+    let verified = embedded::verify(&whole).unwrap();
+    let (opened, end) = (verified.opened, Position(2));
+    assert_eq!((verified.segments, opened.oldest, opened.end, opened.torn), (2, Position(0), end, None));
 }
 
 #[test]

@@ -39,6 +39,23 @@ fn history(what: Value) -> Order {
 }
 
 #[test]
+fn what_was_written_and_left_out_can_be_sent_later() {
+    let mut model = signed_in();
+    let said = typed(&mut model, "hi");
+    assert_eq!((said.len(), model.line.as_str()), (1, ""));
+    said.into_iter().for_each(|order| model.leave_out(order));
+    model.leave_out(Order::Request(json!({"type": "typing", "room": "8"})));
+    assert_eq!(model.line, "hi");
+    assert!(model.note.contains("not sent"), "{}", model.note);
+    // A room that comes later is not the one that was to be joined.
+    model.line.clear();
+    let asked = typed(&mut model, "/join invitation");
+    asked.into_iter().for_each(|order| model.leave_out(order));
+    model.hear(&json!({"type": "room", "room": {"id": "10", "name": "C", "last": 0}}));
+    assert_eq!(model.current.as_deref(), Some("8"));
+}
+
+#[test]
 fn a_room_that_is_shown_is_read_and_another_counts_what_is_new() {
     let mut model = signed_in();
     assert_eq!(model.current.as_deref(), Some("8"));
