@@ -404,14 +404,15 @@ fn refusals_have_the_texts_that_clients_match() {
         assert_eq!(refused(order.clone()).0, 400, "{order}");
     }
     // What a market order would not do, and what would be shown though it was to be hidden.
-    let (words, ends) =
-        ("time_in_force of a market order must be GTC or IOC", "cancel_after and expire_time are for limit orders");
+    let words = "time_in_force of a market order must be GTC or IOC";
     for (field, value, message) in [
         ("time_in_force", "FOK", words),
         ("time_in_force", "GTT", words),
         ("time_in_force", "GTX", words),
-        ("cancel_after", "min", ends),
-        ("expire_time", "2999-01-01T00:00:00Z", ends),
+        ("cancel_after", "week", "cancel_after must be min, hour or day"),
+        ("expire_time", "2999-01-01T00:00:00Z", "expire_time is for limit orders"),
+        ("price", "0.01", "price is for limit orders"),
+        ("price", "none", "price is for limit orders"),
     ] {
         let mut order = json!({"side": "sell", "type": "market", "size": "0.01"});
         order[field] = value.into();
@@ -423,8 +424,11 @@ fn refusals_have_the_texts_that_clients_match() {
         assert_eq!(refused(order), (400, hidden.to_owned()), "{shown}");
     }
     assert_eq!(refused(json!({"type": "market", "funds": "5", "max_floor": "1"})), (400, hidden.to_owned()));
-    // Those that say what happens anyway are taken.
+    // Those that say what happens anyway are taken, or only fill in every field that there is.
     for order in [
+        json!({"side": "sell", "type": "market", "size": "0.01", "price": 0.0, "time_in_force": "GTC",
+            "cancel_after": "min", "post_only": false}),
+        json!({"side": "sell", "type": "market", "size": "0.01", "price": "0", "cancel_after": "day"}),
         json!({"side": "sell", "type": "market", "size": "0.01", "time_in_force": "GTC", "price": null}),
         json!({"side": "sell", "type": "market", "size": "0.01", "time_in_force": "IOC", "cancel_after": null}),
         json!({"side": "buy", "price": "1", "size": "1", "max_floor": "1"}),

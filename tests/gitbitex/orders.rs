@@ -107,6 +107,12 @@ fn market_orders_never_rest() {
     assert_eq!(number(&sold["executedValue"]), 450.0);
     let nothing = ada.place(&json!({"productId": "BTC-USDT", "side": "sell", "type": "market", "size": "0.1"}));
     assert_eq!(nothing["status"], "cancelled");
+    // What says how long an order rests has no meaning for it.
+    for (time_in_force, cancel_after) in [("GTT", ""), ("GTT", "day"), ("FOK", "week")] {
+        let order = json!({"productId": "BTC-USDT", "side": "sell", "type": "market", "size": "0.1",
+            "timeInForce": time_in_force, "cancelAfter": cancel_after});
+        assert_eq!(ada.place(&order)["status"], "cancelled", "{order}");
+    }
     let book = ada.get("/api/products/BTC-USDT/book");
     assert_eq!((book["asks"].as_array().unwrap().len(), &book["bids"]), (2, &json!([])));
 }
@@ -150,7 +156,7 @@ fn statuses_are_open_filled_and_cancelled() {
     let immediate = json!({"productId": "BTC-USDT", "side": "buy", "price": 1100, "size": 0.1, "time_in_force": "IOC"});
     assert_eq!(bob.place(&immediate)["status"], "filled");
     // Programs send GTT without an end.
-    let lasting = json!({"productId": "BTC-USDT", "side": "buy", "price": 1, "size": 1, "timeInForce": "GTT"});
+    let lasting = json!({"productId": "BTC-USDT", "side": "buy", "price": 1, "size": 1, "timeInForce": "GTT", "cancelAfter": ""});
     let lasting = bob.place(&lasting);
     assert_eq!(lasting["status"], "open");
     assert_eq!(bob.delete(&format!("/api/orders/{}", lasting["id"].as_str().unwrap())).status, 200);

@@ -32,6 +32,7 @@ mod tests;
 mod tickets;
 pub mod twin;
 
+pub use client_ids::Found;
 pub use on_behalf::WeakTrading;
 pub use start::{Foundation, Threads, start};
 pub use tickets::next_ticket;

@@ -44,13 +44,7 @@ struct Attendant;
 
 impl Drop for Attendant {
     fn drop(&mut self) {
-        let waiting = OUTBOX.with_borrow_mut(|outbox| {
-            outbox.attended = false;
-            std::mem::take(&mut outbox.waiting)
-        });
-        for (book, commands) in waiting {
-            hand_over(&book, commands);
-        }
+        hand_over_now();
     }
 }
 
@@ -62,8 +56,12 @@ fn hand_over(book: &Handle<OrderBook>, commands: Vec<Command>) {
 }
 
 /// Hands over at once what waits on this thread: what goes to a book in another way from here on does not overtake it.
+/// Whoever submits next attends to it anew, and does not rely on whoever was to do so, who may not be polled for long.
 pub(super) fn hand_over_now() {
-    let waiting = OUTBOX.with_borrow_mut(|outbox| std::mem::take(&mut outbox.waiting));
+    let waiting = OUTBOX.with_borrow_mut(|outbox| {
+        outbox.attended = false;
+        std::mem::take(&mut outbox.waiting)
+    });
     for (book, commands) in waiting {
         hand_over(&book, commands);
     }
@@ -105,6 +103,12 @@ pub(super) async fn submit(book: &Handle<OrderBook>, command: Command) {
 }
 
 impl Trading {
+    /// Hands over at once what was submitted on this thread. For whoever has submitted something and cannot tell when
+    /// it is polled again: all others on the thread would wait for that.
+    pub fn hand_over_now(&self) {
+        hand_over_now();
+    }
+
     /// Places orders, each by itself, handed over together: one outcome for each, in their order.
     pub async fn place_all(&self, orders: &[(Arc<Market>, NewOrder)]) -> Vec<Result<OrderRecord, Refused>> {
         if self.is_elsewhere() {

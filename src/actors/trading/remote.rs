@@ -4,7 +4,8 @@
 //! once it has itself applied everything that the answer follows from: whoever reads here afterwards finds it done.
 //! What is on its way the active node alone knows, so that questions about it travel like commands.
 
-use super::ledger::{ClientIdAnswer, IsReady, LedgerCommand};
+use super::client_ids::{FOUND_ELSEWHERE_WITHIN, Found};
+use super::ledger::{IsReady, LedgerCommand};
 use super::order_book::{BatchDone, Control, GetSequence, Steered};
 use super::{Market, PATIENCE, Refused, Trading, Unavailable};
 use crate::domain::admission::Known;
@@ -41,8 +42,8 @@ pub enum Command {
     PlaceVouched(MarketId, NewOrder, Option<u64>),
     /// Does what those who run the venue want of a market.
     Steer(MarketId, Control),
-    /// Looks for the order behind a client id, behind all that was sent before.
-    FindClientId(AccountId, ClientOrderId),
+    /// Looks for the orders behind client ids of a user; whether behind all that was sent before.
+    FindClientIds(AccountId, Vec<ClientOrderId>, bool),
 }
 
 impl Command {
@@ -57,7 +58,7 @@ impl Command {
             | Command::Ledger(_)
             | Command::Amend(..)
             | Command::Steer(..)
-            | Command::FindClientId(..) => false,
+            | Command::FindClientIds(..) => false,
         };
         match why {
             Refused::Reject(_) | Refused::Part(..) | Refused::Repeat(Known::Order(..)) if has_client_id => {
@@ -83,8 +84,18 @@ pub enum Done {
     Together(BatchDone),
     /// What was done with a market.
     Steered(Steered),
-    /// What is known about a client id.
-    ClientId(ClientIdAnswer),
+    /// What is known about client ids, in the order in which they were named.
+    ClientIds(Vec<Found>),
+}
+
+impl Done {
+    /// Whether nothing follows from it that is to be found here afterwards.
+    fn is_nothing(&self) -> bool {
+        match self {
+            Done::ClientIds(found) => found.iter().flatten().all(|known| known.order.is_none()),
+            _ => false,
+        }
+    }
 }
 
 /// An answer as it travels.
@@ -156,9 +167,13 @@ impl Forwarder {
     }
 
     async fn ask(&self, command: &Command) -> Result<Answer, Unavailable> {
+        let patience = match command {
+            Command::FindClientIds(_, _, true) => FOUND_ELSEWHERE_WITHIN,
+            _ => PATIENCE,
+        };
         let command = postcard::to_stdvec(command).map_err(|_| Unavailable::Starting)?;
         let answer = self.send(Service::Trading, command)?;
-        match tokio::time::timeout(PATIENCE, answer).await {
+        match tokio::time::timeout(patience, answer).await {
             Ok(Ok(answer)) => postcard::from_bytes(&answer?).map_err(|_| Unavailable::OutcomeUnknown),
             Ok(Err(_)) | Err(_) => Err(Unavailable::OutcomeUnknown),
         }
@@ -181,7 +196,8 @@ impl Trading {
         match self.elsewhere() {
             Some(forward) => {
                 let answer = forward.ask(&command).await?;
-                let caught_up = self.catch_up(&command, answer.position).await;
+                let is_nothing = answer.outcome.as_ref().is_ok_and(Done::is_nothing);
+                let caught_up = is_nothing || self.catch_up(&command, answer.position).await;
                 answer.outcome.map_err(|why| if caught_up { why } else { command.explain(why) })
             }
             None => self.perform_here(command).await,
@@ -221,16 +237,19 @@ impl Trading {
             Command::Together(id, batch, vouched) => {
                 Done::Together(self.together_here(&*market(id)?, batch, vouched).await?)
             }
-            Command::FindClientId(account, id) => Done::ClientId(self.find_client_id_here(account, id, true).await?),
+            Command::FindClientIds(account, ids, behind_all) => {
+                Done::ClientIds(self.find_client_ids_here(account, &ids, behind_all).await)
+            }
         })
     }
 
     /// Waits until this node has applied the log up to `position`, but not for ever; whether it has.
     async fn catch_up(&self, command: &Command, position: u64) -> bool {
-        let begun = Instant::now();
-        while self.inner.meter.position.load(Ordering::Acquire) < position && begun.elapsed() < CATCH_UP_WITHIN {
+        let deadline = Instant::now() + CATCH_UP_WITHIN;
+        while self.inner.meter.position.load(Ordering::Acquire) < position && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
+        let left = || deadline.saturating_duration_since(Instant::now());
         // The mailboxes are in order: an answer from the book means that its outcomes are with the ledger.
         let book = match command {
             Command::Place(id, _)
@@ -240,15 +259,15 @@ impl Trading {
             | Command::PlaceVouched(id, ..)
             | Command::Steer(id, _)
             | Command::Together(id, ..) => self.market_by_id(*id),
-            Command::Ledger(_) | Command::FindClientId(..) => None,
+            Command::Ledger(_) | Command::FindClientIds(..) => None,
         };
         let waited = match book.map(|market: &std::sync::Arc<Market>| market.book.send(GetSequence)) {
-            Some(answer) => answer.within(CATCH_UP_WITHIN).await.map(drop),
+            Some(answer) => answer.within(left()).await.map(drop),
             None => {
                 // What a market has done before may have paid for it. One that does not answer stands still.
-                let books = self.markets().iter().map(|market| market.book.send(GetSequence).within(CATCH_UP_WITHIN));
+                let books = self.markets().iter().map(|market| market.book.send(GetSequence).within(left()));
                 futures_util::future::join_all(books).await;
-                self.inner.ledger.send(IsReady).within(CATCH_UP_WITHIN).await.map(drop)
+                self.inner.ledger.send(IsReady).within(left()).await.map(drop)
             }
         };
         if let Err(why) = waited {

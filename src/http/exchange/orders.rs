@@ -126,20 +126,56 @@ pub async fn live(state: &AppState, market: &Market, account: AccountId) -> Resu
     Ok(in_memory(state, market, account, false, filter, i64::MAX).await?.live)
 }
 
+/// The order that somebody names, if there is one by that name.
+pub type Named = Result<Option<(MarketId, OrderId)>, ApiError>;
+
+/// A name that was read.
+enum Name {
+    /// Our UUID, and the order that it can be.
+    Ours(Option<(MarketId, OrderId)>),
+    /// The client's.
+    OfClient(ClientOrderId),
+}
+
+impl Name {
+    fn read(text: &str) -> Result<Name, ApiError> {
+        if let Some(text) = text.strip_prefix("client:") {
+            return parse_client_id(text).map(Name::OfClient);
+        }
+        let invalid = |_| ApiError::bad_request("invalid_order_id", "Invalid order id");
+        Uuid::try_parse(text).map(|id| Name::Ours(ids::parse_order(id))).map_err(invalid)
+    }
+}
+
 /// The order that a path names: our UUID, or `client:` and the client's. One that is on its way is waited for.
 ///
 /// # Errors
 /// 400 when it is neither; 503 when it cannot be told now.
-pub async fn named(state: &AppState, account: AccountId, name: &str) -> Result<Option<(MarketId, OrderId)>, ApiError> {
-    if let Some(text) = name.strip_prefix("client:") {
-        let id = parse_client_id(text)?;
-        return Ok(match client_ids::look_up_named(state, account, id).await? {
-            Holder::Order(market, order) => Some((market, order)),
-            Holder::Nobody(_) => None,
-        });
-    }
-    let invalid = |_| ApiError::bad_request("invalid_order_id", "Invalid order id");
-    Ok(ids::parse_order(Uuid::try_parse(name).map_err(invalid)?))
+pub async fn named(state: &AppState, account: AccountId, name: &str) -> Named {
+    named_all(state, account, &[name]).await.pop().unwrap_or(Ok(None))
+}
+
+/// The same for several names together, in their order: they are looked up in the time of one.
+pub async fn named_all(state: &AppState, account: AccountId, names: &[&str]) -> Vec<Named> {
+    let names: Vec<Result<Name, ApiError>> = names.iter().map(|name| Name::read(name)).collect();
+    let of_clients: Vec<ClientOrderId> = names
+        .iter()
+        .filter_map(|name| match name {
+            Ok(Name::OfClient(id)) => Some(*id),
+            Ok(Name::Ours(_)) | Err(_) => None,
+        })
+        .collect();
+    let mut holders = client_ids::look_up_named(state, account, &of_clients).await.into_iter();
+    let found = names.into_iter().map(|name| -> Named {
+        match name? {
+            Name::Ours(order) => Ok(order),
+            Name::OfClient(_) => match holders.next().unwrap_or(Err(Unavailable::OutcomeUnknown.into()))? {
+                Holder::Order(market, order) => Ok(Some((market, order))),
+                Holder::Nobody(_) => Ok(None),
+            },
+        }
+    });
+    found.collect()
 }
 
 /// A client's id of an order: a UUID in its usual form.

@@ -58,19 +58,19 @@ impl Body<'_> {
     fn understand(self, account: AccountId, market: &Market) -> Result<NewOrder, ApiError> {
         let config = &market.config;
         let kind = self.r#type.filter(|text| !text.is_empty()).unwrap_or_else(|| "limit".to_owned());
+        let is_limit = kind == "limit";
         let by_funds = kind == "market" && self.side.as_deref() == Some("buy");
         let given = |raw: Option<&RawValue>, wanted: bool, step: Step| {
             raw.filter(|raw| wanted && !matches!(raw.get(), "null" | "\"\"")).map(|raw| numbers::forgiven(raw, step))
         };
         let atom = Step { units: 1, decimals: market.quote.decimals };
-        let price = given(self.price, kind == "limit", config.tick);
+        let price = given(self.price, is_limit, config.tick);
         let size = given(self.size, !by_funds, config.lot);
         let funds = given(self.funds, by_funds, atom);
+        let cancel_after = self.cancel_after.filter(|text| is_limit && !text.is_empty());
         // Programs say GTT without an end, and mean that there is none.
-        let time_in_force = match self.time_in_force.filter(|text| !text.is_empty()).as_deref() {
-            Some("GTT") if self.cancel_after.is_none() => None,
-            other => other.map(str::to_owned),
-        };
+        let is_endless = |text: &String| text == "GTT" && cancel_after.is_none();
+        let time_in_force = self.time_in_force.filter(|text| is_limit && !text.is_empty() && !is_endless(text));
         NewOrderBody {
             r#type: Some(kind),
             side: self.side,
@@ -78,7 +78,7 @@ impl Body<'_> {
             size: size.as_deref(),
             funds: funds.as_deref(),
             time_in_force,
-            cancel_after: self.cancel_after,
+            cancel_after,
             client_oid: self.client_oid.filter(|text| !text.is_empty()),
             ..NewOrderBody::default()
         }

@@ -6,7 +6,7 @@ use crate::domain::ids::{AccountId, OrderId};
 use crate::domain::money::{Price, Size};
 use crate::domain::order::{OrderRecord, Reject};
 use crate::http::error::ApiError;
-use crate::http::exchange::orders::{named, why_over};
+use crate::http::exchange::orders::{Named, named, why_over};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, wire};
 use actix_web::{HttpResponse, web};
@@ -42,14 +42,14 @@ impl AmendBody {
         AmendBody { order_id: Some(order), client_oid: None, price, size }
     }
 
-    /// Reads it for the caller's order that it names, or that `path` names.
+    /// The name of the order that is to be changed: what `path` names, or else the body.
     ///
     /// # Errors
-    /// 400 for what cannot be read, 404 when there is no such order.
-    pub async fn read(self, state: &AppState, account: AccountId, path: Option<&str>) -> Result<Change, ApiError> {
-        let name = match (path, self.order_id, self.client_oid) {
+    /// 400 when there is none, or nothing is to be changed.
+    pub fn target(&self, path: Option<&str>) -> Result<String, ApiError> {
+        let name = match (path, &self.order_id, &self.client_oid) {
             (Some(name), ..) => name.to_owned(),
-            (None, Some(name), _) => name,
+            (None, Some(name), _) => name.clone(),
             (None, None, Some(client)) => format!("client:{client}"),
             (None, None, None) => {
                 return Err(ApiError::bad_request("invalid_body", "order_id or client_oid is missing"));
@@ -58,8 +58,25 @@ impl AmendBody {
         if self.price.is_none() && self.size.is_none() {
             return Err(ApiError::bad_request("invalid_body", "a change needs a price or a size"));
         }
+        Ok(name)
+    }
+
+    /// Reads it for the caller's order that it names, or that `path` names.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read, 404 when there is no such order.
+    pub async fn read(self, state: &AppState, account: AccountId, path: Option<&str>) -> Result<Change, ApiError> {
+        let name = self.target(path)?;
+        self.read_for(state, named(state, account, &name).await)
+    }
+
+    /// Reads it for the order that was found by its name.
+    ///
+    /// # Errors
+    /// 400 for what cannot be read, 404 when there is no such order.
+    pub fn read_for(self, state: &AppState, found: Named) -> Result<Change, ApiError> {
         let missing = || ApiError::from(Reject::OrderNotFound);
-        let (market, order) = named(state, account, &name).await?.ok_or_else(missing)?;
+        let (market, order) = found?.ok_or_else(missing)?;
         let market = state.trading.market_by_id(market).cloned().ok_or_else(missing)?;
         let price = self.price.map(|raw| wire::parse_price(&raw, &market.config, "price")).transpose()?;
         let size = self.size.map(|raw| wire::parse_size(&raw, &market.config)).transpose()?;

@@ -8,12 +8,12 @@ use super::new_order::NewOrderBody;
 use crate::actors::trading::{Market, Refused};
 use crate::domain::admission::Known;
 use crate::domain::entry::{Amend, Atomic};
-use crate::domain::ids::{AccountId, MarketId, OrderId, Ticket};
+use crate::domain::ids::{AccountId, ClientOrderId, MarketId, OrderId, Ticket};
 use crate::domain::money::Amount;
 use crate::domain::order::{Kind, Reject};
 use crate::http::error::ApiError;
 use crate::http::exchange::client_ids::{self, Holder};
-use crate::http::exchange::orders::named;
+use crate::http::exchange::orders::named_all;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use actix_web::{HttpResponse, web};
@@ -75,8 +75,14 @@ pub async fn understand(
     let mut one = OneMarket::default();
     let mut batch = Atomic { account, ..Atomic::default() };
     let mut part = 0;
-    for name in cancel {
-        let found = named(state, account, name).await.and_then(|found| {
+    let amend: Vec<(Result<String, ApiError>, AmendBody)> =
+        amend.into_iter().map(|body| (body.target(None), body)).collect();
+    let targets = amend.iter().filter_map(|(target, _)| target.as_deref().ok());
+    let names: Vec<&str> = cancel.iter().map(String::as_str).chain(targets).collect();
+    let mut found = named_all(state, account, &names).await.into_iter();
+    let mut next = || found.next().unwrap_or(Ok(None));
+    for _ in cancel {
+        let found = next().and_then(|found| {
             let (market, order) = found.ok_or(Reject::OrderNotFound)?;
             one.is(state.trading.market_by_id(market).ok_or(Reject::OrderNotFound)?)?;
             Ok(order)
@@ -84,8 +90,8 @@ pub async fn understand(
         batch.cancels.push(found.map_err(|error| error.of_part(part))?);
         part += 1;
     }
-    for body in amend {
-        let read = body.read(state, account, None).await;
+    for (target, body) in amend {
+        let read = target.and_then(|_| body.read_for(state, next()));
         let change = read.and_then(|change| one.is(&change.market).map(|()| change));
         let change = change.map_err(|error| error.of_part(part))?;
         let (ticket, extra_hold) = (Ticket(0), Amount::ZERO);
@@ -141,9 +147,10 @@ pub async fn carry_out(state: &AppState, (market, batch): Batch) -> Result<Toget
 async fn free(state: &AppState, batch: &Atomic) -> Result<Result<Option<u64>, (u32, MarketId, OrderId)>, ApiError> {
     let mut vouched: Option<u64> = None;
     let first = batch.cancels.len() + batch.amends.len();
-    for (at, order) in batch.places.iter().enumerate() {
-        let Some(id) = order.client_id else { continue };
-        match client_ids::look_up(state, batch.account, id).await? {
+    let named = batch.places.iter().enumerate().filter_map(|(at, order)| Some((at, order.client_id?)));
+    let (places, ids): (Vec<usize>, Vec<ClientOrderId>) = named.unzip();
+    for (at, holder) in places.into_iter().zip(client_ids::look_up_all(state, batch.account, &ids).await) {
+        match holder? {
             Holder::Order(market, order) => return Ok(Err(((first + at) as u32, market, order))),
             // The oldest look is the one that counts for all.
             Holder::Nobody(Some(count)) => vouched = Some(vouched.map_or(count, |before| before.min(count))),

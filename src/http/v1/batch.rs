@@ -14,15 +14,12 @@ use crate::http::exchange::orders;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
 use actix_web::{HttpResponse, web};
-use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use uuid::Uuid;
 
 /// The most commands of one batch.
 pub const MOST: usize = 100;
-/// How many names of a batch are looked up at once.
-const LOOK_UPS: usize = 16;
 
 /// What became of one command.
 #[derive(Debug, Serialize)]
@@ -171,15 +168,13 @@ pub type Named = Result<(Arc<Market>, OrderId), ApiError>;
 
 /// Finds the orders of one user with these names (our ids, or `client:` and the client's), each by itself.
 pub async fn find_each(state: &AppState, account: AccountId, names: &[String]) -> Vec<Named> {
-    let mut found = Vec::with_capacity(names.len());
-    for names in names.chunks(LOOK_UPS) {
-        found.extend(join_all(names.iter().map(|name| find(state, account, name))).await);
-    }
-    found
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let found = orders::named_all(state, account, &names).await;
+    found.into_iter().map(|found| with_market(state, found)).collect()
 }
 
-async fn find(state: &AppState, account: AccountId, name: &str) -> Named {
-    let (market, order) = orders::named(state, account, name).await?.ok_or(Reject::OrderNotFound)?;
+fn with_market(state: &AppState, found: orders::Named) -> Named {
+    let (market, order) = found?.ok_or(Reject::OrderNotFound)?;
     Ok((state.trading.market_by_id(market).ok_or(Reject::OrderNotFound)?.clone(), order))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::actors::trading::Market;
 use crate::domain::ids::{AccountId, Ticket};
-use crate::domain::money::{Amount, Ppm, Size};
+use crate::domain::money::{Amount, Ppm, Size, parse_decimal};
 use crate::domain::order::{Kind, NewOrder, SelfTrade, Side, Stop, TimeInForce, Trigger};
 use crate::domain::time::{DAY, HOUR, MINUTE, Timestamp};
 use crate::http::error::ApiError;
@@ -115,15 +115,7 @@ impl<'a> NewOrderBody<'a> {
         if self.funds.is_some() {
             return Err(ApiError::bad_request("funds_not_allowed", "funds are for market orders"));
         }
-        let lifetime = match self.cancel_after.as_deref() {
-            None => None,
-            Some("min") => Some(TimeInForce::good_for(MINUTE)),
-            Some("hour") => Some(TimeInForce::good_for(HOUR)),
-            Some("day") => Some(TimeInForce::good_for(DAY)),
-            Some(_) => {
-                return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day"));
-            }
-        };
+        let lifetime = self.lifetime()?;
         let at = self.expire_time.as_deref().map(|text| wire::parse_time(text, "expire_time")).transpose()?;
         let at = at.map(|at| TimeInForce::GoodTillTime(at.max(Timestamp::ZERO)));
         let lifetime = match (lifetime, at) {
@@ -152,18 +144,33 @@ impl<'a> NewOrderBody<'a> {
         Ok(Kind::Limit { price, time_in_force, post_only: self.post_only.unwrap_or(false) })
     }
 
+    /// How long the order lives by its `cancel_after`.
+    fn lifetime(&self) -> Result<Option<TimeInForce>, ApiError> {
+        Ok(match self.cancel_after.as_deref() {
+            None => None,
+            Some("min") => Some(TimeInForce::good_for(MINUTE)),
+            Some("hour") => Some(TimeInForce::good_for(HOUR)),
+            Some("day") => Some(TimeInForce::good_for(DAY)),
+            Some(_) => {
+                return Err(ApiError::bad_request("invalid_cancel_after", "cancel_after must be min, hour or day"));
+            }
+        })
+    }
+
     fn market(&self, market: &Market) -> Result<Kind, ApiError> {
         if self.post_only == Some(true) {
             return Err(ApiError::bad_request("post_only_cannot_rest", "a market order cannot be post only"));
         }
-        // Whoever says one of these expects something that a market order does not do.
-        if self.price.is_some() {
+        // Whoever says one of these expects something that a market order does not do. But clients that have a field
+        // for each, and fill it in whatever the order is, say that the price is zero.
+        if self.price.is_some_and(|price| !is_zero(price)) {
             return Err(ApiError::bad_request("price_not_allowed", "price is for limit orders"));
         }
-        if self.cancel_after.is_some() || self.expire_time.is_some() {
-            let message = "cancel_after and expire_time are for limit orders";
-            return Err(ApiError::bad_request("invalid_cancel_after", message));
+        if self.expire_time.is_some() {
+            return Err(ApiError::bad_request("invalid_cancel_after", "expire_time is for limit orders"));
         }
+        // By then it is over anyway; only what is no such word is refused.
+        self.lifetime()?;
         // What it cannot fill at once is canceled, so it says the same of these.
         if self.time_in_force.as_deref().is_some_and(|word| !matches!(word, "GTC" | "IOC")) {
             let message = "time_in_force of a market order must be GTC or IOC";
@@ -186,4 +193,9 @@ impl<'a> NewOrderBody<'a> {
             (None, Some(_)) => Err(ApiError::bad_request("bad_stop", "stop needs a stop_price")),
         }
     }
+}
+
+/// Whether this is the number zero, however it is written.
+fn is_zero(raw: &RawValue) -> bool {
+    wire::decimal_text(raw, "price").is_ok_and(|text| parse_decimal(&text, 0) == Ok(0))
 }

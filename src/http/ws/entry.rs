@@ -3,8 +3,10 @@
 //!
 //! Each request carries a `request_id` that its answer repeats; answers may come in another order. Every command is
 //! acknowledged by itself, after its outcome is durable. Invariants: a connection has at most [`IN_FLIGHT`] requests
-//! under way, further ones are refused and change nothing; what its requests ask for is handed to the markets in the
-//! order in which they came, whichever is polled first, and also while the orders that one names are looked up.
+//! under way, and [`KEPT_FREE`] more that take everything back; further ones are refused and change nothing. What its
+//! requests ask for is handed to the markets in the order in which they came, whichever is polled first, and also while
+//! the orders that one names are looked up; but a dead man's switch is armed as soon as it is asked for. Nothing that
+//! others of the thread wait for is left to a connection that may not be polled for long.
 
 use crate::auth::{AuthError, Caller};
 use crate::domain::ids::AccountId;
@@ -22,13 +24,19 @@ use futures_util::future::join;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::pin::pin;
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Requests of one connection that may be under way.
 pub const IN_FLIGHT: usize = 32;
+/// Places beyond them for requests that take everything back: whoever is too far behind can do so still.
+pub const KEPT_FREE: usize = 4;
+/// The types of messages that take everything back.
+const FREEING: [&str; 2] = ["cancel_all", "cancel_all_after"];
 /// The longest time of a dead man's switch.
 const LONGEST_SWITCH: Duration = Duration::from_secs(24 * 3600);
 /// The longest request id, in bytes of JSON text.
@@ -160,7 +168,11 @@ pub struct Desk {
     tied: Option<AccountId>,
     /// Comes when the newest request's turn is over.
     last_turn: Option<oneshot::Receiver<()>>,
+    switch: NewestSwitch,
 }
+
+/// The dead man's switch that a connection has asked for last, and whose: those before it count no more.
+type NewestSwitch = Rc<Cell<Option<(AccountId, Duration)>>>;
 
 /// A request that was taken.
 #[derive(Debug)]
@@ -169,6 +181,7 @@ pub struct Taken {
     request_id: Option<Box<RawValue>>,
     wish: Wish,
     turn: Turn,
+    switch: NewestSwitch,
 }
 
 /// A request's turn to hand over what it asks for. It is over when this is dropped; no request is dropped before it is
@@ -230,16 +243,24 @@ impl Desk {
             return Err(failed(None, &ApiError::bad_request("invalid_body", message)));
         }
         let account = self.authorize(state, raw.token.take()).map_err(|error| failed(id, &error))?;
-        if self.in_flight >= IN_FLIGHT {
+        let places = if FREEING.contains(&raw.r#type.as_ref()) { IN_FLIGHT + KEPT_FREE } else { IN_FLIGHT };
+        if self.in_flight >= places {
             let message = "too many requests of this connection are under way";
             return Err(failed(id, &ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message)));
         }
         let wish = wish(raw, |body| batch::understand(state, account, body)).map_err(|error| failed(id, &error))?;
-        if let Wish::CancelOnDisconnect(enabled) = wish {
-            self.tie(state, enabled.then_some(account));
+        match wish {
+            Wish::CancelOnDisconnect(enabled) => self.tie(state, enabled.then_some(account)),
+            // The client is alive, whatever its requests wait for.
+            Wish::CancelAllAfter(timeout) => {
+                self.switch.set(Some((account, timeout)));
+                state.switches.arm(&state.trading, account, timeout);
+            }
+            _ => {}
         }
         self.in_flight += 1;
-        Ok(Taken { account, request_id: id.map(ToOwned::to_owned), wish, turn: self.next_turn() })
+        let (request_id, switch) = (id.map(ToOwned::to_owned), self.switch.clone());
+        Ok(Taken { account, request_id, wish, turn: self.next_turn(), switch })
     }
 
     fn next_turn(&mut self) -> Turn {
@@ -309,10 +330,29 @@ fn unreadable(error: &serde_json::Error) -> ApiError {
 
 /// Carries a request out when its turn has come; its answer.
 pub async fn carry_out(state: web::Data<AppState>, taken: Taken) -> ByteString {
-    let Taken { account, request_id, wish, mut turn } = taken;
-    turn.begins().await;
+    let Taken { account, request_id, wish, mut turn, switch } = taken;
     let id = request_id.as_deref();
-    fulfil(&state, account, id, wish, turn).await.unwrap_or_else(|error| failed(id, &error))
+    let mut carried_out = pin!(async {
+        turn.begins().await;
+        if let Wish::CancelAllAfter(timeout) = wish {
+            arm_again(&state, account, timeout, &switch);
+        }
+        fulfil(&state, account, id, wish, turn).await.unwrap_or_else(|error| failed(id, &error))
+    });
+    poll_fn(|cx| {
+        let polled = carried_out.as_mut().poll(cx);
+        // While its client does not read, a connection is not polled, and all others of the thread would wait for it.
+        state.trading.hand_over_now();
+        polled
+    })
+    .await
+}
+
+/// Arms a switch at its turn, from when on all that was sent before it is with the markets: its time may have been over
+/// before that. What the connection has asked for after it is armed already, and so counts in its place.
+fn arm_again(state: &AppState, account: AccountId, timeout: Duration, newest: &NewestSwitch) {
+    let timeout = newest.get().filter(|(whose, _)| *whose == account).map_or(timeout, |(_, newest)| newest);
+    state.switches.arm(&state.trading, account, timeout);
 }
 
 fn wish<'a>(raw: Raw<'a>, understand: impl Fn(NewOrderBody<'a>) -> Read) -> Result<Wish, ApiError> {
@@ -398,7 +438,6 @@ async fn fulfil(
             text(&Answer { r#type: "batch_done", request_id, content: Many { cancel, place } })
         }
         Wish::CancelAllAfter(timeout) => {
-            state.switches.arm(&state.trading, account, timeout);
             let timeout_ms = u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX);
             text(&Answer { r#type: "cancel_all_after", request_id, content: Armed { timeout_ms } })
         }

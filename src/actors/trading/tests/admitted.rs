@@ -3,6 +3,8 @@
 use super::*;
 use crate::domain::ledger::Ignored;
 use crate::domain::market::MarketState;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 /// Of two changes that were made from the same rules the second would undo the first, whether they come at once or one
 /// after the other.
@@ -60,7 +62,18 @@ async fn an_order_on_its_way_is_found_by_its_client_id() {
     program.trading.open_account(ADA).await.unwrap();
     program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
     let market = program.is_open("BTC-USDT").await;
-    let find = |name| program.trading.find_named(ADA, ClientOrderId(name));
+    let find = async |name| {
+        let look = async || program.trading.find_named(ADA, &[ClientOrderId(name)]).await.remove(0);
+        let mut found = look().await;
+        // The log may take longer than a look lasts.
+        for _ in 0..30 {
+            if !matches!(found, Err(Refused::Unavailable(Unavailable::OutcomeUnknown))) {
+                break;
+            }
+            found = look().await;
+        }
+        found
+    };
     for name in 1..10 {
         let placed = program.trading.place(&market, bid(name, TimeInForce::GoodTillCanceled));
         let (placed, found) = tokio::join!(biased; placed, find(name));
@@ -69,45 +82,57 @@ async fn an_order_on_its_way_is_found_by_its_client_id() {
     let nobody = find(10).await.unwrap();
     assert!(nobody.order.is_none() && !nobody.in_flight && !nobody.starting, "{nobody:?}");
 
-    // The log takes it and tells nobody what became of it.
+    // The log takes it and tells nobody what became of it. That keeps none of the others that are looked for with it.
     program.engine.pause();
     let placed = program.trading.place(&market, bid(11, TimeInForce::GoodTillCanceled));
     let find_and_go_on = async {
-        let found = find(11).await;
+        let found = program.trading.find_named(ADA, &[10, 11, 9].map(ClientOrderId)).await;
         program.engine.resume();
         found
     };
-    let (placed, found) = tokio::join!(biased; placed, find_and_go_on);
-    assert_eq!(found.unwrap_err(), Refused::Unavailable(Unavailable::OutcomeUnknown));
+    let (placed, mut found) = tokio::join!(biased; placed, find_and_go_on);
+    assert!(found.pop().unwrap().unwrap().order.is_some());
+    assert_eq!(found.pop().unwrap().unwrap_err(), Refused::Unavailable(Unavailable::OutcomeUnknown));
+    assert!(found.pop().unwrap().unwrap().order.is_none());
     assert_eq!(find(11).await.unwrap().order, Some((market.id, placed.unwrap().id)));
     program.end().await;
 }
 
 /// What is on its way is known where it was admitted. A node that admits nothing asks there before it says that there is no
-/// such order.
+/// such order: once for all that are named together, and only then behind all that was sent before.
 #[actix_web::test]
 async fn a_node_that_admits_nothing_asks_the_one_that_does() {
     let machine = Machine::new();
     let (forwarder, mut calls) = Forwarder::new(16);
     let program = machine.start_as(Role::one_of_several(2), Some(forwarder), Settings::default()).await;
     let order = (MarketId(0), OrderId { number: 7, slot: 3 });
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let noted = asked.clone();
     actix_web::rt::spawn(async move {
         while let Some(call) = calls.recv().await {
-            let outcome = match postcard::from_bytes(&call.command) {
-                Ok(remote::Command::FindClientId(ADA, ClientOrderId(1))) => {
-                    let known = ledger::ClientIdAnswer { order: Some(order), ..Default::default() };
-                    Ok(remote::Done::ClientId(known))
-                }
-                Ok(remote::Command::FindClientId(..)) => Err(Refused::Unavailable(Unavailable::OutcomeUnknown)),
+            let (ids, behind_all) = match postcard::from_bytes(&call.command) {
+                Ok(remote::Command::FindClientIds(ADA, ids, behind_all)) => (ids, behind_all),
                 other => panic!("{other:?}"),
             };
+            let known = |id: &ClientOrderId| match id.0 {
+                1 => Ok(ledger::ClientIdAnswer { order: Some(order), ..Default::default() }),
+                2 => Err(Refused::Unavailable(Unavailable::OutcomeUnknown)),
+                _ => Ok(ledger::ClientIdAnswer::default()),
+            };
+            let outcome = Ok(remote::Done::ClientIds(ids.iter().map(known).collect()));
+            noted.borrow_mut().push((ids, behind_all));
             let answer = remote::Answer { outcome, position: 0 };
             call.reply.send(Ok(postcard::to_stdvec(&answer).unwrap())).unwrap();
         }
     });
-    let find = |name| program.trading.find_named(ADA, ClientOrderId(name));
-    assert_eq!(find(1).await.unwrap().order, Some(order));
-    assert_eq!(find(2).await.unwrap_err(), Refused::Unavailable(Unavailable::OutcomeUnknown));
+    let ids = [3, 1, 2].map(ClientOrderId);
+    let named = program.trading.find_named(ADA, &ids).await;
+    let plain = program.trading.find_client_ids(ADA, &ids).await;
+    for found in [named, plain] {
+        let orders: Vec<_> = found.into_iter().map(|known| known.map(|known| known.order)).collect();
+        assert_eq!(orders, [Ok(None), Ok(Some(order)), Err(Refused::Unavailable(Unavailable::OutcomeUnknown))]);
+    }
+    assert_eq!(asked.take(), [(ids.to_vec(), true), (ids.to_vec(), false)]);
     program.end().await;
 }
 

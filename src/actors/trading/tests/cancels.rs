@@ -53,6 +53,29 @@ async fn orders_do_not_overtake_cancels() {
     program.end().await;
 }
 
+/// Whoever hands over what others submit may not be polled for long, as a connection whose client does not read. It hands
+/// over when it is told to, and nobody waits for it afterwards.
+#[actix_web::test]
+async fn nobody_waits_for_one_who_is_not_polled_any_more() {
+    let machine = Machine::new();
+    let program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let market = program.is_open("BTC-USDT").await;
+    let place = |name| program.trading.place(&market, bid(name, TimeInForce::GoodTillCanceled));
+    let resting = place(1).await.unwrap().id;
+    {
+        let mut stuck = std::pin::pin!(program.trading.cancel(&market, ADA, resting));
+        assert!(futures_util::poll!(stuck.as_mut()).is_pending());
+        program.trading.hand_over_now();
+        assert!(place(2).await.is_ok());
+        let canceled = program.trading.order(&market, resting).await.unwrap().unwrap();
+        assert!(matches!(canceled.status, Status::Done(..)), "{canceled:?}");
+        assert_eq!(stuck.await, Ok(resting));
+    }
+    program.end().await;
+}
+
 /// What the venue cancels goes by way of the user's actor, which may be on another thread. Neither does it overtake orders.
 #[actix_web::test]
 async fn what_the_venue_cancels_does_not_overtake_orders() {
