@@ -164,6 +164,9 @@ struct Stream {
     owner: Port<FromLog>,
     /// Whether the owner took everything that was committed since the epoch began.
     unbroken: bool,
+    /// Whether the owner has taken every batch since it began. Once it has not, it gets no more of them until it begins
+    /// anew: the marker of a newer epoch would hide what is missing of the older one.
+    whole: bool,
     /// Whether the owner did not take something and was not told so yet.
     owes_word: bool,
 }
@@ -349,10 +352,14 @@ impl EventLog {
     fn tell(&mut self, stream: StreamId, message: FromLog) -> bool {
         let Some(told) = self.streams.get_mut(&stream) else { return true };
         let committed = matches!(message, FromLog::Committed(_));
+        if committed && !told.whole {
+            return false;
+        }
         let Err(why) = told.owner.try_send(message) else { return true };
         // The owner rebuilds itself from the log, so nothing is lost; but it must notice.
         tracing::error!(%stream, %why, "a stream's owner did not take what the log has to say");
         told.unbroken &= !committed;
+        told.whole &= !committed;
         told.owes_word = true;
         false
     }
@@ -390,6 +397,7 @@ impl EventLog {
             count: 0,
             owner,
             unbroken,
+            whole: true,
             owes_word: false,
         };
         let log = self.lifeline.incarnation();

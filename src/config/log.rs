@@ -34,8 +34,8 @@ pub struct LogConfig {
     /// Bytes after which a new segment of the log is begun.
     #[arg(long, env = "AGORA_LOG_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
     pub log_segment_bytes: u64,
-    /// Remove segments of the log once they are in the database's archive and a snapshot lies behind them. Without this
-    /// the log is kept for ever.
+    /// Remove segments of the log once they are in the database's archive and a snapshot lies behind them; of a full log,
+    /// also without that snapshot while a market stands still. Without this the log is kept for ever.
     #[arg(long, env = "AGORA_LOG_PRUNE")]
     pub log_prune: bool,
     /// Where the log is: in files under the data folder, or in RabbitMQ.

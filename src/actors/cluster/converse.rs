@@ -31,8 +31,8 @@ const AT_ONCE: usize = 4_096;
 /// Commands of this node that are on their way at once; beyond, they wait, and then are refused.
 const ON_THEIR_WAY: usize = 4_096;
 
-/// A command that nobody has taken for so long has been given up by its caller. Milliseconds.
-const EXPIRES_MS: &str = "5000";
+/// A command that nobody has taken for so long has been given up by its caller.
+const EXPIRES: Duration = Duration::from_secs(5);
 
 /// What messages to all nodes are called that are no statuses.
 const HINT: &str = "hint";
@@ -87,7 +87,13 @@ impl Unanswered {
         if self.waiting.len() >= ON_THEIR_WAY {
             return std::future::pending().await;
         }
-        calls.recv().await
+        loop {
+            let call = calls.recv().await?;
+            // Whoever gave up was told that the outcome is unknown, and may have asked for the opposite meanwhile.
+            if !call.reply.is_closed() && call.since.elapsed() < EXPIRES {
+                return Some(call);
+            }
+        }
     }
 
     /// A call leaves for this node; its number.
@@ -173,13 +179,14 @@ impl Conversation {
                 }
                 Some(call) = self.unanswered.next(calls) => {
                     let leader = parts.role.leader();
+                    let left = EXPIRES.saturating_sub(call.since.elapsed()).as_millis();
                     let number = self.unanswered.leaves(leader, call.reply);
                     let to = parts.name(format_args!("node.{leader}"));
                     let properties = BasicProperties::default()
                         .with_correlation_id(number.to_string().into())
                         .with_type(call.service.name().into())
                         .with_reply_to(REPLIES.into())
-                        .with_expiration(EXPIRES_MS.into());
+                        .with_expiration(left.to_string().into());
                     let confirm = self.publish("", &to, true, &call.command, properties).await?;
                     confirms.push(confirm.map(move |confirmed| (number, confirmed)));
                 }
@@ -314,12 +321,15 @@ mod tests {
             numbers.push(unanswered.leaves(1, reply));
             answers.push(answer);
         }
-        let _next = forwarder.send(Service::Trading, vec![7]).unwrap();
+        let given_up = forwarder.send(Service::Trading, vec![6]).unwrap();
         assert!(unanswered.next(&mut calls).now_or_never().is_none(), "one too many is on its way");
         let refused = forwarder.send(Service::Trading, vec![8]).map(drop);
         assert_eq!(refused, Err(Unavailable::Overloaded));
         refuse(unanswered.take(numbers[0]).unwrap());
         assert_eq!(answers.remove(0).await, Ok(Err(Unavailable::Starting)));
+        drop(given_up);
+        assert!(unanswered.next(&mut calls).now_or_never().is_none(), "nobody waits for it any more");
+        let _next = forwarder.send(Service::Trading, vec![7]).unwrap();
         let next = unanswered.next(&mut calls).now_or_never().flatten();
         assert_eq!(next.map(|call| call.command), Some(vec![7]));
         assert!(unanswered.take(numbers[0]).is_none());

@@ -450,7 +450,8 @@ impl Recovery {
         market: MarketId,
         (told, place): (Position, StreamState),
     ) -> Result<Option<RecoveredBook>, RecoveryError> {
-        let mut behind = self.behind.lock();
+        // Whoever has the lock may be reading for long, of another market too; without what it keeps, more is read here.
+        let Some(mut behind) = self.behind.try_lock() else { return Ok(None) };
         let known = behind.get_mut(&market).filter(|behind| behind.known == place.sequence);
         let Some(behind) = known.filter(|behind| behind.at <= told || behind.place == place) else { return Ok(None) };
         behind.read_on(self.reader.as_ref())?;

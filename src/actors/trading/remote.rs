@@ -143,6 +143,8 @@ pub struct Call {
     pub command: Vec<u8>,
     /// Takes the encoded answer; dropped when the outcome is unknown.
     pub reply: oneshot::Sender<Result<Vec<u8>, Unavailable>>,
+    /// When its caller began to wait.
+    pub since: Instant,
 }
 
 /// The way to the active node. Clones share it.
@@ -162,7 +164,8 @@ impl Forwarder {
     /// [`Unavailable::Overloaded`] when too much is on its way already.
     pub fn send(&self, service: Service, command: Vec<u8>) -> Result<Returned, Unavailable> {
         let (reply, answer) = oneshot::channel();
-        self.0.try_send(Call { service, command, reply }).map_err(|_| Unavailable::Overloaded)?;
+        let since = Instant::now();
+        self.0.try_send(Call { service, command, reply, since }).map_err(|_| Unavailable::Overloaded)?;
         Ok(answer)
     }
 

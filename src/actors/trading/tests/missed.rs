@@ -1,13 +1,15 @@
 //! Those who were not told of everything.
 
 use super::*;
-use crate::actors::event_log::{Begin, Epochs, FromLog, Propose};
+use crate::actors::event_log::{Begin, EngineReport, Epochs, FromLog, Propose};
 use crate::actors::log_time::LogTime;
-use crate::actors::supervision::{ChildSpec, Drill};
+use crate::actors::supervision::{ChildSpec, Drill, Handle};
 use crate::actors::trading::market_data::{GetPicture, GetTrades};
+use crate::domain::batch::Batch;
 use crate::domain::ids::StreamId;
-use crate::persistence::log::{Busy, LogReader, Position, Proposal};
+use crate::persistence::log::{Busy, Committed, LogReader, Position, Proposal, Report};
 use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -165,36 +167,90 @@ impl Handler<Wait> for Owner {
     }
 }
 
+/// A log over an engine that takes nothing, and the owner of the ledger's stream, whose mailbox holds one message.
+struct Pair {
+    root: Supervisor,
+    log: Handle<EventLog>,
+    owner: Handle<Owner>,
+    epoch: Epoch,
+    heard: Arc<Mutex<Vec<FromLog>>>,
+}
+
+impl Pair {
+    async fn start() -> Pair {
+        let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
+        let heard = Arc::<Mutex<Vec<FromLog>>>::default();
+        let told = heard.clone();
+        let owner = ChildSpec::new("owner", Arbiter::current(), move |_| Ok(Owner(told.clone()))).mailbox(1);
+        let owner = root.start(owner).await.unwrap();
+        let engine: Arc<dyn LogEngine + Sync> = Arc::new(Full);
+        let epochs = Arc::new(Epochs::above(Epoch::default(), 1));
+        let time = Arc::new(LogTime::new(Arc::new(|| Timestamp(1)), Timestamp(1)));
+        let log = ChildSpec::new("log", Arbiter::current(), move |lifeline| {
+            let (engine, epochs, time) = (engine.clone(), epochs.clone(), time.clone());
+            Ok(EventLog::new(engine, epochs, Role::alone(1), Arc::default(), time, lifeline))
+        });
+        let log = root.start(log).await.unwrap();
+        let begun = log.send(Begin { stream: StreamId::Ledger, owner: owner.port() }).await.unwrap();
+        Pair { root, log, owner, epoch: begun.epoch.unwrap(), heard }
+    }
+
+    /// Fills the owner's mailbox; what is returned lets it go on.
+    async fn fill(&self) -> oneshot::Sender<()> {
+        let (go, until) = oneshot::channel();
+        self.owner.send(Wait(until)).await.unwrap();
+        while self.owner.try_send(FromLog::Deposed).is_ok() {}
+        go
+    }
+
+    /// The engine has committed a batch of the stream.
+    async fn committed(&self, number: u64) {
+        let (stream, epoch) = (StreamId::Ledger, self.epoch);
+        let batch = Batch { stream, epoch, number, at: Timestamp(1), count: 0, payload: Bytes::new() };
+        let batches = vec![Committed { position: Position(number), batch: Arc::new(batch) }];
+        self.log.send(EngineReport(Report::Committed { proposal: None, batches })).await.unwrap();
+    }
+
+    async fn hears(&self, messages: usize) {
+        let begins = Instant::now();
+        while self.heard.lock().len() < messages {
+            assert!(begins.elapsed() < Duration::from_secs(60), "it hears only {:?}", self.heard.lock());
+            a_moment().await;
+        }
+    }
+}
+
 /// Whoever waits for what was not written would count as under way for ever, and in the end nothing would be taken.
 #[actix_web::test]
 async fn an_owner_whose_mailbox_is_full_hears_later_that_it_missed_a_refusal() {
-    let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
-    let heard = Arc::<Mutex<Vec<FromLog>>>::default();
-    let told = heard.clone();
-    let owner = ChildSpec::new("owner", Arbiter::current(), move |_| Ok(Owner(told.clone()))).mailbox(1);
-    let owner = root.start(owner).await.unwrap();
-    let engine: Arc<dyn LogEngine + Sync> = Arc::new(Full);
-    let epochs = Arc::new(Epochs::above(Epoch::default(), 1));
-    let time = Arc::new(LogTime::new(Arc::new(|| Timestamp(1)), Timestamp(1)));
-    let log = ChildSpec::new("log", Arbiter::current(), move |lifeline| {
-        let (engine, epochs, time) = (engine.clone(), epochs.clone(), time.clone());
-        Ok(EventLog::new(engine, epochs, Role::alone(1), Arc::default(), time, lifeline))
-    });
-    let log = root.start(log).await.unwrap();
-
-    let begun = log.send(Begin { stream: StreamId::Ledger, owner: owner.port() }).await.unwrap();
-    let (go, until) = oneshot::channel();
-    owner.send(Wait(until)).await.unwrap();
-    while owner.try_send(FromLog::Deposed).is_ok() {}
-    let (stream, epoch) = (StreamId::Ledger, begun.epoch.unwrap());
-    assert_eq!(log.send(Propose { stream, epoch, entries: vec![0], count: 1 }).await, Ok(Ok(())));
+    let pair = Pair::start().await;
+    let go = pair.fill().await;
+    let (stream, epoch) = (StreamId::Ledger, pair.epoch);
+    assert_eq!(pair.log.send(Propose { stream, epoch, entries: vec![0], count: 1 }).await, Ok(Ok(())));
     go.send(()).unwrap();
+    pair.hears(2).await;
+    let heard = std::mem::take(&mut *pair.heard.lock());
+    assert!(matches!(heard.as_slice(), [FromLog::Deposed, FromLog::Outrun]), "{heard:?}");
+    pair.root.shutdown().await;
+}
 
-    let begins = Instant::now();
-    while heard.lock().len() < 2 {
-        assert!(begins.elapsed() < Duration::from_secs(60), "it hears only {:?}", heard.lock());
-        a_moment().await;
-    }
-    assert!(matches!(heard.lock().as_slice(), [FromLog::Deposed, FromLog::Outrun]), "{:?}", heard.lock());
-    root.shutdown().await;
+/// The marker of a newer epoch would hide what is missing of the older one.
+#[actix_web::test]
+async fn an_owner_that_missed_a_batch_gets_no_more_of_them_until_it_begins_anew() {
+    let pair = Pair::start().await;
+    let go = pair.fill().await;
+    pair.committed(1).await;
+    go.send(()).unwrap();
+    pair.hears(1).await;
+    // There is room again.
+    pair.committed(2).await;
+    pair.hears(2).await;
+    let heard = std::mem::take(&mut *pair.heard.lock());
+    assert!(matches!(heard.as_slice(), [FromLog::Deposed, FromLog::Outrun]), "{heard:?}");
+    let begun = pair.log.send(Begin { stream: StreamId::Ledger, owner: pair.owner.port() }).await.unwrap();
+    assert!(!begun.unbroken);
+    pair.committed(3).await;
+    pair.hears(1).await;
+    assert!(matches!(pair.heard.lock().as_slice(), [FromLog::Committed(_)]), "{:?}", pair.heard.lock());
+    pair.root.shutdown().await;
 }

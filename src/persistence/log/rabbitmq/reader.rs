@@ -153,7 +153,7 @@ fn fetch(shared: &Shared, from: Position, to: Position, send: &Sender<Result<Com
                 if offset >= to.0 || !link::is_batch(&delivery) {
                     return Ok(());
                 }
-                let committed = decode(offset, delivery.data)?;
+                let committed = decode(offset, delivery.data).map_err(Stop::Log)?;
                 // A receiver that has gone does not want the rest.
                 send.send(Ok(committed)).map_err(|_| Stop::Unwanted)
             })

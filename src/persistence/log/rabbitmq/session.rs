@@ -336,7 +336,7 @@ impl Session {
             return Ok(());
         }
         let name = link::name(&delivery).to_owned();
-        let committed = decode(offset, delivery.data)?;
+        let committed = decode(offset, delivery.data).map_err(|error| LinkError::Fatal(error.to_string()))?;
         self.shared.tail.lock().push(committed.clone(), self.shared.options.cache_bytes);
         for report in self.outbox.came_back(&name, committed) {
             // A reporter that has gone has nobody to tell; the engine is being dropped then.
@@ -362,12 +362,13 @@ fn recognize(known: &Committed, offset: u64, delivery: &Delivery) -> Result<(), 
 }
 
 /// The batch that a message holds.
-pub(super) fn decode(offset: u64, data: Vec<u8>) -> Result<Committed, LinkError> {
+///
+/// # Errors
+/// [`LogError::Batch`]: waiting does not mend it.
+pub(super) fn decode(offset: u64, data: Vec<u8>) -> Result<Committed, LogError> {
     let position = Position(offset + 1);
-    match Batch::decode(&Bytes::from(data)) {
-        Ok(batch) => Ok(Committed { position, batch: Arc::new(batch) }),
-        Err(error) => Err(LinkError::Fatal(format!("the batch at position {position} cannot be read: {error}"))),
-    }
+    let batch = Batch::decode(&Bytes::from(data)).map_err(|error| LogError::Batch(position, error))?;
+    Ok(Committed { position, batch: Arc::new(batch) })
 }
 
 /// Publishes in order, many ahead of their confirms.
