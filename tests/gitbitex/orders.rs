@@ -156,7 +156,8 @@ fn statuses_are_open_filled_and_cancelled() {
     let immediate = json!({"productId": "BTC-USDT", "side": "buy", "price": 1100, "size": 0.1, "time_in_force": "IOC"});
     assert_eq!(bob.place(&immediate)["status"], "filled");
     // Programs send GTT without an end.
-    let lasting = json!({"productId": "BTC-USDT", "side": "buy", "price": 1, "size": 1, "timeInForce": "GTT", "cancelAfter": ""});
+    let lasting =
+        json!({"productId": "BTC-USDT", "side": "buy", "price": 1, "size": 1, "timeInForce": "GTT", "cancelAfter": ""});
     let lasting = bob.place(&lasting);
     assert_eq!(lasting["status"], "open");
     assert_eq!(bob.delete(&format!("/api/orders/{}", lasting["id"].as_str().unwrap())).status, 200);

@@ -83,11 +83,11 @@ async fn an_order_on_its_way_is_found_by_its_client_id() {
     assert!(nobody.order.is_none() && !nobody.in_flight && !nobody.starting, "{nobody:?}");
 
     // The log takes it and tells nobody what became of it. That keeps none of the others that are looked for with it.
-    program.engine.pause();
+    machine.stalled.store(true, Ordering::Relaxed);
     let placed = program.trading.place(&market, bid(11, TimeInForce::GoodTillCanceled));
     let find_and_go_on = async {
         let found = program.trading.find_named(ADA, &[10, 11, 9].map(ClientOrderId)).await;
-        program.engine.resume();
+        machine.stalled.store(false, Ordering::Relaxed);
         found
     };
     let (placed, mut found) = tokio::join!(biased; placed, find_and_go_on);

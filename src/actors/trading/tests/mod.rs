@@ -30,7 +30,7 @@ use crate::persistence::log::faulty::{Faults, Faulty, Medium};
 use crate::persistence::snapshots::Snapshots;
 use actix::Arbiter;
 use reads::{Counted, Reads};
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 
 const ADA: AccountId = AccountId::FIRST_USER;
 const BOB: AccountId = AccountId(ADA.0 + 1);
@@ -68,6 +68,8 @@ struct Machine {
     clock: Arc<AtomicI64>,
     /// What recoveries read of the log.
     reads: Arc<Reads>,
+    /// Whether the log takes what it is given and does nothing with it.
+    stalled: Arc<AtomicBool>,
 }
 
 /// A program over the machine's log, its database and its snapshots, in which everything happens on this thread.
@@ -85,7 +87,7 @@ impl Machine {
         medium.open(Box::new(|_| {})).propose(genesis(Epoch { counter: 1, node: 0 }, Timestamp(1))).unwrap();
         medium.settle();
         let clock = Arc::new(AtomicI64::new(1_767_225_600_000_000));
-        Machine { medium, folder: tempfile::tempdir().unwrap(), clock, reads: Arc::default() }
+        Machine { medium, folder: tempfile::tempdir().unwrap(), clock, reads: Arc::default(), stalled: Arc::default() }
     }
 
     fn snapshots(&self) -> Snapshots {
@@ -151,10 +153,10 @@ impl Machine {
             threads: Threads::One(Arbiter::current()),
         };
         let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
-        let medium = self.medium.clone();
+        let (medium, stalled) = (self.medium.clone(), self.stalled.clone());
         actix_web::rt::spawn(async move {
             loop {
-                while medium.step() {}
+                while !stalled.load(Ordering::Relaxed) && medium.step() {}
                 a_moment().await;
             }
         });
