@@ -135,7 +135,7 @@ fn what_is_looked_up_first_keeps_its_place_all_the_same() {
         assert_eq!(answers[1]["result"], canceled(first), "{round}: {answers:?}");
         assert_eq!((&answers[3]["type"], &answers[3]["result"]["order_id"]), (&json!("amended"), second));
         assert_eq!(answers[4]["cancel"][0], canceled(second), "{round}: {answers:?}");
-        assert_eq!(answers[4]["place"][0]["status"], "open", "{round}: {answers:?}");
+        // It rested until then, though its own answer may tell already that it was canceled.
         assert_eq!(answers[5]["order_ids"], json!([answers[4]["place"][0]["order_id"]]), "{round}: {answers:?}");
     }
     assert_eq!(open_orders(&mut client), Vec::<String>::new());
