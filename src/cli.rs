@@ -150,6 +150,9 @@ enum BenchCommand {
         /// Threads that serve HTTP.
         #[arg(long)]
         workers: usize,
+        /// A file in which each order is made durable before it is answered.
+        #[arg(long, value_name = "FILE")]
+        log: Option<std::path::PathBuf>,
     },
 }
 
@@ -226,8 +229,8 @@ fn measure(command: BenchCommand) -> anyhow::Result<()> {
             actix_web::rt::System::new().block_on(bench::links::serve_redirector(listen, workers))?;
         }
         BenchCommand::Ws(options) => println!("{}", bench::ws::run(&options)?),
-        BenchCommand::Echo { listen, workers } => {
-            actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers))?;
+        BenchCommand::Echo { listen, workers, log } => {
+            actix_web::rt::System::new().block_on(bench::rest::serve_echo(listen, workers, log))?;
         }
     }
     Ok(())

@@ -1,9 +1,10 @@
-//! Orders over HTTP against a bare server that only reads and answers JSON.
+//! Orders over HTTP against a bare server that only reads and answers JSON, and against one that flushes a log before it
+//! answers, which says how far the machine lets a venue come.
 //!
-//! Both are processes of their own, started from this program; the same closed loop of connections
-//! loads one and then the other, round by round, so that a slow moment meets both. At the venue each
+//! All are processes of their own, started from this program; the same closed loop of connections
+//! loads one after the other, round by round, so that a slow moment meets all. At the venue each
 //! connection places an order that rests and cancels it, with a bearer token; every answer means that
-//! the outcome is durable. The ratio is that of the median round.
+//! the outcome is durable. The ratios are those of the median round.
 
 pub(super) mod client;
 pub mod cluster;
@@ -21,6 +22,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// The file of the bare server's log in the folder of the measurement.
+const BARE_LOG: &str = "bare.log";
 
 /// What to measure.
 #[derive(clap::Args, Clone, Debug)]
@@ -69,10 +73,14 @@ pub struct Figures {
 pub struct Report {
     /// The bare server.
     pub echo: Figures,
+    /// The bare server with a log.
+    pub durable: Figures,
     /// The venue.
     pub venue: Figures,
     /// The venue's rate over the bare rate of the round beside it, in the median of all rounds.
     pub ratio: f64,
+    /// The same over the rate of the bare server with a log.
+    pub of_durable: f64,
     /// Orders placed in a second, in the median round; as many were canceled.
     pub orders_per_second: f64,
     /// The venue at half its rate, each request sent at its time and measured from then on.
@@ -98,7 +106,9 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
     let kept = options.data.is_some();
     let folder = options.data.clone().unwrap_or_else(|| format!("bench-rest-{}", std::process::id()).into());
     let result = runtime.block_on(measure(options, &folder));
-    if !kept {
+    if kept {
+        std::fs::remove_file(folder.join(BARE_LOG)).context("the bare server's log cannot be removed")?;
+    } else {
         std::fs::remove_dir_all(&folder).context("the folder of the measurement cannot be removed")?;
     }
     result
@@ -107,6 +117,11 @@ pub fn run(options: &Options) -> anyhow::Result<Report> {
 async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
     let workers = options.workers.to_string();
     let echo = Server::start(&["bench", "echo", "--listen", "127.0.0.1:0", "--workers", &workers])?;
+    std::fs::create_dir_all(folder)?;
+    let log = folder.join(BARE_LOG);
+    let log = log.to_str().context("the folder's name is not UTF-8")?;
+    let arguments = ["bench", "echo", "--listen", "127.0.0.1:0", "--workers", &workers, "--log", log];
+    let durable = Server::start(&arguments)?;
     let started = Instant::now();
     let data = folder.to_str().context("the folder's name is not UTF-8")?;
     let venue = ["serve", "--demo-funds", "--listen", "127.0.0.1:0", "--data", data, "--workers", &workers];
@@ -121,24 +136,36 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         tokens.push(sign_up(venue.address, user).await?);
     }
     until_ready(echo.address).await?;
+    until_ready(durable.address).await?;
     let idle_bytes = venue.resident_bytes();
 
-    let (mut echo_rounds, mut venue_rounds) = (Vec::new(), Vec::new());
+    let [mut echo_rounds, mut durable_rounds, mut venue_rounds] = [const { Vec::new() }; 3];
     for _ in 0..options.rounds {
         echo_rounds.push(round(options, &echo, &[], None).await?);
+        durable_rounds.push(round(options, &durable, &[], None).await?);
         venue_rounds.push(round(options, &venue, &tokens, None).await?);
     }
     let entries_per_flush = entries_per_flush(venue.address).await?;
     let half = figures(&venue_rounds).requests_per_second / 2.0;
     let half_load = round(options, &venue, &tokens, Some(half)).await?;
-    let ratios = echo_rounds.iter().zip(&venue_rounds).map(|(echo, venue)| venue.rate() / echo.rate()).collect();
+    let over = |bare: &[Load]| {
+        median(bare.iter().zip(&venue_rounds).map(|(bare, venue)| venue.rate() / bare.rate()).collect())
+    };
     Ok(Report {
-        ratio: median(ratios),
+        ratio: over(&echo_rounds),
+        of_durable: over(&durable_rounds),
         orders_per_second: median(venue_rounds.iter().map(|r| r.orders as f64 / r.time.as_secs_f64()).collect()),
-        errors: echo_rounds.iter().chain(&venue_rounds).chain([&half_load]).map(|round| round.errors).sum(),
+        errors: echo_rounds
+            .iter()
+            .chain(&durable_rounds)
+            .chain(&venue_rounds)
+            .chain([&half_load])
+            .map(|round| round.errors)
+            .sum(),
         half_load: figures(&[half_load]),
         entries_per_flush,
         echo: figures(&echo_rounds),
+        durable: figures(&durable_rounds),
         venue: figures(&venue_rounds),
         first_order,
         idle_bytes,
@@ -358,12 +385,18 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "server     | requests/s |  p50 ms |  p99 ms | its CPU, us/request")?;
-        for (name, figures) in [("JSON echo", self.echo), ("orders", self.venue), ("at half", self.half_load)] {
+        let rows = [
+            ("JSON echo", self.echo),
+            ("with a log", self.durable),
+            ("orders", self.venue),
+            ("at half", self.half_load),
+        ];
+        for (name, figures) in rows {
             let Figures { requests_per_second, p50_ms, p99_ms, cpu_us } = figures;
             let cpu = cpu_us.map_or("unknown".to_owned(), |cpu| format!("{cpu:.1}"));
             writeln!(f, "{name:<10} | {requests_per_second:>10.0} | {p50_ms:>7.2} | {p99_ms:>7.2} | {cpu:>19}")?;
         }
-        writeln!(f, "ratio       {:.2}", self.ratio)?;
+        writeln!(f, "ratio       {:.2}; {:.2} of the echo with a log", self.ratio, self.of_durable)?;
         writeln!(f, "orders      {:.0} placed and as many canceled per second", self.orders_per_second)?;
         writeln!(f, "log         {:.1} entries with one flush", self.entries_per_flush)?;
         writeln!(f, "errors      {}", self.errors)?;
