@@ -25,7 +25,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// How many pieces of work the twin gets together at least, unless somebody asks for it. Whoever takes its state over applies
-/// so many at most before it can go on: some hundred entries, which is far less than the new epoch's way through the log.
+/// so many at most before it can go on: some hundred entries, which is far less than the new epoch's way through the log;
+/// some thousands, a few milliseconds, while batches of orders come in.
 const STEP: usize = 16;
 
 /// How many messages may wait for a twin: steps of up to [`STEP`] pieces each, and questions.
