@@ -47,6 +47,9 @@ struct Answer {
     executed_value: &'static str,
 }
 
+/// How many orders may wait for the disk; further ones are answered with 500.
+const MOST_WAITING: usize = 16_384;
+
 /// Where orders wait for the disk; each is told when it is there.
 type Log = Sender<oneshot::Sender<()>>;
 
@@ -79,7 +82,7 @@ fn open(path: &PathBuf) -> io::Result<Log> {
     file.write_all(&vec![0; LOG_BYTES])?;
     file.sync_all()?;
     file.rewind()?;
-    let (log, orders) = crossbeam_channel::unbounded();
+    let (log, orders) = crossbeam_channel::bounded(MOST_WAITING);
     let keeper = std::thread::Builder::new().name("log".into());
     // When the disk fails nobody takes what waits, and each order is answered with 500.
     keeper.spawn(move || keep(file, &orders).map_err(|error| eprintln!("the log has failed: {error}")))?;
@@ -89,7 +92,7 @@ fn open(path: &PathBuf) -> io::Result<Log> {
 async fn echo(order: web::Json<Order>, log: web::Data<Option<Log>>) -> actix_web::Result<HttpResponse> {
     if let Some(log) = log.as_ref() {
         let (done, is_done) = oneshot::channel();
-        log.send(done).map_err(ErrorInternalServerError)?;
+        log.try_send(done).map_err(ErrorInternalServerError)?;
         is_done.await.map_err(ErrorInternalServerError)?;
     }
     let Order { side, product_id, price, size } = order.into_inner();
