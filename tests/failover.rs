@@ -14,7 +14,7 @@ mod traders;
 use lapin::options::{BasicGetOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::types::FieldTable;
 use nodes::{
-    Cluster, PATIENCE, Trading, add, begin_trading, figure, first_acknowledgement, ready, users, wait_for,
+    Cluster, PATIENCE, Trading, add, begin_trading, figure, first_acknowledgement, ready, users, users_again, wait_for,
     wait_for_rows,
 };
 use rng::Rng;
@@ -56,6 +56,17 @@ impl Drill {
     /// Waits for a random moment.
     fn pause(&mut self, from_ms: u64, to_ms: u64) {
         std::thread::sleep(Duration::from_millis(self.random.within(from_ms, to_ms)));
+    }
+
+    /// Everybody signs in again, as a token ends with its time, and takes back what still rests: after thousands of
+    /// orders all money would be held, and every order refused for that.
+    fn begin_round(&mut self) {
+        self.tokens = users_again(&self.cluster, USERS);
+        let active = self.cluster.active();
+        for token in &self.tokens {
+            let mut client = self.cluster.node(active).client(token);
+            wait_for("the cancels", || (client.send("DELETE", "/orders", b"").ok()?.status == 200).then_some(()));
+        }
     }
 
     /// Lets all users trade, half of them at each node. Each time with other orders.
@@ -184,6 +195,7 @@ fn run(rounds: u64) {
     let placed = (0..USERS).map(|_| Vec::new()).collect();
     let mut drill = Drill { cluster, tokens, placed, random: Rng(seed), seed: seed * 1_000, gaps: BTreeMap::new() };
     for _ in 0..rounds {
+        drill.begin_round();
         drill.kill_the_active();
         drill.freeze_the_active();
         drill.lose_the_standby();
@@ -191,7 +203,7 @@ fn run(rounds: u64) {
         drill.restart_the_broker();
     }
 
-    let Drill { cluster, tokens, mut placed, gaps, .. } = drill;
+    let Drill { cluster, mut placed, gaps, .. } = drill;
     for (what, mut gaps) in gaps {
         gaps.sort();
         let median = gaps[gaps.len() / 2];
@@ -203,6 +215,7 @@ fn run(rounds: u64) {
         );
     }
     cluster.agree();
+    let tokens = users_again(&cluster, USERS);
     println!("orders: {:?}", placed.iter().map(Vec::len).collect::<Vec<_>>());
     let accepted = placed.iter().flatten().filter(|order| matches!(order.outcome, Outcome::Accepted(_))).count();
     assert!(accepted > 50, "only {accepted} orders were accepted");

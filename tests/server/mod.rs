@@ -142,8 +142,13 @@ impl Client {
 
     /// The client of that administrator.
     pub fn admin(server: &Server) -> Client {
+        Client::sign_in(server, "admin@example.org")
+    }
+
+    /// Somebody who has signed up before.
+    pub fn sign_in(server: &Server, email: &str) -> Client {
         let mut client = server.client("");
-        let body = json!({"email": "admin@example.org", "password": "correct horse battery"}).to_string();
+        let body = json!({"email": email, "password": "correct horse battery"}).to_string();
         let answer = client.send("POST", "/auth/sign-in", body.as_bytes()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.json());
         client.token = answer.json()["access_token"].as_str().unwrap().into();
