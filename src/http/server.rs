@@ -8,6 +8,7 @@
 use super::gitbitex::page::{self, Page};
 use super::links::visit;
 use super::{AppState, configure, ops, routing, session};
+use crate::actors::trading::post;
 use crate::config::ServeConfig;
 use actix_web::body::{EitherBody, MessageBody};
 use actix_web::dev::{Server, ServiceRequest, ServiceResponse, Url};
@@ -58,6 +59,8 @@ pub fn listen(settings: &ServeConfig, state: AppState) -> anyhow::Result<Listeni
     let (known, known_page) = (api.clone(), gitbitex.clone());
     let page = settings.gitbitex.gitbitex_assets.as_deref().map(Page::read).transpose()?.map(Arc::new);
     let factory = move || {
+        // Once for each worker, on its own thread.
+        post::open();
         let page = known_page.get().copied().zip(page.clone());
         let ways = Rc::new(Ways { api: known.get().copied(), page });
         let enter = move |request, next| enter(ways.clone(), request, next);

@@ -22,6 +22,7 @@ pub mod market_data;
 mod on_behalf;
 pub mod order_book;
 mod outbox;
+pub mod post;
 pub mod projector;
 mod recent;
 pub mod recovery;
@@ -58,6 +59,7 @@ use order_book::{
     AmendOrder, BatchDone, BookState, Cancel, CancelAll, Control, FullBook, GetFullBook, GetOrder, OrderBook, Place,
     PlaceTogether, Steer, Steered,
 };
+use post::Reply;
 use remote::{Command, Done, Forwarder};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -169,19 +171,25 @@ impl Market {
         self.berth.fault()
     }
 
-    /// Every resting order. The twin says it, if there is one: the thread on which everybody trades does not walk through a
-    /// large book for one reader.
+    /// Every resting order, at a sequence that is not below what the feed has told so far. The twin says it, if there is
+    /// one: the thread on which everybody trades does not walk through a large book for one reader.
     ///
     /// # Errors
     /// [`Unavailable`] when the book does not answer, or too many ask its twin: what is left of the twin's mailbox is for what
     /// it is fed with.
     pub async fn full_book(&self) -> Result<FullBook, Unavailable> {
-        if let Some(twin) = self.berth.twin() {
+        let published = self.berth.published();
+        // The public hears of a batch before the twin does. Once the twin has answered, what was in hand is usually done,
+        // so it is asked once more before the book is.
+        for _ in 0..2 {
+            let Some(twin) = self.berth.twin() else { break };
             if twin.depth() > twin::MAILBOX / 2 {
                 return Err(Unavailable::Overloaded);
             }
-            if let Ok(Some(full)) = twin.send(GetFullBook).within(PATIENCE).await {
-                return Ok(full);
+            match twin.send(GetFullBook).within(PATIENCE).await {
+                Ok(Some(full)) if full.sequence >= published => return Ok(full),
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => break,
             }
         }
         Ok(within(self.book.send(GetFullBook)).await.map_err(|why| self.unavailable(why))?.unwrap_or_default())
@@ -543,13 +551,8 @@ impl Trading {
     }
 }
 
-/// Answers a caller. One that hung up does not want the answer; that is its right.
-fn answer_now<T>(reply: order_book::Reply<T>, outcome: Result<T, Refused>) {
-    let _ = reply.send(outcome);
-}
-
-async fn ask<T>(send: impl FnOnce(order_book::Reply<T>) -> Result<(), Unreachable>) -> Result<T, Refused> {
-    let (reply, outcome) = oneshot::channel();
+async fn ask<T>(send: impl FnOnce(Reply<T>) -> Result<(), Unreachable>) -> Result<T, Refused> {
+    let (reply, outcome) = Reply::here();
     send(reply).map_err(Unavailable::from)?;
     wait_for(outcome).await
 }
@@ -557,9 +560,9 @@ async fn ask<T>(send: impl FnOnce(order_book::Reply<T>) -> Result<(), Unreachabl
 /// Submits a command to a market's book and waits for its outcome.
 async fn command<T, C: Into<order_book::Command>>(
     market: &Market,
-    make: impl FnOnce(order_book::Reply<T>) -> C,
+    make: impl FnOnce(Reply<T>) -> C,
 ) -> Result<T, Refused> {
-    let (reply, outcome) = oneshot::channel();
+    let (reply, outcome) = Reply::here();
     outbox::submit(&market.book, make(reply).into()).await;
     wait_for(outcome).await
 }

@@ -19,6 +19,7 @@ pub use state::BookState;
 use super::ledger::LedgerActor;
 use super::listing::Listing;
 use super::market_data::MarketDataActor;
+use super::post::Post;
 use super::recovery::Recovery;
 use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable};
@@ -128,8 +129,9 @@ impl OrderBook {
         self.ticking = false;
         self.at_ledger = AtLedger::default();
         self.epoch = Epoch::default();
+        let mut post = Post::default();
         for (_, waiting) in self.waiting.drain() {
-            waiting.refuse(Refused::Unavailable(Unavailable::OutcomeUnknown));
+            waiting.refuse(Refused::Unavailable(Unavailable::OutcomeUnknown), &mut post);
         }
     }
 
@@ -269,11 +271,11 @@ impl Handler<FromLog> for OrderBook {
             FromLog::Committed(committed) => drop(self.committed(committed, ctx)),
             FromLog::NotWritten { batch, .. } => {
                 self.ticking = false;
-                let mut holds = Vec::new();
+                let (mut holds, mut post) = (Vec::new(), Post::default());
                 for entry in Entries::<MarketEntry>::new(&batch.payload).flatten() {
                     entry.holds(|ticket| holds.push(ticket));
                     if let Some(waiting) = self.waiting.remove(&entry.ticket()) {
-                        waiting.refuse(Refused::Unavailable(Unavailable::LogRefused));
+                        waiting.refuse(Refused::Unavailable(Unavailable::LogRefused), &mut post);
                     }
                 }
                 self.void(batch.epoch, holds);

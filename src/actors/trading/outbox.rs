@@ -5,7 +5,8 @@
 //! their turn. Invariants: whatever was submitted is handed over or refused, also when the future that was to do it
 //! is dropped; commands for one book keep their order; no message carries more than [`MOST_AT_ONCE`] commands.
 
-use super::order_book::{Cancel, Command, Commands, OrderBook, Place, Reply};
+use super::order_book::{Cancel, Command, Commands, OrderBook, Place};
+use super::post::Reply;
 use super::{Market, PATIENCE, Refused, Trading, Unavailable};
 use crate::actors::supervision::Handle;
 use crate::domain::admission::Known;
@@ -16,7 +17,6 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// The most commands in one message.
@@ -147,7 +147,7 @@ async fn together<'a, T>(
     let mut books: Vec<(&Handle<OrderBook>, Vec<Command>)> = Vec::new();
     let mut waiting = Vec::new();
     for (market, make) in commands {
-        let (reply, outcome) = oneshot::channel();
+        let (reply, outcome) = Reply::here();
         let command = make(reply);
         match books.iter_mut().find(|(book, _)| book.is(&market.book)) {
             Some((_, commands)) => commands.push(command),

@@ -11,7 +11,8 @@ use crate::persistence::log::Position;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
-const KEPT: usize = 20_000;
+/// How many ended orders, and how many fills.
+pub(super) const KEPT: usize = 20_000;
 
 /// The newest ended orders and fills of one market.
 #[derive(Clone, Debug, Default)]

@@ -1,15 +1,16 @@
 //! Commands on their way into the log: what the book can check, what the ledger must reserve, and the proposal.
 
 use super::super::ledger::{Admit, Applicant, Need, Passing, Void};
+use super::super::post::Post;
 use super::super::tickets::next_ticket;
-use super::super::{Refused, Unavailable, answer_now};
+use super::super::{Refused, Unavailable};
 use super::waiting::{Outgoing, Parts, Waiting};
 use super::{Admitted, AmendOrder, Asked, Cancel, CancelAll, Command, Commands, OrderBook, Place, PlaceTogether};
 use crate::actors::event_log::Propose;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Amend, MarketEntry};
 use crate::domain::ids::{AccountId, CurrencyId, Epoch, OrderId, Ticket};
-use crate::domain::money::{Amount, Ppm, Size};
+use crate::domain::money::{Amount, Size};
 use crate::domain::order::{Kind, NewOrder, Reject, Side};
 use crate::domain::posting::Pair;
 use crate::domain::replica::MarketReplica;
@@ -27,7 +28,9 @@ impl Handler<Commands> for OrderBook {
             let here = passing.len() + outgoing.waiting.len();
             // An answer of the ledger may have been lost with all that it was for: the next one puts that right.
             let may_ask = self.waiting.is_empty() && here == 0;
-            if under_way + here >= self.parts.in_flight && !may_ask {
+            // What users send must not keep a market from being stopped.
+            let is_bounded = !matches!(command, Command::Steer(_));
+            if is_bounded && under_way + here >= self.parts.in_flight && !may_ask {
                 command.refuse(Refused::Unavailable(Unavailable::Overloaded));
                 continue;
             }
@@ -60,12 +63,19 @@ impl Handler<Commands> for OrderBook {
 }
 
 impl OrderBook {
-    /// Whether a further command can be taken now.
+    /// Whether commands can be taken now.
     pub(super) fn ready(&self) -> Result<&MarketReplica, Refused> {
         match &self.state {
-            Some(_) if self.waiting.len() >= self.parts.in_flight => Err(Refused::Unavailable(Unavailable::Overloaded)),
             Some(state) if self.active => Ok(&state.replica),
             _ => Err(Refused::Unavailable(Unavailable::Starting)),
+        }
+    }
+
+    /// Whether a further command of a user can be taken now: of those only so many may be on their way.
+    fn has_room(&self) -> Result<&MarketReplica, Refused> {
+        match self.ready() {
+            Ok(_) if self.waiting.len() >= self.parts.in_flight => Err(Refused::Unavailable(Unavailable::Overloaded)),
+            other => other,
         }
     }
 
@@ -79,8 +89,9 @@ impl OrderBook {
             Ok(()) => self.waiting.extend(waiting),
             Err(_) => {
                 self.void(self.epoch, holds);
+                let mut post = Post::default();
                 for (_, waiting) in waiting {
-                    waiting.refuse(Refused::Unavailable(Unavailable::Overloaded));
+                    waiting.refuse(Refused::Unavailable(Unavailable::Overloaded), &mut post);
                 }
             }
         }
@@ -94,7 +105,8 @@ impl OrderBook {
     /// What the ledger must reserve for an order.
     ///
     /// # Errors
-    /// [`Reject::FundsTooLarge`] for a market buy by size that would cost more than the market allows.
+    /// [`Reject::FundsTooLarge`] for a market buy by size that would cost more than the market allows, or would at its stop
+    /// price.
     fn need(&self, replica: &MarketReplica, order: &NewOrder) -> Result<Need, Reject> {
         let book = &replica.book;
         Ok(match order.kind {
@@ -104,7 +116,7 @@ impl OrderBook {
             }
             Kind::Market { funds: Some(funds) } if order.side == Side::Sell && order.size.is_zero() => {
                 let (lots, further) = match order.stop {
-                    Some(stop) => (book.scale().lots_for(funds, stop.price, Ppm(0)).max(Size(1)), Size::ZERO),
+                    Some(stop) => (book.lots_to_obtain_at(stop.price, funds), Size::ZERO),
                     None => book.lots_to_obtain(funds),
                 };
                 let base = |lots| book.scale().base(lots);
@@ -114,10 +126,7 @@ impl OrderBook {
             Kind::Market { funds: Some(funds) } => Need::exactly(funds),
             Kind::Market { funds: None } => {
                 let (cost, further) = match order.stop {
-                    Some(stop) => {
-                        let hold = book.hold_for(Side::Buy, stop.price, order.size, order.taker_fee);
-                        (hold, Amount::ZERO)
-                    }
+                    Some(stop) => (book.cost_at(stop.price, order.size, order.taker_fee)?, Amount::ZERO),
                     None => book.cost_of(order.size, order.taker_fee)?,
                 };
                 Need::about(cost, further)
@@ -162,10 +171,10 @@ impl OrderBook {
 
     /// The order with what it needs from the ledger, or none when it was refused.
     fn applicant(&self, Place { mut order, vouched, reply }: Place) -> Option<Applicant> {
-        let replica = match self.ready() {
+        let replica = match self.has_room() {
             Ok(replica) => replica,
             Err(why) => {
-                answer_now(reply, Err(why));
+                reply.send(Err(why));
                 return None;
             }
         };
@@ -173,17 +182,17 @@ impl OrderBook {
         order.begin(now);
         let prepared = match replica.book.check(&order, now) {
             Ok(()) => self.prepare(replica, &mut order),
-            // What else speaks against it may come before that it is one too many.
-            Err(Reject::TooManyOpenOrders) => {
+            // That it would cost too much comes before these.
+            Err(reason) if reason > Reject::FundsTooLarge => {
                 let need = self.prepare(replica, &mut order);
-                need.and(Err(Reject::TooManyOpenOrders))
+                need.and(Err(reason))
             }
             Err(reason) => Err(reason),
         };
         let need = match prepared {
             Ok(need) => need,
             Err(reason) => {
-                answer_now(reply, Err(Refused::Reject(self.first_of(reason))));
+                reply.send(Err(Refused::Reject(self.first_of(reason))));
                 return None;
             }
         };
@@ -195,7 +204,7 @@ impl OrderBook {
 
     /// A change of an order with what it needs from the ledger, or none when it was refused.
     fn amend(&self, AmendOrder { account, order, price, size, reply }: AmendOrder) -> Option<Applicant> {
-        let checked = self.ready().and_then(|replica| {
+        let checked = self.has_room().and_then(|replica| {
             self.still_lives(replica, account, order)?;
             let mut amend = Amend { ticket: next_ticket(), account, order, price, size, extra_hold: Amount::ZERO };
             if Self::is_news(replica, order) {
@@ -213,7 +222,7 @@ impl OrderBook {
                 Some(Applicant { request, most: request.amount, more: Vec::new(), asked })
             }
             Err(why) => {
-                answer_now(reply, Err(why));
+                reply.send(Err(why));
                 None
             }
         }
@@ -221,7 +230,7 @@ impl OrderBook {
 
     /// An atomic batch with what its parts need from the ledger, or none when it was refused.
     fn together(&self, PlaceTogether { mut batch, vouched, reply }: PlaceTogether) -> Option<Applicant> {
-        let checked = self.ready().and_then(|replica| {
+        let checked = self.has_room().and_then(|replica| {
             let (book, pair, now) = (&replica.book, Self::pair(replica), self.time(replica));
             batch.ticket = next_ticket();
             let mut requests = Vec::with_capacity(batch.amends.len() + batch.places.len());
@@ -239,8 +248,8 @@ impl OrderBook {
             for (at, order) in batch.places.iter_mut().enumerate() {
                 order.ticket = Ticket(0);
                 order.begin(now);
-                // What is out of range has no price; it is refused below.
-                let sound = book.check_alone(order, now).is_ok();
+                // What is out of range has no price; it is refused below, as is what else is wrong.
+                let sound = book.check_alone(order, now).err().is_none_or(|reason| reason > Reject::FundsTooLarge);
                 let need = if sound { self.prepare(replica, order) } else { Ok(Need::exactly(Amount::ZERO)) };
                 let need = need.unwrap_or_else(|reason| {
                     refusals.push(((first_place + at) as u32, reason));
@@ -250,8 +259,22 @@ impl OrderBook {
                 requests.push((Request { client_id: order.client_id, vouched, ..request }, need.most));
                 order.hold = need.most;
             }
-            refusals.extend(book.check_atomic(&batch, now).err());
-            match refusals.into_iter().min() {
+            let judged = book.check_atomic(&batch, now).err();
+            if let Some((part, Reject::PostOnlyWouldTake)) = judged
+                && refusals.is_empty()
+            {
+                // As with a single order it is left to `apply` to say so: what the ledger has against this part, or against one
+                // before it, comes first. What it has against a later one does not.
+                let later = batch.places.iter().enumerate().skip((part as usize + 1).saturating_sub(first_place));
+                for (at, _) in later.filter(|(_, order)| matches!(order.kind, Kind::Limit { .. })) {
+                    // Should the part take nothing any more by then, the batch is refused for want of this hold.
+                    if let Some((request, most)) = requests.get_mut(batch.amends.len() + at) {
+                        (request.amount, *most) = (Amount::ZERO, Amount::ZERO);
+                    }
+                }
+                return Ok(requests);
+            }
+            match refusals.into_iter().chain(judged).min() {
                 None => Ok(requests),
                 Some((part, reason)) if (part as usize) < first_place => Err(Refused::Part(part, reason)),
                 Some((part, reason)) => Err(Refused::Part(part, self.first_of(reason))),
@@ -265,7 +288,7 @@ impl OrderBook {
                 Some(Applicant { request, most: Amount::ZERO, more: requests, asked })
             }
             Err(why) => {
-                answer_now(reply, Err(why));
+                reply.send(Err(why));
                 None
             }
         }
@@ -289,16 +312,16 @@ impl OrderBook {
     }
 
     fn cancel(&self, Cancel { account, order, reply }: Cancel, outgoing: &mut Outgoing) {
-        if let Err(why) = self.ready().and_then(|replica| self.still_lives(replica, account, order)) {
-            return answer_now(reply, Err(why));
+        if let Err(why) = self.has_room().and_then(|replica| self.still_lives(replica, account, order)) {
+            return reply.send(Err(why));
         }
         let ticket = next_ticket();
         outgoing.add(&MarketEntry::Cancel { ticket, account, order }, Waiting::Cancel(order, reply));
     }
 
     fn cancel_all(&self, CancelAll { account, side, reply }: CancelAll, outgoing: &mut Outgoing) {
-        if let Err(why) = self.ready() {
-            return answer_now(reply, Err(why));
+        if let Err(why) = self.has_room() {
+            return reply.send(Err(why));
         }
         let ticket = next_ticket();
         outgoing.add(&MarketEntry::CancelAll { ticket, account, side }, Waiting::CancelAll(reply));

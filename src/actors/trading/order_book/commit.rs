@@ -2,6 +2,8 @@
 
 use super::super::ledger::AddOutcomes;
 use super::super::market_data::Publish;
+use super::super::post::Post;
+use super::super::recent::KEPT;
 use super::super::{Refused, Unavailable};
 use super::waiting::Waiting;
 use super::{BatchDone, OrderBook, Steered};
@@ -11,6 +13,7 @@ use crate::domain::order::OrderRecord;
 use crate::domain::replica::MarketOutcomes;
 use crate::persistence::log::Committed;
 use actix::prelude::*;
+use rustc_hash::FxHashMap;
 use std::sync::Arc;
 
 impl OrderBook {
@@ -49,6 +52,7 @@ impl OrderBook {
             return Err(());
         }
         self.lifeline.hazard();
+        berth.publishes(state.replica.book.feed_sequence());
         if let Err(why) = self.parts.data.try_send(Publish(outcomes.clone())) {
             // Market data notices the hole with what comes next, or is told of it when nothing comes, and rebuilds itself
             // from the log.
@@ -76,45 +80,42 @@ impl OrderBook {
     }
 
     fn answer(&mut self, outcomes: &MarketOutcomes) {
+        let mut post = Post::default();
+        let forgotten = forgotten(outcomes);
+        let mut callers = std::mem::take(&mut self.waiting);
+        let known = |id| self.known(id).or_else(|| forgotten.get(&id).copied());
         for (sequence, ticket, events) in outcomes.by_entry() {
             tracing::debug!(target: "agora::path", ticket = ticket.0, entry = sequence.0, events = events.len(), "applied");
-            let Some(waiting) = self.waiting.remove(&ticket) else { continue };
+            let Some(waiting) = callers.remove(&ticket) else { continue };
             let refusal = events.iter().find_map(|event| refusal(event, ticket));
             match (waiting, refusal) {
-                (waiting, Some(why)) => waiting.refuse(why),
+                (waiting, Some(why)) => waiting.refuse(why, &mut post),
                 (Waiting::Place(reply), None) => {
-                    let _ = reply.send(self.placed(events, ticket).ok_or(UNKNOWN));
+                    post.add(reply, placed(events, ticket).and_then(known).ok_or(UNKNOWN));
                 }
                 (Waiting::Cancel(order, reply), None) => {
-                    let _ = reply.send(Ok(order));
+                    post.add(reply, Ok(order));
                 }
                 (Waiting::CancelAll(reply), None) => {
-                    let _ = reply.send(Ok(canceled(events, ticket)));
+                    post.add(reply, Ok(canceled(events, ticket)));
                 }
                 (Waiting::Steer(ends_at, reply), None) => {
-                    let _ = reply.send(Ok(Steered { canceled: canceled(events, ticket), ends_at }));
+                    post.add(reply, Ok(Steered { canceled: canceled(events, ticket), ends_at }));
                 }
                 (Waiting::Amend(order, reply), None) => {
-                    let _ = reply.send(self.known(order).ok_or(UNKNOWN));
+                    post.add(reply, known(order).ok_or(UNKNOWN));
                 }
                 (Waiting::Atomic(parts, reply), None) => {
-                    let amended = parts.amends.iter().map(|order| self.known(*order)).collect::<Option<Vec<_>>>();
-                    let placed = parts.places.iter().map(|ticket| self.placed(events, *ticket)).collect::<Option<_>>();
+                    let amended = parts.amends.iter().map(|order| known(*order)).collect::<Option<Vec<_>>>();
+                    let placed = |ticket: &Ticket| placed(events, *ticket).and_then(known);
+                    let placed = parts.places.iter().map(placed).collect::<Option<_>>();
                     let done = amended.zip(placed);
                     let done = done.map(|(amended, placed)| BatchDone { canceled: parts.cancels, amended, placed });
-                    let _ = reply.send(done.ok_or(UNKNOWN));
+                    post.add(reply, done.ok_or(UNKNOWN));
                 }
             }
         }
-    }
-
-    /// The order that was accepted with this ticket, as it stands now.
-    fn placed(&self, events: &[Event], ticket: Ticket) -> Option<OrderRecord> {
-        let accepted = events.iter().find_map(|event| match event {
-            Event::Accepted(id, order) if order.ticket == ticket => Some(*id),
-            _ => None,
-        });
-        self.known(accepted?)
+        self.waiting = callers;
     }
 
     /// An order that lives, or ended a short while ago.
@@ -125,6 +126,20 @@ impl OrderBook {
 }
 
 const UNKNOWN: Refused = Refused::Unavailable(Unavailable::OutcomeUnknown);
+
+/// The order that was accepted with this ticket.
+fn placed(events: &[Event], ticket: Ticket) -> Option<OrderId> {
+    events.iter().find_map(|event| match event {
+        Event::Accepted(id, order) if order.ticket == ticket => Some(*id),
+        _ => None,
+    })
+}
+
+/// What a batch ended that may not be remembered any more, since it ended more orders than are.
+fn forgotten(outcomes: &MarketOutcomes) -> FxHashMap<OrderId, OrderRecord> {
+    let ended = if outcomes.ended.len() > KEPT { outcomes.ended.as_slice() } else { &[] };
+    ended.iter().map(|record| (record.id, *record)).collect()
+}
 
 /// The orders that the entry with this ticket canceled.
 fn canceled(events: &[Event], ticket: Ticket) -> Vec<OrderId> {

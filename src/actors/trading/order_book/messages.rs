@@ -1,6 +1,7 @@
 //! What an order book is asked, and what it answers.
 
-use super::super::{Refused, answer_now};
+use super::super::Refused;
+use super::super::post::Reply;
 use crate::domain::book::Resting;
 use crate::domain::entry::{Amend, Atomic};
 use crate::domain::event::Fill;
@@ -10,10 +11,6 @@ use crate::domain::money::{Price, Size};
 use crate::domain::order::{NewOrder, OrderRecord, Side};
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
-use tokio::sync::oneshot;
-
-/// Where the answer to a command goes.
-pub type Reply<T> = oneshot::Sender<Result<T, Refused>>;
 
 /// Commands of callers, in their order.
 #[derive(Debug, Message)]
@@ -41,12 +38,12 @@ impl Command {
     /// Answers the caller that nothing was done.
     pub fn refuse(self, why: Refused) {
         match self {
-            Command::Place(Place { reply, .. }) => answer_now(reply, Err(why)),
-            Command::Cancel(Cancel { reply, .. }) => answer_now(reply, Err(why)),
-            Command::CancelAll(CancelAll { reply, .. }) => answer_now(reply, Err(why)),
-            Command::Amend(AmendOrder { reply, .. }) => answer_now(reply, Err(why)),
-            Command::Together(PlaceTogether { reply, .. }) => answer_now(reply, Err(why)),
-            Command::Steer(Steer { reply, .. }) => answer_now(reply, Err(why)),
+            Command::Place(Place { reply, .. }) => reply.send(Err(why)),
+            Command::Cancel(Cancel { reply, .. }) => reply.send(Err(why)),
+            Command::CancelAll(CancelAll { reply, .. }) => reply.send(Err(why)),
+            Command::Amend(AmendOrder { reply, .. }) => reply.send(Err(why)),
+            Command::Together(PlaceTogether { reply, .. }) => reply.send(Err(why)),
+            Command::Steer(Steer { reply, .. }) => reply.send(Err(why)),
         }
     }
 }
@@ -203,10 +200,10 @@ impl Asked {
     /// Answers the caller that nothing was done.
     pub fn refuse(self, why: Refused) {
         match self {
-            Asked::Place(_, reply) | Asked::Amend(_, reply) => answer_now(reply, Err(why)),
-            Asked::Together(_, reply) => answer_now(reply, Err(why)),
-            Asked::Cancel(Cancel { reply, .. }) => answer_now(reply, Err(why)),
-            Asked::CancelAll(CancelAll { reply, .. }) => answer_now(reply, Err(why)),
+            Asked::Place(_, reply) | Asked::Amend(_, reply) => reply.send(Err(why)),
+            Asked::Together(_, reply) => reply.send(Err(why)),
+            Asked::Cancel(Cancel { reply, .. }) => reply.send(Err(why)),
+            Asked::CancelAll(CancelAll { reply, .. }) => reply.send(Err(why)),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What those who run the venue want of a market, on its way into the log.
 
+use super::super::Refused;
 use super::super::tickets::next_ticket;
-use super::super::{Refused, answer_now};
 use super::waiting::{Outgoing, Waiting};
 use super::{Control, OrderBook, Steer};
 use crate::domain::entry::MarketEntry;
@@ -13,13 +13,13 @@ impl OrderBook {
     pub(super) fn steer(&mut self, Steer { control, reply }: Steer, outgoing: &mut Outgoing) {
         let now = match self.ready() {
             Ok(replica) => self.time(replica),
-            Err(why) => return answer_now(reply, Err(why)),
+            Err(why) => return reply.send(Err(why)),
         };
         let ticket = next_ticket();
         let (entry, ends_at) = match control {
             Control::Reconfigure { config, from } => {
                 if !self.will_have(&from, outgoing) {
-                    return answer_now(reply, Err(Refused::Changed));
+                    return reply.send(Err(Refused::Changed));
                 }
                 self.reconfiguring = Some(ticket);
                 (MarketEntry::Reconfigure { ticket, config }, None)

@@ -1,7 +1,8 @@
 //! Callers whose entries are on their way through the log.
 
 use super::super::Refused;
-use super::{BatchDone, Reply, Steered};
+use super::super::post::{Post, Reply};
+use super::{BatchDone, Steered};
 use crate::domain::codec::Coded;
 use crate::domain::entry::{Atomic, MarketEntry};
 use crate::domain::ids::{OrderId, Ticket};
@@ -38,15 +39,14 @@ impl Parts {
 }
 
 impl Waiting {
-    pub fn refuse(self, why: Refused) {
-        // A caller that hung up does not want the answer; that is its right.
-        let _ = match self {
-            Waiting::Place(reply) | Waiting::Amend(_, reply) => reply.send(Err(why)).is_ok(),
-            Waiting::Cancel(_, reply) => reply.send(Err(why)).is_ok(),
-            Waiting::CancelAll(reply) => reply.send(Err(why)).is_ok(),
-            Waiting::Atomic(_, reply) => reply.send(Err(why)).is_ok(),
-            Waiting::Steer(_, reply) => reply.send(Err(why)).is_ok(),
-        };
+    pub fn refuse(self, why: Refused, post: &mut Post) {
+        match self {
+            Waiting::Place(reply) | Waiting::Amend(_, reply) => post.add(reply, Err(why)),
+            Waiting::Cancel(_, reply) => post.add(reply, Err(why)),
+            Waiting::CancelAll(reply) => post.add(reply, Err(why)),
+            Waiting::Atomic(_, reply) => post.add(reply, Err(why)),
+            Waiting::Steer(_, reply) => post.add(reply, Err(why)),
+        }
     }
 }
 

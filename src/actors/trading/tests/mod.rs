@@ -4,12 +4,14 @@
 
 mod admitted;
 mod cancels;
+mod indication;
 mod lasting;
 mod missed;
 mod precedence;
 mod reads;
 mod standby;
 mod standstill;
+mod steering;
 
 use super::ledger::IsReady;
 use super::projector::{self, Follower};
@@ -70,6 +72,8 @@ struct Machine {
     reads: Arc<Reads>,
     /// Whether the log takes what it is given and does nothing with it.
     stalled: Arc<AtomicBool>,
+    /// How many commands of users may be on their way to a market.
+    in_flight: usize,
 }
 
 /// A program over the machine's log, its database and its snapshots, in which everything happens on this thread.
@@ -87,7 +91,8 @@ impl Machine {
         medium.open(Box::new(|_| {})).propose(genesis(Epoch { counter: 1, node: 0 }, Timestamp(1))).unwrap();
         medium.settle();
         let clock = Arc::new(AtomicI64::new(1_767_225_600_000_000));
-        Machine { medium, folder: tempfile::tempdir().unwrap(), clock, reads: Arc::default(), stalled: Arc::default() }
+        let (folder, in_flight) = (tempfile::tempdir().unwrap(), 64);
+        Machine { medium, folder, clock, reads: Arc::default(), stalled: Arc::default(), in_flight }
     }
 
     fn snapshots(&self) -> Snapshots {
@@ -148,7 +153,7 @@ impl Machine {
                 deadline: Duration::from_secs(60),
                 start_within: Some(Duration::from_secs(60)),
             },
-            in_flight: 64,
+            in_flight: self.in_flight,
             clock: Arc::new(move || Timestamp(clock.load(Ordering::Relaxed))),
             threads: Threads::One(Arbiter::current()),
         };

@@ -3,6 +3,7 @@
 use super::*;
 use crate::domain::entry::Amend;
 use crate::domain::market::MarketState;
+use crate::domain::order::{Status, Stop, Trigger};
 use crate::domain::time::HOUR;
 
 /// The machine's clock stands still here, and the log's time goes on from there.
@@ -122,4 +123,92 @@ async fn the_first_part_of_a_batch_that_cannot_be_done_is_named() {
         assert_eq!(program.refused_part(batch).await, (0, reason));
     }
     program.end().await;
+}
+
+/// A limit buy of Ada's.
+fn limit(price: u64, lots: u64, post_only: bool) -> NewOrder {
+    let time_in_force = TimeInForce::GoodTillCanceled;
+    NewOrder { kind: Kind::Limit { price: Price(price), time_in_force, post_only }, ..until(NOW, lots) }
+}
+
+/// What the ledger has against an order comes before that the order would take, and what it has against an earlier part
+/// before what anybody has against a later one; for batches as for single orders.
+#[actix_web::test]
+async fn what_the_ledger_has_against_a_part_comes_before_that_it_would_take() {
+    let machine = Machine::new();
+    let program = Program::with_two_rich_users(&machine).await;
+    program.place("BTC-USDT", BOB, Side::Sell, (2_000_000, 100), 1).await.unwrap();
+    // She has 1,000 USDT; 100,000 lots cost twice as much.
+    let (good, dear) = (limit(1_900_000, 100, false), limit(1_900_000, 100_000, false));
+    let (takes, takes_dear) = (limit(2_000_000, 100, true), limit(2_000_000, 100_000, true));
+    let before = program.trading.balances(ADA).await.unwrap();
+    let batch = |places| Atomic { account: ADA, places, ..Atomic::default() };
+    for (order, reason) in [(takes, Reject::PostOnlyWouldTake), (takes_dear, Reject::InsufficientFunds)] {
+        assert_eq!(program.refusal(order).await, reason, "{order:?}");
+        assert_eq!(program.refused_part(batch(vec![order])).await, (0, reason), "{order:?}");
+    }
+    for (places, part, reason) in [
+        (vec![dear, takes], 0, Reject::InsufficientFunds),
+        (vec![good, dear, takes], 1, Reject::InsufficientFunds),
+        (vec![takes, dear], 0, Reject::PostOnlyWouldTake),
+        (vec![good, takes, dear], 1, Reject::PostOnlyWouldTake),
+        (vec![good, takes, good], 1, Reject::PostOnlyWouldTake),
+    ] {
+        assert_eq!(program.refused_part(batch(places.clone())).await, (part, reason), "{places:?}");
+    }
+    assert_eq!(program.trading.balances(ADA).await.unwrap(), before);
+
+    // A batch that is repeated was done, also when its order would take by now.
+    let market = program.is_open("BTC-USDT").await;
+    let order = program.place("BTC-USDT", ADA, Side::Buy, (1_900_000, 100), 7).await.unwrap().id;
+    let again = batch(vec![NewOrder { client_id: Some(ClientOrderId(7)), ..takes }]);
+    let repeated = program.trading.together(&market, again, None).await;
+    assert_eq!(repeated.unwrap_err(), Refused::PartRepeat(0, Known::Order(market.id, order)));
+
+    program.trading.execute(LedgerCommand::SetFrozen(ADA, true)).await.unwrap();
+    assert_eq!(program.refusal(takes).await, Reject::AccountFrozen);
+    let refused = program.trading.together(&market, batch(vec![takes]), None).await;
+    assert_eq!(refused.unwrap_err(), Refused::Reject(Reject::AccountFrozen));
+    program.end().await;
+}
+
+/// A market buy that sleeps needs what it would cost where it wakes, and that is bounded as what others cost now.
+#[actix_web::test]
+async fn a_stop_costs_no_more_than_an_order_may() {
+    let machine = Machine::new();
+    let program = Program::with_two_rich_users(&machine).await;
+    let market = program.is_open("BTC-USDT").await;
+    let change = |rules: &mut MarketConfig| {
+        (rules.max_funds, rules.max_size, rules.band) = (Amount(100 * ONE), Size::MAX, Ppm(100_000));
+        rules.reference_price = Price(2_000_000);
+    };
+    program.change_rules(change).await;
+    let stop = |price, lots| {
+        let stop = Some(Stop { trigger: Trigger::Entry, price: Price(price) });
+        NewOrder { stop, ..by_market(lots) }
+    };
+    let batch = |places| Atomic { account: ADA, places, ..Atomic::default() };
+    // 5,000 lots cost 100 USDT there. The greatest order at the greatest price is also too far away, which comes later.
+    for (order, reason) in [
+        (stop(2_000_000, 5_001), Reject::FundsTooLarge),
+        (stop(Price::MAX.0, Size::MAX.0), Reject::FundsTooLarge),
+        (stop(3_000_000, 100), Reject::PriceOutsideBand),
+    ] {
+        assert_eq!(program.refusal(order).await, reason, "{order:?}");
+        let places = vec![limit(1_900_000, 100, false), order];
+        assert_eq!(program.refused_part(batch(places)).await, (1, reason), "{order:?}");
+    }
+    let asleep = program.trading.place(&market, stop(2_000_000, 5_000)).await.unwrap();
+    assert_eq!(asleep.status, Status::Active);
+    program.end().await;
+}
+
+/// However much is asked for, what there may be at most is a number.
+#[test]
+fn what_is_needed_at_most_has_a_bound() {
+    let need = |least, most| ledger::Need { least: Amount(least), most: Amount(most) };
+    assert_eq!(ledger::Need::about(Amount(100), Amount(0)), need(100, 110));
+    assert_eq!(ledger::Need::about(Amount(100), Amount(50)), need(100, 165));
+    assert_eq!(ledger::Need::about(Amount(1 << 100), Amount(0)), need(1 << 100, 1 << 100));
+    assert_eq!(ledger::Need::about(Amount(1 << 126), Amount(1 << 125)), need(1 << 126, 1 << 126));
 }
