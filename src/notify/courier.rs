@@ -4,8 +4,9 @@
 //! was read, so it is neither lost nor sent to anybody twice by us; nodes that share a database share the work; where
 //! there is nothing to do nothing is written; a message that nobody takes is tried for half a day and then kept for its
 //! user to look at, for a month and among a hundred. An outlet that answered but whose answer was lost gets the message
-//! again. An outlet that hangs makes no other user wait. Whether its user still wants a message is looked at before it is
-//! sent; mail goes to confirmed addresses alone, and not faster than [`MailPace`] says. Security goes first.
+//! again. An outlet that hangs makes no other user wait, nor does a mail server that hangs keep back what goes other
+//! ways. Whether its user still wants a message is looked at before it is sent; mail goes to confirmed addresses alone,
+//! and not faster than [`MailPace`] says. Security goes first. What a clock that was ahead has dated is due at once.
 
 use super::events::EventKind;
 use super::outlets;
@@ -21,11 +22,11 @@ use crate::domain::order::Side;
 use crate::domain::time::{DAY, MINUTE, SECOND, Timestamp};
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::fills::{self, FillRow};
-use crate::persistence::notifications::{self as store, Delivery, Moved, Room};
+use crate::persistence::notifications::{self as store, Delivery, Moved, Room, Way};
 use actix::prelude::*;
 use rustc_hash::{FxHashMap, FxHashSet};
 use serde_json::{Value, json};
-use std::collections::hash_map::Entry;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -35,9 +36,15 @@ const EVERY: Duration = Duration::from_secs(1);
 const EVENTS_AT_ONCE: i64 = 500;
 /// How long the sources that have more than that go on before what is due is sent.
 const GATHER_FOR: Duration = Duration::from_millis(500);
-/// Messages that are under way at once, and those of one user: whose webhook hangs does not make others wait.
+/// Messages that are under way at once by mail, and of the others those that are for less than [`SLOW_AFTER`].
 const SENT_AT_ONCE: usize = 32;
+/// Messages of one user that are under way at once by mail, and others: whose webhook hangs makes nobody else wait.
 const SENT_AT_ONCE_TO_USER: usize = 4;
+/// From when on a message that is under way to LINE or a webhook makes room for another one.
+const SLOW_AFTER: Duration = Duration::from_secs(1);
+/// Messages that are under way to LINE and webhooks at once, however slow. Each may take a thread of its own, for a
+/// name or the database, of 512 that the runtime has for the like.
+const MOST_UNDER_WAY: usize = 384;
 /// How long a message that was taken is left to whoever took it, µs.
 const TAKEN_FOR: i64 = 2 * MINUTE;
 /// Tries before a message is given up.
@@ -61,10 +68,18 @@ pub struct Parts {
 /// The actor. See the module's documentation.
 pub struct Courier {
     parts: Parts,
-    /// Messages under way by user, an account number.
-    under_way: FxHashMap<i64, usize>,
+    /// Messages under way, in the order in which they set out.
+    under_way: BTreeMap<u64, UnderWay>,
     pace: Arc<MailPace>,
     _lifeline: Lifeline,
+}
+
+/// A message that is under way.
+struct UnderWay {
+    way: Way,
+    /// An account number.
+    user: i64,
+    since: Instant,
 }
 
 /// Starts a courier under this supervisor, on an arbiter of its own.
@@ -80,14 +95,14 @@ pub async fn start(root: &Supervisor, parts: Parts) -> Result<(), Failure> {
 impl Courier {
     /// A courier that works until it is stopped.
     pub fn new(parts: Parts, lifeline: Lifeline) -> Courier {
-        Courier { parts, under_way: FxHashMap::default(), pace: Arc::default(), _lifeline: lifeline }
+        Courier { parts, under_way: BTreeMap::new(), pace: Arc::default(), _lifeline: lifeline }
     }
 
     fn round(&mut self, ctx: &mut Context<Courier>) {
-        let (parts, taken) = (self.parts.clone(), self.under_way.clone());
-        let room = Room { most: SENT_AT_ONCE, most_of_user: SENT_AT_ONCE_TO_USER, taken };
+        let (parts, now) = (self.parts.clone(), Instant::now());
+        let rooms = Way::ALL.map(|way| room(way, self.under_way.values(), now));
         // The next round takes what there is room for then; it does not wait for what this one has taken.
-        ctx.spawn(async move { parts.take(room).await }.into_actor(self).map(|due, courier, ctx| {
+        ctx.spawn(async move { parts.take(rooms).await }.into_actor(self).map(|due, courier, ctx| {
             match due {
                 Ok(due) => due.into_iter().for_each(|delivery| courier.carry(delivery, ctx)),
                 Err(error) => tracing::warn!(%error, "notifications wait"),
@@ -98,18 +113,14 @@ impl Courier {
 
     fn carry(&mut self, delivery: Delivery, ctx: &mut Context<Courier>) {
         let (parts, pace, user) = (self.parts.clone(), self.pace.clone(), delivery.user_id);
-        *self.under_way.entry(user).or_default() += 1;
+        let number = self.under_way.last_key_value().map_or(0, |(newest, _)| newest + 1);
+        self.under_way.insert(number, UnderWay { way: Way::of_kind(&delivery.kind), user, since: Instant::now() });
         let carried = async move { parts.deliver(delivery, &pace).await };
         ctx.spawn(carried.into_actor(self).map(move |carried, courier, _| {
             if let Err(error) = carried {
                 tracing::warn!(%error, "what became of a notification could not be stored");
             }
-            if let Entry::Occupied(mut taken) = courier.under_way.entry(user) {
-                *taken.get_mut() -= 1;
-                if *taken.get() == 0 {
-                    taken.remove();
-                }
-            }
+            courier.under_way.remove(&number);
         }));
     }
 }
@@ -126,15 +137,25 @@ impl Supervised for Courier {}
 
 impl Parts {
     /// Puts on its way what has happened, and takes of what is due as much as there is room for.
-    async fn take(&self, room: Room) -> anyhow::Result<Vec<Delivery>> {
+    async fn take(&self, rooms: [Room; 2]) -> anyhow::Result<Vec<Delivery>> {
         let (parts, now) = (self.clone(), self.accounts.clock_now());
         let due = actix_web::rt::task::spawn_blocking(move || -> anyhow::Result<Vec<Delivery>> {
             parts.gather(now)?;
-            if !parts.database.read(|conn| store::is_any_due(conn, now))? {
+            let is_full = rooms.iter().all(|room| room.free == 0);
+            if is_full || !parts.database.read(|conn| store::is_any_due(conn, now))? {
                 return Ok(Vec::new());
             }
             let security = EventKind::Security.name();
-            Ok(parts.database.write(|conn| store::take_due(conn, now, now + TAKEN_FOR, security, room))?)
+            // What is sent is on the medium before: the number of a message that was lost with the machine's power
+            // would be given to another one, which would be taken for it.
+            Ok(parts.database.write_durably(|conn| {
+                store::mend_dates(conn, now)?;
+                let mut taken = Vec::new();
+                for room in rooms {
+                    taken.extend(store::take_due(conn, now, now + TAKEN_FOR, security, room)?);
+                }
+                Ok(taken)
+            })?)
         });
         due.await?
     }
@@ -159,14 +180,19 @@ impl Parts {
             let Some(from) = store::position(conn, &source)? else { return Ok(None) };
             let rows = fills::after(conn, market.id, u64::try_from(from).unwrap_or(0), EVENTS_AT_ONCE)?;
             // Read after the fills, so that nobody is missing who wanted to know before they were there.
-            let listeners = if rows.is_empty() { Vec::new() } else { store::listeners(conn, EventKind::Fill.name())? };
+            let parties = rows.iter().flat_map(|row| [row.fill.maker_account, row.fill.taker_account]);
+            let parties: FxHashSet<i64> = parties.map(|account| i64::from(account.0)).collect();
+            let listeners = if parties.is_empty() {
+                Vec::new()
+            } else {
+                store::listeners(conn, EventKind::Fill.name(), parties.into_iter().collect())?
+            };
             Ok(Some((from, rows, listeners)))
         })?;
         let Some((from, rows, listeners)) = read else {
-            // What happened before anybody could ask is not told.
             self.database.write(|conn| {
-                let newest = store::newest_trade(conn, market.id)?;
-                store::advance(conn, &source, None, newest)
+                let beginning = store::beginning(conn, market.id)?;
+                store::advance(conn, &source, None, beginning)
             })?;
             return Ok(false);
         };
@@ -185,18 +211,20 @@ impl Parts {
 
     /// Puts some transfers on their way; whether there may be more. As with fills, they are read before.
     fn gather_transfers(&self, now: Timestamp) -> Result<bool, DbError> {
-        let source = "transfers";
+        let source = store::TRANSFERS;
         let read = self.database.read(|conn| {
             let Some(from) = store::position(conn, source)? else { return Ok(None) };
             Ok(Some((from, store::transfers_after(conn, from, EVENTS_AT_ONCE)?)))
         })?;
         let Some((from, found)) = read else {
+            // What happened before anybody could ask is not told.
             self.database.write(|conn| {
                 let newest = store::newest_entry(conn)?;
                 store::advance(conn, source, None, newest)
             })?;
             return Ok(false);
         };
+        let found = found.in_known(self.trading.currencies().len());
         if found.through == from {
             return Ok(false);
         }
@@ -316,6 +344,23 @@ enum Fate {
     Hopeless(&'static str),
 }
 
+/// What room there is to go one way. All mail goes through one server, so where some is slow all of it is; of
+/// the others those that are slow leave their places to what may be faster.
+fn room<'a>(way: Way, under_way: impl Iterator<Item = &'a UnderWay>, now: Instant) -> Room {
+    let mut taken = FxHashMap::default();
+    let (mut all, mut quick) = (0_usize, 0_usize);
+    for message in under_way.filter(|message| message.way == way) {
+        *taken.entry(message.user).or_default() += 1;
+        all += 1;
+        quick += usize::from(now.saturating_duration_since(message.since) < SLOW_AFTER);
+    }
+    let free = match way {
+        Way::Mail => SENT_AT_ONCE.saturating_sub(all),
+        Way::Web => SENT_AT_ONCE.saturating_sub(quick).min(MOST_UNDER_WAY.saturating_sub(all)),
+    };
+    Room { way, free, most_of_user: SENT_AT_ONCE_TO_USER, taken }
+}
+
 /// Where events are read.
 enum Source<'a> {
     /// The trades of a market.
@@ -365,7 +410,7 @@ fn put_fills(
     let trades: Vec<(Timestamp, i64)> =
         fills.iter().map(|row| (row.at, i64::try_from(row.fill.price.0).unwrap_or(i64::MAX))).collect();
     let mut set_off = Vec::new();
-    for (alert, price) in store::set_off(conn, i32::from(market.id.0), &trades)? {
+    for (alert, price) in store::set_off(conn, i32::from(market.id.0), &trades, now)? {
         let payload = json!({
             "product_id": market.config.symbol,
             "direction": if alert.above { "above" } else { "below" },
@@ -438,5 +483,29 @@ mod tests {
         assert_eq!(delays.len(), 11);
         let hours = delays.iter().sum::<i64>() / 3600;
         assert!((10..30).contains(&hours), "{hours}");
+        let longest = delays.iter().max().unwrap() * SECOND;
+        assert!(longest + 10 * MINUTE <= store::LONGEST_WAIT, "else it would be taken for misdated");
+    }
+
+    #[test]
+    fn what_hangs_leaves_its_place_to_others_unless_it_is_mail() {
+        let begun = Instant::now();
+        let later = begun + SLOW_AFTER;
+        let of = |way: Way, since: Instant, count: usize| {
+            (0..count as i64).map(move |place| UnderWay { way, user: place / SENT_AT_ONCE_TO_USER as i64, since })
+        };
+        let free = |under_way: &[UnderWay]| Way::ALL.map(|way| room(way, under_way.iter(), later).free);
+        assert_eq!(free(&[]), [SENT_AT_ONCE, SENT_AT_ONCE]);
+        let quick: Vec<UnderWay> = of(Way::Web, later, SENT_AT_ONCE).collect();
+        assert_eq!(free(&quick), [SENT_AT_ONCE, 0]);
+        let slow: Vec<UnderWay> = of(Way::Web, begun, SENT_AT_ONCE).chain(of(Way::Web, later, 2)).collect();
+        assert_eq!(free(&slow), [SENT_AT_ONCE, SENT_AT_ONCE - 2]);
+        let mail: Vec<UnderWay> = of(Way::Mail, begun, SENT_AT_ONCE).collect();
+        assert_eq!(free(&mail), [0, SENT_AT_ONCE], "mail that hangs keeps back no webhooks");
+        let most: Vec<UnderWay> = of(Way::Web, begun, MOST_UNDER_WAY - 1).collect();
+        assert_eq!(free(&most), [SENT_AT_ONCE, 1]);
+        // Slow or not, it counts for its user.
+        let taken = room(Way::Web, slow.iter(), later).taken;
+        assert_eq!((taken.get(&0), taken.get(&1)), (Some(&(SENT_AT_ONCE_TO_USER + 2)), Some(&SENT_AT_ONCE_TO_USER)));
     }
 }

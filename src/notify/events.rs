@@ -35,6 +35,11 @@ impl EventKind {
         EventKind::ALL.into_iter().find(|kind| kind.name() == name)
     }
 
+    /// These kinds, each once, in the order of [`EventKind::ALL`].
+    pub fn each_once(kinds: &[EventKind]) -> Vec<EventKind> {
+        EventKind::ALL.into_iter().filter(|kind| kinds.contains(kind)).collect()
+    }
+
     /// Subject and text of a message to people.
     pub fn message(self, payload: &Value) -> (String, String) {
         let field = |name: &str| payload[name].as_str().unwrap_or_default().to_owned();

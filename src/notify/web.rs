@@ -9,18 +9,32 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of an answer that are read.
 const LONGEST: usize = 1 << 20;
 
+/// What we call ourselves.
+const AGENT: (&str, &str) = ("User-Agent", concat!("agora/", env!("CARGO_PKG_VERSION")));
+
 thread_local! {
     // One for each thread that serves: making one reads the system's certificates.
-    static CLIENT: awc::Client = awc::Client::builder()
+    static CLIENT: awc::Client =
+        awc::Client::builder().timeout(PATIENCE).disable_redirects().add_default_header(AGENT).finish();
+    // For servers that users choose. There is no end of them, and a connection that was kept is closed only when its
+    // server is asked again: so none is kept, and HTTP/2, which keeps it whatever a request says, is not spoken.
+    // Whoever asks bounds how many there are; with a bound here, those that hang would keep back the others.
+    static STRANGERS: awc::Client = awc::Client::builder()
+        .connector(awc::Connector::new().max_http_version(awc::http::Version::HTTP_11).limit(0))
         .timeout(PATIENCE)
         .disable_redirects()
-        .add_default_header(("User-Agent", concat!("agora/", env!("CARGO_PKG_VERSION"))))
+        .add_default_header(AGENT)
         .finish();
 }
 
 /// The client of this thread.
 pub fn client() -> awc::Client {
     CLIENT.with(Clone::clone)
+}
+
+/// A POST to a server that a user chose; its connection is closed with it.
+pub fn post_to_stranger(url: &str) -> awc::ClientRequest {
+    STRANGERS.with(|client| client.post(url).force_close())
 }
 
 /// Status and JSON of a GET; `null` when the body is no JSON.

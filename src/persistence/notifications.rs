@@ -1,9 +1,9 @@
 //! The tables of notifications: where users want them, price alerts, and what is on its way.
 
 use super::db::Connection;
-use super::schema::{deliveries, fills, ledger_entries, notified, outlets, price_alerts};
+use super::schema::{deliveries, fills, ledger_entries, notified, outlets, price_alerts, users};
 use crate::domain::ids::{AccountId, MarketId};
-use crate::domain::time::{SECOND, Timestamp};
+use crate::domain::time::{HOUR, SECOND, Timestamp};
 use diesel::prelude::*;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
@@ -19,6 +19,11 @@ pub const ENTRIES_AT_ONCE: i64 = 50_000;
 /// How far the clock of the node that takes an alert may be ahead of the one by which trades are dated, µs. An alert that
 /// misses its price would wait for ever; one that is told of a trade of this long before it does little harm.
 const CLOCK_TOLERANCE: i64 = 5 * SECOND;
+/// No delivery is left for longer than this, µs. What is due later was dated by a clock that was ahead, and is due at
+/// once.
+pub const LONGEST_WAIT: i64 = 6 * HOUR;
+/// The source of movements of money in and out.
+pub const TRANSFERS: &str = "transfers";
 
 /// Where a user wants to be told of what. `Debug` hides the secret.
 #[derive(Clone, PartialEq, Eq, Queryable, Insertable)]
@@ -61,12 +66,30 @@ fn names(events: &str, event: &str) -> bool {
     events.split(',').any(|name| name == event)
 }
 
+/// Lets nobody else change the outlets of this user before the transaction ends.
+fn lock_outlets(conn: &mut Connection, user: i64) -> QueryResult<()> {
+    // Of SQLite's transactions only one writes anyway.
+    let Connection::Postgres(inner) = conn else { return Ok(()) };
+    users::table.find(user).select(users::id).for_no_key_update().execute(inner).map(drop)
+}
+
 /// Stores an outlet in place of an older one of the same kind. What waits for it, or was given up, goes unless it is
-/// among what is wanted now.
+/// among what is wanted now. The secret stays as it is, unless the outlet is new or goes elsewhere or `renew` asks for
+/// the one of `row`; whether that was stored.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn put_outlet(conn: &mut Connection, row: &OutletRow) -> QueryResult<()> {
+pub fn put_outlet(conn: &mut Connection, row: &OutletRow, renew: bool) -> QueryResult<bool> {
+    lock_outlets(conn, row.user_id)?;
+    let known: Option<Vec<u8>> = outlets::table
+        .find((row.user_id, &row.kind))
+        .filter(outlets::target.eq(&row.target))
+        .select(outlets::secret)
+        .first(conn)
+        .optional()?;
+    let kept = known.filter(|_| !renew);
+    let is_new = kept.is_none();
+    let row = &OutletRow { secret: kept.unwrap_or_else(|| row.secret.clone()), ..row.clone() };
     let wanted: Vec<&str> = row.events.split(',').collect();
     let unwanted = deliveries::table
         .filter(deliveries::user_id.eq(row.user_id))
@@ -74,7 +97,8 @@ pub fn put_outlet(conn: &mut Connection, row: &OutletRow) -> QueryResult<()> {
         .filter(deliveries::event.ne_all(wanted));
     diesel::delete(unwanted).execute(conn)?;
     diesel::delete(outlets::table.find((row.user_id, &row.kind))).execute(conn)?;
-    diesel::insert_into(outlets::table).values(row).execute(conn).map(drop)
+    diesel::insert_into(outlets::table).values(row).execute(conn)?;
+    Ok(is_new)
 }
 
 /// Removes an outlet with all that waits for it or was given up; false when there is none.
@@ -82,6 +106,7 @@ pub fn put_outlet(conn: &mut Connection, row: &OutletRow) -> QueryResult<()> {
 /// # Errors
 /// Whatever the database reports.
 pub fn remove_outlet(conn: &mut Connection, user: AccountId, kind: &str) -> QueryResult<bool> {
+    lock_outlets(conn, i64::from(user.0))?;
     let own = deliveries::table.filter(deliveries::user_id.eq(i64::from(user.0))).filter(deliveries::kind.eq(kind));
     diesel::delete(own).execute(conn)?;
     Ok(diesel::delete(outlets::table.find((i64::from(user.0), kind))).execute(conn)? > 0)
@@ -151,11 +176,17 @@ pub fn remove_alert(conn: &mut Connection, user: AccountId, id: i64) -> QueryRes
 }
 
 /// Takes out the alerts of a market that trades at these times and prices set off, each with the price that went furthest
-/// beyond it. None is set off by a trade that was there before it, as far as clocks can tell.
+/// beyond it. None is set off by a trade that was there before it, as far as clocks can tell; one of later than `now`,
+/// which was set by a clock that was ahead, counts as set now.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn set_off(conn: &mut Connection, market: i32, trades: &[(Timestamp, i64)]) -> QueryResult<Vec<(AlertRow, i64)>> {
+pub fn set_off(
+    conn: &mut Connection,
+    market: i32,
+    trades: &[(Timestamp, i64)],
+    now: Timestamp,
+) -> QueryResult<Vec<(AlertRow, i64)>> {
     let prices = trades.iter().map(|(_, price)| *price);
     let (Some(lowest), Some(highest)) = (prices.clone().min(), prices.max()) else { return Ok(Vec::new()) };
     let reached = price_alerts::table.filter(price_alerts::market.eq(market)).filter(
@@ -166,7 +197,7 @@ pub fn set_off(conn: &mut Connection, market: i32, trades: &[(Timestamp, i64)]) 
     );
     let mut set_off = Vec::new();
     for row in reached.load::<AlertRow>(conn)? {
-        let since = row.created_at.saturating_sub(CLOCK_TOLERANCE);
+        let since = row.created_at.min(now.0).saturating_sub(CLOCK_TOLERANCE);
         let since = trades.iter().filter(|(at, _)| at.0 >= since).map(|(_, price)| *price);
         let furthest = if row.above {
             since.max().filter(|highest| *highest >= row.price)
@@ -284,22 +315,42 @@ fn forget_oldest(conn: &mut Connection, user: i64, kind: &str, event: &str) -> Q
     Ok(())
 }
 
-/// How many deliveries may be under way, and how many are.
+/// Ways out that are counted apart, so that one that hangs does not hold up the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// E-mail, all of which goes through one server.
+    Mail,
+    /// LINE and webhooks.
+    Web,
+}
+
+impl Way {
+    /// All of them.
+    pub const ALL: [Way; 2] = [Way::Mail, Way::Web];
+
+    /// The way to outlets of this kind.
+    pub fn of_kind(kind: &str) -> Way {
+        if kind == MAIL { Way::Mail } else { Way::Web }
+    }
+}
+
+/// The kind of outlet that is reached by mail.
+const MAIL: &str = "email";
+
+/// How many deliveries may be taken to go one way.
 #[derive(Clone, Debug)]
 pub struct Room {
-    /// How many may be, in all.
-    pub most: usize,
-    /// How many of one user may be.
+    /// Which way.
+    pub way: Way,
+    /// How many more may be taken.
+    pub free: usize,
+    /// How many of one user may be under way.
     pub most_of_user: usize,
     /// How many are, by user (an account number).
     pub taken: FxHashMap<i64, usize>,
 }
 
 impl Room {
-    fn left(&self) -> usize {
-        self.most.saturating_sub(self.taken.values().sum())
-    }
-
     fn is_full_for(&self, user: i64) -> bool {
         self.taken.get(&user).is_some_and(|taken| *taken >= self.most_of_user)
     }
@@ -311,7 +362,20 @@ impl Room {
 /// Whatever the database reports.
 pub fn is_any_due(conn: &mut Connection, now: Timestamp) -> QueryResult<bool> {
     let due = deliveries::table.filter(deliveries::due_at.le(now.0)).select(deliveries::id);
-    Ok(due.first::<i64>(conn).optional()?.is_some())
+    if due.first::<i64>(conn).optional()?.is_some() {
+        return Ok(true);
+    }
+    let misdated = deliveries::table.filter(deliveries::due_at.gt((now + LONGEST_WAIT).0)).select(deliveries::id);
+    Ok(misdated.first::<i64>(conn).optional()?.is_some())
+}
+
+/// Makes due what was dated by a clock that was ahead.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn mend_dates(conn: &mut Connection, now: Timestamp) -> QueryResult<()> {
+    let misdated = deliveries::table.filter(deliveries::due_at.gt((now + LONGEST_WAIT).0));
+    diesel::update(misdated).set(deliveries::due_at.eq(now.0)).execute(conn).map(drop)
 }
 
 /// Takes deliveries that are due for which there is room, those of the event `first` before all others, else the oldest
@@ -330,14 +394,15 @@ pub fn take_due(
     let mut taken = Vec::new();
     for is_first in [true, false] {
         // Each round but the last fills a user's share, so there are few.
-        while room.left() > 0 {
+        while room.free > 0 {
             let full: Vec<i64> = room.taken.keys().copied().filter(|user| room.is_full_for(*user)).collect();
             let due: Vec<Delivery> = deliveries::table
                 .filter(deliveries::due_at.le(now.0))
                 .filter(deliveries::event.eq(first).eq(is_first))
+                .filter(deliveries::kind.eq(MAIL).eq(room.way == Way::Mail))
                 .filter(deliveries::user_id.ne_all(full))
                 .order((deliveries::due_at, deliveries::id))
-                .limit(i64::try_from(room.left()).unwrap_or(i64::MAX))
+                .limit(i64::try_from(room.free).unwrap_or(i64::MAX))
                 .load(conn)?;
             if !take(conn, due, again, &mut room, &mut taken)? {
                 break;
@@ -365,6 +430,7 @@ fn take(
         let free = deliveries::table.find(delivery.id).filter(deliveries::due_at.eq(delivery.due_at));
         if diesel::update(free).set(deliveries::due_at.eq(again.0)).execute(conn)? > 0 {
             *room.taken.entry(delivery.user_id).or_default() += 1;
+            room.free = room.free.saturating_sub(1);
             taken.push(delivery);
         }
     }
@@ -484,12 +550,18 @@ pub fn advance(conn: &mut Connection, source: &str, from: Option<i64>, to: i64) 
 }
 
 /// The newest trade number of a market in the database; 0 before the first.
+fn newest_trade(conn: &mut Connection, market: MarketId) -> QueryResult<i64> {
+    let trades = fills::table.filter(fills::market.eq(i32::from(market.0)));
+    Ok(trades.select(diesel::dsl::max(fills::trade)).first::<Option<i64>>(conn)?.unwrap_or(0))
+}
+
+/// Where a market begins to be read that never was: with its first trade where something has been read before, since it
+/// was listed while people could ask for its trades; else after what was traded before anybody could.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn newest_trade(conn: &mut Connection, market: MarketId) -> QueryResult<i64> {
-    let trades = fills::table.filter(fills::market.eq(i32::from(market.0)));
-    Ok(trades.select(diesel::dsl::max(fills::trade)).first::<Option<i64>>(conn)?.unwrap_or(0))
+pub fn beginning(conn: &mut Connection, market: MarketId) -> QueryResult<i64> {
+    if position(conn, TRANSFERS)?.is_some() { Ok(0) } else { newest_trade(conn, market) }
 }
 
 /// The newest number of a ledger entry; 0 before the first.
@@ -512,6 +584,21 @@ pub struct Movements {
     pub through: i64,
     /// Whether there are entries after it.
     pub more: bool,
+}
+
+impl Movements {
+    /// Those that can be told by whoever knows so many currencies. What comes after them waits until more are known: a
+    /// node may hear of a new currency later than money of it moves.
+    #[must_use]
+    pub fn in_known(mut self, currencies: usize) -> Movements {
+        let is_unknown = |currency: i32| usize::try_from(currency).is_ok_and(|place| place >= currencies);
+        let unknown = self.moved.iter().find(|(_, _, currency, _)| is_unknown(*currency)).map(|(id, ..)| *id);
+        if let Some(first) = unknown {
+            self.moved.retain(|(id, ..)| *id < first);
+            (self.through, self.more) = (first - 1, false);
+        }
+        self
+    }
 }
 
 /// Movements of money after this number, at most so many, among the next [`ENTRIES_AT_ONCE`] entries.
@@ -546,8 +633,11 @@ pub fn transfers_after(conn: &mut Connection, id: i64, most: i64) -> QueryResult
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn listeners(conn: &mut Connection, event: &str) -> QueryResult<Vec<i64>> {
-    let rows: Vec<(i64, String)> = outlets::table.select((outlets::user_id, outlets::events)).load(conn)?;
+pub fn listeners(conn: &mut Connection, event: &str, accounts: Vec<i64>) -> QueryResult<Vec<i64>> {
+    let rows: Vec<(i64, String)> = outlets::table
+        .filter(outlets::user_id.eq_any(accounts))
+        .select((outlets::user_id, outlets::events))
+        .load(conn)?;
     Ok(rows.into_iter().filter(|(_, events)| names(events, event)).map(|(id, _)| id).collect())
 }
 

@@ -15,6 +15,7 @@ use crate::persistence::fills;
 use crate::persistence::notifications::OutletRow;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -83,7 +84,7 @@ pub async fn put_outlet(
     let unknown = |name: &String| ApiError::bad_request("unknown_event", format!("there is no event {name}"));
     let kinds: Result<Vec<EventKind>, ApiError> =
         events.iter().map(|name| EventKind::from_name(name).ok_or_else(|| unknown(name))).collect();
-    let (url, kinds) = (url.unwrap_or_default(), kinds?);
+    let (url, kinds) = (url.unwrap_or_default(), EventKind::each_once(&kinds?));
     let present = outlet_of(&state, &user, &outlet).await?;
     let widens = kinds.iter().any(|kind| !present.as_ref().is_some_and(|row| row.wants(kind.name())));
     if *outlet == "email" && url.is_empty() && widens {
@@ -91,6 +92,7 @@ pub async fn put_outlet(
     }
     let before = noted(present.as_ref());
     let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds, new_secret).await?;
+    let events: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
     let mut answer = json!({"outlet": *outlet, "url": url, "events": events});
     let after = without_path(answer.clone());
     record(&state, &request, &user.0, "outlet_changed", None, json!({"before": before, "after": after})).await;
@@ -194,29 +196,40 @@ pub async fn from_line(state: web::Data<AppState>, request: HttpRequest, body: w
     let said: Value = read(&body, "events")?;
     for event in said["events"].as_array().into_iter().flatten() {
         let Some(token) = event["replyToken"].as_str() else { continue };
-        let message = &event["message"];
-        let answered = match (message["type"].as_str(), message["text"].as_str()) {
-            (_, Some(text)) => match state.trading.market(&text.trim().to_uppercase()) {
-                Some(market) => line.reply(token, &price_of(&state, market).await?).await,
-                None => {
-                    let markets = state.trading.markets();
-                    let known: Vec<&str> = markets.iter().map(|market| market.config.symbol.as_str()).collect();
-                    let text = format!("Ask me for the price of {}.", known.join(", "));
-                    line.reply_with_choices(token, &text, &known).await
-                }
-            },
-            (Some("image"), None) => {
-                let (sender, id) = (event["source"]["userId"].as_str(), message["id"].as_str());
-                let answer = take_photo(&state, &request, line, sender.unwrap_or_default(), id.unwrap_or_default());
-                line.reply(token, &answer.await?).await
-            }
-            (_, None) => continue,
-        };
-        if let Err(error) = answered {
+        // One that cannot be answered does not keep the others from it.
+        if let Err(error) = answer_on_line(&state, &request, line, token, event).await {
             tracing::warn!(%error, "a message on LINE could not be answered");
         }
     }
     Ok(HttpResponse::Ok().json(json!({})))
+}
+
+async fn answer_on_line(
+    state: &AppState,
+    request: &HttpRequest,
+    line: &Line,
+    token: &str,
+    event: &Value,
+) -> anyhow::Result<()> {
+    let failed = |error: ApiError| anyhow!("{error}");
+    let message = &event["message"];
+    match (message["type"].as_str(), message["text"].as_str()) {
+        (_, Some(text)) => match state.trading.market(&text.trim().to_uppercase()) {
+            Some(market) => line.reply(token, &price_of(state, market).await.map_err(failed)?).await,
+            None => {
+                let markets = state.trading.markets();
+                let known: Vec<&str> = markets.iter().map(|market| market.config.symbol.as_str()).collect();
+                let text = format!("Ask me for the price of {}.", known.join(", "));
+                line.reply_with_choices(token, &text, &known).await
+            }
+        },
+        (Some("image"), None) => {
+            let (sender, id) = (event["source"]["userId"].as_str(), message["id"].as_str());
+            let answer = take_photo(state, request, line, sender.unwrap_or_default(), id.unwrap_or_default());
+            line.reply(token, &answer.await.map_err(failed)?).await
+        }
+        (_, None) => Ok(()),
+    }
 }
 
 /// A picture that somebody sent becomes the picture of the account that is linked to the sender.

@@ -1,7 +1,10 @@
 use super::*;
+use crate::domain::event::Fill;
 use crate::domain::ids::{CurrencyId, OrderId, TradeId};
-use crate::domain::money::Amount;
+use crate::domain::money::{Amount, Price, Size};
+use crate::domain::order::Side;
 use crate::persistence::db::Database;
+use crate::persistence::fills::{self as trades, FillRow};
 use crate::persistence::ledger_entries::{self as ledger, Cause, LedgerRow, TradePlace};
 use crate::persistence::transfers::TransferKind;
 use crate::persistence::users::{NewUser, Role, create};
@@ -30,7 +33,14 @@ impl Outlets {
             secret: Vec::new(),
             events: events.into(),
         };
-        self.database.write(|conn| put_outlet(conn, &row)).unwrap();
+        self.database.write(|conn| put_outlet(conn, &row, false)).unwrap();
+    }
+
+    /// Takes what is due to go one way, and has it due again at another time.
+    fn take(&self, way: Way, free: usize, now: i64, again: i64) -> Vec<Delivery> {
+        let room = Room { way, free, most_of_user: free, taken: FxHashMap::default() };
+        let take = |conn: &mut Connection| take_due(conn, Timestamp(now), Timestamp(again), "security", room);
+        self.database.write(take).unwrap()
     }
 
     fn tell(&self, event: &str, count: usize) -> usize {
@@ -95,8 +105,7 @@ fn what_happens_often_pushes_out_nothing_that_happens_seldom() {
     let kept = scene.kinds();
     let of = |event: &str| kept.iter().filter(|(_, kept)| kept == event).count();
     assert_eq!((of("security"), of("fill")), (1, most));
-    let room = Room { most: 2, most_of_user: 2, taken: FxHashMap::default() };
-    let taken = scene.database.write(|conn| take_due(conn, Timestamp(5), Timestamp(6), "security", room)).unwrap();
+    let taken = scene.take(Way::Mail, 2, 5, 6);
     let events: Vec<&str> = taken.iter().map(|taken| taken.event.as_str()).collect();
     assert_eq!(events, ["security", "fill"]);
 }
@@ -107,10 +116,8 @@ fn what_is_to_go_first_does_so_however_old_the_rest_is() {
     scene.put("line", "fill,security");
     scene.tell("fill", 3);
     scene.tell("security", 1);
-    let take = |most: usize, now: i64| {
-        let room = Room { most, most_of_user: most, taken: FxHashMap::default() };
-        let (now, again) = (Timestamp(now), Timestamp(now + 100));
-        let taken = scene.database.write(|conn| take_due(conn, now, again, "security", room)).unwrap();
+    let take = |free: usize, now: i64| {
+        let taken = scene.take(Way::Web, free, now, now + 100);
         taken.into_iter().map(|taken| taken.event).collect::<Vec<_>>()
     };
     assert_eq!(take(1, 5), ["security"]);
@@ -125,9 +132,7 @@ fn what_has_to_wait_waits_together_and_security_apart() {
     scene.put("line", "fill");
     scene.tell("fill", 2);
     scene.tell("security", 1);
-    let room = Room { most: 2, most_of_user: 2, taken: FxHashMap::default() };
-    let (now, again) = (Timestamp(5), Timestamp(6));
-    let taken = scene.database.write(|conn| take_due(conn, now, again, "security", room)).unwrap();
+    let taken = scene.take(Way::Mail, 2, 5, 6);
     let fill = taken.last().unwrap();
     assert_eq!((taken.len(), fill.kind.as_str(), fill.event.as_str()), (2, "email", "fill"));
     scene.database.write(|conn| postpone(conn, fill, "security", Timestamp(9))).unwrap();
@@ -167,4 +172,111 @@ fn the_ledger_is_searched_once_also_where_no_money_moves_in_or_out() {
     assert_eq!(after(0, 1), (vec![2], 2, true));
     assert_eq!(after(4, 10), (vec![], 5, false), "trades alone move it on too");
     assert_eq!(after(5, 10), (vec![], 5, false));
+}
+
+#[test]
+fn mail_is_taken_apart_from_what_goes_other_ways() {
+    let scene = Outlets::new();
+    for kind in ["email", "line", "webhook"] {
+        scene.put(kind, "fill");
+    }
+    scene.tell("fill", 2);
+    let take = |way| scene.take(way, 9, 5, 100).into_iter().map(|taken| taken.kind).collect::<Vec<_>>();
+    assert_eq!(take(Way::Mail), ["email", "email"]);
+    assert_eq!(take(Way::Web), ["line", "webhook", "line", "webhook"]);
+}
+
+#[test]
+fn what_a_clock_that_was_ahead_has_dated_is_due() {
+    let scene = Outlets::new();
+    scene.put("line", "fill");
+    scene.tell("fill", 1);
+    let year = 365 * 24 * HOUR;
+    assert_eq!(scene.take(Way::Web, 9, year, year + 1).len(), 1, "the clock is ahead");
+    let any_due = |now| scene.database.read(|conn| is_any_due(conn, Timestamp(now))).unwrap();
+    let mend = |now| scene.database.write(|conn| mend_dates(conn, Timestamp(now))).unwrap();
+    mend(year - LONGEST_WAIT + 1);
+    assert!(!any_due(year - LONGEST_WAIT + 1), "it may have been given this time");
+    assert!(any_due(9));
+    mend(9);
+    assert_eq!(scene.take(Way::Web, 9, 9, 10).len(), 1);
+    // Nor does an alert of then wait until then.
+    let (user, market) = (scene.user, MarketId(0));
+    let alert = |conn: &mut Connection| add_alert(conn, user, market, (true, 100), 4, Timestamp(year));
+    assert!(scene.database.write(alert).unwrap());
+    let now = Timestamp(60 * SECOND);
+    let trade = |at: i64| scene.database.write(|conn| set_off(conn, 0, &[(Timestamp(at), 100)], now)).unwrap().len();
+    assert_eq!((trade(54 * SECOND), trade(56 * SECOND)), (0, 1));
+}
+
+#[test]
+fn a_secret_that_was_renewed_stays_whoever_read_it_before() {
+    let scene = Outlets::new();
+    let mut row = OutletRow {
+        user_id: i64::from(scene.user.0),
+        kind: "webhook".into(),
+        target: "https://example.org/a".into(),
+        secret: vec![1],
+        events: "fill".into(),
+    };
+    let put = |row: &OutletRow, renew| {
+        let is_new = scene.database.write(|conn| put_outlet(conn, row, renew)).unwrap();
+        let stored = scene.database.read(|conn| outlets_of(conn, scene.user)).unwrap();
+        (is_new, stored[0].secret.clone(), stored[0].events.clone())
+    };
+    assert_eq!(put(&row, false), (true, vec![1], "fill".to_owned()));
+    row.secret = vec![2];
+    assert_eq!(put(&row, true), (true, vec![2], "fill".to_owned()));
+    (row.secret, row.events) = (vec![3], "security".into());
+    assert_eq!(put(&row, false), (false, vec![2], "security".to_owned()), "only the events are others");
+    row.target = "https://example.org/b".into();
+    assert_eq!(put(&row, false), (true, vec![3], "security".to_owned()), "it goes elsewhere");
+}
+
+#[test]
+fn who_listens_is_looked_up_among_those_asked_for() {
+    let scene = Outlets::new();
+    scene.put("line", "fill,security");
+    let user = i64::from(scene.user.0);
+    let listeners =
+        |event: &str, among: &[i64]| scene.database.read(|conn| listeners(conn, event, among.to_vec())).unwrap();
+    assert_eq!(listeners("fill", &[user, 99]), [user]);
+    assert_eq!(listeners("fill", &[99]), [0_i64; 0]);
+    assert_eq!(listeners("transfer", &[user]), [0_i64; 0]);
+}
+
+#[test]
+fn of_a_market_that_was_listed_while_people_could_ask_every_trade_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let database = Database::open(&folder.path().join("db")).unwrap();
+    let fill = Fill {
+        trade: TradeId(7),
+        maker: OrderId { number: 1, slot: 0 },
+        taker: OrderId { number: 2, slot: 0 },
+        maker_account: AccountId(2),
+        taker_account: AccountId(3),
+        maker_side: Side::Sell,
+        price: Price(100),
+        size: Size(3),
+        base: Amount(30),
+        quote: Amount(300),
+        maker_fee: Amount(1),
+        taker_fee: Amount(2),
+    };
+    let row = FillRow { market: MarketId(1), at: Timestamp(1), feed_sequence: 1, fill };
+    database.write(|conn| trades::insert(conn, &[row])).unwrap();
+    let begins = || database.read(|conn| beginning(conn, MarketId(1))).unwrap();
+    assert_eq!(begins(), 7, "nobody has been asked yet");
+    database.write(|conn| advance(conn, TRANSFERS, None, 5)).unwrap();
+    assert_eq!(begins(), 0);
+}
+
+#[test]
+fn movements_in_a_currency_that_is_not_known_yet_wait_with_what_comes_after_them() {
+    let row = |id: i64, currency: i32| (id, 2_i64, currency, "5".to_owned());
+    let found = Movements { moved: vec![row(11, 0), row(13, 2), row(14, 1)], through: 20, more: true };
+    assert_eq!(found.clone().in_known(3), found);
+    let cut = found.clone().in_known(2);
+    assert_eq!(cut, Movements { moved: vec![row(11, 0)], through: 12, more: false });
+    assert_eq!(found.in_known(0), Movements { moved: Vec::new(), through: 10, more: false });
 }
