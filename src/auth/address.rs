@@ -7,6 +7,7 @@
 //! may then set a password by a mailed code like everybody else. Whether an address is somebody else's already is told to
 //! nobody but whoever reads its mail.
 
+use super::audit::{by_owner, note};
 use super::credentials::Email;
 use super::error::AuthError;
 use super::recovery::{CODE_LIFETIME, RESET, random_code, take_code};
@@ -15,10 +16,11 @@ use super::service::Accounts;
 use super::shared::Target;
 use crate::domain::ids::AccountId;
 use crate::persistence::addresses;
-use crate::persistence::audit::Entry;
 use crate::persistence::mailed_codes as store;
 use crate::persistence::users::{self, User};
+use serde_json::json;
 use std::net::IpAddr;
+use tokio::runtime::Handle;
 
 /// Where the addresses of users end whose provider gave none: no mail gets there.
 pub(super) const NO_ADDRESS: &str = "@users.invalid";
@@ -106,8 +108,9 @@ impl Accounts {
         self.vault().digest("address code", &parts).to_vec()
     }
 
-    /// Gives a user the address that a code was mailed to; it is confirmed from now on. The address before is told, where
-    /// it is another one that mail reaches.
+    /// Gives a user the address that a code was mailed to; it is confirmed from now on. The address before is told,
+    /// where it is another one that mail reaches, whether or not the caller waits for the outcome. `from` is whence it
+    /// is wanted.
     ///
     /// # Errors
     /// [`AuthError::WrongCode`] for a wrong, used or old code and for one of another address; [`AuthError::EmailTaken`]
@@ -122,46 +125,87 @@ impl Accounts {
         let wanted = Email::parse(wanted)?;
         let before = self.user(user).await?;
         let own = Email::parse(&before.email)?;
-        let now = self.now();
-        self.code_guard().admit(&own, now)?;
+        self.code_guard().admit(&own, self.now())?;
         let digest = self.address_digest(user, &wanted, code.trim());
-        let email = wanted.clone();
-        let changed = self.write(move |conn| {
-            if !take_code(conn, user, CHANGE, &digest, now)? {
-                return Ok(None);
-            }
-            users::set_email(conn, user, email.as_str())?;
-            addresses::confirm(conn, user, email.as_str(), now)?;
-            // What was mailed to the address before counts no more.
-            store::remove(conn, user, RESET)?;
-            users::by_id(conn, user)
-        });
-        let changed = changed.await?;
-        self.tell_guess(Target::Code(own.to_string()), changed.is_some());
-        let changed = changed.ok_or(AuthError::WrongCode)?;
-        self.code_guard().succeeded(&own);
+        let changed = self.change_address(before, wanted.clone(), digest, from).await;
+        self.judge_code(&own, &changed);
+        let changed = changed?;
         // Whoever got this mail may want another one at once: a code for a password.
         self.mail_guard().succeeded(&wanted);
         self.tell_guess(Target::Mail(wanted.to_string()), true);
-        let detail = serde_json::json!({"before": before.email, "after": changed.email});
-        let is_own = before.email == changed.email;
-        let action = if is_own { "email_confirmed" } else { "email_changed" };
-        self.record(Entry { action, actor: Some(user), subject: Some(user), address: from, detail }).await;
-        if !is_own && has_address(&before) {
-            self.tell_old_address(before.email);
-        }
         Ok(changed)
     }
 
+    async fn change_address(
+        &self,
+        before: User,
+        wanted: Email,
+        digest: Vec<u8>,
+        from: Option<IpAddr>,
+    ) -> Result<User, AuthError> {
+        let (user, now) = (before.id, self.now());
+        // For the worker, which has no place of its own for what waits for a mail server.
+        let (accounts, here) = (self.clone(), Handle::current());
+        let changed = self.awaited(move |database, _| {
+            let changed = database.write_durably(|conn| {
+                if !take_code(conn, user, CHANGE, &digest, now)? {
+                    return Ok(None);
+                }
+                users::set_email(conn, user, wanted.as_str())?;
+                addresses::confirm(conn, user, wanted.as_str(), now)?;
+                // What was mailed to the address before counts no more.
+                store::remove(conn, user, RESET)?;
+                let detail = json!({"before": before.email, "after": wanted.as_str()});
+                let action = if before.email == wanted.as_str() { "email_confirmed" } else { "email_changed" };
+                note(conn, &by_owner(action, user, from, detail), now)?;
+                users::by_id(conn, user)
+            })?;
+            // Here and now: whoever asked may have hung up, or been told that the store does not answer.
+            if changed.is_some() && before.email != wanted.as_str() && has_address(&before) {
+                here.spawn(accounts.told_to_old_address(before.email));
+            }
+            Ok(changed)
+        });
+        changed.await?.ok_or(AuthError::WrongCode)
+    }
+
     /// Whoever lost an account this way can still read this.
-    fn tell_old_address(&self, before: String) {
+    fn told_to_old_address(&self, before: String) -> impl Future<Output = ()> + Send + use<> {
         let mailer = self.settings().mailer.clone();
-        actix_web::rt::spawn(async move {
+        async move {
             let text = "Your account has another e-mail address from now on. If it was not you who changed it, ask the \
                         operator for help.\n";
             if let Err(error) = mailer.send(&before, "Your address was changed", text.to_owned()).await {
                 tracing::warn!(%error, "an old address could not be told");
             }
-        });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::tests::{Venue, run, sign_up};
+    use crate::persistence::audit::Filter;
+
+    /// Whoever takes an account over must not be able to hang up in time.
+    #[actix_rt::test]
+    async fn another_address_and_what_is_remembered_of_it_are_one() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let (wanted, code) = (Email::parse("eve@example.org").unwrap(), "123456789");
+        let (digest, expires_at) = (accounts.address_digest(ada, &wanted, code), accounts.now() + CODE_LIFETIME);
+        accounts.write(move |conn| store::put(conn, ada, CHANGE, &digest, expires_at)).await.unwrap();
+        run(&accounts, "CREATE TRIGGER deny BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await;
+        let confirm = || accounts.confirm_address(ada, "eve@example.org", code, None);
+        assert_eq!(confirm().await, Err(AuthError::StoreUnavailable));
+        assert_eq!(accounts.user(ada).await.unwrap().email, "ada@example.org");
+        run(&accounts, "DROP TRIGGER deny").await;
+        assert_eq!(confirm().await.map(|user| user.email), Ok("eve@example.org".into()));
+        let changed = Filter { action: Some("email_changed".into()), limit: 9, ..Filter::default() };
+        let (rows, _) = accounts.audit(changed).await.unwrap();
+        let expected = json!({"before": "ada@example.org", "after": "eve@example.org"}).to_string();
+        assert_eq!(rows.into_iter().map(|row| row.detail).collect::<Vec<_>>(), [expected]);
     }
 }

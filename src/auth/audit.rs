@@ -2,16 +2,19 @@
 
 use super::error::AuthError;
 use super::service::Accounts;
+use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::notify::events::EventKind;
 use crate::persistence::audit::{self, Entry, Filter, Row};
 use crate::persistence::db::Connection;
 use crate::persistence::{notifications, users};
 use diesel::QueryResult;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
-/// Stores an entry, and puts it on its way to its subject where that wants to know.
+/// Stores an entry, and puts it on its way to its subject where that wants to know. To be part of the transaction that
+/// does what is to be remembered: whoever asked may hang up at any moment, and what comes after it is not done then.
 pub(super) fn note(conn: &mut Connection, entry: &Entry, now: Timestamp) -> QueryResult<()> {
     audit::record(conn, entry, now)?;
     let Some(subject) = entry.subject else { return Ok(()) };
@@ -20,9 +23,14 @@ pub(super) fn note(conn: &mut Connection, entry: &Entry, now: Timestamp) -> Quer
     notifications::enqueue(conn, subject, EventKind::Security.name(), &payload.to_string(), now).map(drop)
 }
 
+/// What users do to their own accounts.
+pub(super) fn by_owner(action: &'static str, user: AccountId, address: Option<IpAddr>, detail: Value) -> Entry {
+    Entry { action, actor: Some(user), subject: Some(user), address, detail }
+}
+
 impl Accounts {
-    /// Remembers something that has happened. What has happened stays so even when the store fails; then
-    /// the program's own log has it.
+    /// Remembers something that has happened, and that no transaction of the database has done. It stays so even when
+    /// the store fails; then the program's own log has it.
     pub async fn record(&self, entry: Entry) {
         let (now, kept) = (self.now(), entry.clone());
         if let Err(error) = self.write(move |conn| note(conn, &kept, now)).await {

@@ -135,6 +135,16 @@ impl<K: Clone + Eq + Hash> Guard<K> {
         self.attempts.lock().remove(key);
     }
 
+    /// Settles an attempt at a code that [`Guard::admit`] has let pass, once it is known what became of it: a right
+    /// code clears the count, a wrong one stays in it, and where something else went wrong it was no guess.
+    pub(super) fn settle<T>(&self, key: &K, outcome: &Result<T, AuthError>) {
+        match outcome {
+            Ok(_) => self.succeeded(key),
+            Err(AuthError::WrongCode) => {}
+            Err(_) => self.undo(key),
+        }
+    }
+
     /// The attempt broke off before the password was looked at, so it was no guess. The delay is that of the others.
     pub(super) fn undo(&self, key: &K) {
         let mut all = self.attempts.lock();

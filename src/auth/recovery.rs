@@ -3,11 +3,12 @@
 //! Whether an address has an account is told to nobody: asking for a code answers the same at once, and
 //! the work goes on behind. A code counts once, for half an hour and five tries.
 
-use super::audit::note;
+use super::audit::{by_owner, note};
 use super::credentials::{Email, check_new_password};
 use super::error::AuthError;
 use super::secret::Secret;
 use super::service::Accounts;
+use super::sessions::ids;
 use super::shared::Target;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
@@ -17,6 +18,7 @@ use crate::persistence::audit::Entry;
 use crate::persistence::mailed_codes as store;
 use crate::persistence::sessions::{self, SessionId};
 use crate::persistence::users;
+use serde_json::json;
 use std::net::IpAddr;
 
 /// How long a mailed code counts, µs.
@@ -29,7 +31,8 @@ const DIGITS: usize = 9;
 pub(super) const RESET: &str = "reset";
 
 impl Accounts {
-    /// Changes the password of somebody who knows the old one, and ends the other sessions.
+    /// Changes the password of somebody who knows the old one, and ends the other sessions; says which. `from` is
+    /// whence it is wanted.
     ///
     /// # Errors
     /// [`AuthError::WrongCredentials`], [`AuthError::TooManyAttempts`], [`AuthError::WeakPassword`], or a failure.
@@ -39,6 +42,7 @@ impl Accounts {
         kept: SessionId,
         old: Secret,
         new: Secret,
+        from: Option<IpAddr>,
     ) -> Result<Vec<SessionId>, AuthError> {
         let email = Email::parse(&self.user(user).await?.email)?;
         check_new_password(&new, &email)?;
@@ -51,7 +55,10 @@ impl Accounts {
                 return Ok(None);
             }
             store::remove(conn, user, RESET)?;
-            sessions::revoke_all_of(conn, user, Some(kept), now).map(Some)
+            let ended = sessions::revoke_all_of(conn, user, Some(kept), now)?;
+            let detail = json!({"ended_sessions": ids(&ended)});
+            note(conn, &by_owner("password_changed", user, from, detail), now)?;
+            Ok(Some(ended))
         });
         ended.await?.ok_or(AuthError::WrongCredentials)
     }
@@ -79,10 +86,10 @@ impl Accounts {
 
     async fn mail_code(&self, email: &Email, address: Option<IpAddr>) -> anyhow::Result<()> {
         let Ok(user) = self.user_by_email(email.as_str()).await else { return Ok(()) };
-        let (subject, detail) = (Some(user.id), serde_json::json!({}));
+        let (subject, detail) = (Some(user.id), json!({}));
         self.record(Entry { action: "password_reset_requested", actor: None, subject, address, detail }).await;
         let code = random_code().ok_or(AuthError::Interrupted)?;
-        let digest = self.code_digest(user.id, &code);
+        let digest = self.code_digest(user.id, email, &code);
         let expires_at = self.now() + CODE_LIFETIME;
         self.write(move |conn| store::put(conn, user.id, RESET, &digest, expires_at)).await?;
         let text = format!(
@@ -93,8 +100,18 @@ impl Accounts {
         Ok(())
     }
 
-    fn code_digest(&self, user: AccountId, code: &str) -> Vec<u8> {
-        self.vault().digest("reset code", &[&user.0.to_le_bytes(), code.as_bytes()]).to_vec()
+    /// A code counts while its user has the address that it was mailed to.
+    fn code_digest(&self, user: AccountId, email: &Email, code: &str) -> Vec<u8> {
+        let parts = [&user.0.to_le_bytes()[..], email.as_str().as_bytes(), code.as_bytes()];
+        self.vault().digest("reset code", &parts).to_vec()
+    }
+
+    /// Counts a try at a mailed code, here and on the other nodes, once it is known what became of it.
+    pub(super) fn judge_code<T>(&self, email: &Email, outcome: &Result<T, AuthError>) {
+        if matches!(outcome, Ok(_) | Err(AuthError::WrongCode)) {
+            self.tell_guess(Target::Code(email.to_string()), outcome.is_ok());
+        }
+        self.code_guard().settle(email, outcome);
     }
 
     /// Sets the password by a mailed code and ends all sessions; says whose and which. `address` is whence it is wanted.
@@ -112,6 +129,18 @@ impl Accounts {
         let email = Email::parse(email)?;
         check_new_password(&new, &email)?;
         self.code_guard().admit(&email, self.now())?;
+        let reset = self.reset_by_code(&email, code, new, address).await;
+        self.judge_code(&email, &reset);
+        reset
+    }
+
+    async fn reset_by_code(
+        &self,
+        email: &Email,
+        code: &str,
+        new: Secret,
+        address: Option<IpAddr>,
+    ) -> Result<(AccountId, Vec<SessionId>), AuthError> {
         // Hashed first, so that a right code takes no longer than a wrong one.
         let hash = self.passwords().hash(new).await?;
         let now = self.now();
@@ -119,8 +148,8 @@ impl Accounts {
         let found = self.read(move |conn| users::by_email(conn, wanted.as_str())).await?;
         let subject = found.map(|found| found.user.id);
         let id = subject.unwrap_or(AccountId(0));
-        let digest = self.code_digest(id, code.trim());
-        let detail = serde_json::json!({"email": email.as_str()});
+        let digest = self.code_digest(id, email, code.trim());
+        let detail = json!({"email": email.as_str()});
         let reached = email.clone();
         let refused = Entry { action: "password_reset_failed", actor: None, subject, address, detail };
         // All at once, so that a code is used up by nothing but a new password. What was refused is written down for
@@ -133,13 +162,12 @@ impl Accounts {
             users::set_password(conn, id, &hash)?;
             // Whoever has the code reads the mail of this address.
             addresses::confirm(conn, id, reached.as_str(), now)?;
-            sessions::revoke_all_of(conn, id, None, now).map(Some)
+            let ended = sessions::revoke_all_of(conn, id, None, now)?;
+            let detail = json!({"ended_sessions": ids(&ended)});
+            note(conn, &by_owner("password_reset", id, address, detail), now)?;
+            Ok(Some(ended))
         });
-        let ended = ended.await?;
-        self.tell_guess(Target::Code(email.to_string()), ended.is_some());
-        let ended = ended.ok_or(AuthError::WrongCode)?;
-        self.code_guard().succeeded(&email);
-        Ok((id, ended))
+        Ok((id, ended.await?.ok_or(AuthError::WrongCode)?))
     }
 }
 
@@ -174,10 +202,9 @@ pub(super) fn random_code() -> Option<String> {
 mod tests {
     use super::*;
     use crate::auth::settings::Device;
-    use crate::auth::tests::{Venue, password, sign_up};
+    use crate::auth::tests::{Venue, password, run, sign_up};
+    use crate::auth::totp::Factor;
     use crate::persistence::audit::Filter;
-    use crate::persistence::db::Connection;
-    use diesel::RunQueryDsl;
 
     const NEW: &str = "a new good one";
 
@@ -185,10 +212,11 @@ mod tests {
         accounts.reset_password(email, code, Secret::new(NEW), None).await.map(|(user, _)| user)
     }
 
-    /// A mailed code of this user.
-    async fn mail(accounts: &Accounts, user: AccountId) -> &'static str {
+    /// A mailed code of this user, who has this address.
+    async fn mail(accounts: &Accounts, user: AccountId, email: &str) -> &'static str {
         let code = "123456789";
-        let (digest, expires_at) = (accounts.code_digest(user, code), accounts.now() + CODE_LIFETIME);
+        let digest = accounts.code_digest(user, &Email::parse(email).unwrap(), code);
+        let expires_at = accounts.now() + CODE_LIFETIME;
         accounts.write(move |conn| store::put(conn, user, RESET, &digest, expires_at)).await.unwrap();
         code
     }
@@ -198,24 +226,54 @@ mod tests {
         let venue = Venue::new();
         let accounts = venue.start();
         let ada = sign_up(&accounts, "ada@example.org").await;
-        let code = mail(&accounts, ada.user.id).await;
-        let run = |sql: &'static str| {
-            accounts.write(move |conn| match conn {
-                Connection::Sqlite(inner) => diesel::sql_query(sql).execute(inner),
-                Connection::Postgres(_) => unreachable!("the venue has a file"),
-            })
-        };
-        let deny = "CREATE TRIGGER deny BEFORE UPDATE OF password_hash ON users BEGIN SELECT RAISE(ABORT, 'no'); END";
-        run(deny).await.unwrap();
-        assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::StoreUnavailable));
-        assert!(accounts.authenticate(ada.token.expose()).is_ok(), "nothing has changed");
-        run("DROP TRIGGER deny").await.unwrap();
+        let code = mail(&accounts, ada.user.id, "ada@example.org").await;
+        for deny in [
+            "CREATE TRIGGER deny BEFORE UPDATE OF password_hash ON users BEGIN SELECT RAISE(ABORT, 'no'); END",
+            "CREATE TRIGGER deny BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END",
+        ] {
+            run(&accounts, deny).await;
+            assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::StoreUnavailable));
+            assert!(accounts.authenticate(ada.token.expose()).is_ok(), "nothing has changed");
+            run(&accounts, "DROP TRIGGER deny").await;
+        }
         assert_eq!(reset(&accounts, "ada@example.org", code).await, Ok(ada.user.id));
         assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
         assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::WrongCode));
         let device = Device::default();
         assert!(accounts.sign_in("ada@example.org", password(), &device).await.is_err());
         assert!(accounts.sign_in("ada@example.org", Secret::new(NEW), &device).await.is_ok());
+    }
+
+    /// A store that is out of reach tells nobody whether a code is right, so it makes nobody wait either.
+    #[actix_rt::test]
+    async fn a_failure_is_no_wrong_code() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let code = mail(&accounts, ada, "ada@example.org").await;
+        run(&accounts, "ALTER TABLE mailed_codes RENAME TO lost").await;
+        for _ in 0..20 {
+            assert_eq!(reset(&accounts, "ada@example.org", code).await, Err(AuthError::StoreUnavailable));
+            let confirmed = accounts.confirm_address(ada, "ada@example.net", code, None).await;
+            assert_eq!(confirmed.map(drop), Err(AuthError::StoreUnavailable));
+        }
+        run(&accounts, "ALTER TABLE lost RENAME TO mailed_codes").await;
+        assert_eq!(reset(&accounts, "ada@example.org", code).await, Ok(ada));
+    }
+
+    /// What is on its way to the old address when another one is confirmed is stored after that.
+    #[actix_rt::test]
+    async fn a_code_that_was_mailed_to_another_address_does_not_count() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        accounts.write(move |conn| users::set_email(conn, ada, "ada@example.net")).await.unwrap();
+        let code = mail(&accounts, ada, "ada@example.org").await;
+        for email in ["ada@example.net", "ada@example.org"] {
+            assert_eq!(reset(&accounts, email, code).await, Err(AuthError::WrongCode), "{email}");
+        }
+        let code = mail(&accounts, ada, "ada@example.net").await;
+        assert_eq!(reset(&accounts, "ada@example.net", code).await, Ok(ada));
     }
 
     /// Whoever resets a password wants somebody out who knows the old one, and who may be about to come in with it.
@@ -226,10 +284,13 @@ mod tests {
         let ada = sign_up(&accounts, "ada@example.org").await.user.id;
         let email = Email::parse("ada@example.org").unwrap();
         let proved = accounts.prove_guarded(&email, password()).await.unwrap();
-        let code = mail(&accounts, ada).await;
+        let code = mail(&accounts, ada, "ada@example.org").await;
         assert_eq!(reset(&accounts, "ada@example.org", code).await, Ok(ada));
         let device = Device::default();
-        let late = accounts.enter(ada, Some(proved.password_hash), &device).await.map(|entered| entered.user.id);
+        let late = accounts
+            .enter(ada, Some(proved.password_hash), Factor::Nothing, &device)
+            .await
+            .map(|entered| entered.user.id);
         assert_eq!(late, Err(AuthError::WrongCredentials));
         assert_eq!(accounts.sessions(ada).await.unwrap(), []);
         assert!(accounts.sign_in("ada@example.org", Secret::new(NEW), &device).await.is_ok());
@@ -241,7 +302,7 @@ mod tests {
         let accounts = venue.start();
         let ada = sign_up(&accounts, "ada@example.org").await.user.id;
         let bob = sign_up(&accounts, "bob@example.org").await.user.id;
-        mail(&accounts, ada).await;
+        mail(&accounts, ada, "ada@example.org").await;
         for email in ["ada@example.org", "bob@example.org", "nobody@example.org"] {
             assert_eq!(reset(&accounts, email, "000000000").await, Err(AuthError::WrongCode));
         }

@@ -4,18 +4,22 @@
 //! when. A change is made against the version that its author has seen, so that nobody overwrites what
 //! they do not know. Reads come from memory; other nodes follow within a second or so.
 
+use super::audit::{by_owner, note};
 use super::error::AuthError;
 use super::limits::{Class, Limit};
 use super::service::Accounts;
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
+use crate::persistence::db::Connection;
 use crate::persistence::runtime_config::{self as store, Version};
 use arc_swap::ArcSwap;
+use diesel::QueryResult;
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Bytes of a value as JSON, at most.
 const LONGEST_VALUE: usize = 10_000;
@@ -247,13 +251,31 @@ impl Snapshot {
 /// Hears of the settings whenever they have changed.
 type Listener = Box<dyn Fn(&Snapshot) + Send + Sync>;
 
+/// What was read of the settings at one time.
+pub(super) struct Read {
+    /// Rises with the time at which the read began.
+    ticket: u64,
+    versions: Vec<Version>,
+}
+
+/// What the snapshot was made of.
+#[derive(Default)]
+struct Taken {
+    ticket: u64,
+    versions: Vec<Version>,
+    listeners: Vec<Listener>,
+}
+
 /// The settings in memory.
+///
+/// A database may fall back (a backup was restored, a copy that lagged took over), so what it has is compared as a
+/// whole: neither versions nor their number say which of two reads is the newer one.
 pub(super) struct Runtime {
     defaults: Defaults,
     now: ArcSwap<Snapshot>,
-    /// How many versions the snapshot was made of.
-    count: AtomicI64,
-    listeners: Mutex<Vec<Listener>>,
+    /// Reads that were begun.
+    reads: AtomicU64,
+    taken: Mutex<Taken>,
 }
 
 impl Runtime {
@@ -261,8 +283,8 @@ impl Runtime {
         Runtime {
             defaults,
             now: ArcSwap::from_pointee(Snapshot::new(&defaults, Vec::new())),
-            count: AtomicI64::new(0),
-            listeners: Mutex::new(Vec::new()),
+            reads: AtomicU64::new(0),
+            taken: Mutex::default(),
         }
     }
 
@@ -275,31 +297,30 @@ impl Runtime {
         self.now.load().limit(class)
     }
 
-    /// What the database has, if that is more than is known here.
+    /// What the database has.
     ///
     /// # Errors
     /// Whatever the database reports.
-    pub(super) fn fresh(
-        &self,
-        conn: &mut crate::persistence::db::Connection,
-    ) -> diesel::QueryResult<Option<(i64, Vec<Version>)>> {
-        let count = store::count(conn)?;
-        if count == self.count.load(Ordering::Relaxed) {
-            return Ok(None);
-        }
-        Ok(Some((count, store::current(conn)?)))
+    pub(super) fn fresh(&self, conn: &mut Connection) -> QueryResult<Read> {
+        // Before the read: one that has seen a change has no lower number than those that were over before it.
+        let ticket = self.reads.fetch_add(1, Ordering::Relaxed) + 1;
+        Ok(Read { ticket, versions: store::current(conn)? })
     }
 
-    pub(super) fn take(&self, (count, versions): (i64, Vec<Version>)) {
-        let listeners = self.listeners.lock();
-        // Versions only ever come; whoever has read fewer of them has read earlier and is late.
-        if count < self.count.load(Ordering::Relaxed) {
+    /// Takes over what was read, unless somebody has taken over already what was read later.
+    pub(super) fn take(&self, Read { ticket, versions }: Read) {
+        let mut taken = self.taken.lock();
+        if ticket < taken.ticket {
             return;
         }
-        let now = Arc::new(Snapshot::new(&self.defaults, versions));
+        taken.ticket = ticket;
+        if versions == taken.versions {
+            return;
+        }
+        let now = Arc::new(Snapshot::new(&self.defaults, versions.clone()));
+        taken.versions = versions;
         self.now.store(now.clone());
-        self.count.store(count, Ordering::Relaxed);
-        listeners.iter().for_each(|listener| listener(&now));
+        taken.listeners.iter().for_each(|listener| listener(&now));
     }
 }
 
@@ -318,13 +339,14 @@ impl Accounts {
     /// block.
     pub fn hear_settings(&self, listener: impl Fn(&Snapshot) + Send + Sync + 'static) {
         let runtime = self.runtime_settings();
-        let mut listeners = runtime.listeners.lock();
+        let mut taken = runtime.taken.lock();
         listener(&runtime.snapshot());
-        listeners.push(Box::new(listener));
+        taken.listeners.push(Box::new(listener));
     }
 
     /// Sets a value; `seen` is the version that it is to follow, or `None` to follow whatever there is.
-    /// It counts here when this answers. Gives the setting before and after.
+    /// It counts here when this answers, and is remembered, with `from` where it was set. Gives the setting before and
+    /// after.
     ///
     /// # Errors
     /// [`AuthError::NoSuchSetting`], [`AuthError::SettingChanged`], or a failure; the text says what is
@@ -335,6 +357,7 @@ impl Accounts {
         value: Value,
         seen: Option<i64>,
         by: AccountId,
+        from: Option<IpAddr>,
     ) -> Result<Result<(Setting, Setting), String>, AuthError> {
         let spec = self.runtime_specs().into_iter().find(|spec| spec.key == key).ok_or(AuthError::NoSuchSetting)?;
         let text = value.to_string();
@@ -349,15 +372,21 @@ impl Accounts {
         if seen.is_some_and(|seen| seen != before.version) {
             return Err(AuthError::SettingChanged);
         }
+        let now = self.now();
         let version = Version {
             key: key.to_owned(),
             version: before.version + 1,
             value: text,
-            set_at: self.now().0,
+            set_at: now.0,
             set_by: Some(i64::from(by.0)),
         };
+        let detail = json!({"key": key, "before": before.value, "after": value, "version": version.version});
         // Somebody on another node may be faster; the table takes each version once.
-        let added = self.write(move |conn| store::add(conn, &version)).await;
+        let added = self.write(move |conn| {
+            store::add(conn, &version)?;
+            note(conn, &by_owner("config_changed", by, from, detail), now)
+        });
+        let added = added.await;
         added.map_err(|error| if error == AuthError::EmailTaken { AuthError::SettingChanged } else { error })?;
         self.follow_runtime().await?;
         let after = self.runtime().settings().get(key).cloned().ok_or(AuthError::NoSuchSetting)?;
@@ -376,13 +405,11 @@ impl Accounts {
         self.read(move |conn| store::history(conn, &key, limit)).await
     }
 
-    /// Takes over what the database has and this node does not know yet.
+    /// Takes over what the database has, be it newer or older than what this node knows.
     pub(super) async fn follow_runtime(&self) -> Result<(), AuthError> {
         let accounts = self.clone();
         let fresh = self.read(move |conn| accounts.runtime_settings().fresh(conn)).await?;
-        if let Some(fresh) = fresh {
-            self.runtime_settings().take(fresh);
-        }
+        self.runtime_settings().take(fresh);
         Ok(())
     }
 }
@@ -390,6 +417,7 @@ impl Accounts {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::tests::{Venue, run, sign_up};
 
     fn defaults() -> Defaults {
         Defaults { links_max_per_user: 1_000, links_import_rows: 100, ..Defaults::default() }
@@ -441,10 +469,8 @@ mod tests {
         let runtime = Runtime::new(defaults());
         let heard = Arc::new(Mutex::new(Vec::new()));
         let kept = heard.clone();
-        runtime
-            .listeners
-            .lock()
-            .push(Box::new(move |now: &Snapshot| kept.lock().push(now.number(key::CHAT_USER_RATE))));
+        let listener = move |now: &Snapshot| kept.lock().push(now.number(key::CHAT_USER_RATE));
+        runtime.taken.lock().listeners.push(Box::new(listener));
         let version = |version: i64, value: &str| Version {
             key: key::CHAT_USER_RATE.into(),
             version,
@@ -452,11 +478,38 @@ mod tests {
             set_at: 1,
             set_by: None,
         };
-        runtime.take((1, vec![version(1, "7")]));
+        let take = |ticket, version| runtime.take(Read { ticket, versions: vec![version] });
+        take(1, version(1, "7"));
         assert_eq!(*heard.lock(), [7]);
-        // Of two that follow at once, the one that has read more may be the faster.
-        runtime.take((3, vec![version(3, "9")]));
-        runtime.take((2, vec![version(2, "8")]));
+        // Of two that follow at once, the one that has read later may be the faster.
+        take(3, version(3, "9"));
+        take(2, version(2, "8"));
         assert_eq!((heard.lock().as_slice(), runtime.snapshot().number(key::CHAT_USER_RATE)), (&[7, 9][..], 9));
+        // What is known is no news; what a database has that fell back is.
+        take(4, version(3, "9"));
+        take(5, version(1, "7"));
+        assert_eq!((heard.lock().as_slice(), runtime.snapshot().number(key::CHAT_USER_RATE)), (&[7, 9, 7][..], 7));
+    }
+
+    #[actix_rt::test]
+    async fn a_database_that_fell_back_says_what_counts() {
+        let venue = Venue::new();
+        let (accounts, ada) = (venue.start(), AccountId::FIRST_USER);
+        sign_up(&accounts, "ada@example.org").await;
+        let set = async |name: &str, value: Value| {
+            let (_, after) = accounts.set(name, value, None, ada, None).await.unwrap().unwrap();
+            after.version
+        };
+        assert_eq!(set(key::NOTICE, json!("old")).await, 1);
+        assert_eq!(set(key::NOTICE, json!("new")).await, 2);
+        run(&accounts, "DELETE FROM runtime_config WHERE version = 2").await;
+        // As many rows as before.
+        assert_eq!(set(key::CHAT_USER_RATE, json!(7)).await, 1);
+        let now = accounts.runtime();
+        assert_eq!((&now.settings()[key::NOTICE].value, now.number(key::CHAT_USER_RATE)), (&json!("old"), 7));
+        assert_eq!(set(key::NOTICE, json!("newer")).await, 2);
+        run(&accounts, "DELETE FROM runtime_config").await;
+        accounts.follow_runtime().await.unwrap();
+        assert_eq!(accounts.runtime().settings()[key::NOTICE].version, 0);
     }
 }

@@ -1,8 +1,12 @@
 //! [`Accounts`]: what the rest of the program asks about people.
 
+mod enter;
 mod people;
 mod tend;
 
+pub(super) use enter::MOST_SESSIONS;
+
+use super::address::NO_ADDRESS;
 use super::api_keys::{Keys, Scopes};
 use super::audit::note;
 use super::credentials::{Email, check_new_password, could_be_a_password};
@@ -14,6 +18,7 @@ use super::oidc::{Provider, UsedTokens};
 use super::passwords::Passwords;
 use super::runtime::Runtime;
 use super::secret::Secret;
+use super::sessions::Turns;
 use super::settings::{Device, Plan, Settings};
 use super::shared::Target;
 use super::tokens::{Caller, Credential, Tokens};
@@ -80,6 +85,8 @@ pub struct SignedIn {
     pub refresh: Option<Secret>,
     /// From then on nothing prolongs the session.
     pub session_expires_at: Timestamp,
+    /// Whether a second factor was used up for it.
+    pub factor_used: bool,
 }
 
 struct Inner {
@@ -98,6 +105,7 @@ struct Inner {
     code_guard: Guard<Email>,
     factor_guard: Guard<AccountId>,
     id_tokens: UsedTokens,
+    refreshing: Turns,
     runtime: Runtime,
     buckets: Buckets,
     /// Names this process to the others.
@@ -131,9 +139,7 @@ impl Accounts {
         let now = clock();
         tokens.revoke(database.read(|conn| sessions::revoked(conn, Timestamp::ZERO, now + -REMEMBER_ENDED, now))?);
         let runtime = Runtime::new(settings.runtime);
-        if let Some(fresh) = database.read(|conn| runtime.fresh(conn))? {
-            runtime.take(fresh);
-        }
+        runtime.take(database.read(|conn| runtime.fresh(conn))?);
         Ok(Accounts(Arc::new(Inner {
             passwords: Passwords::start(settings.password_queue)?,
             store: Workers::start("accounts", STORE_WORKERS, STORE_QUEUE)?,
@@ -144,6 +150,7 @@ impl Accounts {
             code_guard: Guard::new(Pace::CODE),
             factor_guard: Guard::new(Pace::CODE),
             id_tokens: UsedTokens::default(),
+            refreshing: Turns::default(),
             runtime,
             buckets: Buckets::new(),
             node: Uuid::new_v4(),
@@ -223,8 +230,8 @@ impl Accounts {
         }
         let entered = match proved {
             Ok(proved) => {
-                self.check_second_factor(proved.user.id, device).await?;
-                self.enter(proved.user.id, Some(proved.password_hash), device).await
+                let factor = self.shown_factor(proved.user.id, device.second_factor.as_ref()).await?;
+                self.enter(proved.user.id, Some(proved.password_hash), factor, device).await
             }
             Err(error) => Err(error),
         };
@@ -249,34 +256,6 @@ impl Accounts {
         let detail = serde_json::json!({"email": email.as_str(), "device": device.name(), "locked_s": locked_s});
         let entry = Entry { action: "sign_in_failed", actor: None, subject, address: device.address, detail };
         self.record(entry).await;
-    }
-
-    /// Begins a session of somebody who has proved who it is: by the password that was stored in this form then, or in
-    /// another way. Whoever has another password by now has shut out all that were in with the old one.
-    ///
-    /// # Errors
-    /// [`AuthError::WrongCredentials`] when the password was changed since it was proved, or a failure.
-    pub(super) async fn enter(
-        &self,
-        user: AccountId,
-        proved: Option<String>,
-        device: &Device,
-    ) -> Result<SignedIn, AuthError> {
-        let now = self.now();
-        let (begun, address) = (self.begin_session(device, now), device.address);
-        let entered = self.write(move |conn| {
-            if !users::signed_in(conn, user, proved.as_deref(), now)? {
-                return Ok(None);
-            }
-            // Read now: the role may have changed while the proof was checked.
-            let user = users::by_id(conn, user)?.ok_or(diesel::result::Error::NotFound)?;
-            let session = Session { user: user.id, ..begun };
-            sessions::create(conn, &session)?;
-            note(conn, &entry("sign_in", &user, &session, address), now)?;
-            Ok(Some((user, session)))
-        });
-        let (user, session) = entered.await?.ok_or(AuthError::WrongCredentials)?;
-        self.admit(user, &session)
     }
 
     /// Who sends this token. Needs no store; the price is in the module `tokens`.
@@ -328,6 +307,10 @@ impl Accounts {
     /// Checks what a new user brings and hashes the password, unless the address is taken anyway.
     async fn prepare_user(&self, email: &str, password: Secret) -> Result<(Email, String), AuthError> {
         let email = Email::parse(email)?;
+        // Who has such an address comes in through a provider, which could not make the user any more.
+        if email.as_str().ends_with(NO_ADDRESS) {
+            return Err(AuthError::InvalidEmail);
+        }
         check_new_password(&password, &email)?;
         let wanted = email.clone();
         if self.read(move |conn| users::by_email(conn, wanted.as_str())).await?.is_some() {
@@ -388,6 +371,7 @@ impl Accounts {
             expires_at: session.token_expires_at,
             refresh: session.refresh_number.map(|number| self.refresh_token(session.id, number)),
             session_expires_at: session.expires_at,
+            factor_used: false,
         })
     }
 
@@ -465,6 +449,11 @@ impl Accounts {
 
     pub(super) fn id_tokens(&self) -> &UsedTokens {
         &self.0.id_tokens
+    }
+
+    /// Who refreshes a session.
+    pub(super) fn refreshing(&self) -> &Turns {
+        &self.0.refreshing
     }
 
     pub(super) fn tokens(&self) -> &Tokens {

@@ -4,11 +4,12 @@
 //! number that counts now. Using it makes the next number count. A genuine token with an older number
 //! was used before, by its owner or by a thief; nobody can tell which, so the session ends for both.
 //! A use whose caller has given up before it was done is none: nobody was told the next token, and its
-//! owner comes again with this one.
+//! owner comes again with this one, which waits until the other is over.
 
+use super::audit::{by_owner, note};
 use super::error::AuthError;
 use super::secret::Secret;
-use super::service::{Accounts, SignedIn};
+use super::service::{Accounts, MOST_SESSIONS, SignedIn};
 use super::settings::Device;
 use super::tokens::{Caller, Credential};
 use super::vault::same;
@@ -22,11 +23,40 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use diesel::QueryResult;
 use diesel::result::Error;
+use parking_lot::{Mutex, MutexGuard};
+use serde_json::json;
+use std::array;
+use std::net::IpAddr;
 
 /// Bytes of the MAC in a refresh token.
 const MAC: usize = 16;
 /// How long an ended session is remembered while its tokens' expiry is not at hand: longer than any token lives, µs.
 const LONGEST_TOKEN: i64 = 8 * DAY;
+
+/// Locks of sessions that are refreshed. More than there are workers, so that hardly anybody waits for a stranger.
+const TURNS: usize = 64;
+
+/// Lets those who refresh one session in one after the other, on this node.
+pub(super) struct Turns([Mutex<()>; TURNS]);
+
+impl Default for Turns {
+    fn default() -> Turns {
+        Turns(array::from_fn(|_| Mutex::new(())))
+    }
+}
+
+impl Turns {
+    /// The turn of this session, once nobody else has it.
+    pub(super) fn of(&self, session: SessionId) -> Option<MutexGuard<'_, ()>> {
+        let place = usize::from(session.0.as_bytes().first().copied().unwrap_or_default()) % TURNS;
+        self.0.get(place).map(Mutex::lock)
+    }
+}
+
+/// Whether this is a session of this user that neither expired nor was ended.
+pub(super) fn is_live(session: &Session, user: AccountId, now: Timestamp) -> bool {
+    session.user == user && session.revoked_at.is_none() && now < session.expires_at
+}
 
 /// What the database made of a refresh token.
 enum Refreshed {
@@ -35,6 +65,11 @@ enum Refreshed {
     Revoked,
     Expired,
     Unknown,
+}
+
+/// The names of sessions that were ended.
+pub(super) fn ids(ended: &[(SessionId, Timestamp)]) -> Vec<SessionId> {
+    ended.iter().map(|(id, _)| *id).collect()
 }
 
 /// Uses a refresh token; how long an access token lives, in µs, is said by `token_lifetime`.
@@ -56,7 +91,13 @@ fn refresh(
     session.token_expires_at = (now + token_lifetime).bucket(SECOND).min(session.expires_at);
     session.last_used = now;
     if !store::refreshed(conn, &session, number, session.token_expires_at, now)? {
-        store::revoke(conn, id, now)?;
+        // Somebody may have signed out since it was looked at.
+        if !store::end(conn, id, now)? {
+            return Ok(Refreshed::Revoked);
+        }
+        let detail = json!({"session": id, "device": device.name()});
+        let (subject, address) = (Some(session.user), device.address);
+        note(conn, &Entry { action: "refresh_token_reused", actor: None, subject, address, detail }, now)?;
         return Ok(Refreshed::Reused(session.user, session.token_expires_at));
     }
     session.refresh_number = number.checked_add(1);
@@ -94,7 +135,10 @@ impl Accounts {
         let (id, number) = used;
         let now = self.now();
         let (token_lifetime, marked) = (self.settings().token_lifetime, device.clone());
+        let accounts = self.clone();
         let refreshed = self.awaited(move |database, is_awaited| {
+            // Who gave up may come again while this is committed, and is to find the token as it was.
+            let _turn = accounts.refreshing().of(id);
             let refreshed = database.write_durably(|conn| {
                 let refreshed = refresh(conn, used, &marked, token_lifetime, now)?;
                 // Who gave up (the database was frozen, say) comes again with this token, which must count then.
@@ -104,19 +148,16 @@ impl Accounts {
                 // And who gave up while it was committed.
                 database.write_durably(|conn| store::take_back(conn, id, number))?;
             }
+            if let Refreshed::Reused(user, token_expires_at) = refreshed {
+                accounts.tell_sessions(&[(id, token_expires_at)]);
+                accounts.forget_sessions(vec![(id, token_expires_at)], now);
+                tracing::warn!(user = user.0, session = %id, "a refresh token was used twice; the session was ended");
+            }
             Ok(refreshed)
         });
         match refreshed.await? {
             Refreshed::Next(next) => self.admit(next.0, &next.1),
-            Refreshed::Reused(user, token_expires_at) => {
-                self.tell_sessions(&[(id, token_expires_at)]);
-                self.forget_sessions(vec![(id, token_expires_at)], now);
-                tracing::warn!(user = user.0, session = %id, "a refresh token was used twice; the session was ended");
-                let detail = serde_json::json!({"session": id, "device": device.name()});
-                let (subject, address) = (Some(user), device.address);
-                self.record(Entry { action: "refresh_token_reused", actor: None, subject, address, detail }).await;
-                Err(AuthError::TokenReused)
-            }
+            Refreshed::Reused(..) => Err(AuthError::TokenReused),
             Refreshed::Revoked => Err(AuthError::TokenRevoked),
             Refreshed::Expired => Err(AuthError::TokenExpired),
             Refreshed::Unknown => Err(AuthError::TokenInvalid),
@@ -129,9 +170,29 @@ impl Accounts {
     /// [`AuthError::Overloaded`], [`AuthError::StoreUnavailable`]: a restart would not know of it,
     /// so it should be tried again.
     pub async fn sign_out(&self, session: SessionId) -> Result<(), AuthError> {
+        self.sign_out_noted(session, None).await
+    }
+
+    /// Ends the session that its user has called with, as [`Accounts::sign_out`] does, and remembers that. `from` is
+    /// whence it is wanted.
+    ///
+    /// # Errors
+    /// As [`Accounts::sign_out`].
+    pub async fn leave(&self, user: AccountId, session: SessionId, from: Option<IpAddr>) -> Result<(), AuthError> {
+        self.sign_out_noted(session, Some(by_owner("sign_out", user, from, json!({"session": session})))).await
+    }
+
+    async fn sign_out_noted(&self, session: SessionId, noted: Option<Entry>) -> Result<(), AuthError> {
         let now = self.now();
         self.forget_sessions(vec![(session, now + LONGEST_TOKEN)], now);
-        let newest = self.write(move |conn| store::revoke(conn, session, now)).await?;
+        let newest = self.write(move |conn| {
+            let newest = store::revoke(conn, session, now)?;
+            if let Some(entry) = &noted {
+                note(conn, entry, now)?;
+            }
+            Ok(newest)
+        });
+        let newest = newest.await?;
         // Now it is known how long its tokens would count.
         let ended = vec![(session, newest.unwrap_or(now))];
         self.tell_sessions(&ended);
@@ -139,24 +200,22 @@ impl Accounts {
         Ok(())
     }
 
-    /// Ends one session of this user, named by its owner.
+    /// Ends one session of this user, named by its owner, and remembers that. `from` is whence it is wanted.
     ///
     /// # Errors
     /// [`AuthError::NoSuchSession`] when the user has no such live session, or a failure.
-    pub async fn end_session(&self, user: AccountId, session: SessionId) -> Result<(), AuthError> {
-        if !self.sessions(user).await?.iter().any(|own| own.id == session) {
+    pub async fn end_session(
+        &self,
+        user: AccountId,
+        session: SessionId,
+        from: Option<IpAddr>,
+    ) -> Result<(), AuthError> {
+        let now = self.now();
+        let known = self.read(move |conn| store::by_id(conn, session)).await?;
+        if !known.is_some_and(|known| is_live(&known, user, now)) {
             return Err(AuthError::NoSuchSession);
         }
-        self.sign_out(session).await
-    }
-
-    /// Ends all sessions of a user but `kept` and says which.
-    ///
-    /// # Errors
-    /// [`AuthError::Overloaded`], [`AuthError::StoreUnavailable`].
-    pub async fn end_sessions(&self, user: AccountId, kept: Option<SessionId>) -> Result<Vec<SessionId>, AuthError> {
-        let now = self.now();
-        self.end(move |conn| store::revoke_all_of(conn, user, kept, now)).await
+        self.sign_out_noted(session, Some(by_owner("session_ended", user, from, json!({"session": session})))).await
     }
 
     /// Ends all sessions of a user and says which.
@@ -164,7 +223,22 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::Overloaded`], [`AuthError::StoreUnavailable`].
     pub async fn sign_out_everywhere(&self, user: AccountId) -> Result<Vec<SessionId>, AuthError> {
-        self.end_sessions(user, None).await
+        let now = self.now();
+        self.end(move |conn| store::revoke_all_of(conn, user, None, now)).await
+    }
+
+    /// The same for the user itself, which is remembered. `from` is whence it is wanted.
+    ///
+    /// # Errors
+    /// As [`Accounts::sign_out_everywhere`].
+    pub async fn leave_everywhere(&self, user: AccountId, from: Option<IpAddr>) -> Result<Vec<SessionId>, AuthError> {
+        let now = self.now();
+        self.end(move |conn| {
+            let ended = store::revoke_all_of(conn, user, None, now)?;
+            note(conn, &by_owner("sign_out_all", user, from, json!({"ended_sessions": ids(&ended)})), now)?;
+            Ok(ended)
+        })
+        .await
     }
 
     /// The sessions of a user that still count, newest first.
@@ -173,7 +247,7 @@ impl Accounts {
     /// A failure.
     pub async fn sessions(&self, user: AccountId) -> Result<Vec<Session>, AuthError> {
         let now = self.now();
-        self.read(move |conn| store::live_of(conn, user, now)).await
+        self.read(move |conn| store::live_of(conn, user, now, MOST_SESSIONS)).await
     }
 
     /// Whether a caller that was let in before still counts: its session is not over and was not ended, its key

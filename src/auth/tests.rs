@@ -1,10 +1,14 @@
 //! Accounts as a whole, on a real database, with a clock that the test moves.
 
+mod crowded;
+mod remembered;
+
 use super::*;
 use crate::domain::ids::AccountId;
 use crate::domain::time::{HOUR, MINUTE, SECOND, Timestamp};
-use crate::persistence::db::Database;
+use crate::persistence::db::{Connection, Database};
 use crate::persistence::users::Role;
+use diesel::RunQueryDsl;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -53,6 +57,15 @@ pub(super) fn password() -> Secret {
 
 pub(super) async fn sign_up(accounts: &Accounts, email: &str) -> SignedIn {
     accounts.sign_up(email, password(), false, &here(), AccountId::FIRST_USER).await.unwrap()
+}
+
+/// Runs a statement on the venue's file.
+pub(super) async fn run(accounts: &Accounts, sql: &'static str) {
+    let done = accounts.write(move |conn| match conn {
+        Connection::Sqlite(inner) => diesel::sql_query(sql).execute(inner),
+        Connection::Postgres(_) => unreachable!("the venue has a file"),
+    });
+    done.await.unwrap();
 }
 
 #[actix_rt::test]
@@ -131,6 +144,11 @@ async fn unfit_input_is_refused_at_sign_up() {
         .unwrap_err();
     assert_eq!((refused.status(), refused), (400, AuthError::WeakPassword(Weakness::TooShort)));
     assert_eq!(accounts.user_by_email("ada@example.org").await, Err(AuthError::UnknownUser));
+    // An address that a user of a provider may get.
+    let given = "line.0123456789abcdef0123@Users.Invalid";
+    let refused = accounts.sign_up(given, password(), false, &here(), AccountId::FIRST_USER).await.map(drop);
+    assert_eq!(refused, Err(AuthError::InvalidEmail));
+    assert_eq!(accounts.create_admin(given, password()).await, Err(AuthError::InvalidEmail));
 }
 
 #[actix_rt::test]
@@ -212,6 +230,21 @@ async fn a_process_that_was_cut_off_learns_of_what_was_ended_long_ago() {
     assert!(there.still_counts(&caller));
     there.tend().await.unwrap();
     assert!(!there.still_counts(&caller));
+}
+
+#[actix_rt::test]
+async fn what_was_ended_stays_so_after_the_clock_was_ahead() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    accounts.sign_out(ada.session).await.unwrap();
+    venue.wait(5 * MINUTE);
+    accounts.tend().await.unwrap();
+    venue.wait(HOUR);
+    accounts.tend().await.unwrap();
+    venue.wait(-HOUR);
+    accounts.tend().await.unwrap();
+    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
 }
 
 #[actix_rt::test]
@@ -458,7 +491,7 @@ async fn another_password_ends_the_other_sessions() {
     let ada = sign_up(&accounts, "ada@example.org").await;
     let other = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
     let new = || Secret::new("another good one");
-    let change = |old: &str, new| accounts.change_password(ada.user.id, ada.session, Secret::new(old), new);
+    let change = |old: &str, new| accounts.change_password(ada.user.id, ada.session, Secret::new(old), new, None);
     assert_eq!(change("wrong password", new()).await, Err(AuthError::WrongCredentials));
     assert_eq!(change(PASSWORD, Secret::new("short")).await, Err(AuthError::WeakPassword(Weakness::TooShort)));
     assert_eq!(change(PASSWORD, new()).await, Ok(vec![other.session]));
@@ -478,7 +511,7 @@ async fn of_two_who_change_a_password_at_once_one_knows_the_old_one_no_more() {
     let accounts = venue.start();
     let ada = sign_up(&accounts, "ada@example.org").await;
     let other = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
-    let change = |kept, new: &str| accounts.change_password(ada.user.id, kept, password(), Secret::new(new));
+    let change = |kept, new: &str| accounts.change_password(ada.user.id, kept, password(), Secret::new(new), None);
     // Both prove the old one before either has stored another.
     let words = ["the first good one", "the second good one"];
     let (one, two) = tokio::join!(change(ada.session, words[0]), change(other.session, words[1]));

@@ -3,18 +3,21 @@
 //! A code counts for its own step and the one before and after, since clocks differ, and once. Ten
 //! recovery codes, each of which counts once, are for whoever has lost the device.
 
+use super::audit::{by_owner, note};
 use super::credentials::Email;
 use super::error::AuthError;
 use super::secret::Secret;
 use super::service::Accounts;
-use super::settings::Device;
 use super::shared::Target;
 use super::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{SECOND, Timestamp};
-use crate::persistence::audit::Entry;
+use crate::persistence::db::Connection;
 use crate::persistence::second_factors as store;
 use aws_lc_rs::hmac;
+use diesel::QueryResult;
+use serde_json::json;
+use std::net::IpAddr;
 
 /// Seconds of a step.
 const STEP_S: i64 = 30;
@@ -25,15 +28,36 @@ const RECOVERY_CODES: usize = 10;
 /// RFC 4648; 32 signs that say five bits each.
 const BASE32: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// What somebody showed beside the password.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
-    /// Nothing was asked for.
+/// What somebody shows beside the password.
+pub(super) enum Factor {
+    /// Nothing: none is asked for.
     Nothing,
     /// The code of an authenticator.
-    Code,
-    /// One of the recovery codes.
-    RecoveryCode,
+    Code {
+        /// Its seed as it is stored.
+        sealed: Vec<u8>,
+        /// The step whose code it is.
+        step: i64,
+    },
+    /// What can only be a recovery code: its keyed hash.
+    RecoveryCode(Vec<u8>),
+}
+
+impl Factor {
+    /// Whether anything was asked for.
+    pub(super) fn is_shown(&self) -> bool {
+        !matches!(self, Factor::Nothing)
+    }
+
+    /// Uses it up; false when it does not count. To be part of the transaction that does what it is shown for, so that
+    /// nothing else uses it up.
+    pub(super) fn use_up(&self, conn: &mut Connection, user: AccountId) -> QueryResult<bool> {
+        match self {
+            Factor::Nothing => Ok(true),
+            Factor::Code { sealed, step } => store::use_step(conn, user, sealed, *step),
+            Factor::RecoveryCode(digest) => store::use_recovery_code(conn, user, digest),
+        }
+    }
 }
 
 /// What a user puts into an authenticator.
@@ -106,15 +130,29 @@ impl Accounts {
         Ok(TotpSeed { secret: Secret::new(secret), uri: Secret::new(uri) })
     }
 
-    /// Begins to ask for codes, once the user has shown one. Gives recovery codes, shown this once.
+    /// Begins to ask for codes, once the user has shown one. Gives recovery codes, shown this once. `from` is whence it
+    /// is wanted.
     ///
     /// # Errors
-    /// [`AuthError::WrongCode`], [`AuthError::TooManyAttempts`], or a failure.
-    pub async fn confirm_totp(&self, user: AccountId, code: &str) -> Result<Vec<Secret>, AuthError> {
+    /// [`AuthError::WrongCode`], also for a code of another seed than the newest; [`AuthError::TooManyAttempts`]; or a
+    /// failure.
+    pub async fn confirm_totp(
+        &self,
+        user: AccountId,
+        code: &str,
+        from: Option<IpAddr>,
+    ) -> Result<Vec<Secret>, AuthError> {
         self.factor_guard().admit(&user, self.now())?;
-        let stored = self.read(move |conn| store::totp_of(conn, user)).await?.filter(|totp| !totp.confirmed);
-        let seed = stored.and_then(|totp| self.vault().open_sealed(&seal_name(user), &totp.secret));
-        let step = seed.and_then(|seed| step_of(&seed, code, self.now())).ok_or(AuthError::WrongCode)?;
+        let confirmed = self.confirm_seed(user, code, from).await;
+        self.factor_guard().settle(&user, &confirmed);
+        confirmed
+    }
+
+    async fn confirm_seed(&self, user: AccountId, code: &str, from: Option<IpAddr>) -> Result<Vec<Secret>, AuthError> {
+        let now = self.now();
+        let stored = self.read(move |conn| store::totp_of(conn, user)).await?;
+        let sealed = stored.filter(|totp| !totp.confirmed).ok_or(AuthError::WrongCode)?.secret;
+        let step = step_of(&self.open_seed(user, &sealed)?, code, now).ok_or(AuthError::WrongCode)?;
         let mut codes = Vec::with_capacity(RECOVERY_CODES);
         for _ in 0..RECOVERY_CODES {
             let text = base32(&random::<10>().ok_or(AuthError::Interrupted)?);
@@ -123,17 +161,21 @@ impl Accounts {
         }
         let digests: Vec<_> = codes.iter().map(|code| self.recovery_digest(user, code.expose())).collect();
         let confirmed = self.write(move |conn| {
-            let unused = store::use_step(conn, user, step)?;
-            if unused {
-                store::confirm_totp(conn, user, &digests)?;
+            // The seed of the code and no other: there may be a newer one by now.
+            if !store::confirm_totp(conn, user, (sealed.as_slice(), step), &digests)? {
+                return Ok(false);
             }
-            Ok(unused)
+            note(conn, &by_owner("totp_enabled", user, from, json!({})), now)?;
+            Ok(true)
         });
-        if !confirmed.await? {
-            return Err(AuthError::WrongCode);
-        }
-        self.factor_guard().succeeded(&user);
-        Ok(codes)
+        if confirmed.await? { Ok(codes) } else { Err(AuthError::WrongCode) }
+    }
+
+    fn open_seed(&self, user: AccountId, sealed: &[u8]) -> Result<Vec<u8>, AuthError> {
+        self.vault().open_sealed(&seal_name(user), sealed).ok_or_else(|| {
+            tracing::error!(user = user.0, "a TOTP seed cannot be opened with this venue's key");
+            AuthError::Interrupted
+        })
     }
 
     /// Whether the user is asked for codes.
@@ -144,65 +186,71 @@ impl Accounts {
         Ok(self.read(move |conn| store::totp_of(conn, user)).await?.is_some_and(|totp| totp.confirmed))
     }
 
-    /// Checks the second factor of somebody whose password was right, and remembers a wrong code and the
-    /// use of a recovery code: both are something that the owner may want to know of.
+    /// What somebody shows whose password was right, or what else is asked for beside a factor. Whether it counts is
+    /// found out where it is used up ([`Factor::use_up`]); [`Accounts::judge_factor`] has to be told.
     ///
     /// # Errors
-    /// [`AuthError::SecondFactorRequired`] when it is missing, [`AuthError::WrongCode`],
-    /// [`AuthError::TooManyAttempts`], or a failure.
-    pub(super) async fn check_second_factor(&self, user: AccountId, device: &Device) -> Result<(), AuthError> {
-        let shown = self.check_totp(user, device.second_factor.as_ref().map(Secret::expose)).await;
-        let action = match shown {
-            Ok(Shown::RecoveryCode) => "recovery_code_used",
-            Err(AuthError::WrongCode) => "second_factor_failed",
-            Ok(Shown::Nothing | Shown::Code) | Err(_) => return shown.map(drop),
-        };
-        let detail = serde_json::json!({"device": device.name()});
-        self.record(Entry { action, actor: None, subject: Some(user), address: device.address, detail }).await;
-        shown.map(drop)
-    }
-
-    async fn check_totp(&self, user: AccountId, code: Option<&str>) -> Result<Shown, AuthError> {
+    /// [`AuthError::SecondFactorRequired`] when it is missing, [`AuthError::TooManyAttempts`], or a failure.
+    pub(super) async fn shown_factor(&self, user: AccountId, code: Option<&Secret>) -> Result<Factor, AuthError> {
         let stored = self.read(move |conn| store::totp_of(conn, user)).await?;
-        let Some(totp) = stored.filter(|totp| totp.confirmed) else { return Ok(Shown::Nothing) };
-        let code = code.map(str::trim).filter(|code| !code.is_empty()).ok_or(AuthError::SecondFactorRequired)?;
+        let Some(totp) = stored.filter(|totp| totp.confirmed) else { return Ok(Factor::Nothing) };
+        let code = code.map(|code| code.expose().trim()).filter(|code| !code.is_empty());
+        let code = code.ok_or(AuthError::SecondFactorRequired)?;
+        let seed = self.open_seed(user, &totp.secret)?;
         self.factor_guard().admit(&user, self.now())?;
-        let seed = self.vault().open_sealed(&seal_name(user), &totp.secret).ok_or_else(|| {
-            tracing::error!(user = user.0, "a TOTP seed cannot be opened with this venue's key");
-            AuthError::Interrupted
-        })?;
-        let (right, shown) = match step_of(&seed, code, self.now()) {
-            Some(step) => (self.write(move |conn| store::use_step(conn, user, step)).await?, Shown::Code),
-            None => {
-                let digest = self.recovery_digest(user, code);
-                let used = self.write(move |conn| store::use_recovery_code(conn, user, &digest)).await?;
-                (used, Shown::RecoveryCode)
-            }
-        };
-        self.tell_guess(Target::Factor(user.0), right);
-        if !right {
-            return Err(AuthError::WrongCode);
-        }
-        self.factor_guard().succeeded(&user);
-        Ok(shown)
+        Ok(match step_of(&seed, code, self.now()) {
+            Some(step) => Factor::Code { sealed: totp.secret, step },
+            None => Factor::RecoveryCode(self.recovery_digest(user, code)),
+        })
     }
 
-    /// Stops to ask for codes; password and a code are needed for it.
+    /// Counts a factor that was shown, here and on the other nodes: whether it was right, or `None` when nobody knows,
+    /// since something else went wrong. Then it was no guess.
+    pub(super) fn judge_factor(&self, user: AccountId, right: Option<bool>) {
+        let Some(right) = right else { return self.factor_guard().undo(&user) };
+        self.tell_guess(Target::Factor(user.0), right);
+        if right {
+            self.factor_guard().succeeded(&user);
+        }
+    }
+
+    /// Stops to ask for codes; password and a code are needed for it. `from` is whence it is wanted.
     ///
     /// # Errors
     /// As for a sign-in.
-    pub async fn remove_totp(&self, user: AccountId, password: Secret, code: &str) -> Result<(), AuthError> {
+    pub async fn remove_totp(
+        &self,
+        user: AccountId,
+        password: Secret,
+        code: &Secret,
+        from: Option<IpAddr>,
+    ) -> Result<(), AuthError> {
         let email = Email::parse(&self.user(user).await?.email)?;
         self.prove_guarded(&email, password).await?;
-        self.check_totp(user, Some(code)).await?;
-        self.write(move |conn| store::remove_totp(conn, user)).await
+        let factor = self.shown_factor(user, Some(code)).await?;
+        let (now, is_shown) = (self.now(), factor.is_shown());
+        let removed = self.write(move |conn| {
+            if !factor.use_up(conn, user)? {
+                return Ok(false);
+            }
+            store::remove_totp(conn, user)?;
+            note(conn, &by_owner("totp_disabled", user, from, json!({})), now)?;
+            Ok(true)
+        });
+        let removed = removed.await;
+        if is_shown {
+            self.judge_factor(user, removed.as_ref().ok().copied());
+        }
+        if removed? { Ok(()) } else { Err(AuthError::WrongCode) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::auth::tests::{Venue, password, sign_up};
+    use crate::auth::settings::Device;
+    use crate::auth::tests::{Venue, password, run, sign_up};
+    use crate::persistence::audit::Filter;
 
     #[test]
     fn codes_are_those_of_the_standard() {
@@ -230,18 +278,69 @@ mod tests {
         assert_eq!(step_of(b"seed", "", now), None);
     }
 
+    /// A new seed of this user.
+    async fn begin(accounts: &Accounts, user: AccountId) -> Vec<u8> {
+        accounts.begin_totp(user).await.unwrap();
+        let sealed = accounts.read(move |conn| store::totp_of(conn, user)).await.unwrap().unwrap().secret;
+        accounts.open_seed(user, &sealed).unwrap()
+    }
+
+    /// Somebody who is told to come again has the same code, or the last of the recovery codes.
+    #[actix_rt::test]
+    async fn a_failure_uses_nothing_up_and_is_no_guess() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let seed = begin(&accounts, ada).await;
+        let code = |steps| Secret::new(code_at(&seed, accounts.now().0 / SECOND / STEP_S + steps));
+        run(&accounts, "CREATE TRIGGER deny BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await;
+        for _ in 0..6 {
+            let confirmed = accounts.confirm_totp(ada, code(-1).expose(), None).await;
+            assert_eq!(confirmed.map(drop), Err(AuthError::StoreUnavailable));
+        }
+        assert_eq!(accounts.has_totp(ada).await, Ok(false), "what cannot be remembered is not done");
+        run(&accounts, "DROP TRIGGER deny").await;
+        let recovery = accounts.confirm_totp(ada, code(-1).expose(), None).await.unwrap().swap_remove(0);
+
+        let sign_in = |code: Secret| {
+            let device = Device { second_factor: Some(code), ..Device::default() };
+            let accounts = &accounts;
+            async move {
+                let entered = accounts.sign_in("ada@example.org", password(), &device).await;
+                entered.map(|entered| entered.factor_used)
+            }
+        };
+        run(&accounts, "CREATE TRIGGER deny BEFORE INSERT ON sessions BEGIN SELECT RAISE(ABORT, 'no'); END").await;
+        for _ in 0..6 {
+            assert_eq!(sign_in(code(0)).await, Err(AuthError::StoreUnavailable));
+            assert_eq!(sign_in(recovery.clone()).await, Err(AuthError::StoreUnavailable));
+        }
+        run(&accounts, "DROP TRIGGER deny").await;
+        for shown in [code(0), recovery] {
+            assert_eq!(sign_in(shown.clone()).await, Ok(true));
+            assert_eq!(sign_in(shown).await, Err(AuthError::WrongCode));
+        }
+        for (action, times) in [("recovery_code_used", 1), ("second_factor_failed", 2)] {
+            let found = Filter { action: Some(action.into()), limit: 99, ..Filter::default() };
+            assert_eq!(accounts.audit(found).await.unwrap().0.len(), times, "{action}");
+        }
+
+        run(&accounts, "CREATE TRIGGER deny BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'no'); END").await;
+        let remove = || async { accounts.remove_totp(ada, password(), &code(1), None).await };
+        assert_eq!(remove().await, Err(AuthError::StoreUnavailable));
+        run(&accounts, "DROP TRIGGER deny").await;
+        assert_eq!(remove().await, Ok(()));
+        assert_eq!(accounts.has_totp(ada).await, Ok(false));
+    }
+
     #[actix_rt::test]
     async fn nobody_without_the_password_makes_a_user_wait_for_the_second_factor() {
         let venue = Venue::new();
         let accounts = venue.start();
         let ada = sign_up(&accounts, "ada@example.org").await.user.id;
-        let sealed = {
-            accounts.begin_totp(ada).await.unwrap();
-            accounts.read(move |conn| store::totp_of(conn, ada)).await.unwrap().unwrap().secret
-        };
-        let seed = accounts.vault().open_sealed(&seal_name(ada), &sealed).unwrap();
+        let seed = begin(&accounts, ada).await;
         let code = |steps| code_at(&seed, accounts.now().0 / SECOND / STEP_S + steps);
-        accounts.confirm_totp(ada, &code(-1)).await.unwrap();
+        accounts.confirm_totp(ada, &code(-1), None).await.unwrap();
         let reset = || accounts.reset_password("ada@example.org", "000000000", Secret::new("a new good one"), None);
         for _ in 0..5 {
             assert_eq!(reset().await, Err(AuthError::WrongCode));

@@ -1,6 +1,6 @@
 //! The table of settings that change at run time. Every version stays; the highest of a key counts.
 
-use super::db::Connection;
+use super::db::{Backend, Connection};
 use super::schema::runtime_config;
 use diesel::dsl::max;
 use diesel::prelude::*;
@@ -50,15 +50,7 @@ pub fn history(conn: &mut Connection, key: &str, limit: i64) -> QueryResult<Vec<
         .load(conn)
 }
 
-/// How many versions there are of anything; it changes with every change.
-///
-/// # Errors
-/// Whatever the database reports.
-pub fn count(conn: &mut Connection) -> QueryResult<i64> {
-    runtime_config::table.count().get_result(conn)
-}
-
-/// The version of each key that counts.
+/// The version of each key that counts, by key.
 ///
 /// # Errors
 /// Whatever the database reports.
@@ -67,9 +59,13 @@ pub fn current(conn: &mut Connection) -> QueryResult<Vec<Version>> {
         .group_by(runtime_config::key)
         .select((runtime_config::key, max(runtime_config::version)))
         .load(conn)?;
-    let mut current = Vec::with_capacity(newest.len());
-    for (key, version) in newest {
-        current.push(runtime_config::table.find((key, version.unwrap_or(0))).first(conn)?);
+    if newest.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(current)
+    let mut current: runtime_config::BoxedQuery<'_, Backend> = runtime_config::table.into_boxed();
+    for (key, version) in newest {
+        let counts = runtime_config::key.eq(key).and(runtime_config::version.eq(version.unwrap_or(0)));
+        current = current.or_filter(counts);
+    }
+    current.order(runtime_config::key).load(conn)
 }

@@ -45,29 +45,44 @@ pub fn begin_totp(conn: &mut Connection, user: AccountId, secret: &[u8]) -> Quer
     diesel::insert_into(totp::table).values(&row).execute(conn).map(drop)
 }
 
-/// Uses a time step; false when it or a later one was used before.
+/// Uses a time step of this seed, as it is stored; false when it or a later one was used before, or when the user is
+/// asked for codes of another seed or for none.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn use_step(conn: &mut Connection, user: AccountId, step: i64) -> QueryResult<bool> {
-    let unused = totp::table.find(i64::from(user.0)).filter(totp::last_step.lt(step));
+pub fn use_step(conn: &mut Connection, user: AccountId, secret: &[u8], step: i64) -> QueryResult<bool> {
+    let unused = totp::table
+        .find(i64::from(user.0))
+        .filter(totp::secret.eq(secret))
+        .filter(totp::confirmed.eq(true))
+        .filter(totp::last_step.lt(step));
     Ok(diesel::update(unused).set(totp::last_step.eq(step)).execute(conn)? > 0)
 }
 
-/// Begins to ask for codes, and stores hashes of recovery codes in place of older ones.
+/// Begins to ask for codes of this seed, as it is stored, of which one was shown for this step; stores hashes of
+/// recovery codes in place of older ones. False, and nothing has changed, when the seed is another one by now or was
+/// confirmed before.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn confirm_totp(conn: &mut Connection, user: AccountId, codes: &[Vec<u8>]) -> QueryResult<()> {
+pub fn confirm_totp(
+    conn: &mut Connection,
+    user: AccountId,
+    (secret, step): (&[u8], i64),
+    codes: &[Vec<u8>],
+) -> QueryResult<bool> {
     let id = i64::from(user.0);
-    diesel::update(totp::table.find(id)).set(totp::confirmed.eq(true)).execute(conn)?;
+    let shown = totp::table.find(id).filter(totp::secret.eq(secret)).filter(totp::confirmed.eq(false));
+    if diesel::update(shown).set((totp::confirmed.eq(true), totp::last_step.eq(step))).execute(conn)? == 0 {
+        return Ok(false);
+    }
     diesel::delete(recovery_codes::table.filter(recovery_codes::user_id.eq(id))).execute(conn)?;
     for code in codes {
         diesel::insert_into(recovery_codes::table)
             .values((recovery_codes::user_id.eq(id), recovery_codes::code.eq(code)))
             .execute(conn)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Uses a recovery code up; false when there is no such one.

@@ -58,6 +58,8 @@ type Row = (String, i64, i64, i64, Option<i64>, i64, String, i64, i64, String);
 
 /// How the database says that a session has no refresh token.
 const NO_REFRESH: i64 = -1;
+/// Sessions that [`end_beyond`] ends in one call.
+const MOST_AT_ONCE: i64 = 1_000;
 
 fn from_row(row: Row) -> QueryResult<Session> {
     let (id, user, created_at, expires_at, revoked_at, last_used, user_agent, token_expires_at, number, address) = row;
@@ -106,16 +108,17 @@ pub fn create(conn: &mut Connection, session: &Session) -> QueryResult<()> {
     Ok(())
 }
 
-/// The sessions of a user that neither expired nor were ended, newest first.
+/// The sessions of a user that neither expired nor were ended, newest first, `limit` at most.
 ///
 /// # Errors
 /// Whatever the database reports.
-pub fn live_of(conn: &mut Connection, user: AccountId, now: Timestamp) -> QueryResult<Vec<Session>> {
+pub fn live_of(conn: &mut Connection, user: AccountId, now: Timestamp, limit: i64) -> QueryResult<Vec<Session>> {
     sessions::table
         .filter(sessions::user_id.eq(i64::from(user.0)))
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::expires_at.gt(now.0))
         .order((sessions::created_at.desc(), sessions::id))
+        .limit(limit)
         .load::<Row>(conn)?
         .into_iter()
         .map(from_row)
@@ -167,18 +170,64 @@ pub fn take_back(conn: &mut Connection, session: SessionId, number: u32) -> Quer
     diesel::update(next).set(sessions::refresh_number.eq(i64::from(number))).execute(conn).map(drop)
 }
 
+/// Ends a session; false when there is no such one, or when it was ended before and keeps its time.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn end(conn: &mut Connection, session: SessionId, now: Timestamp) -> QueryResult<bool> {
+    let live = sessions::table.find(session.to_string()).filter(sessions::revoked_at.is_null());
+    Ok(diesel::update(live).set(sessions::revoked_at.eq(now.0)).execute(conn)? > 0)
+}
+
 /// Ends a session; one that was ended before keeps its time. Gives the expiry of its newest token; `None` when there is
 /// no such session.
 ///
 /// # Errors
 /// Whatever the database reports.
 pub fn revoke(conn: &mut Connection, session: SessionId, now: Timestamp) -> QueryResult<Option<Timestamp>> {
+    end(conn, session, now)?;
     let named = sessions::table.find(session.to_string());
-    diesel::update(named.clone().filter(sessions::revoked_at.is_null()))
-        .set(sessions::revoked_at.eq(now.0))
-        .execute(conn)?;
     let newest: Option<i64> = named.select(sessions::token_expires_at).first(conn).optional()?;
     Ok(newest.map(Timestamp))
+}
+
+/// Ends the least recently used sessions of a user who has more than `most`, of which the one that has just begun is
+/// one and stays: those of the same device before others, so that whoever signs in again and again ends its own. Gives
+/// those that this call ended, with the expiry of their newest token; there may be more to end than one call does.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn end_beyond(
+    conn: &mut Connection,
+    begun: &Session,
+    most: i64,
+    now: Timestamp,
+) -> QueryResult<Vec<(SessionId, Timestamp)>> {
+    let others = sessions::table
+        .filter(sessions::user_id.eq(i64::from(begun.user.0)))
+        .filter(sessions::id.ne(begun.id.to_string()))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now.0));
+    let live: i64 = others.clone().count().get_result(conn)?;
+    let excess = (live + 1 - most).min(MOST_AT_ONCE);
+    if excess <= 0 {
+        return Ok(Vec::new());
+    }
+    let here = sessions::user_agent.eq(&begun.user_agent).and(sessions::address.eq(&begun.address));
+    let elsewhere = sessions::user_agent.ne(&begun.user_agent).or(sessions::address.ne(&begun.address));
+    let shown = (sessions::id, sessions::token_expires_at);
+    let by_use = (sessions::last_used, sessions::id);
+    let mut ended: Vec<(String, i64)> =
+        others.clone().filter(here).order(by_use).select(shown).limit(excess).load(conn)?;
+    let left = excess.saturating_sub(i64::try_from(ended.len()).unwrap_or(excess));
+    if left > 0 {
+        let more: Vec<(String, i64)> = others.filter(elsewhere).order(by_use).select(shown).limit(left).load(conn)?;
+        ended.extend(more);
+    }
+    let ids: Vec<String> = ended.iter().map(|(id, _)| id.clone()).collect();
+    let live = sessions::table.filter(sessions::id.eq_any(ids)).filter(sessions::revoked_at.is_null());
+    diesel::update(live).set(sessions::revoked_at.eq(now.0)).execute(conn)?;
+    parse_ended(ended)
 }
 
 /// Ends all sessions of a user but `kept`. Gives those that this call ended, with the expiry of

@@ -222,8 +222,8 @@ pub fn emails(conn: &mut Connection, ids: &[i64]) -> QueryResult<BTreeMap<i64, S
 }
 
 /// Notes a sign-in; false when there is no such user, or when the password that was `proved` (its PHC string, as it was
-/// read then) is not the user's any more. To be the first statement of its transaction: until that ends nobody changes
-/// the user's password or role, so what is read of the user afterwards still counts when the session does.
+/// read then) is not the user's any more. To come before whatever its transaction reads of the user: until that ends
+/// nobody changes the user's password or role, so what is read afterwards still counts when the session does.
 ///
 /// # Errors
 /// Whatever the database reports.

@@ -4,10 +4,16 @@ use crate::server::{Client, Server};
 use crate::sessions::post;
 use crate::sink::Sink;
 use crate::smtp::MailServer;
+use agora::domain::ids::AccountId;
+use agora::domain::time::Timestamp;
 use agora::persistence::db::{Connection, Database};
-use agora::persistence::schema::{confirmed_addresses, deliveries};
+use agora::persistence::notifications::enqueue;
+use agora::persistence::schema::{confirmed_addresses, deliveries, outlets};
 use diesel::{QueryDsl, RunQueryDsl};
 use serde_json::{Value, json};
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -113,4 +119,58 @@ fn what_is_mailed_to_an_unconfirmed_address_may_become_less_but_not_more() {
     assert_eq!(wish(json!([])), taken);
     assert_eq!(wish(json!(["fill"])), refused);
     assert_eq!(ada.get("/auth/me")["email_confirmed"], false);
+}
+
+/// A web server that never answers, with how often it was connected to.
+fn silent() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    std::thread::spawn(move || {
+        let mut held = Vec::new();
+        for stream in listener.incoming() {
+            held.push(stream.unwrap());
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn webhooks_that_hang_keep_nothing_from_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--accounts-private-webhooks"]);
+    let (hanging, asked) = silent();
+    for number in 0..9 {
+        let mut user = Client::sign_up(&server, &format!("user-{number}@example.org"));
+        let hook = json!({"url": hanging, "events": ["security"]}).to_string();
+        assert_eq!(user.send("PUT", "/notifications/outlets/webhook", hook.as_bytes()).unwrap().status, 200);
+    }
+    // There is more than could hang in turn within the patience of this test; of security, which goes first.
+    let database = Database::open(&folder.path().join("agora.db")).unwrap();
+    let fill_up = |conn: &mut Connection| -> diesel::QueryResult<usize> {
+        let users: Vec<i64> = outlets::table.select(outlets::user_id).load(conn)?;
+        let users = users.into_iter().filter_map(|user| u32::try_from(user).ok());
+        let mut count = 0;
+        for user in users {
+            for _ in 0..20 {
+                count += enqueue(conn, AccountId(user), "security", "{}", Timestamp(1))?;
+            }
+        }
+        Ok(count)
+    };
+    assert_eq!(database.write_durably(fill_up).unwrap(), 9 * 20);
+    until("what hangs", || asked.load(Ordering::Relaxed) >= 32);
+
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    let sink = Sink::start(&[]);
+    let hook = json!({"url": format!("{}/hook", sink.url()), "events": ["fill"]}).to_string();
+    assert_eq!(ada.send("PUT", "/notifications/outlets/webhook", hook.as_bytes()).unwrap().status, 200);
+    let order = |side: &str| json!({"product_id": "BTC-USDT", "side": side, "price": "200", "size": "0.5"});
+    assert_eq!(post(&mut ada, "/orders", &order("sell")).status, 200);
+    assert_eq!(post(&mut bob, "/orders", &order("buy")).status, 200);
+    let told: Value = serde_json::from_str(&sink.next().body).unwrap();
+    assert_eq!(told["event"], "fill");
 }

@@ -99,6 +99,10 @@ fn outlets_are_checked_and_webhooks_stay_out_of_our_network() {
     ] {
         assert_eq!(put(&mut ada, outlet, body.clone()).json()["code"], code, "{outlet} {body}");
     }
+    // Whatever is named twice is wanted once.
+    let made = put(&mut ada, "line", json!({"events": ["transfer", "fill", "transfer", "fill"]}));
+    assert_eq!((made.status, &made.json()["events"]), (200, &json!(["fill", "transfer"])));
+    assert_eq!(ada.get("/notifications/outlets")[0]["events"], json!(["fill", "transfer"]));
     for (field, value, code) in [
         ("product_id", "NO-PE", "product_not_found"),
         ("direction", "sideways", "invalid_direction"),

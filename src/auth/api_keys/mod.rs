@@ -16,6 +16,7 @@ pub(super) use check::Keys;
 pub use check::SignedRequest;
 pub(super) use replay::{LIFETIME, SAME_SECOND};
 
+use super::audit::note;
 use super::error::{AuthError, KeyFlaw};
 use super::secret::Secret;
 use super::service::Accounts;
@@ -23,6 +24,7 @@ use super::vault::{Vault, random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::persistence::api_keys::{self as store, StoredKey};
+use crate::persistence::audit::Entry;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
@@ -242,6 +244,19 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::BadKey`] when a choice is unfit or the user has too many keys, or a failure.
     pub async fn create_key(&self, user: AccountId, new: NewKey) -> Result<IssuedKey, AuthError> {
+        self.create_key_noted(user, new, |_| None).await
+    }
+
+    /// The same, with what is to be remembered of it, stored together with the key.
+    ///
+    /// # Errors
+    /// As [`Accounts::create_key`].
+    pub async fn create_key_noted(
+        &self,
+        user: AccountId,
+        new: NewKey,
+        noted: impl FnOnce(&ApiKey) -> Option<Entry>,
+    ) -> Result<IssuedKey, AuthError> {
         let now = self.now();
         let flaw = |flaw| Err(AuthError::BadKey(flaw));
         if !travels(new.passphrase.expose()) {
@@ -280,17 +295,22 @@ impl Accounts {
             last_used: None,
             last_used_from: None,
         };
-        let stored = row.clone();
+        let key = ApiKey::from(row.clone());
+        let noted = noted(&key);
         let made = self.write(move |conn| {
             if store::count_of(conn, user)? >= MOST_KEYS {
                 return Ok(false);
             }
-            store::create(conn, &stored).map(|()| true)
+            store::create(conn, &row)?;
+            if let Some(entry) = &noted {
+                note(conn, entry, now)?;
+            }
+            Ok(true)
         });
         if !made.await? {
             return flaw(KeyFlaw::TooMany);
         }
-        Ok(IssuedKey { key: row.into(), secret: Secret::new(STANDARD.encode(secret)) })
+        Ok(IssuedKey { key, secret: Secret::new(STANDARD.encode(secret)) })
     }
 
     /// The keys of a user that were not revoked, newest first.
@@ -307,12 +327,30 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::NoSuchKey`] when the user has no such key, or a failure.
     pub async fn revoke_key(&self, user: AccountId, id: &str) -> Result<(), AuthError> {
-        let (now, text) = (self.now(), id.to_owned());
-        if !self.write(move |conn| store::revoke(conn, user, &text, now)).await? {
-            return Err(AuthError::NoSuchKey);
-        }
-        self.api_keys().ended(self.vault(), [id.to_owned()], now);
-        self.tell_key(id);
-        Ok(())
+        self.revoke_key_noted(user, id, None).await
+    }
+
+    /// The same, with what is to be remembered of it, stored together with the end of the key.
+    ///
+    /// # Errors
+    /// As [`Accounts::revoke_key`].
+    pub async fn revoke_key_noted(&self, user: AccountId, id: &str, noted: Option<Entry>) -> Result<(), AuthError> {
+        let (accounts, now, id) = (self.clone(), self.now(), id.to_owned());
+        let revoked = self.awaited(move |database, _| {
+            let revoked = database.write_durably(|conn| {
+                let revoked = store::revoke(conn, user, &id, now)?;
+                if let Some(entry) = noted.as_ref().filter(|_| revoked) {
+                    note(conn, entry, now)?;
+                }
+                Ok(revoked)
+            })?;
+            if revoked {
+                // By the same stroke: the caller may hang up in between.
+                accounts.tell_key(&id);
+                accounts.api_keys().ended(accounts.vault(), [id], now);
+            }
+            Ok(revoked)
+        });
+        if revoked.await? { Ok(()) } else { Err(AuthError::NoSuchKey) }
     }
 }

@@ -2,14 +2,16 @@
 
 use super::{IdClaims, Provider};
 use crate::auth::address::{NO_ADDRESS, has_address};
-use crate::auth::audit::note;
+use crate::auth::audit::{by_owner, note};
 use crate::auth::credentials::Email;
 use crate::auth::error::AuthError;
 use crate::auth::runtime::key;
 use crate::auth::secret::Secret;
 use crate::auth::service::{Accounts, SignedIn};
+use crate::auth::sessions::is_live;
 use crate::auth::settings::Device;
 use crate::auth::tokens::Caller;
+use crate::auth::totp::Factor;
 use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
 use crate::domain::time::{MINUTE, SECOND, Timestamp};
@@ -24,12 +26,15 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use sha2::{Digest, Sha256};
+use std::net::IpAddr;
 
 /// How long somebody may stay at a provider, µs.
 const PATIENCE: i64 = 10 * MINUTE;
 /// What the sealed states are for.
 const FLOW: &str = "oidc flow";
 const TICKET: &str = "oidc ticket";
+/// The database's lock of the ways in which a user signs in; the account number follows.
+const WAYS_IN: i64 = 0x7761_7973 << 32;
 
 /// What is remembered while somebody is at a provider.
 #[derive(Serialize, Deserialize)]
@@ -193,7 +198,7 @@ impl Accounts {
         let token = tokens["id_token"].as_str().filter(|_| status == 200).ok_or(AuthError::ProviderRefused)?;
         let claims = provider.verify(token, Some(&flow.nonce), self.now()).await?;
         match flow.link {
-            Some(link) => self.link(provider, claims, link, flow.back).await,
+            Some(link) => self.link(provider, claims, link, flow.back, device.address).await,
             None => self.sign_in_as(provider, claims, flow.back, device, first).await,
         }
     }
@@ -213,18 +218,29 @@ impl Accounts {
         let now = self.now();
         let claims = provider.verify(token.expose(), None, now).await?;
         let expires_at = Timestamp(claims.exp.saturating_mul(SECOND));
-        // Without the signature: some algorithms have more than one for the same words.
-        let signed = token.expose().rsplit_once('.').map_or("", |(signed, _)| signed);
-        let digest = self.vault().digest("id token", &[signed.as_bytes()]);
-        let digest = digest.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+        let digest = self.id_token_digest(token);
         self.id_tokens().admit(digest, expires_at, now)?;
         self.token_is_first_anywhere(digest, expires_at - now).await?;
         let arrival = self.sign_in_as(provider, claims, String::new(), device, first).await;
         if arrival.is_err() {
-            self.id_tokens().forget(digest);
-            self.forget_token_anywhere(digest).await;
+            self.give_back_id_token(token).await;
         }
         arrival
+    }
+
+    /// Lets an id token count once more: what was to follow the sign-in has failed, and nobody was told of the session.
+    pub async fn give_back_id_token(&self, token: &Secret) {
+        let digest = self.id_token_digest(token);
+        self.id_tokens().forget(digest);
+        self.forget_token_anywhere(digest).await;
+    }
+
+    /// What tells an id token from others.
+    fn id_token_digest(&self, token: &Secret) -> u128 {
+        // Without the signature: some algorithms have more than one for the same words.
+        let signed = token.expose().rsplit_once('.').map_or("", |(signed, _)| signed);
+        let digest = self.vault().digest("id token", &[signed.as_bytes()]);
+        digest.first_chunk().map_or(0, |bytes| u128::from_le_bytes(*bytes))
     }
 
     async fn link(
@@ -233,13 +249,15 @@ impl Accounts {
         claims: IdClaims,
         Link { user, session }: Link,
         back: String,
+        from: Option<IpAddr>,
     ) -> Result<Arrival, AuthError> {
         let (id, user, now) = (provider.id.clone(), AccountId(user), self.now());
         let vouched = claims.verified_email().and_then(|email| Email::parse(email).ok());
         let linked = self.write(move |conn| {
-            let live = sessions::live_of(conn, user, now)?.iter().any(|live| live.id == session);
+            let live = sessions::by_id(conn, session)?.is_some_and(|known| is_live(&known, user, now));
             if live {
                 identities::link(conn, &id, &claims.sub, user, now)?;
+                note(conn, &by_owner("identity_linked", user, from, json!({"provider": id})), now)?;
                 // The provider has verified an address; if it is the user's, that is shown to be read as well.
                 if let Some(email) = vouched
                     && users::by_id(conn, user)?.is_some_and(|known| known.email == email.as_str())
@@ -276,7 +294,8 @@ impl Accounts {
             let password = self.password_mark(&self.password_of(user).await?);
             return Ok(Arrival::SecondFactor(self.seal_state(TICKET, &Ticket { user: user.0, until, password })?));
         }
-        Ok(Arrival::SignedIn { signed_in: Box::new(self.enter(user, None, device).await?), new, back })
+        let signed_in = self.enter(user, None, Factor::Nothing, device).await?;
+        Ok(Arrival::SignedIn { signed_in: Box::new(signed_in), new, back })
     }
 
     /// The stored form of a user's password.
@@ -304,8 +323,8 @@ impl Accounts {
         if !same(self.password_mark(&stored).as_bytes(), ticket.password.as_bytes()) {
             return Err(AuthError::ProviderFlow);
         }
-        self.check_second_factor(user, device).await?;
-        let entered = self.enter(user, Some(stored), device).await;
+        let factor = self.shown_factor(user, device.second_factor.as_ref()).await?;
+        let entered = self.enter(user, Some(stored), factor, device).await;
         entered.map_err(|error| if error == AuthError::WrongCredentials { AuthError::ProviderFlow } else { error })
     }
 
@@ -320,7 +339,9 @@ impl Accounts {
             return Err(AuthError::SignUpClosed);
         }
         let first = first.ok_or(AuthError::StoreUnavailable)?;
-        let email = match claims.verified_email().and_then(|email| Email::parse(email).ok()) {
+        // Those that we make ourselves are nobody's to vouch for.
+        let verified = claims.verified_email().and_then(|email| Email::parse(email).ok());
+        let email = match verified.filter(|email| !email.as_str().ends_with(NO_ADDRESS)) {
             Some(email) => email,
             None => {
                 let digest = Sha256::digest(format!("{} {}", provider.id, claims.sub));
@@ -358,20 +379,28 @@ impl Accounts {
         }
     }
 
-    /// Unlinks a provider.
+    /// Unlinks a provider. `from` is whence it is wanted.
     ///
     /// # Errors
     /// [`AuthError::NoSuchProvider`] when it is not linked, [`AuthError::LastWayIn`] when there is neither another
     /// one nor an address that a password could be set by, or a failure.
-    pub async fn unlink(&self, user: AccountId, provider: &str) -> Result<(), AuthError> {
-        let linked = self.identities(user).await?;
-        let alone = linked.len() == 1 && linked.iter().any(|(own, ..)| own == provider);
-        if alone && !has_address(&self.user(user).await?) {
-            return Err(AuthError::LastWayIn);
-        }
-        let provider = provider.to_owned();
-        let gone = self.write(move |conn| identities::unlink(conn, &provider, user)).await?;
-        if gone { Ok(()) } else { Err(AuthError::NoSuchProvider) }
+    pub async fn unlink(&self, user: AccountId, provider: &str, from: Option<IpAddr>) -> Result<(), AuthError> {
+        let (provider, now) = (provider.to_owned(), self.now());
+        let unlinked = self.write(move |conn| {
+            // One after the other: of the last two ways in, only one goes.
+            conn.lock(WAYS_IN | i64::from(user.0))?;
+            let linked = identities::of_user(conn, user)?;
+            let alone = linked.len() == 1 && linked.iter().any(|(own, ..)| *own == provider);
+            if alone && !users::by_id(conn, user)?.is_some_and(|user| has_address(&user)) {
+                return Ok(Err(AuthError::LastWayIn));
+            }
+            if !identities::unlink(conn, &provider, user)? {
+                return Ok(Err(AuthError::NoSuchProvider));
+            }
+            note(conn, &by_owner("identity_unlinked", user, from, json!({"provider": provider})), now)?;
+            Ok(Ok(()))
+        });
+        unlinked.await?
     }
 
     /// The user to whom this identity is linked.
@@ -425,9 +454,31 @@ mod tests {
         let finished = accounts.finish_with_code(&ticket, &device).await.map(|entered| entered.user.id);
         assert_eq!(finished, Ok(ada.user.id));
         let new = Secret::new("another good one");
-        accounts.change_password(ada.user.id, ada.session, password(), new).await.unwrap();
+        accounts.change_password(ada.user.id, ada.session, password(), new, None).await.unwrap();
         let finished = accounts.finish_with_code(&ticket, &device).await.map(|entered| entered.user.id);
         assert_eq!(finished, Err(AuthError::ProviderFlow));
+    }
+
+    /// Of two who unlink the last two providers at once, one keeps a way in.
+    #[actix_rt::test]
+    async fn somebody_without_an_address_keeps_a_provider() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        let now = accounts.now();
+        let linked = accounts.write(move |conn| {
+            users::set_email(conn, ada, "line.0123456789@users.invalid")?;
+            identities::link(conn, "line", "u1", ada, now)?;
+            identities::link(conn, "corp", "u2", ada, now)
+        });
+        linked.await.unwrap();
+        assert_eq!(accounts.unlink(ada, "another", None).await, Err(AuthError::NoSuchProvider));
+        let (one, other) = tokio::join!(accounts.unlink(ada, "line", None), accounts.unlink(ada, "corp", None));
+        assert!(
+            [one, other].contains(&Ok(())) && [one, other].contains(&Err(AuthError::LastWayIn)),
+            "{one:?} {other:?}"
+        );
+        assert_eq!(accounts.identities(ada).await.unwrap().len(), 1);
     }
 
     #[test]

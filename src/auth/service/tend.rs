@@ -2,7 +2,7 @@
 
 use super::{Accounts, CLOCK_TOLERANCE, KEEP_EXPIRED, REMEMBER_ENDED};
 use crate::auth::error::AuthError;
-use crate::domain::time::Timestamp;
+use crate::domain::time::{DAY, Timestamp};
 use crate::persistence::{api_keys, sessions};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,12 +16,14 @@ impl Accounts {
     pub async fn tend(&self) -> Result<(), AuthError> {
         let now = self.now();
         self.follow_runtime().await?;
-        // The clock may have been set back since.
-        let since = Timestamp(self.0.tended_at.load(Ordering::Relaxed)).min(now) + -CLOCK_TOLERANCE;
+        let tended_at = Timestamp(self.0.tended_at.load(Ordering::Relaxed));
+        // The clock may have been set back since. If it was far ahead, what had expired by it was forgotten and counts
+        // again, and what others ended meanwhile was not asked for: all of it is read anew.
+        let was_ahead = now + CLOCK_TOLERANCE < tended_at;
+        let since = if was_ahead { Timestamp::ZERO } else { tended_at.min(now) + -CLOCK_TOLERANCE };
         // However long this process could not ask: sockets that were opened by what was ended meanwhile are open still.
-        let lately = since.min(now + -REMEMBER_ENDED);
-        self.0.tokens.forget_expired(now);
-        self.0.keys.forget(now);
+        // How long a clock was ahead is not known; somebody sees it within a day.
+        let lately = if was_ahead { now + -DAY } else { since.min(now + -REMEMBER_ENDED) };
         // Times of use are good to know and no more: what cannot be stored is let go.
         let key_uses = self.0.keys.take_used();
         let uses = Arc::new(self.0.tokens.take_used());
@@ -41,6 +43,9 @@ impl Accounts {
             Ok((revoked, keys)) => {
                 self.forget_sessions(revoked, now);
                 self.0.keys.ended(&self.0.vault, keys, now);
+                // Together with the time, which says what may have been forgotten.
+                self.0.tokens.forget_expired(now);
+                self.0.keys.forget(now);
                 self.0.tended_at.store(now.0, Ordering::Relaxed);
                 Ok(())
             }

@@ -1,13 +1,11 @@
-//! New passwords, by the old one or by a mailed code, with their entries in the audit log.
+//! New passwords, by the old one or by a mailed code.
 
 use crate::auth::Secret;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, client_address, record};
-use crate::persistence::audit::Entry;
+use crate::http::session::{CurrentUser, client_address};
 use crate::persistence::sessions::SessionId;
 use actix_web::HttpRequest;
-use serde_json::json;
 
 /// Gives a signed-in user another password; the other sessions end. Says which.
 ///
@@ -20,9 +18,8 @@ pub async fn change(
     old: Secret,
     new: Secret,
 ) -> Result<Vec<SessionId>, ApiError> {
-    let ended = state.accounts.change_password(user.0.user, user.0.session()?, old, new).await?;
-    record(state, request, &user.0, "password_changed", None, json!({"ended_sessions": ended})).await;
-    Ok(ended)
+    let from = client_address(request, state);
+    Ok(state.accounts.change_password(user.0.user, user.0.session()?, old, new, from).await?)
 }
 
 /// Gives whoever has the mailed code another password; all sessions end.
@@ -36,10 +33,6 @@ pub async fn reset(
     code: &str,
     new: Secret,
 ) -> Result<(), ApiError> {
-    let address = client_address(request, state);
-    let (user, ended) = state.accounts.reset_password(email, code, new, address).await?;
-    let detail = json!({"ended_sessions": ended});
-    let entry = Entry { action: "password_reset", actor: Some(user), subject: Some(user), address, detail };
-    state.accounts.record(entry).await;
+    state.accounts.reset_password(email, code, new, client_address(request, state)).await?;
     Ok(())
 }

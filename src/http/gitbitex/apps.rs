@@ -4,7 +4,8 @@ use super::{read, views};
 use crate::auth::{ApiKey, NewKey, Scope, Secret};
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::CurrentUser;
+use crate::http::v1::keys::entry;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -41,9 +42,9 @@ pub async fn create(state: web::Data<AppState>, request: HttpRequest, user: Curr
         networks: Vec::new(),
         expires_at: None,
     };
-    let issued = state.accounts.create_key(user.0.user, new).await?;
+    let noted = |key: &ApiKey| entry(&state, &request, &user, "key_created", json!({"after": view(key)}));
+    let issued = state.accounts.create_key_noted(user.0.user, new, noted).await?;
     let mut answer = view(&issued.key);
-    record(&state, &request, &user.0, "key_created", None, json!({"after": answer})).await;
     answer["secret"] = issued.secret.expose().into();
     answer["passphrase"] = passphrase.into();
     Ok(HttpResponse::Ok().json(answer))
@@ -56,7 +57,7 @@ pub async fn remove(
     user: CurrentUser,
     id: web::Path<String>,
 ) -> Answer {
-    state.accounts.revoke_key(user.0.user, &id).await?;
-    record(&state, &request, &user.0, "key_revoked", None, json!({"key": *id})).await;
+    let noted = entry(&state, &request, &user, "key_revoked", json!({"key": *id}));
+    state.accounts.revoke_key_noted(user.0.user, &id, noted).await?;
     Ok(HttpResponse::Ok().json(Value::Null))
 }

@@ -6,14 +6,14 @@ use crate::auth::{AuthError, Device, Plan, Secret, SignedIn};
 use crate::domain::time::DAY;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::exchange::newcomers::{complete, welcome};
+use crate::http::exchange::newcomers::welcome;
 use crate::http::exchange::{passwords, profiles};
-use crate::http::session::{CurrentUser, client_address, record};
-use crate::http::v1::auth::device;
+use crate::http::session::{CurrentUser, client_address};
+use crate::http::v1::auth::{device, settle_in};
 use crate::persistence::users::User;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 type Answer = Result<HttpResponse, ApiError>;
 
@@ -53,7 +53,7 @@ async fn enter(state: &AppState, request: &HttpRequest, body: &[u8]) -> Result<S
     let Credentials { email, password, totp } = read(body, "email and password")?;
     let device = Device { second_factor: totp, ..of_one_token(request, state) };
     let signed_in = state.accounts.sign_in(&email, password, &device).await?;
-    complete(state, signed_in.user.id).await?;
+    settle_in(state, &signed_in).await?;
     Ok(signed_in)
 }
 
@@ -78,9 +78,7 @@ pub async fn token(state: web::Data<AppState>, request: HttpRequest, body: web::
 pub async fn sign_out(state: web::Data<AppState>, request: HttpRequest) -> Answer {
     match session::authenticate(&request, &state) {
         Ok(caller) => {
-            let session = caller.session()?;
-            state.accounts.sign_out(session).await?;
-            record(&state, &request, &caller, "sign_out", None, json!({"session": session})).await;
+            state.accounts.leave(caller.user, caller.session()?, client_address(&request, &state)).await?;
         }
         Err(foreign @ AuthError::CsrfToken) => return Err(foreign.into()),
         Err(_) => {}

@@ -4,7 +4,7 @@ use crate::auth::{AuthError, Caller, Credential, Device, Plan, Secret, SignedIn,
 use crate::http::cookies;
 use crate::http::error::ApiError;
 use crate::http::exchange::newcomers::{complete, welcome};
-use crate::http::session::{CurrentUser, client_address, record};
+use crate::http::session::{CurrentUser, client_address};
 use crate::http::wire::time;
 use crate::http::{AppState, ids};
 use crate::persistence::users::User;
@@ -96,6 +96,23 @@ pub async fn sign_up(state: web::Data<AppState>, request: HttpRequest, body: web
     Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }
 
+/// Completes a sign-up that broke off half-way, for somebody who has come in. Whoever has used up a second factor for
+/// it comes in all the same: who has one was in before, and so has an account in the ledger, while the code counts no
+/// more.
+///
+/// # Errors
+/// As [`complete`].
+pub async fn settle_in(state: &AppState, signed_in: &SignedIn) -> Result<(), ApiError> {
+    let user = signed_in.user.id;
+    match complete(state, user).await {
+        Err(error) if signed_in.factor_used => {
+            tracing::warn!(user = user.0, %error, "what a user is given at a sign-in waits for the next one");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
 /// `POST /auth/sign-in`.
 pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web::Bytes) -> Answer {
     let Credentials { email, password, totp, cookies: in_cookies } = read(&body, "email and password")?;
@@ -104,7 +121,7 @@ pub async fn sign_in(state: web::Data<AppState>, request: HttpRequest, body: web
     }
     let device = Device { second_factor: totp, ..device(&request, &state) };
     let signed_in = state.accounts.sign_in(&email, password, &device).await?;
-    complete(&state, signed_in.user.id).await?;
+    settle_in(&state, &signed_in).await?;
     Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }
 
@@ -154,16 +171,13 @@ fn signed_out() -> HttpResponse {
 
 /// `POST /auth/sign-out`.
 pub async fn sign_out(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser) -> Answer {
-    let session = user.0.session()?;
-    state.accounts.sign_out(session).await?;
-    record(&state, &request, &user.0, "sign_out", None, json!({"session": session})).await;
+    state.accounts.leave(user.0.user, user.0.session()?, client_address(&request, &state)).await?;
     Ok(signed_out())
 }
 
 /// `POST /auth/sign-out-all`: every session of the user, this one too.
 pub async fn sign_out_all(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser) -> Answer {
-    let ended = state.accounts.sign_out_everywhere(user.0.user).await?;
-    record(&state, &request, &user.0, "sign_out_all", None, json!({"ended_sessions": ended})).await;
+    state.accounts.leave_everywhere(user.0.user, client_address(&request, &state)).await?;
     Ok(signed_out())
 }
 

@@ -4,8 +4,9 @@ use crate::auth::{ApiKey, NewKey, Scope, Secret};
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, client_address};
 use crate::http::wire::time;
+use crate::persistence::audit::Entry;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -38,6 +39,18 @@ fn view(key: &ApiKey) -> Value {
     })
 }
 
+/// What a user did to a key, for the audit log.
+pub fn entry(
+    state: &AppState,
+    request: &HttpRequest,
+    user: &CurrentUser,
+    action: &'static str,
+    detail: Value,
+) -> Option<Entry> {
+    let (owner, address) = (Some(user.0.user), client_address(request, state));
+    Some(Entry { action, actor: owner, subject: owner, address, detail })
+}
+
 /// `POST /auth/keys`: the only answer that ever shows the secret.
 pub async fn create(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser, body: web::Bytes) -> Answer {
     let body: Body = serde_json::from_slice(&body)
@@ -58,9 +71,9 @@ pub async fn create(state: web::Data<AppState>, request: HttpRequest, user: Curr
         networks: body.networks.unwrap_or_default(),
         expires_at: expires_at.transpose()?,
     };
-    let issued = state.accounts.create_key(user.0.user, new).await?;
+    let noted = |key: &ApiKey| entry(&state, &request, &user, "key_created", json!({"after": view(key)}));
+    let issued = state.accounts.create_key_noted(user.0.user, new, noted).await?;
     let mut answer = view(&issued.key);
-    record(&state, &request, &user.0, "key_created", None, json!({"after": answer})).await;
     answer["secret"] = issued.secret.expose().into();
     Ok(HttpResponse::Ok().json(answer))
 }
@@ -79,7 +92,7 @@ pub async fn revoke(
     id: web::Path<String>,
 ) -> Answer {
     let before = state.accounts.keys(user.0.user).await?.iter().find(|key| key.id == *id).map(view);
-    state.accounts.revoke_key(user.0.user, &id).await?;
-    record(&state, &request, &user.0, "key_revoked", None, json!({"key": *id, "before": before})).await;
+    let noted = entry(&state, &request, &user, "key_revoked", json!({"key": *id, "before": before}));
+    state.accounts.revoke_key_noted(user.0.user, &id, noted).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

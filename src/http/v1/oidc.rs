@@ -1,12 +1,12 @@
 //! Sign-in through other providers.
 
-use super::auth::{Answer, answer, device, read};
+use super::auth::{Answer, answer, device, read, settle_in};
 use crate::auth::{Arrival, Device, Secret};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::exchange::newcomers::{complete, welcome};
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, client_address};
 use crate::http::wire::time;
 use crate::http::{AppState, cookies};
 use actix_web::cookie::{Cookie, SameSite, time::Duration};
@@ -130,8 +130,7 @@ async fn take_back(state: &web::Data<AppState>, request: &HttpRequest, provider:
             }
             Ok(response.json(json!({})))
         }
-        Arrival::Linked { user, back } => {
-            note_link(state, request, user, provider).await;
+        Arrival::Linked { back, .. } => {
             Ok(HttpResponse::Found().insert_header((LOCATION, back)).cookie(over).json(json!({})))
         }
         Arrival::SecondFactor(ticket) => {
@@ -145,17 +144,6 @@ async fn take_back(state: &web::Data<AppState>, request: &HttpRequest, provider:
 /// Gives somebody who has come in what every user has.
 async fn begin(state: &AppState, user: AccountId, new: bool) -> Result<(), ApiError> {
     if new { welcome(state, user).await } else { complete(state, user).await }
-}
-
-async fn note_link(state: &AppState, request: &HttpRequest, user: AccountId, provider: &str) {
-    let entry = crate::persistence::audit::Entry {
-        action: "identity_linked",
-        actor: Some(user),
-        subject: Some(user),
-        address: crate::http::session::client_address(request, state),
-        detail: json!({"provider": provider}),
-    };
-    state.accounts.record(entry).await;
 }
 
 /// The body of `POST /auth/oidc/{provider}/token`.
@@ -181,7 +169,10 @@ pub async fn token(
     let arrival = state.accounts.sign_in_with_id_token(&provider, &id_token, &device, first).await?;
     match arrival {
         Arrival::SignedIn { signed_in, new, .. } => {
-            begin(&state, signed_in.user.id, new).await?;
+            if let Err(error) = begin(&state, signed_in.user.id, new).await {
+                state.accounts.give_back_id_token(&id_token).await;
+                return Err(error);
+            }
             Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
         }
         Arrival::SecondFactor(ticket) => {
@@ -210,7 +201,7 @@ pub async fn second_factor(state: web::Data<AppState>, request: HttpRequest, bod
     }
     let device = Device { second_factor: Some(totp), ..device(&request, &state) };
     let signed_in = state.accounts.finish_with_code(&ticket, &device).await?;
-    complete(&state, signed_in.user.id).await?;
+    settle_in(&state, &signed_in).await?;
     Ok(answer(&request, &state, &signed_in, in_cookies.unwrap_or(false)))
 }
 
@@ -230,7 +221,6 @@ pub async fn unlink(
     user: CurrentUser,
     provider: web::Path<String>,
 ) -> Answer {
-    state.accounts.unlink(user.0.user, &provider).await?;
-    record(&state, &request, &user.0, "identity_unlinked", None, json!({"provider": *provider})).await;
+    state.accounts.unlink(user.0.user, &provider, client_address(&request, &state)).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

@@ -5,7 +5,7 @@ use crate::auth::Secret;
 use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::exchange::{passwords, profiles};
-use crate::http::session::{CurrentUser, client_address, record};
+use crate::http::session::{CurrentUser, client_address};
 use crate::http::wire::time;
 use crate::persistence::sessions::SessionId;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -42,8 +42,7 @@ pub async fn end_session(
     id: web::Path<String>,
 ) -> Answer {
     let id = Uuid::try_parse(&id).map_err(|_| ApiError::not_found())?;
-    state.accounts.end_session(user.0.user, SessionId(id)).await?;
-    record(&state, &request, &user.0, "session_ended", None, json!({"session": id})).await;
+    state.accounts.end_session(user.0.user, SessionId(id), client_address(&request, &state)).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }
 

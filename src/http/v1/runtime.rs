@@ -5,7 +5,7 @@ use crate::auth::{Setting, key};
 use crate::domain::ids::AccountId;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, client_address};
 use crate::http::wire::time;
 use crate::http::{AppState, ids};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -73,10 +73,9 @@ pub async fn set(
     body: web::Bytes,
 ) -> Answer {
     let Change { value, version } = read(&body, "value, and version to compare with")?;
-    let changed = state.accounts.set(&key, value, version, admin.0.user).await?;
-    let (before, after) = changed.map_err(|wrong| ApiError::bad_request("invalid_value", format!("{key} {wrong}")))?;
-    let detail = json!({"key": *key, "before": before.value, "after": after.value, "version": after.version});
-    record(&state, &request, &admin.0, "config_changed", None, detail).await;
+    let from = client_address(&request, &state);
+    let changed = state.accounts.set(&key, value, version, admin.0.user, from).await?;
+    let (_, after) = changed.map_err(|wrong| ApiError::bad_request("invalid_value", format!("{key} {wrong}")))?;
     Ok(HttpResponse::Ok().json(view(&key, &after)))
 }
 

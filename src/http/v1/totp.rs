@@ -3,7 +3,7 @@
 use super::auth::{Answer, read};
 use crate::auth::{AuthError, Secret};
 use crate::http::AppState;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, client_address};
 use actix_web::{HttpRequest, HttpResponse, web};
 use qrcode::QrCode;
 use qrcode::render::svg;
@@ -34,8 +34,8 @@ struct Confirm {
 /// `POST /auth/totp/confirm`: from now on codes are asked for. Answers the recovery codes, this once.
 pub async fn confirm(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser, body: web::Bytes) -> Answer {
     let Confirm { code } = read(&body, "code")?;
-    let codes = state.accounts.confirm_totp(user.0.user, &code).await?;
-    record(&state, &request, &user.0, "totp_enabled", None, json!({})).await;
+    let from = client_address(&request, &state);
+    let codes = state.accounts.confirm_totp(user.0.user, &code, from).await?;
     let codes: Vec<&str> = codes.iter().map(Secret::expose).collect();
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(json!({"recovery_codes": codes})))
 }
@@ -44,13 +44,12 @@ pub async fn confirm(state: web::Data<AppState>, request: HttpRequest, user: Cur
 #[derive(Deserialize)]
 struct Remove {
     password: Secret,
-    code: String,
+    code: Secret,
 }
 
 /// `DELETE /auth/totp`.
 pub async fn remove(state: web::Data<AppState>, request: HttpRequest, user: CurrentUser, body: web::Bytes) -> Answer {
     let Remove { password, code } = read(&body, "password and code")?;
-    state.accounts.remove_totp(user.0.user, password, &code).await?;
-    record(&state, &request, &user.0, "totp_disabled", None, json!({})).await;
+    state.accounts.remove_totp(user.0.user, password, &code, client_address(&request, &state)).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }
