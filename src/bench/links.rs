@@ -208,7 +208,7 @@ async fn measure(options: &Options, folder: &Path) -> anyhow::Result<Report> {
         }
     }
     let [bare_half, half] = paced;
-    let all = [&bare_rounds, &warm_rounds, &spread_rounds, &half].into_iter().flatten();
+    let all = [&bare_rounds, &warm_rounds, &spread_rounds, &half, &bare_half].into_iter().flatten();
     Ok(Report {
         bare: figures(&bare_rounds),
         warm: figures(&warm_rounds),

@@ -4,7 +4,7 @@
 //! (`CB-ACCESS-…`), an access token in a cookie. Routes that are public look at none of them.
 
 use super::error::ApiError;
-use super::links::bulk;
+use super::links::{bulk, import_body};
 use super::permissions::{Access, Rule};
 use super::routing::Route;
 use super::server::{Answer, sent_target};
@@ -258,11 +258,16 @@ fn required<'a>(request: &'a HttpRequest, name: HeaderName, shown: &'static str)
     text.filter(|text| !text.is_empty()).ok_or(AuthError::HeaderMissing(shown).into())
 }
 
-/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours.
+/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours, and kept for
+/// the handler with the room that it takes.
 async fn large_body(request: &mut ServiceRequest, app: &AppState) -> Result<web::Bytes, ApiError> {
     let key = required(request.request(), KEY, "CB-ACCESS-KEY")?;
     app.accounts.may_sign(key, required(request.request(), TIMESTAMP, "CB-ACCESS-TIMESTAMP")?)?;
-    bulk::read_whole(&app.links, request.take_payload()).await
+    let payload = request.take_payload();
+    let body = import_body::read_whole(&app.links, request.headers(), payload).await?;
+    let bytes = body.bytes.clone();
+    request.extensions_mut().insert(body);
+    Ok(bytes)
 }
 
 fn by_token(request: &HttpRequest, state: &AppState) -> Result<Caller, AuthError> {

@@ -1,9 +1,11 @@
 //! Import and export.
 
-use super::{call, follow, make, on_each_store};
+use super::{call, eventually, follow, make, make_key, on_each_store, signed};
 use crate::server::{Client, Server};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::time::Duration;
 
 fn import(client: &mut Client, kind: &str, content: &[u8]) -> Value {
@@ -131,6 +133,86 @@ fn tags_that_an_earlier_version_took_survive_a_move() {
         assert_eq!(counts(&import(&mut client, kind, &content)), [2, 0, 0], "{name}");
         assert_eq!(tags(&mut client, slug), json!(["c", "x;y"]), "{name}");
         assert_eq!(counts(&import(&mut client, kind, &content)), [0, 2, 0], "{name}");
+    }
+}
+
+#[test]
+fn the_bodies_of_imports_share_their_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--links-import-mb", "1"]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let begin = |headers: &str| {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let head = format!("POST /v1/links/import HTTP/1.1\r\nHost: agora\r\n{headers}\r\n");
+        stream.write_all(head.as_bytes()).unwrap();
+        stream
+    };
+    let bearer = format!("Authorization: Bearer {}\r\n", ada.token);
+    let key = make_key(&mut ada, "links");
+    // Whoever has a key may begin before it is known whether the signature fits.
+    let begun = [
+        begin(&format!("{bearer}Content-Length: {}\r\n", 1 << 20)),
+        begin(&format!("{bearer}Content-Length: {}\r\n", 1 << 20)),
+        begin(&format!("{bearer}Transfer-Encoding: chunked\r\n")),
+        begin(&format!("{}Content-Length: {}\r\n", signed(&key, "POST", "/links/import", ""), 1 << 20)),
+    ];
+    let file = b"target\nhttps://example.org/\n";
+    let mut refused = None;
+    eventually("a refusal", || {
+        let answer = server.client(&ada.token).send("POST", "/links/import", file).unwrap();
+        refused = Some(answer).filter(|answer| answer.status == 503);
+        refused.is_some()
+    });
+    let refused = refused.unwrap();
+    assert_eq!(refused.json()["code"], "imports_busy");
+    assert!(refused.header("retry-after").is_some());
+    let larger = format!("{bearer}Content-Length: {}\r\n", (1 << 20) + 1);
+    let text = format!("POST /v1/links/import HTTP/1.1\r\nHost: agora\r\n{larger}\r\n");
+    assert_eq!(server.client("").send_raw(text.as_bytes()).unwrap().json()["code"], "body_too_large");
+    drop(begun);
+    eventually("room", || server.client(&ada.token).send("POST", "/links/import", file).unwrap().status == 200);
+}
+
+#[test]
+fn a_key_signs_the_body_of_an_import_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let key = make_key(&mut ada, "links");
+    let file: String = (0..5_000).map(|number| format!("https://example.org/{number}\n")).collect();
+    let file = format!("target\n{file}");
+    assert!(file.len() > 64 * 1024, "others are read earlier");
+    let send = |signed_body: &str| {
+        let headers = signed(&key, "POST", "/links/import", signed_body);
+        let head = "POST /v1/links/import HTTP/1.1\r\nHost: agora\r\n";
+        let head = format!("{head}{headers}Content-Length: {}\r\n\r\n", file.len());
+        server.client("").send_raw(&[head.as_bytes(), file.as_bytes()].concat()).unwrap()
+    };
+    assert_eq!(send("target\n").status, 401);
+    let answer = send(&file);
+    assert_eq!(answer.status, 200, "{}", answer.json());
+    assert_eq!(counts(&answer.json()), [5_000, 0, 0]);
+}
+
+#[test]
+fn a_link_with_as_much_as_there_may_be_is_exported_and_imported() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let value = |number: usize| format!("{number:03}{}", "\u{1}".repeat(50));
+    let rule = json!({"when": {"os": (0..45).map(value).collect::<Vec<_>>()},
+        "ways": [{"to": "https://example.org/", "weight": 1}]});
+    let tags: Vec<String> = (0..20).map(|number| format!("{number:02}{}", "ü".repeat(48))).collect();
+    let body = |rules: usize| {
+        json!({"target": format!("https://example.org/{}", "x".repeat(2_000)), "slug": "full", "title": "\"".repeat(200),
+            "notes": "\u{1}".repeat(2_000), "tags": tags, "rules": vec![rule.clone(); rules]})
+    };
+    let (status, answer) = call(&mut ada, "POST", "/links", &body(3));
+    assert_eq!((status, answer["code"].as_str()), (400, Some("invalid_rule")), "{answer}");
+    make(&mut ada, &body(2));
+    for (kind, path) in [("text/csv", "/links/export"), ("application/json", "/links/export?format=json")] {
+        let file = ada.download(path).unwrap();
+        assert_eq!(counts(&import(&mut ada, kind, &file)), [0, 1, 0], "{kind}");
     }
 }
 

@@ -116,6 +116,31 @@ fn a_password_is_asked_for_first() {
 }
 
 #[test]
+fn what_was_typed_is_not_sent_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    // One that is answered from its shortest form, and one with more to it.
+    for (slug, more) in [("plain", false), ("forwarding", true)] {
+        for code in [301, 302, 307, 308] {
+            let slug = format!("{slug}-{code}");
+            let body = json!({"target": "https://example.org/", "slug": slug, "code": code, "forward_query": more});
+            make(&mut ada, &body);
+            let mut post = |body: &str| {
+                let kind = "Content-Type: application/x-www-form-urlencoded";
+                let length = body.len();
+                let text = format!(
+                    "POST /s/{slug} HTTP/1.1\r\nHost: agora\r\n{kind}\r\nContent-Length: {length}\r\n\r\n{body}"
+                );
+                ada.send_raw(text.as_bytes()).unwrap().status
+            };
+            assert_eq!(post("password=secret"), 302, "no password is asked for any more");
+            assert_eq!(post("answer=42"), code, "other forms keep their method where the link says so");
+        }
+    }
+}
+
+#[test]
 fn links_begin_and_end_at_their_times() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start(folder.path());
@@ -124,10 +149,18 @@ fn links_begin_and_end_at_their_times() {
     let page = visit(&mut ada, "GET", "/s/later", "Accept: text/html\r\nAccept-Language: de\r\n");
     let html = String::from_utf8(page.body).unwrap();
     assert!(page.status == 404 && html.contains("2999-01-01 10:30") && html.contains("lang=\"de\""), "{html}");
+    let mut preview = |slug: &str| {
+        let answer = visit(&mut ada, "GET", &format!("/s/{slug}+"), "");
+        assert!(!String::from_utf8_lossy(&answer.body).contains("example.org"), "where it leads is not told");
+        (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(preview("later"), (404, "link_not_yet".into()));
     let soon = (jiff::Timestamp::now() + jiff::SignedDuration::from_millis(700)).to_string();
     make(&mut ada, &json!({"target": "https://example.org/", "slug": "short-lived", "expires_at": soon}));
     super::eventually("the end", || follow(&mut ada, "short-lived").json()["code"] == "link_expired");
     assert_eq!(follow(&mut ada, "short-lived").status, 410);
+    let preview = visit(&mut ada, "GET", "/s/short-lived+", "");
+    assert_eq!((preview.status, preview.json()["code"].as_str()), (410, Some("link_expired")));
 }
 
 #[test]
@@ -183,6 +216,7 @@ fn a_plus_sign_shows_where_a_link_leads_without_counting() {
     }
     assert_eq!(follow(&mut ada, "shown").status, 302);
     assert_eq!(follow(&mut ada, "shown").status, 410);
+    assert_eq!(visit(&mut ada, "GET", "/s/shown+", "").status, 410);
 }
 
 #[test]
@@ -209,6 +243,7 @@ fn short_domains_have_names_of_their_own() {
         assert_eq!(ask("S.EXAMPLE:80", "/same"), (302, "https://short.example/".into()));
         assert_eq!(ask("t.example", "/same").0, 404);
     }
+    assert_eq!(ask("agora", "/s/same@s.example").0, 404, "it is in memory under this name, which is no slug");
     assert_eq!(ask("s.example", "/").0, 404);
     assert_eq!(ask("agora", "/same").1, "", "on any other host it is a page of the web app");
     let mut admin = Client::admin(&server);

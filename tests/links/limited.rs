@@ -54,6 +54,19 @@ fn a_hundred_clicks_are_a_hundred_redirects_for_a_thousand_visitors() {
 }
 
 #[test]
+fn a_limit_that_another_node_has_changed_counts_before_it_is_heard_of() {
+    let postgres = Postgres::start();
+    let url = postgres.create_database("agora");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--database", &url]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    make(&mut ada, &json!({"target": "https://example.org/", "slug": "freed", "max_clicks": 2}));
+    assert_eq!(follow(&mut ada, "freed").status, 302, "it is in memory now");
+    postgres.execute("agora", "UPDATE links SET max_clicks = NULL, clicks_left = NULL WHERE slug = 'freed'");
+    assert_eq!(follow(&mut ada, "freed").status, 302);
+}
+
+#[test]
 fn a_crash_gives_no_click_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut server = Server::start(folder.path());

@@ -1,8 +1,10 @@
 //! Making, reading, changing, deleting, listing.
 
-use super::{call, follow, make, on_each_store, visit};
+use super::{call, eventually, follow, make, on_each_store, visit};
 use crate::server::{Client, Server};
+use crate::servers::{Postgres, Redis};
 use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 #[test]
 fn a_link_is_made_followed_changed_and_deleted() {
@@ -312,5 +314,84 @@ fn one_user_has_only_so_many_links() {
     make(&mut ada, &json!({"target": "https://example.org/3"}));
     let (status, answer) = call(&mut ada, "POST", "/links", &json!({"target": "https://example.org/4"}));
     assert_eq!((status, answer["code"].as_str()), (403, Some("too_many_links")));
+    // As soon as she has deleted another one there is room again.
+    call(&mut ada, "DELETE", &format!("/links/{}", links[1]["id"].as_str().unwrap()), &Value::Null);
+    make(&mut ada, &json!({"target": "https://example.org/4"}));
     make(&mut Client::sign_up(&server, "bob@example.org"), &json!({"target": "https://example.org/"}));
+}
+
+#[test]
+fn lists_of_the_same_names_in_another_order_do_not_wait_for_each_other() {
+    const NAMES: i64 = 200;
+    let postgres = Postgres::start();
+    let url = postgres.create_database("agora");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--database", &url]);
+    let mut users = ["ada", "bob"].map(|name| Client::sign_up(&server, &format!("{name}@example.org")));
+    for round in 0..10 {
+        let link = |n: i64| json!({"target": "https://example.org/", "slug": format!("r{round}-{n}")});
+        let links = |numbers: Vec<i64>| -> Value { numbers.into_iter().map(link).collect() };
+        let lists = [links((0..NAMES).collect()), links((0..NAMES).rev().collect())];
+        let reports: Vec<Value> = std::thread::scope(|scope| {
+            let calls: Vec<_> = users
+                .iter_mut()
+                .zip(&lists)
+                .map(|(user, list)| scope.spawn(move || call(user, "POST", "/links/bulk", list).1))
+                .collect();
+            calls.into_iter().map(|call| call.join().unwrap()).collect()
+        });
+        assert_eq!(reports.iter().map(|report| report["created"].as_i64().unwrap()).sum::<i64>(), NAMES);
+        for row in reports.iter().flat_map(|report| report["results"].as_array().unwrap()) {
+            assert!(row["status"] == "created" || row["code"] == "slug_taken", "{row}");
+        }
+    }
+}
+
+#[test]
+fn a_change_counts_at_once_however_many_look_meanwhile() {
+    const LINKS: usize = 60;
+    const TRIES: usize = 400;
+    let redis = Redis::start();
+    let url = redis.url();
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--redis", &url]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let slugs: Vec<String> =
+        (0..LINKS).map(|n| format!("hop-{n}")).chain((0..TRIES).map(|n| format!("try-{n}"))).collect();
+    let list: Vec<Value> = slugs.iter().map(|slug| json!({"target": "https://old.example/", "slug": slug})).collect();
+    let made = call(&mut ada, "POST", "/links/bulk", &json!(list)).1;
+    assert_eq!(made["created"].as_u64(), Some((LINKS + TRIES) as u64), "{made}");
+    // Only what nodes share could be put in the place of what was forgotten.
+    let mut tries = slugs[LINKS..].iter();
+    eventually("Redis", || {
+        let slug = tries.next().unwrap();
+        follow(&mut ada, slug);
+        redis.command(&format!("EXISTS agora:cache:link:{slug}\r\n")).is_some_and(|told| told.contains('1'))
+    });
+    let (current, done) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let stale: Vec<(usize, Option<String>)> = std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let mut visitor = server.client("");
+                while !done.load(Ordering::Relaxed) {
+                    follow(&mut visitor, &format!("hop-{}", current.load(Ordering::Relaxed)));
+                }
+            });
+        }
+        let mut stale = Vec::new();
+        for (number, row) in made["results"].as_array().unwrap()[..LINKS].iter().enumerate() {
+            let slug = format!("hop-{number}");
+            current.store(number, Ordering::Relaxed);
+            follow(&mut ada, &slug);
+            let path = format!("/links/{}", row["id"].as_str().unwrap());
+            let (status, _) = call(&mut ada, "PATCH", &path, &json!({"target": "https://new.example/"}));
+            let found = follow(&mut ada, &slug).header("location").map(str::to_owned);
+            if (status, found.as_deref()) != (200, Some("https://new.example/")) {
+                stale.push((number, found));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+        stale
+    });
+    assert!(stale.is_empty(), "{stale:?}");
 }

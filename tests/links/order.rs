@@ -1,7 +1,8 @@
 //! Those who keep order: reports, review, blocked hosts; and what an API key may do.
 
-use super::{call, follow, make, make_key, signed, visit};
+use super::{call, eventually, follow, make, make_key, signed, visit};
 use crate::server::{Client, Server};
+use crate::servers::Postgres;
 use serde_json::{Value, json};
 
 #[test]
@@ -134,6 +135,35 @@ fn hosts_that_are_blocked_at_the_same_time_are_all_blocked() {
     }
     let mut admin = server.client(&admin.token);
     assert_eq!(admin.get("/admin/links/hosts").as_array().unwrap().len(), 5 * HOSTS);
+}
+
+#[test]
+fn a_host_that_another_node_has_blocked_is_blocked_even_if_it_cannot_be_read_at_first() {
+    let postgres = Postgres::start();
+    let url = postgres.create_database("agora");
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--database", &url]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    make(&mut ada, &json!({"target": "https://bad.example/", "slug": "before"}));
+    make(&mut ada, &json!({"target": "https://example.org/0", "slug": "moving"}));
+    assert_eq!(follow(&mut ada, "before").status, 302);
+    let execute = |statement: &str| postgres.execute("agora", statement);
+    execute("ALTER TABLE link_hosts RENAME TO hidden");
+    // As another node does it.
+    execute("INSERT INTO hidden (host, at, note) VALUES ('bad.example', 0, '')");
+    execute("INSERT INTO link_changes (link, domain, slug, at, what, details) VALUES (0, '', '', 0, 'hosts', '{}')");
+    // What changes later has been heard of twice: so the hosts were asked for by then.
+    for target in ["https://example.org/1", "https://example.org/2"] {
+        execute(&format!("UPDATE links SET target = '{target}' WHERE slug = 'moving'"));
+        execute(
+            "INSERT INTO link_changes (link, domain, slug, at, what, details) \
+             SELECT id, domain, slug, 0, 'edited', '{}' FROM links WHERE slug = 'moving'",
+        );
+        eventually("the change", || follow(&mut ada, "moving").header("location") == Some(target));
+    }
+    assert_eq!(follow(&mut ada, "before").status, 302);
+    execute("ALTER TABLE hidden RENAME TO link_hosts");
+    eventually("the block", || follow(&mut ada, "before").json()["code"] == "link_blocked");
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! anew and was not is read anew for the next one who asks.
 
 use crate::domain::ids::AccountId;
+use crate::domain::link::rules::{Rule, Way, When};
 use crate::domain::link::{Link, LinkId, RedirectCode, State};
 use crate::domain::time::{SECOND, Timestamp};
 use bytes::Bytes;
@@ -19,11 +20,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 /// An older entry is read anew, while it still serves, µs.
 const FRESH_FOR: i64 = 60 * SECOND;
 /// A name that nobody has is asked for again after this, µs: another node may have given it away.
-const MISSING_FOR: i64 = 2 * SECOND;
+const MISSING_FOR: i64 = SECOND;
 /// Names that nobody has, at most.
 const MISSING: usize = 50_000;
 /// Bytes of an entry beside its texts: keys, pointers, the cache's own.
 const OVERHEAD: u64 = 200;
+/// Bytes that the allocator takes beside those of an allocation.
+const ALLOCATION: usize = 16;
+/// Bytes of a node of a map of texts, which holds five of them or more unless it is the only one.
+const NODE: usize = 700;
+const FEWEST_OF_A_NODE: usize = 5;
 
 /// A link as a redirect needs it.
 #[derive(Debug)]
@@ -75,13 +81,41 @@ impl Hot {
     fn bytes(&self) -> u64 {
         let length = match self {
             Hot::Plain(plain) => plain.location.len(),
-            Hot::Full(link) => {
-                let ways = link.rules.iter().flat_map(|rule| &rule.ways).map(|way| way.to.len() + 150).sum::<usize>();
-                300 + link.target.len() + link.title.len() + link.notes.len() + ways
-            }
+            Hot::Full(link) => of_link(link),
         };
         length as u64
     }
+}
+
+/// Bytes of a link beside [`OVERHEAD`]: whatever its owner can make long counts.
+fn of_link(link: &Link) -> usize {
+    let Link { domain, slug, target, title, notes, tags, password_hash, rules, .. } = link;
+    let texts = [domain, slug, target, title, notes].into_iter().chain(password_hash).map(of_text).sum::<usize>();
+    let rules = of_list(rules) + rules.iter().map(of_rule).sum::<usize>();
+    size_of::<Link>() + texts + of_texts(tags) + rules
+}
+
+fn of_rule(Rule { when, ways }: &Rule) -> usize {
+    let When { device, os, language, country, query, from: _, until: _ } = when;
+    let lists = [device, os, language, country].into_iter().map(of_texts).sum::<usize>();
+    let pairs = query.iter().map(|(name, value)| of_text(name) + of_text(value)).sum::<usize>();
+    let nodes = if query.is_empty() { 0 } else { query.len() / FEWEST_OF_A_NODE + 1 };
+    let ways = of_list(ways) + ways.iter().map(|Way { to, weight: _ }| of_text(to)).sum::<usize>();
+    lists + pairs + nodes * NODE + ways
+}
+
+fn of_texts(texts: &Vec<String>) -> usize {
+    texts.capacity() * size_of::<String>() + ALLOCATION + texts.iter().map(of_text).sum::<usize>()
+}
+
+/// Bytes of the list itself.
+fn of_list<T>(list: &Vec<T>) -> usize {
+    list.capacity() * size_of::<T>() + ALLOCATION
+}
+
+/// Bytes of a text beside the place where its address stands.
+fn of_text(text: &String) -> usize {
+    text.capacity() + ALLOCATION
 }
 
 /// An entry with its age.
@@ -279,6 +313,38 @@ mod tests {
         }
         let (links, bytes) = cache.size();
         assert!(bytes <= 64 << 10 && links > 50, "{links} links in {bytes} bytes");
+    }
+
+    #[test]
+    fn whatever_an_owner_can_make_long_counts() {
+        let now = Timestamp(5);
+        let size = |change: &dyn Fn(&mut Link)| {
+            let mut link = blank(LinkId(1), String::new(), "abc".into(), None, now);
+            link.forward_query = true;
+            change(&mut link);
+            Hot::new(link).bytes()
+        };
+        let long = || "x".repeat(100);
+        let list = || std::iter::repeat_with(long).take(50).collect::<Vec<_>>();
+        let query = || (0..50).map(|number| (format!("{number:0100}"), long())).collect();
+        let with = |when: When| move |link: &mut Link| link.rules = vec![Rule { when: when.clone(), ways: Vec::new() }];
+        let least = size(&|_| {});
+        type Change<'a> = &'a dyn Fn(&mut Link);
+        let changes: [(Change<'_>, u64); 8] = [
+            (&|link| link.tags = list(), 50),
+            (&|link| link.password_hash = Some(long()), 1),
+            (&with(When { device: list(), ..When::default() }), 50),
+            (&with(When { os: list(), ..When::default() }), 50),
+            (&with(When { language: list(), ..When::default() }), 50),
+            (&with(When { country: list(), ..When::default() }), 50),
+            (&with(When { query: query(), ..When::default() }), 100),
+            (&|link| link.rules = vec![Rule { when: When::default(), ways: vec![Way { to: long(), weight: 1 }] }], 1),
+        ];
+        for (number, (change, texts)) in changes.into_iter().enumerate() {
+            let more = size(change) - least;
+            let text = 100 + size_of::<String>() as u64;
+            assert!(more >= texts * 100 && (texts == 1 || more >= texts * text), "{number}: {more} bytes");
+        }
     }
 
     #[test]

@@ -76,7 +76,7 @@ impl Keeper {
             self.parts.counter.drop_clicks(count);
         } else if let Err(error) = buffer.append(&clicks) {
             tracing::error!(%error, count, "clicks could not be written");
-            self.parts.counter.drop_clicks(count);
+            self.parts.counter.drop_clicks(count.saturating_sub(error.written));
         }
     }
 

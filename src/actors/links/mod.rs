@@ -32,8 +32,8 @@ use super::supervision::{Handle, Unreachable};
 use super::trading::market_data::wall_clock;
 use crate::domain::ids::AccountId;
 use crate::domain::link::target::Hosts;
-use crate::domain::link::{LinkError, LinkId, slug};
-use crate::domain::time::Timestamp;
+use crate::domain::link::{Link, LinkError, LinkId, State, slug};
+use crate::domain::time::{SECOND, Timestamp};
 use crate::persistence::db::{Connection, Database};
 use crate::persistence::links::rows::{self, Stored};
 use arc_swap::ArcSwap;
@@ -46,12 +46,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::{Mutex, broadcast, oneshot};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
 
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How long the number of somebody's links is believed, µs.
-const COUNTED_FOR: i64 = 30 * crate::domain::time::SECOND;
+const COUNTED_FOR: i64 = 30 * SECOND;
+/// The same, where there is no room for more, µs: links may have been deleted on another node.
+const REFUSED_FOR: i64 = SECOND;
 /// Where there is room for so many times what is to be made, it keeps nobody out for a while if it is there already.
 const AMPLE: usize = 8;
 /// Random slugs that are tried before one is made longer.
@@ -164,6 +166,8 @@ struct Inner {
     counts: Quick<AccountId, Count>,
     meter: Meter,
     pace: Arc<Pace>,
+    /// Kibibytes that bodies of imports may still take.
+    import_room: Arc<Semaphore>,
 }
 
 /// Short links. Clones are the same ones.
@@ -210,7 +214,7 @@ impl Links {
     /// # Errors
     /// [`LinksError::Away`], [`LinksError::Overloaded`]; a click may be spent then all the same.
     pub async fn take(&self, id: LinkId) -> Result<bool, LinksError> {
-        self.work(id, |reply| Job::Take { id, reply }).await
+        self.work(id.0, |reply| Job::Take { id, reply }).await
     }
 
     /// What memory has of a name is known to be old.
@@ -243,14 +247,13 @@ impl Links {
         };
         count.add(fresh);
         let fitting = new.into_iter().zip(&fits).filter(|(_, fits)| **fits).map(|(new, _)| new).collect();
-        let made = match self.make(fitting).await {
-            Ok(made) => made,
-            Err(error) => {
-                // Whether they were made is not always known.
-                self.0.counts.remove(&owner);
-                return Err(error);
-            }
-        };
+        let made = self.make(fitting).await;
+        let unsure = |made: &Result<Made, LinksError>| matches!(made, Err(LinksError::Away | LinksError::Overloaded));
+        if made.as_ref().map_or(true, |made| made.iter().any(unsure)) {
+            // Whether they were made is not always known.
+            self.0.counts.remove(&owner);
+        }
+        let made = made?;
         let created = made.iter().filter(|made| matches!(made, Ok(Made::Created(_)))).count();
         count.give_back(fresh.saturating_sub(created));
         let mut made = made.into_iter();
@@ -265,7 +268,17 @@ impl Links {
         for attempt in 0..TRIES * 3 {
             let Some(first) = new.first().map(|new| new.link.id) else { break };
             let batch = new.clone();
-            let made = self.work(first, |reply| Job::Create { new: batch, reply }).await?;
+            // Those of one owner go to one shortener: of two that are the same, the second finds the first.
+            let place = new.iter().find_map(|new| new.link.owner).map_or(first.0, |owner| i64::from(owner.0));
+            let made = match self.work(place, |reply| Job::Create { new: batch, reply }).await {
+                Ok(made) => made,
+                Err(error) if attempt == 0 => return Err(error),
+                // The others have their outcome: links that were made are not told as failed.
+                Err(error) => {
+                    left.into_iter().for_each(|index| set(&mut outcomes, index, Err(error.clone())));
+                    break;
+                }
+            };
             let (mut again, mut retries) = (Vec::new(), Vec::new());
             for ((index, outcome), tried) in left.into_iter().zip(made).zip(new.iter()) {
                 match outcome {
@@ -293,11 +306,16 @@ impl Links {
     async fn count_of(&self, owner: AccountId, more: usize) -> Result<Count, LinksError> {
         let (most, now) = (self.allowances().max_per_user, wall_clock());
         let known = self.0.counts.get(&owner).filter(|known| now - known.at < COUNTED_FOR);
-        let known = known.filter(|known| known.exact || more <= known.room(most));
-        if let Some(known) = known {
-            return Ok(known);
+        if let Some(known) = &known
+            && (more <= known.room(most) || (known.exact && now - known.at < REFUSED_FOR))
+        {
+            return Ok(known.clone());
         }
-        let mut count = Count::new(self.read(move |conn| rows::count_all(conn, owner)).await?, false, now);
+        let mut count = match known {
+            // All of them are no fewer.
+            Some(exact) if exact.exact => exact,
+            Some(_) | None => Count::new(self.read(move |conn| rows::count_all(conn, owner)).await?, false, now),
+        };
         if more > count.room(most) {
             count = Count::new(self.read(move |conn| rows::count_of(conn, owner)).await?, true, now);
         }
@@ -316,13 +334,19 @@ impl Links {
         version: Option<i64>,
         edit: impl Fn(&Stored) -> Result<Edited, LinksError> + Send + 'static,
     ) -> Result<Stored, LinksError> {
-        self.work(id, |reply| Job::Edit { id, version, edit: Box::new(edit), reply }).await?
+        let edited = self.work(id.0, |reply| Job::Edit { id, version, edit: Box::new(edit), reply }).await?;
+        // There is room for another one in its place.
+        if let Ok(Stored { link: Link { state: State::Deleted, owner: Some(owner), .. }, .. }) = &edited {
+            self.0.counts.remove(owner);
+        }
+        edited
     }
 
-    async fn work<T>(&self, id: LinkId, job: impl FnOnce(writes::Reply<T>) -> Job) -> Result<T, LinksError> {
+    /// Has a job done by the shortener of this number, which is a link's or an owner's.
+    async fn work<T>(&self, number: i64, job: impl FnOnce(writes::Reply<T>) -> Job) -> Result<T, LinksError> {
         let (reply, answer) = oneshot::channel();
         // All that is about one link goes to one of them, so that clicks spent at once share a statement.
-        let index = (id.0.unsigned_abs() as usize) % self.0.shorteners.len().max(1);
+        let index = part_of(number, self.0.shorteners.len());
         let shortener = self.0.shorteners.get(index).ok_or(LinksError::Overloaded)?;
         shortener.try_send(Work(job(reply)))?;
         match tokio::time::timeout(PATIENCE * 2, answer).await {
@@ -442,6 +466,13 @@ impl Links {
         self.0.pace.links()
     }
 
+    /// Room for a body of so many bytes, until what is returned is dropped; `None` when the bodies of other imports
+    /// take it.
+    pub fn room_for_import(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
+        let units = u32::try_from(bytes.div_ceil(IMPORT_UNIT)).unwrap_or(u32::MAX);
+        self.0.import_room.clone().try_acquire_many_owned(units).ok()
+    }
+
     /// How links are set up.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
@@ -466,6 +497,24 @@ impl Links {
     pub fn cached(&self) -> (usize, u64) {
         self.0.cache.size()
     }
+}
+
+/// Bodies of imports, as large as one may be, that there is room for at the same time.
+const IMPORTS: usize = 4;
+/// Bytes that are counted as one.
+const IMPORT_UNIT: usize = 1_024;
+
+/// Room for the bodies of imports of so many bytes at most.
+fn import_room(import_bytes: usize) -> Semaphore {
+    let units = import_bytes.div_ceil(IMPORT_UNIT).saturating_mul(IMPORTS);
+    Semaphore::new(units.min(Semaphore::MAX_PERMITS))
+}
+
+/// Which of so many parts a number belongs to. Numbers of links are mostly multiples of a power of two, so they are
+/// mixed first. Nothing that is stored rests on it.
+fn part_of(number: i64, parts: usize) -> usize {
+    let mixed = number.unsigned_abs().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+    mixed as usize % parts.max(1)
 }
 
 /// Links of one node in a millisecond; more take the numbers of the next ones.
@@ -495,6 +544,28 @@ fn set<T>(all: &mut [Option<T>], index: usize, value: T) {
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
+
+    #[test]
+    fn links_are_spread_over_all_parts() {
+        let mut last = 0;
+        let mut counts = [0; 4];
+        for millisecond in 0..4_000 {
+            // Mostly one in a millisecond, now and then two.
+            for _ in 0..1 + millisecond % 7 / 6 {
+                last = id_after(last, FIRST_MS + 5_000_000 + 3 * millisecond, 1);
+                counts[part_of(last, counts.len())] += 1;
+            }
+        }
+        let all: usize = counts.iter().sum();
+        assert!(counts.iter().all(|count| *count > all / 8), "{counts:?}");
+        assert_eq!(part_of(i64::MIN, 0), 0);
+    }
+
+    #[test]
+    fn bodies_of_imports_share_their_room() {
+        assert_eq!(import_room(1 << 20).available_permits(), IMPORTS << 10);
+        assert_eq!(import_room(usize::MAX).available_permits(), Semaphore::MAX_PERMITS);
+    }
 
     #[test]
     fn numbers_of_nodes_never_meet() {

@@ -36,12 +36,12 @@ impl Second {
         }
     }
 
-    /// Makes all nodes forget a name.
-    pub async fn forget(&self, name: &str) {
+    /// Makes all nodes forget these names.
+    pub async fn forget_all(&self, names: &[String]) {
         if let Some(second) = &self.0 {
             // Where Redis cannot be told, this node does not believe it for a while. The others find the change in the
             // database a moment later, and come here themselves.
-            let _ = second.forget(name).await;
+            futures_util::future::join_all(names.iter().map(|name| second.forget(name))).await;
         }
     }
 

@@ -1,7 +1,7 @@
 //! One part of all links: writes and look-ups, each many at a time.
 //!
 //! Invariants: one transaction and one query are under way at most; whoever asks is answered exactly
-//! once, a writer only after the transaction is on the medium and the cache has forgotten what was
+//! once, a writer only after the transaction is on the medium and the caches have forgotten what was
 //! there; what waits is bounded.
 
 use super::LinksError;
@@ -14,7 +14,7 @@ use super::writes::{self, Made, Outcome};
 use crate::actors::trading::market_data::wall_clock;
 use crate::domain::link::State;
 use crate::persistence::db::Database;
-use crate::persistence::links::rows;
+use crate::persistence::links::{self, rows};
 use actix::prelude::*;
 use arc_swap::ArcSwap;
 use std::collections::HashMap;
@@ -90,21 +90,29 @@ impl Shortener {
             let (database, pace) = (parts.database.clone(), parts.pace.clone());
             let done = tokio::task::spawn_blocking(move || {
                 let mut begun = Instant::now();
-                let outcomes = database.write_durably(|conn| {
-                    // Now that it is its turn.
-                    begun = Instant::now();
-                    writes::perform(conn, &jobs)
-                });
+                let mut perform = || {
+                    database.write_durably(|conn| {
+                        // Now that it is its turn.
+                        begun = Instant::now();
+                        writes::perform(conn, &jobs)
+                    })
+                };
+                let outcomes = match perform() {
+                    // Nothing was done, and whoever it would have waited for goes on.
+                    Err(error) if links::is_deadlock(&error) => perform(),
+                    outcomes => outcomes,
+                };
                 pace.took(jobs.iter().map(Job::links).sum(), begun.elapsed());
                 (jobs, outcomes)
             });
             let Ok((jobs, outcomes)) = done.await else { return };
             match outcomes {
                 Ok(outcomes) => {
-                    // First forgotten, then answered: whoever reads after the answer finds the change.
-                    for changed in forget(&parts.cache, &outcomes) {
-                        parts.second.forget(&changed).await;
-                    }
+                    // First forgotten, then answered: whoever reads after the answer finds the change. The second level
+                    // comes first: a look in between would fill the cache from what is still there.
+                    let changed = changed(&outcomes);
+                    parts.second.forget_all(&changed).await;
+                    forget(&parts.cache, &changed, &outcomes);
                     jobs.into_iter().zip(outcomes).for_each(|(job, outcome)| answer(job, outcome));
                 }
                 Err(error) => {
@@ -208,33 +216,32 @@ async fn look_up(parts: &Parts, names: Vec<Box<str>>) -> Result<HashMap<Box<str>
     Ok(links.into_iter().map(entry).collect())
 }
 
-/// Makes the cache forget what was changed; gives the names of links that were there before.
-fn forget(cache: &Cache, outcomes: &[Outcome]) -> Vec<String> {
-    let mut changed = Vec::new();
-    for outcome in outcomes {
-        match outcome {
-            Outcome::Created(made) => {
-                let names: Vec<String> = made
-                    .iter()
-                    .filter_map(|made| match made {
-                        Ok(Made::Created(link)) => Some(cache::name(&link.domain, &link.slug).into_owned()),
-                        Ok(Made::Unchanged(_) | Made::Collided) | Err(_) => None,
-                    })
-                    .collect();
-                cache.appeared(names.iter().map(String::as_str));
-            }
-            Outcome::Edited(edited) => {
-                if let Ok(stored) = edited.as_ref() {
-                    let name = cache::name(&stored.link.domain, &stored.link.slug).into_owned();
-                    cache.forget(&name);
-                    changed.push(name);
-                }
-            }
-            // How many are left is for the database to know; a link without any is looked at there.
-            Outcome::Taken(_) => {}
-        }
+/// The names of links that were there before and are different now.
+fn changed(outcomes: &[Outcome]) -> Vec<String> {
+    let edited = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Edited(edited) => (**edited).as_ref().ok(),
+        // How many are left is for the database to know; a link without any is looked at there.
+        Outcome::Created(_) | Outcome::Taken(_) => None,
+    });
+    edited.map(|stored| cache::name(&stored.link.domain, &stored.link.slug).into_owned()).collect()
+}
+
+/// Makes the cache forget what was changed, and that nobody had the names of new links.
+fn forget(cache: &Cache, changed: &[String], outcomes: &[Outcome]) {
+    for name in changed {
+        cache.forget(name);
     }
-    changed
+    for outcome in outcomes {
+        let Outcome::Created(made) = outcome else { continue };
+        let names: Vec<_> = made
+            .iter()
+            .filter_map(|made| match made {
+                Ok(Made::Created(link)) => Some(cache::name(&link.domain, &link.slug)),
+                Ok(Made::Unchanged(_) | Made::Collided) | Err(_) => None,
+            })
+            .collect();
+        cache.appeared(names.iter().map(|name| &**name));
+    }
 }
 
 // A caller that hung up does not want the answer; that is its right.

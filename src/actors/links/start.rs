@@ -9,7 +9,7 @@ use super::roller::{self, Roller};
 use super::second::Second;
 use super::shortener::{self, Shortener};
 use super::watcher::Watcher;
-use super::{Inner, Links, Meter};
+use super::{Inner, Links, Meter, import_room};
 use crate::actors::supervision::{self, ChildSpec};
 use crate::actors::supervisor::Supervisor;
 use crate::persistence::db::Database;
@@ -90,6 +90,7 @@ pub async fn start(
     let lag = Arc::new(move || waiting.load(Ordering::Relaxed));
     branch.start(spec.mailbox(16).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
 
+    let import_room = Arc::new(import_room(settings.import_bytes));
     let links = Links(Arc::new(Inner {
         shorteners,
         cache: cache.clone(),
@@ -104,6 +105,7 @@ pub async fn start(
         counts: Quick::new(OWNERS),
         meter: Meter::default(),
         pace,
+        import_room,
     }));
     // A database of this process alone is changed by nobody else.
     if database.is_shared() {

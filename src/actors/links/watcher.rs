@@ -27,12 +27,14 @@ pub struct Watcher {
     seen: BTreeSet<i64>,
     newest: Option<i64>,
     looking: bool,
+    /// Whether blocked hosts and domains have changed and were not read since.
+    outdated: bool,
 }
 
 impl Watcher {
     /// A watcher that begins at the newest change.
     pub fn new(links: Links, cache: Arc<Cache>, second: Second) -> Watcher {
-        Watcher { links, cache, second, seen: BTreeSet::new(), newest: None, looking: false }
+        Watcher { links, cache, second, seen: BTreeSet::new(), newest: None, looking: false, outdated: false }
     }
 
     fn look(&mut self, ctx: &mut Context<Self>) {
@@ -56,15 +58,16 @@ impl Watcher {
             if first {
                 // Whatever was read before this moment may be older than the newest change.
                 watcher.cache.clear();
+                watcher.outdated = true;
             }
-            let (mut anew, mut changed) = (false, Vec::new());
+            let mut changed = Vec::new();
             for change in found {
                 watcher.newest = watcher.newest.max(Some(change.seq));
                 if !watcher.seen.insert(change.seq) {
                     continue;
                 }
                 if change.link.0 == 0 {
-                    anew = true;
+                    watcher.outdated = true;
                 } else {
                     let name = name(&change.domain, &change.slug).into_owned();
                     watcher.cache.forget(&name);
@@ -72,25 +75,33 @@ impl Watcher {
                 }
             }
             if !changed.is_empty() {
-                // A node that read the link before the change may have left it there after it was forgotten.
-                let second = watcher.second.clone();
+                // A node that read the link before the change may have left it there after it was forgotten, and a look
+                // on this one may have found it meanwhile.
+                let (second, cache) = (watcher.second.clone(), watcher.cache.clone());
                 let forget = async move {
-                    for name in changed {
-                        second.forget(&name).await;
-                    }
+                    second.forget_all(&changed).await;
+                    changed.iter().for_each(|name| cache.forget(name));
                 };
                 ctx.spawn(forget.into_actor(watcher));
             }
             let keep_from = watcher.newest.unwrap_or(0) - OVERLAP;
             watcher.seen = watcher.seen.split_off(&keep_from);
-            if anew {
-                let links = watcher.links.clone();
-                let reload = async move {
-                    if let Err(error) = links.reload_policy().await {
-                        tracing::warn!(%error, "blocked hosts and domains could not be read anew");
-                    }
-                };
-                ctx.spawn(reload.into_actor(watcher));
+            watcher.reload(ctx);
+        }));
+    }
+
+    /// Reads blocked hosts and domains anew, if they have changed. If that fails, the next look tries again.
+    fn reload(&mut self, ctx: &mut Context<Self>) {
+        // What changes while they are read counts as not read.
+        if !std::mem::take(&mut self.outdated) {
+            return;
+        }
+        let links = self.links.clone();
+        let reload = async move { links.reload_policy().await };
+        ctx.spawn(reload.into_actor(self).map(|done, watcher, _| {
+            if let Err(error) = done {
+                tracing::warn!(%error, "blocked hosts and domains could not be read anew");
+                watcher.outdated = true;
             }
         }));
     }

@@ -98,12 +98,17 @@ pub enum Job {
 }
 
 impl Job {
+    /// Links that it makes, if nothing stands in their way.
+    fn new_links(&self) -> &[NewLink] {
+        match self {
+            Job::Create { new, .. } => new,
+            Job::Edit { .. } | Job::Take { .. } => &[],
+        }
+    }
+
     /// How many links it makes at most.
     pub fn links(&self) -> usize {
-        match self {
-            Job::Create { new, .. } => new.len(),
-            Job::Edit { .. } | Job::Take { .. } => 0,
-        }
+        self.new_links().len()
     }
 }
 
@@ -117,34 +122,54 @@ pub enum Outcome {
     Taken(bool),
 }
 
+/// What is to be done to one link.
+#[derive(Default)]
+struct OfLink {
+    /// Clicks that are to be spent.
+    clicks: u32,
+    /// The places of its edits among the jobs.
+    edits: Vec<usize>,
+}
+
 /// Does all of it; an error means that nothing was done.
+///
+/// Locks are taken in one order, so that two transactions never wait for each other: first links that are there, by
+/// their numbers; then new ones, by their names.
 ///
 /// # Errors
 /// Those of the database.
 pub fn perform(conn: &mut Connection, jobs: &[Job]) -> QueryResult<Vec<Outcome>> {
-    let mut wanted = BTreeMap::<LinkId, u32>::new();
-    for job in jobs {
-        if let Job::Take { id, .. } = job {
-            *wanted.entry(*id).or_insert(0) += 1;
+    let mut links = BTreeMap::<LinkId, OfLink>::new();
+    for (place, job) in jobs.iter().enumerate() {
+        match job {
+            Job::Create { .. } => {}
+            Job::Edit { id, .. } => links.entry(*id).or_default().edits.push(place),
+            Job::Take { id, .. } => links.entry(*id).or_default().clicks += 1,
         }
     }
-    // In the order of numbers, so that two nodes never wait for each other.
-    let mut granted = BTreeMap::new();
-    for (id, count) in wanted {
-        granted.insert(id, rows::take(conn, id, count)?);
-    }
-    let mut outcomes = Vec::with_capacity(jobs.len());
-    for job in jobs {
-        outcomes.push(match job {
-            Job::Create { new, .. } => Outcome::Created(create(conn, new)?),
-            Job::Edit { id, version, edit: by, .. } => Outcome::Edited(Box::new(edit(conn, *id, *version, by)?)),
-            Job::Take { id, .. } => {
-                let left = granted.get_mut(id).filter(|left| **left > 0);
-                Outcome::Taken(left.map(|left| *left -= 1).is_some())
+    let (mut granted, mut edited) = (BTreeMap::new(), BTreeMap::new());
+    for (id, OfLink { clicks, edits }) in links {
+        if clicks > 0 {
+            granted.insert(id, rows::take(conn, id, clicks)?);
+        }
+        for place in edits {
+            if let Some(Job::Edit { version, edit: by, .. }) = jobs.get(place) {
+                edited.insert(place, edit(conn, id, *version, by)?);
             }
-        });
+        }
     }
-    Ok(outcomes)
+    let new: Vec<&NewLink> = jobs.iter().flat_map(Job::new_links).collect();
+    let mut created = create(conn, &new)?.into_iter();
+    let outcomes = jobs.iter().enumerate().map(|(place, job)| match job {
+        Job::Create { new, .. } => Outcome::Created(created.by_ref().take(new.len()).collect()),
+        // Each edit was made above.
+        Job::Edit { .. } => Outcome::Edited(Box::new(edited.remove(&place).unwrap_or(Err(LinksError::Overloaded)))),
+        Job::Take { id, .. } => {
+            let left = granted.get_mut(id).filter(|left| **left > 0);
+            Outcome::Taken(left.map(|left| *left -= 1).is_some())
+        }
+    });
+    Ok(outcomes.collect())
 }
 
 /// What is there before a batch.
@@ -155,7 +180,7 @@ struct Found {
     own: Vec<Stored>,
 }
 
-fn look(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Found> {
+fn look(conn: &mut Connection, new: &[&NewLink]) -> QueryResult<Found> {
     let chosen = new.iter().filter(|new| new.chosen);
     let names: Vec<(&str, &str)> = chosen.map(|new| (new.link.domain.as_str(), new.link.slug.as_str())).collect();
     // Looked up by name only. Names come from users, so the hash is keyed.
@@ -178,7 +203,7 @@ enum Before<'a> {
 }
 
 /// What comes before each of these, if anything does.
-fn compare<'a>(found: &'a Found, new: &'a [NewLink]) -> Vec<Option<Before<'a>>> {
+fn compare<'a>(found: &'a Found, new: &[&'a NewLink]) -> Vec<Option<Before<'a>>> {
     // Looked up only, by what users have written: the hashes are keyed.
     let own: HashMap<Conduct<'_>, &Stored> = found.own.iter().map(|stored| (stored.link.conduct(), stored)).collect();
     // Links of this very batch, by name and by what they are to those who follow them.
@@ -211,11 +236,12 @@ fn compare<'a>(found: &'a Found, new: &'a [NewLink]) -> Vec<Option<Before<'a>>> 
 /// # Errors
 /// Those of the database.
 pub fn fitting(conn: &mut Connection, new: &[NewLink], most: usize) -> QueryResult<(Vec<bool>, usize)> {
-    let found = look(conn, new)?;
+    let new: Vec<&NewLink> = new.iter().collect();
+    let found = look(conn, &new)?;
     let mut room = most;
     // A twin of one that is left out would only come in its place.
     let mut left_out = HashSet::new();
-    let fits = compare(&found, new).into_iter().zip(new).map(|(before, new)| match before {
+    let fits = compare(&found, &new).into_iter().zip(&new).map(|(before, new)| match before {
         Some(Before::Stored(_)) => true,
         Some(Before::Twin(twin)) => !left_out.contains(&twin.id),
         None if room > 0 => {
@@ -231,7 +257,10 @@ pub fn fitting(conn: &mut Connection, new: &[NewLink], most: usize) -> QueryResu
     Ok((fits, most - room))
 }
 
-fn create(conn: &mut Connection, new: &[NewLink]) -> QueryResult<Vec<Result<Made, LinksError>>> {
+fn create(conn: &mut Connection, new: &[&NewLink]) -> QueryResult<Vec<Result<Made, LinksError>>> {
+    if new.is_empty() {
+        return Ok(Vec::new());
+    }
     let found = look(conn, new)?;
     let befores = compare(&found, new);
     let fresh = befores.iter().zip(new).filter(|(before, _)| before.is_none());
@@ -323,7 +352,7 @@ mod tests {
         let database = database(&folder);
         let made = |slugs: [(i64, &str); 2]| {
             let new = slugs.map(|(id, slug)| NewLink { link: link(id, slug, 7), chosen: false, reuse: true });
-            database.write(|conn| create(conn, &new)).unwrap()
+            database.write(|conn| create(conn, &new.each_ref())).unwrap()
         };
         let collided = made([(2, "theirs"), (3, "abc")]);
         assert!(matches!(collided[..], [Ok(Made::Collided), Ok(Made::Collided)]), "{collided:?}");
@@ -331,6 +360,56 @@ mod tests {
         let again = made([(4, "def"), (5, "ghi")]);
         let [Ok(Made::Created(first)), Ok(Made::Unchanged(second))] = &again[..] else { panic!("{again:?}") };
         assert_eq!((first.id, second.link.id), (LinkId(4), LinkId(4)));
+    }
+
+    #[test]
+    fn each_job_has_its_own_outcome_whatever_is_done_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = database(&folder);
+        let limited = Link { clicks: Some(ClickLimit { most: 1, left: 1 }), ..link(2, "limited", 7) };
+        database.write(|conn| rows::insert(conn, &[limited])).unwrap();
+        let make = |id: i64, slug: &str, owner: u32| Job::Create {
+            new: Arc::new(vec![NewLink { link: link(id, slug, owner), chosen: true, reuse: false }]),
+            reply: oneshot::channel().0,
+        };
+        let take = || Job::Take { id: LinkId(2), reply: oneshot::channel().0 };
+        let rename = |id: i64, title: &'static str| Job::Edit {
+            id: LinkId(id),
+            version: None,
+            edit: Box::new(move |stored: &Stored| {
+                let link = Link { title: format!("{}{title}", stored.link.title), ..stored.link.clone() };
+                let (details, at) = (serde_json::Value::Null, Timestamp(2));
+                Ok(Edited { link, limit: None, what: Some("edited"), details, by: None, at })
+            }),
+            reply: oneshot::channel().0,
+        };
+        let jobs = [
+            rename(2, "b"),
+            make(3, "new", 7),
+            take(),
+            rename(1, "a"),
+            rename(9, "x"),
+            make(4, "new", 8),
+            rename(2, "c"),
+            make(5, "new", 7),
+            take(),
+        ];
+        let done = database.write(|conn| perform(conn, &jobs)).unwrap();
+        let shown = |outcome: &Outcome| match outcome {
+            Outcome::Created(made) => match &made[..] {
+                [Ok(Made::Created(link))] => format!("made {}", link.id.0),
+                [Ok(Made::Unchanged(stored))] => format!("found {}", stored.link.id.0),
+                other => format!("{other:?}"),
+            },
+            Outcome::Edited(edited) => match edited.as_ref() {
+                Ok(stored) => format!("{} {}", stored.link.id.0, stored.link.title),
+                Err(error) => error.code().into(),
+            },
+            Outcome::Taken(taken) => taken.to_string(),
+        };
+        let shown: Vec<String> = done.iter().map(shown).collect();
+        let taken = "[Err(SlugTaken)]";
+        assert_eq!(shown, ["2 b", "made 3", "true", "1 a", "link_unknown", taken, "2 bc", "found 3", "false"]);
     }
 
     #[test]
@@ -351,7 +430,7 @@ mod tests {
         ];
         let make = |link: Link| {
             let new = [NewLink { link, chosen: false, reuse: true }];
-            database.write(|conn| create(conn, &new)).unwrap().remove(0)
+            database.write(|conn| create(conn, &new.each_ref())).unwrap().remove(0)
         };
         let mut last = 10;
         let mut next = || {
@@ -409,7 +488,7 @@ mod tests {
         let database = database(&folder);
         let made = |ids: [i64; 2]| {
             let new = ids.map(|id| NewLink { link: link(id, "mine", 7), chosen: true, reuse: false });
-            database.write(|conn| create(conn, &new)).unwrap()
+            database.write(|conn| create(conn, &new.each_ref())).unwrap()
         };
         // It is the number that is taken: no look beforehand finds that out, as when another node takes the name.
         let taken = made([1, 2]);

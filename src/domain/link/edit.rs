@@ -115,6 +115,10 @@ impl Link {
             if bytes > MAX_RULES_BYTES {
                 return Err(LinkError::TooLong { field: "rules", most: MAX_RULES_BYTES });
             }
+            // Targets have become longer by what was escaped in them.
+            if rules::json_bytes(&rules) > rules::MAX_BYTES {
+                return Err(rules::RuleError::TooLarge.into());
+            }
             next.rules = rules;
         }
         if let Some(forward) = patch.forward_query {

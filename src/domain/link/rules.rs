@@ -1,6 +1,6 @@
 //! Rules of a link: other targets for some visitors, and splits of visitors by weight.
 
-use super::visitor::Visitor;
+use super::visitor::{Parameters, Visitor};
 use crate::domain::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -12,6 +12,13 @@ pub const MAX_RULES: usize = 20;
 pub const MAX_WAYS: usize = 10;
 /// The most values of one condition.
 const MAX_VALUES: usize = 50;
+/// The most query parameters that all rules of a link name together: each visit compares them with its own.
+pub const MAX_QUERY_CONDITIONS: usize = 100;
+/// The most bytes of all rules of a link together, written as JSON: a row of a file has room for them and all the rest.
+pub const MAX_BYTES: usize = 32 * 1024;
+/// What JSON writes around the parts of a rule, and around one way with its weight; at most.
+const AROUND_A_RULE: usize = 200;
+const AROUND_A_WAY: usize = 40;
 /// The largest weight of one way.
 const MAX_WEIGHT: u32 = 10_000;
 
@@ -32,7 +39,8 @@ pub struct When {
     /// Countries by ISO 3166 code, where a proxy tells the country.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub country: Vec<String>,
-    /// Query parameters and their values; an empty value is any.
+    /// Query parameters and their values; an empty value is any. Of a visitor's query only the beginning counts; see
+    /// [`Parameters`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub query: BTreeMap<String, String>,
     /// From this moment on, µs since 1970 UTC.
@@ -79,6 +87,12 @@ pub enum RuleError {
     /// A condition that can never hold, or with too many values.
     #[error("a condition of a rule is not valid")]
     Condition,
+    /// Too many query parameters.
+    #[error("all rules together name at most {MAX_QUERY_CONDITIONS} query parameters")]
+    Queries,
+    /// Too long.
+    #[error("all rules together have at most {MAX_BYTES} bytes")]
+    TooLarge,
 }
 
 impl RuleError {
@@ -86,7 +100,9 @@ impl RuleError {
     pub fn code(self) -> &'static str {
         match self {
             RuleError::TooMany => "too_many_rules",
-            RuleError::Ways | RuleError::Weight | RuleError::Condition => "invalid_rule",
+            RuleError::Ways | RuleError::Weight | RuleError::Condition | RuleError::Queries | RuleError::TooLarge => {
+                "invalid_rule"
+            }
         }
     }
 }
@@ -114,12 +130,36 @@ pub fn check(rules: &[Rule]) -> Result<(), RuleError> {
             return Err(RuleError::Condition);
         }
     }
-    Ok(())
+    if rules.iter().map(|rule| rule.when.query.len()).sum::<usize>() > MAX_QUERY_CONDITIONS {
+        return Err(RuleError::Queries);
+    }
+    if json_bytes(rules) > MAX_BYTES { Err(RuleError::TooLarge) } else { Ok(()) }
+}
+
+/// The most bytes that rules take as JSON, with their times as text.
+pub fn json_bytes(rules: &[Rule]) -> usize {
+    let quoted = |text: &String| {
+        let written = |c: char| match c {
+            '"' | '\\' => 2,
+            c if c < ' ' => 6,
+            c => c.len_utf8(),
+        };
+        // Its quotes, and the comma or colon behind it.
+        text.chars().map(written).sum::<usize>() + 3
+    };
+    let of_rule = |Rule { when, ways }: &Rule| {
+        let lists = [&when.device, &when.os, &when.language, &when.country].into_iter().flatten();
+        let texts = lists.chain(when.query.iter().flat_map(|(name, value)| [name, value]));
+        let ways = ways.iter().map(|way| quoted(&way.to) + AROUND_A_WAY).sum::<usize>();
+        texts.map(quoted).sum::<usize>() + ways + AROUND_A_RULE
+    };
+    rules.iter().map(of_rule).sum()
 }
 
 /// The target of the first rule that is for this visitor.
 pub fn choose<'a>(rules: &'a [Rule], now: Timestamp, visitor: &Visitor<'_>, draw: u64) -> Option<&'a str> {
-    let rule = rules.iter().find(|rule| rule.when.holds(now, visitor))?;
+    let query = Parameters::of(visitor.query);
+    let rule = rules.iter().find(|rule| rule.when.holds(now, visitor, &query))?;
     let sum: u64 = rule.ways.iter().map(|way| u64::from(way.weight)).sum();
     let mut left = draw.checked_rem(sum)?;
     for way in &rule.ways {
@@ -132,7 +172,7 @@ pub fn choose<'a>(rules: &'a [Rule], now: Timestamp, visitor: &Visitor<'_>, draw
 }
 
 impl When {
-    fn holds(&self, now: Timestamp, visitor: &Visitor<'_>) -> bool {
+    fn holds(&self, now: Timestamp, visitor: &Visitor<'_>, query: &Parameters<'_>) -> bool {
         let among =
             |list: &[String], value: &str| list.is_empty() || list.iter().any(|v| v.eq_ignore_ascii_case(value));
         let speaks = |tag: &String| {
@@ -146,7 +186,7 @@ impl When {
             && among(&self.os, visitor.client.os)
             && among(&self.country, visitor.country.unwrap_or_default())
             && (self.language.is_empty() || self.language.iter().any(speaks))
-            && self.query.iter().all(|(name, value)| visitor.asks(name, value))
+            && self.query.iter().all(|(name, value)| query.have(name, value))
     }
 }
 
@@ -213,5 +253,35 @@ mod tests {
         assert_eq!(check(&[rule(never, &[("a", 1)])]), Err(RuleError::Condition));
         let long = When { os: vec!["x".repeat(101)], ..When::default() };
         assert_eq!(check(&[rule(long, &[("a", 1)])]), Err(RuleError::Condition));
+    }
+
+    #[test]
+    fn all_rules_together_are_bounded() {
+        let named = |count: usize| (0..count).map(|number| (format!("p{number}"), String::new())).collect();
+        let asking = |count| rule(When { query: named(count), ..When::default() }, &[("a", 1)]);
+        assert_eq!(check(&[asking(50), asking(50)]), Ok(()));
+        assert_eq!(check(&[asking(50), asking(50), asking(1)]), Err(RuleError::Queries));
+        let long = |count| rule(When { os: vec!["x".repeat(100); count], ..When::default() }, &[("a", 1)]);
+        assert_eq!(check(&[long(50), long(50)]), Ok(()));
+        assert_eq!(check(&vec![long(50); 7]), Err(RuleError::TooLarge));
+    }
+
+    #[test]
+    fn rules_are_no_longer_as_json_than_is_said() {
+        let odd = "\u{0}\u{1f}\"\\ü\u{1f600}";
+        let when = When {
+            device: words(&["mobile", odd]),
+            os: words(&[odd]),
+            language: words(&["de"]),
+            country: words(&["at", ""]),
+            query: [(odd.into(), odd.into()), ("ref".into(), String::new())].into(),
+            from: Some(Timestamp(i64::MAX - 1)),
+            until: Some(Timestamp(i64::MAX)),
+        };
+        let all = [rule(when, &[(odd, MAX_WEIGHT); MAX_WAYS]), rule(When::default(), &[("a", 1)])];
+        for rules in [&all[..], &all[1..], &all[2..]] {
+            // Beside the brackets around all of them.
+            assert!(serde_json::to_string(rules).unwrap().len() <= json_bytes(rules) + 2);
+        }
     }
 }

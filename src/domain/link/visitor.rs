@@ -1,5 +1,7 @@
 //! Who follows a link, as far as a request tells: nothing of it names a person.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
 use woothee::parser::Parser;
 
 /// What a user agent says about itself. The words are those of the statistics.
@@ -33,6 +35,11 @@ pub struct Visitor<'a> {
     /// The query string, without `?`.
     pub query: Option<&'a str>,
 }
+
+/// The most parameters of a query that rules look at. Visitors write queries, and the answer waits for it.
+pub const MAX_PARAMETERS: usize = 200;
+/// The most bytes of a query that rules look at; a parameter that does not end there is left out.
+pub const MAX_QUERY: usize = 8 * 1024;
 
 /// What stands in statistics for whatever has no name there.
 pub const OTHER: &str = "other";
@@ -154,11 +161,33 @@ fn system(os: &str) -> &'static str {
     }
 }
 
-impl Visitor<'_> {
-    /// Whether the query has this parameter with this value; an empty value is any.
-    pub fn asks(&self, name: &str, value: &str) -> bool {
-        let pairs = self.query.unwrap_or_default().as_bytes();
-        url::form_urlencoded::parse(pairs).any(|(n, v)| n == name && (value.is_empty() || v == value))
+/// The parameters of a query, for all conditions of a visit: read once, when the first of these asks. Only the first
+/// [`MAX_PARAMETERS`] within [`MAX_QUERY`] bytes are there.
+#[derive(Debug)]
+pub struct Parameters<'a> {
+    query: &'a [u8],
+    pairs: OnceCell<Vec<(Cow<'a, str>, Cow<'a, str>)>>,
+}
+
+impl<'a> Parameters<'a> {
+    /// Those of a query string, without `?`.
+    pub fn of(query: Option<&'a str>) -> Parameters<'a> {
+        let query = query.unwrap_or_default().as_bytes();
+        let query = match query.get(..MAX_QUERY) {
+            Some(start) if query.get(MAX_QUERY).is_some_and(|next| *next != b'&') => {
+                let whole = start.iter().rposition(|byte| *byte == b'&').unwrap_or(0);
+                start.get(..whole).unwrap_or_default()
+            }
+            Some(start) => start,
+            None => query,
+        };
+        Parameters { query, pairs: OnceCell::new() }
+    }
+
+    /// Whether there is this parameter with this value; an empty value is any.
+    pub fn have(&self, name: &str, value: &str) -> bool {
+        let read = || url::form_urlencoded::parse(self.query).take(MAX_PARAMETERS).collect();
+        self.pairs.get_or_init(read).iter().any(|(n, v)| n == name && (value.is_empty() || v == value))
     }
 }
 
@@ -273,8 +302,31 @@ mod tests {
 
     #[test]
     fn parameters_of_the_query() {
-        let visitor = Visitor { query: Some("a=1&b=x%20y&c"), ..Visitor::default() };
-        assert!(visitor.asks("a", "1") && visitor.asks("b", "x y") && visitor.asks("c", "") && visitor.asks("a", ""));
-        assert!(!visitor.asks("a", "2") && !visitor.asks("d", ""));
+        let query = Parameters::of(Some("a=1&b=x%20y&c"));
+        assert!(query.have("a", "1") && query.have("b", "x y") && query.have("c", "") && query.have("a", ""));
+        assert!(!query.have("a", "2") && !query.have("d", ""));
+        assert!(!Parameters::of(None).have("a", ""));
+    }
+
+    #[test]
+    fn a_query_is_read_once_and_only_so_far() {
+        let query = Parameters::of(Some("a=1"));
+        assert!(query.pairs.get().is_none(), "nobody has asked yet");
+        assert!(query.have("a", "1"));
+        let read = query.pairs.get().unwrap().as_ptr();
+        assert!(query.have("a", "") && query.pairs.get().unwrap().as_ptr() == read);
+
+        let many: String = (0..=MAX_PARAMETERS).map(|number| format!("p{number}=x&")).collect();
+        let query = Parameters::of(Some(&many));
+        assert!(query.have(&format!("p{}", MAX_PARAMETERS - 1), "x"));
+        assert!(!query.have(&format!("p{MAX_PARAMETERS}"), ""));
+
+        // The last one ends with the bytes that are looked at, then it does not.
+        for (filling, there) in [(MAX_QUERY - 3, true), (MAX_QUERY - 2, false)] {
+            let long = format!("a={}&b=1&c=2", "x".repeat(filling - 3));
+            let query = Parameters::of(Some(&long));
+            assert_eq!(["a", "b", "c"].map(|name| query.have(name, "")), [true, there, false], "{filling}");
+        }
+        assert!(!Parameters::of(Some(&"x".repeat(MAX_QUERY + 1))).have(&"x".repeat(MAX_QUERY), ""));
     }
 }

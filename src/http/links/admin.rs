@@ -325,10 +325,11 @@ pub async fn unblock_host(state: Data, request: HttpRequest, by: CurrentUser, na
             Ok(there)
         })
         .await?;
+    // Also when it was not there any more: an attempt before this one may have failed after it was taken off.
+    state.links.reload_policy().await?;
     if !there {
         return Err(ApiError::not_found());
     }
-    state.links.reload_policy().await?;
     record(&state, &request, &by.0, "link_host_unblocked", None, json!({"host": host})).await;
     Ok(HttpResponse::Ok().json(json!({"host": host})))
 }

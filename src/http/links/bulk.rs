@@ -3,9 +3,10 @@
 //! Every row has its own outcome, and rows that are there already change nothing: an import that broke
 //! off is simply run again.
 
+use super::import_body;
 use super::rest::{Answer, Data, count};
 use super::wire::{self, Base, Body, body};
-use crate::actors::links::{Links, LinksError, Made, NewLink};
+use crate::actors::links::{LinksError, Made, NewLink};
 use crate::actors::trading::market_data::wall_clock;
 use crate::auth::{Accounts, Caller};
 use crate::domain::link::edit::Patch;
@@ -16,8 +17,6 @@ use crate::http::AppState;
 use crate::http::error::ApiError;
 use crate::http::session::CurrentUser;
 use crate::http::wire::parse_time;
-use actix_web::error::PayloadError;
-use actix_web::http::StatusCode;
 use actix_web::http::header::CONTENT_TYPE;
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures_util::{Stream, StreamExt, stream};
@@ -25,6 +24,8 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::time::Duration;
 use tokio::sync::Semaphore;
 
 /// Links of one list.
@@ -35,6 +36,8 @@ const PASSWORDS: usize = 50;
 const MOST_OF_A_ROW: usize = 64 * 1024;
 /// Imports whose rows are in memory at the same time; others wait.
 static READ_AT_ONCE: Semaphore = Semaphore::const_new(2);
+/// How long they wait for their turn.
+const TURN_WITHIN: Duration = Duration::from_secs(30);
 /// Rows that are read while others are being made: so many pieces of so many rows.
 const PIECES: usize = 2;
 const PIECE: usize = 4_000;
@@ -206,31 +209,10 @@ async fn one(
 /// The pattern of the route whose bodies are larger than others.
 pub const IMPORT: &str = "/links/import";
 
-/// The whole body of an import.
-///
-/// # Errors
-/// 413 when it is larger than an import may be, 400 when it breaks off.
-pub async fn read_whole<S>(links: &Links, mut payload: S) -> Result<web::Bytes, ApiError>
-where
-    S: Stream<Item = Result<web::Bytes, PayloadError>> + Unpin,
-{
-    let most = links.settings().import_bytes;
-    let mut bytes = web::BytesMut::new();
-    while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| ApiError::bad_request("invalid_body", "the body broke off"))?;
-        if bytes.len() + chunk.len() > most {
-            let message = format!("an import has at most {most} bytes");
-            return Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message));
-        }
-        bytes.extend_from_slice(&chunk);
-    }
-    Ok(bytes.freeze())
-}
-
 /// `POST /links/import`: CSV with a line of column names, or a JSON list with the same names.
 pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, payload: web::Payload) -> Answer {
     count(&state, &request, Some(&user.0)).await?;
-    let bytes = read_whole(&state.links, payload).await?;
+    let body = import_body::of(&request, &state.links, payload).await?;
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (json, links, owner) = (kind.contains("json"), state.links.clone(), user.0.user);
     let hosts = state.links.hosts(wire::sent_host(&request).map(wire::bare_host).as_deref());
@@ -238,11 +220,13 @@ pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, payloa
     let (pieces, read) = tokio::sync::mpsc::channel(PIECES);
     let (begun, beginning) = tokio::sync::oneshot::channel();
     // What is read takes several times the room of what was sent.
-    let _turn = READ_AT_ONCE.acquire().await;
+    let _turn = tokio::time::timeout(TURN_WITHIN, READ_AT_ONCE.acquire()).await.map_err(|_| import_body::busy())?;
     // A hundred thousand addresses to read: not on a thread that serves requests.
     let reading = web::block(move || {
         let most = links.allowances().import_rows;
-        let rows = if json { read_json(&bytes, most) } else { read_csv(&bytes, most) };
+        let rows = if json { read_json(&body.bytes, most) } else { read_csv(&body.bytes, most) };
+        // The rows have what they need of it.
+        drop(body);
         let (rows, said) = match rows {
             Ok(rows) => (rows, Ok(())),
             Err(error) => (Vec::new(), Err(error)),
@@ -308,17 +292,69 @@ fn too_many(most: usize) -> ApiError {
     ApiError::bad_request("too_many_rows", format!("an import has at most {most} rows"))
 }
 
+/// The records of a file with what ends them, as the reader of CSV takes it apart.
+struct Records<'a>(&'a [u8]);
+
+/// Where in a record a byte is.
+#[derive(Clone, Copy)]
+enum Place {
+    Beginning,
+    Field,
+    Quotes,
+    /// After a quotation mark that ends a field, unless another one follows.
+    Quote,
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        // Empty lines are no records.
+        let begin = self.0.iter().position(|byte| !matches!(byte, b'\r' | b'\n'))?;
+        let left = self.0.get(begin..)?;
+        let mut place = Place::Beginning;
+        let ends = |byte: &u8| {
+            place = match (place, byte) {
+                (Place::Quotes, b'"') => Place::Quote,
+                (Place::Quotes, _) | (Place::Beginning | Place::Quote, b'"') => Place::Quotes,
+                (_, b',') => Place::Beginning,
+                (_, b'\r' | b'\n') => return true,
+                (_, _) => Place::Field,
+            };
+            false
+        };
+        let length = left.iter().position(ends).map_or(left.len(), |end| end + 1);
+        let (record, left) = left.split_at_checked(length)?;
+        self.0 = left;
+        Some(record)
+    }
+}
+
+/// A file without the records that are too long, and the places of these: the reader would make room for them.
+fn without_long_rows(bytes: &[u8]) -> (Cow<'_, [u8]>, Vec<usize>) {
+    let is_long = |record: &[u8]| record.len() > MOST_OF_A_ROW;
+    if !Records(bytes).any(is_long) {
+        return (bytes.into(), Vec::new());
+    }
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    for (place, record) in Records(bytes).enumerate() {
+        if is_long(record) { long.push(place) } else { short.extend_from_slice(record) }
+    }
+    (short.into(), long)
+}
+
 /// The rows of a file, at most so many. A row takes many times the room of the few bytes that may stand for it, so more
 /// of them are not even read.
 fn read_csv(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
     // Spreadsheets put a mark before the first column's name.
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    if bytes.split(|byte| *byte == b'\n').any(|line| line.len() > MOST_OF_A_ROW) {
-        let message = format!("a line of the file is longer than {MOST_OF_A_ROW} bytes");
-        return Err(ApiError::bad_request("invalid_csv", message));
-    }
-    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(bytes);
+    let (bytes, long) = without_long_rows(bytes);
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::Headers).from_reader(&*bytes);
     let invalid = |error: csv::Error| ApiError::bad_request("invalid_csv", format!("the CSV cannot be read: {error}"));
+    let too_long = |code| ApiError::bad_request(code, format!("a row has at most {MOST_OF_A_ROW} bytes"));
+    if long.first() == Some(&0) {
+        return Err(too_long("invalid_csv"));
+    }
     let names: Vec<String> = reader.headers().map_err(invalid)?.iter().map(str::to_ascii_lowercase).collect();
     if let Some(unknown) = names.iter().find(|name| !COLUMNS.contains(&name.as_str())) {
         let message = format!("there is no column {unknown:.60}; the columns are {}", COLUMNS.join(", "));
@@ -328,16 +364,23 @@ fn read_csv(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, Api
         return Err(ApiError::bad_request("invalid_csv", "the first line must name the columns, target among them"));
     }
     let mut rows = Vec::new();
-    for record in reader.records() {
+    let (mut long, mut records) = (long.into_iter().peekable(), reader.records());
+    loop {
+        // The line with the names comes before the first row.
+        let row = if long.next_if_eq(&(rows.len() + 1)).is_some() {
+            Err(too_long("invalid_row"))
+        } else {
+            match records.next() {
+                None => return Ok(rows),
+                Some(Ok(record)) => row(names.iter().map(String::as_str).zip(record.iter())),
+                Some(Err(error)) => Err(invalid(error)),
+            }
+        };
         if rows.len() == most {
             return Err(too_many(most));
         }
-        rows.push(match record {
-            Ok(record) => row(names.iter().map(String::as_str).zip(record.iter())),
-            Err(error) => Err(invalid(error)),
-        });
+        rows.push(row);
     }
-    Ok(rows)
 }
 
 fn read_json(bytes: &[u8], most: usize) -> Result<Vec<Result<Row, ApiError>>, ApiError> {
@@ -468,12 +511,42 @@ mod tests {
     }
 
     #[test]
+    fn a_file_is_taken_apart_as_its_reader_does() {
+        for file in [
+            "a,b\nc,d",
+            "\n\r\na,\"b\nc\"\r\nd,e\r\n",
+            "a,\"b\"\"\n\"\"c\"\nd,e\n\n\n",
+            "a\"b,c\"\nd,e\"f\ng,\"h\"i\"\nj",
+            "a\rb\r\rc",
+            "a,\"b\nc",
+            "\"\"\n\",\"\n,\"\n",
+            "",
+            "\n\r",
+        ] {
+            let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file.as_bytes());
+            let whole: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+            let parts = Records(file.as_bytes()).map(|record| {
+                let mut reader = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(record);
+                reader.records().next().unwrap().unwrap()
+            });
+            assert_eq!(parts.collect::<Vec<_>>(), whole, "{file:?}");
+        }
+    }
+
+    #[test]
     fn what_is_too_much_is_not_read() {
         let (few, many) = ("target\na\nb\n", "target\na\nb\nc\n");
         assert_eq!(read_csv(few.as_bytes(), 2).unwrap().len(), 2);
         assert_eq!(read_csv(many.as_bytes(), 2).unwrap_err().code(), "too_many_rows");
-        let long = format!("target\n{}\n", "a".repeat(MOST_OF_A_ROW + 1));
-        assert_eq!(read_csv(long.as_bytes(), 2).unwrap_err().code(), "invalid_csv");
+        let long = "a".repeat(MOST_OF_A_ROW + 1);
+        let file = format!("target\na\n{long}\n\n\"b,\"\"\n{long}\"\r\n\"c\nd\"\n{}", ",".repeat(MOST_OF_A_ROW + 1));
+        let read = read_csv(file.as_bytes(), 9).unwrap();
+        let codes = read.iter().map(|row| row.as_ref().map_or_else(ApiError::code, |_| ""));
+        let refused = "invalid_row";
+        assert_eq!(codes.collect::<Vec<_>>(), ["", refused, refused, "", refused], "they cost those rows alone");
+        assert_eq!(read[3].as_ref().unwrap().body.target.as_deref(), Some("c\nd"));
+        assert_eq!(read_csv(file.as_bytes(), 4).unwrap_err().code(), "too_many_rows");
+        assert_eq!(read_csv(format!("target,{long}\na\n").as_bytes(), 9).unwrap_err().code(), "invalid_csv");
         assert_eq!(read_json(b"[{},{}]", 2).unwrap().len(), 2);
         assert_eq!(read_json(b"[{},{},{}]", 2).unwrap_err().code(), "too_many_rows");
         let long = format!(r#"[{{"notes": "{}"}}, 7, {{"target": "https://a.example/"}}]"#, "a".repeat(MOST_OF_A_ROW));

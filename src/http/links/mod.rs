@@ -3,6 +3,7 @@
 pub mod admin;
 pub mod bulk;
 pub mod export;
+pub mod import_body;
 pub mod live;
 mod pages;
 mod qr;

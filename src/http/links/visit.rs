@@ -12,7 +12,7 @@ use crate::actors::trading::market_data::wall_clock;
 use crate::auth::Secret;
 use crate::domain::ids::AccountId;
 use crate::domain::link::visitor::{Client, Visitor, preferred_language};
-use crate::domain::link::{Link, LinkId, RedirectCode, State, Visit, slug};
+use crate::domain::link::{Destination, Link, LinkId, RedirectCode, State, Visit, slug};
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
 use crate::http::session::client_address;
@@ -57,7 +57,8 @@ pub fn at_once(request: &ServiceRequest, state: &AppState) -> Option<HttpRespons
     if request.method() != Method::GET {
         return None;
     }
-    let slug = request.path().strip_prefix("/s/")?;
+    // Memory knows other names too: those of short domains have their domain in them.
+    let slug = request.path().strip_prefix("/s/").filter(|slug| slug::could_be(slug))?;
     let now = wall_clock();
     let Known::Link(entry) = state.links.known(slug, now) else { return None };
     let Hot::Plain(plain) = &entry.hot else { return None };
@@ -140,7 +141,7 @@ pub async fn follow(state: Data, request: HttpRequest, slug: web::Path<String>) 
     let domain = domain_of(&request);
     match slug.strip_suffix('+') {
         Some(slug) => preview(&state, &request, &domain, slug, None).await,
-        None => visit(&state, &request, &domain, &slug, false).await,
+        None => visit(&state, &request, &domain, &slug, Typed::Nothing).await,
     }
 }
 
@@ -168,24 +169,62 @@ async fn find(state: &AppState, domain: &str, slug: &str) -> Result<Option<Arc<E
     if slug::could_be(slug) { state.links.find(&name(domain, slug)).await } else { Ok(None) }
 }
 
-async fn visit(state: &AppState, request: &HttpRequest, domain: &str, slug: &str, unlocked: bool) -> HttpResponse {
+/// What a visitor has typed into the form of the password page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Typed {
+    /// There was no such form.
+    Nothing,
+    /// Something, where no password is asked for.
+    Something,
+    /// The right password.
+    Password,
+}
+
+impl Typed {
+    /// The status of the redirect. A form's answer is a visit of another page, never the form once more: 307 and 308
+    /// would send what was typed along.
+    fn status(self, code: RedirectCode) -> RedirectCode {
+        if self == Typed::Nothing { code } else { RedirectCode::Found }
+    }
+}
+
+async fn visit(state: &AppState, request: &HttpRequest, domain: &str, slug: &str, typed: Typed) -> HttpResponse {
+    // What is in memory may be older than the link: it may have other clicks left, or no limit any more. So it is
+    // looked at once more; the next visitor finds out without a write.
+    for _ in 0..2 {
+        if let Some(answer) = visit_once(state, request, domain, slug, typed).await {
+            return answer;
+        }
+        state.links.outdated(&name(domain, slug));
+    }
+    show(state, request, &Page::Expired)
+}
+
+/// The answer to a visit; `None` when there was no click left where one was expected.
+async fn visit_once(
+    state: &AppState,
+    request: &HttpRequest,
+    domain: &str,
+    slug: &str,
+    typed: Typed,
+) -> Option<HttpResponse> {
     let entry = match find(state, domain, slug).await {
         Ok(Some(entry)) => entry,
         Ok(None) => {
             let policy = state.links.policy();
             let missing = policy.domains.get(domain).and_then(|settings| settings.missing.as_deref());
-            return lead_or_show(state, request, missing, Page::Unknown);
+            return Some(lead_or_show(state, request, missing, Page::Unknown));
         }
-        Err(error) => return show(state, request, &Page::Unavailable(error)),
+        Err(error) => return Some(show(state, request, &Page::Unavailable(error))),
     };
     let now = wall_clock();
     match &entry.hot {
-        Hot::Plain(plain) => go_plain(state, request, plain, now),
-        Hot::Full(link) => go_full(state, request, link, now, unlocked).await,
+        Hot::Plain(plain) => Some(go_plain(state, request, plain, now, typed)),
+        Hot::Full(link) => go_full(state, request, link, now, typed).await,
     }
 }
 
-fn go_plain(state: &AppState, request: &HttpRequest, plain: &Plain, now: Timestamp) -> HttpResponse {
+fn go_plain(state: &AppState, request: &HttpRequest, plain: &Plain, now: Timestamp, typed: Typed) -> HttpResponse {
     if now < plain.starts_at {
         return show(state, request, &Page::NotYet(plain.starts_at));
     }
@@ -198,10 +237,30 @@ fn go_plain(state: &AppState, request: &HttpRequest, plain: &Plain, now: Timesta
     if request.method() != Method::HEAD {
         count(request, state, plain.id, plain.owner, now, None);
     }
-    redirect(state, plain.code, location, plain.expires_at == Timestamp(i64::MAX))
+    redirect(state, typed.status(plain.code), location, plain.expires_at == Timestamp(i64::MAX))
 }
 
-async fn go_full(state: &AppState, request: &HttpRequest, link: &Link, now: Timestamp, unlocked: bool) -> HttpResponse {
+/// Where a visit leads, and whether that spends a click; else the page in its place.
+fn way(visit: Visit<'_>) -> Result<(Destination<'_>, bool), Page<'static>> {
+    match visit {
+        Visit::Go(to) => Ok((to, false)),
+        Visit::GoIfLeft(to) => Ok((to, true)),
+        Visit::AskPassword => Err(Page::Password { wrong: false }),
+        Visit::NotYet(start) => Err(Page::NotYet(start)),
+        Visit::Expired => Err(Page::Expired),
+        Visit::Disabled => Err(Page::Disabled),
+        Visit::Blocked => Err(Page::Blocked),
+        Visit::Gone => Err(Page::Gone),
+    }
+}
+
+async fn go_full(
+    state: &AppState,
+    request: &HttpRequest,
+    link: &Link,
+    now: Timestamp,
+    typed: Typed,
+) -> Option<HttpResponse> {
     let headers = request.headers();
     let header = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
     let visitor = Visitor {
@@ -210,34 +269,27 @@ async fn go_full(state: &AppState, request: &HttpRequest, link: &Link, now: Time
         country: country(request, state),
         query: Some(request.query_string()).filter(|query| !query.is_empty()),
     };
-    let to = match link.visit(now, &visitor, rand::random(), unlocked) {
-        Visit::Go(to) => to,
-        // Who only asks for the head follows nothing, so nothing is spent; and nothing is told.
-        Visit::GoIfLeft(_) if request.method() == Method::HEAD => return HttpResponse::new(StatusCode::OK),
-        Visit::GoIfLeft(to) => match state.links.take(link.id).await {
-            Ok(true) => to,
-            Ok(false) => {
-                // What is in memory is older than that; the next visitor finds out without a write.
-                state.links.outdated(&name(&link.domain, &link.slug));
-                return show(state, request, &Page::Expired);
-            }
-            Err(error) => return show(state, request, &Page::Unavailable(error)),
-        },
-        Visit::AskPassword => return show(state, request, &Page::Password { wrong: false }),
-        Visit::NotYet(start) => return show(state, request, &Page::NotYet(start)),
-        Visit::Expired => return show(state, request, &Page::Expired),
-        Visit::Disabled => return show(state, request, &Page::Disabled),
-        Visit::Blocked => return show(state, request, &Page::Blocked),
-        Visit::Gone => return show(state, request, &Page::Gone),
+    let (to, limited) = match way(link.visit(now, &visitor, rand::random(), typed == Typed::Password)) {
+        Ok(found) => found,
+        Err(page) => return Some(show(state, request, &page)),
     };
-    let Ok(location) = HeaderValue::from_str(&to.address) else { return show(state, request, &Page::Unknown) };
+    if limited {
+        // Who only asks for the head follows nothing, so nothing is spent; and nothing is told.
+        if request.method() == Method::HEAD {
+            return Some(HttpResponse::new(StatusCode::OK));
+        }
+        match state.links.take(link.id).await {
+            Ok(true) => {}
+            Ok(false) => return None,
+            Err(error) => return Some(show(state, request, &Page::Unavailable(error))),
+        }
+    }
+    let Ok(location) = HeaderValue::from_str(&to.address) else { return Some(show(state, request, &Page::Unknown)) };
     if request.method() != Method::HEAD {
         count(request, state, link.id, link.owner, now, to.way);
     }
-    // A form's answer is a visit of another page, never the form once more.
-    let code = if unlocked { RedirectCode::Found } else { link.code };
     let lasting = link.rules.is_empty() && link.clicks.is_none() && link.password_hash.is_none();
-    redirect(state, code, location, lasting && link.expires_at.is_none())
+    Some(redirect(state, typed.status(link.code), location, lasting && link.expires_at.is_none()))
 }
 
 /// `POST /s/{slug}`: the form of the password page, or with a plus sign that of a report.
@@ -265,10 +317,14 @@ pub async fn submit(
         Ok(None) => None,
         Err(error) => return show(&state, &request, &Page::Unavailable(error)),
     };
-    let Some(hash) = hash else { return visit(&state, &request, &domain, &slug, false).await };
+    let Some(hash) = hash else {
+        // A form that was opened while a password was asked for, or somebody's own.
+        let typed = if field("password").is_some() { Typed::Something } else { Typed::Nothing };
+        return visit(&state, &request, &domain, &slug, typed).await;
+    };
     let password = Secret::new(field("password").unwrap_or_default());
     match state.accounts.fits_shared(password, hash).await {
-        Ok(true) => visit(&state, &request, &domain, &slug, true).await,
+        Ok(true) => visit(&state, &request, &domain, &slug, Typed::Password).await,
         Ok(false) => show(&state, &request, &Page::Password { wrong: true }),
         Err(_) => show(&state, &request, &Page::Unavailable(LinksError::Overloaded)),
     }
@@ -287,30 +343,29 @@ async fn preview(
     }
     let (of, named) = (domain.to_owned(), slug.to_owned());
     let found = state.links.read(move |conn| rows::by_names(conn, &[(&of, &named)])).await;
-    let stored = match found.map(|found| found.into_iter().next()) {
-        Ok(Some(stored)) => stored,
+    let mut link = match found.map(|found| found.into_iter().next()) {
+        Ok(Some(stored)) => stored.link,
         Ok(None) => return show(state, request, &Page::Unknown),
         Err(error) => return show(state, request, &Page::Unavailable(error)),
     };
-    match stored.link.state {
-        State::Deleted => return show(state, request, &Page::Gone),
-        State::Disabled => return show(state, request, &Page::Disabled),
-        State::Blocked => return show(state, request, &Page::Blocked),
-        // A host that was blocked after the link was made counts as if a moderator had blocked the link.
-        State::Active if stored.link.leads_to(&state.links.policy().blocked) => {
-            return show(state, request, &Page::Blocked);
-        }
-        State::Active => {}
+    // A host that was blocked after the link was made counts as if a moderator had blocked the link.
+    if link.state == State::Active && link.leads_to(&state.links.policy().blocked) {
+        link.state = State::Blocked;
     }
     let mut reported = false;
-    if let Some((reason, comment)) = report {
-        match add_report(state, stored.link.id, reason, comment, None).await {
+    // One that leads nowhere yet, or no more, may be reported all the same.
+    if let (State::Active, Some((reason, comment))) = (link.state, report) {
+        match add_report(state, link.id, reason, comment, None).await {
             Ok(()) => reported = true,
             Err(error) => return show(state, request, &Page::Unavailable(error)),
         }
     }
+    // What leads nowhere at the moment is not told either. Whether a password is asked for, the page says.
+    if let Err(page) = way(link.visit(wall_clock(), &Visitor::default(), 0, true)) {
+        return show(state, request, &page);
+    }
     let short = Base::of(request, state).short_url(domain, slug);
-    show(state, request, &Page::Preview { link: &stored.link, short: &short, reported })
+    show(state, request, &Page::Preview { link: &link, short: &short, reported })
 }
 
 /// Keeps a report for those who keep order.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use thiserror::Error;
 
 /// A file that has grown to this is followed by another.
 const FILE_BYTES: u64 = 16 << 20;
@@ -63,6 +64,16 @@ pub struct Buffer {
     bytes: u64,
     /// Whether it was told that no file could be made in the place of a large one.
     told: bool,
+}
+
+/// Clicks that could not all be appended.
+#[derive(Debug, Error)]
+#[error("{written} clicks were written: {source}")]
+pub struct AppendError {
+    /// How many are on the medium.
+    pub written: u64,
+    /// What became of the next ones.
+    source: io::Error,
 }
 
 /// Clicks that were read, and where the next ones are.
@@ -141,35 +152,36 @@ impl Buffer {
     /// Appends clicks and flushes them to the medium.
     ///
     /// # Errors
-    /// Those of the file system; the clicks may be lost then.
-    pub fn append(&mut self, clicks: &[Click]) -> io::Result<()> {
+    /// Those of the file system, with how many are on the medium all the same.
+    pub fn append(&mut self, clicks: &[Click]) -> Result<(), AppendError> {
+        let mut written = 0;
         for clicks in clicks.chunks(FRAME_CLICKS) {
-            let mut frame = vec![0; HEAD];
-            for click in clicks {
-                frame = postcard::to_extend(click, frame).map_err(io::Error::other)?;
-            }
-            let first = self.last + 1;
-            if let Some(place) = frame.get_mut(8..HEAD) {
-                place.copy_from_slice(&first.to_le_bytes());
-            }
-            let body = frame.get(8..).unwrap_or_default();
-            let (length, sum) = (body.len() as u32, crc32fast::hash(body));
-            for (place, value) in [(0..4, length), (4..8, sum)] {
-                if let Some(place) = frame.get_mut(place) {
-                    place.copy_from_slice(&value.to_le_bytes());
-                }
-            }
-            let (mut file, written) = match self.file.take() {
-                Some((file, written)) if written < FILE_BYTES => (file, written),
-                Some(_) | None => self.next_file(first)?,
-            };
-            // A frame that was not written whole is cut off when it is read, so a new file follows it.
-            file.write_all(&frame)?;
-            file.sync_data()?;
-            self.bytes += frame.len() as u64;
-            self.file = Some((file, written + frame.len() as u64));
-            self.last += clicks.len() as u64;
+            self.append_frame(clicks).map_err(|source| AppendError { written, source })?;
+            written += clicks.len() as u64;
         }
+        Ok(())
+    }
+
+    fn append_frame(&mut self, clicks: &[Click]) -> io::Result<()> {
+        let first = self.last + 1;
+        let frame = frame_of(first, clicks)?;
+        let (mut file, length) = match self.file.take() {
+            Some((file, length)) if length < FILE_BYTES => (file, length),
+            Some(_) | None => self.next_file(first)?,
+        };
+        // After a failure a new file follows, in any case.
+        if let Err(error) = file.write_all(&frame).and_then(|()| file.sync_data()) {
+            // It may stand there as a whole: it must not be read in the place of what gets its numbers next.
+            if let Err(cut) = file.set_len(length).and_then(|()| file.sync_data()) {
+                tracing::warn!(%cut, first, "clicks that failed could not be cut off; nothing else gets their numbers");
+                self.bytes += file.metadata().map_or(0, |file| file.len().saturating_sub(length));
+                self.last += clicks.len() as u64;
+            }
+            return Err(error);
+        }
+        self.bytes += frame.len() as u64;
+        self.file = Some((file, length + frame.len() as u64));
+        self.last += clicks.len() as u64;
         Ok(())
     }
 
@@ -261,6 +273,25 @@ pub fn read(files: &[PathBuf], after: u64, most: usize) -> io::Result<Batch> {
         }
     }
     Ok(batch)
+}
+
+/// A frame of these clicks, the first of which has this number.
+fn frame_of(first: u64, clicks: &[Click]) -> io::Result<Vec<u8>> {
+    let mut frame = vec![0; HEAD];
+    for click in clicks {
+        frame = postcard::to_extend(click, frame).map_err(io::Error::other)?;
+    }
+    if let Some(place) = frame.get_mut(8..HEAD) {
+        place.copy_from_slice(&first.to_le_bytes());
+    }
+    let body = frame.get(8..).unwrap_or_default();
+    let (length, sum) = (body.len() as u32, crc32fast::hash(body));
+    for (place, value) in [(0..4, length), (4..8, sum)] {
+        if let Some(place) = frame.get_mut(place) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+    }
+    Ok(frame)
 }
 
 struct Frame {
@@ -368,6 +399,34 @@ mod tests {
                 std::fs::remove_file(path).unwrap();
             }
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_fails_to_be_written_is_told_and_its_numbers_are_not_given_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&[click(1)]).unwrap();
+        // Neither takes anything nor can be cut.
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        buffer.file = Some((full, 0));
+        let failed = buffer.append(&[click(2), click(3)]).unwrap_err();
+        assert_eq!((failed.written, buffer.last()), (0, 3));
+        buffer.append(&[click(4)]).unwrap();
+        let batch = read(&buffer.files_after(0), 0, 1_000).unwrap();
+        assert_eq!((numbers(&batch), batch.through), (vec![1, 4], 4));
+
+        // The second frame would begin a file that cannot be made.
+        buffer.file = Some((buffer.file.take().unwrap().0, FILE_BYTES - 1));
+        let in_the_way = folder.path().join(format!("{:020}.clicks", 5 + FRAME_CLICKS));
+        std::fs::create_dir(&in_the_way).unwrap();
+        let clicks: Vec<Click> = (5..).map(click).take(FRAME_CLICKS + 2).collect();
+        let failed = buffer.append(&clicks).unwrap_err();
+        assert_eq!((failed.written, buffer.last()), (FRAME_CLICKS as u64, 4 + FRAME_CLICKS as u64));
+        std::fs::remove_dir(&in_the_way).unwrap();
+        buffer.append(&[click(-1)]).unwrap();
+        let batch = read(&buffer.files_after(4), 4, usize::MAX).unwrap();
+        assert_eq!((batch.clicks.len(), numbers(&batch).last()), (FRAME_CLICKS + 1, Some(&-1)));
     }
 
     #[test]

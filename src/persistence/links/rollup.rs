@@ -267,12 +267,17 @@ fn add_to_links(conn: &mut Connection, links: &BTreeMap<i64, OfLink>) -> QueryRe
     match conn {
         Connection::Postgres(inner) => {
             let column = |pick: fn(&OfLink) -> i64| links.values().map(pick).collect::<Vec<_>>();
+            let ids: Vec<i64> = links.keys().copied().collect();
+            // Whoever writes links locks them in the order of their numbers; an update of many takes them as they come.
+            diesel::sql_query("SELECT id FROM links WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE")
+                .bind::<Array<BigInt>, _>(&ids)
+                .execute(inner)?;
             diesel::sql_query(
                 "UPDATE links SET clicks = links.clicks + n.people, bot_clicks = links.bot_clicks + n.bots, \
                  last_click_at = GREATEST(COALESCE(links.last_click_at, 0), n.last) \
                  FROM unnest($1, $2, $3, $4) AS n (id, people, bots, last) WHERE links.id = n.id",
             )
-            .bind::<Array<BigInt>, _>(links.keys().copied().collect::<Vec<_>>())
+            .bind::<Array<BigInt>, _>(&ids)
             .bind::<Array<BigInt>, _>(column(|link| link.people))
             .bind::<Array<BigInt>, _>(column(|link| link.bots))
             .bind::<Array<BigInt>, _>(column(|link| link.last))

@@ -178,7 +178,12 @@ pub fn by_names(conn: &mut Connection, names: &[(&str, &str)]) -> QueryResult<Ve
 /// # Errors
 /// Those of the database.
 pub fn insert(conn: &mut Connection, new: &[impl Borrow<Link>]) -> QueryResult<Vec<LinkId>> {
-    let new: Vec<&Link> = new.iter().map(Borrow::borrow).collect();
+    let mut new: Vec<&Link> = new.iter().map(Borrow::borrow).collect();
+    if matches!(conn, Connection::Postgres(_)) {
+        // One that wants a name waits for another transaction that has taken it: in the order of names, no two wait for
+        // each other. SQLite has one writer, and rows in the order of their numbers are neighbours there.
+        new.sort_by(|one, other| (&one.slug, &one.domain).cmp(&(&other.slug, &other.domain)));
+    }
     let count = bulk_insert!(conn, "links", &new, |link| {
         id: BigInt = link.id.0,
         domain: Text = &link.domain,
