@@ -30,6 +30,7 @@ use crate::http::{self, AppState, ops};
 use crate::notify::courier;
 use crate::persistence::archive;
 use crate::persistence::bridge as watermark;
+use crate::persistence::chat::projection as chat_projection;
 use crate::persistence::db::Database;
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::redis::{Latest, Redis};
@@ -92,8 +93,8 @@ pub async fn start(settings: &ServeConfig) -> anyhow::Result<Running> {
     let may_be_several = among_others(settings, &database)?;
     // Before anything is written: whoever has the place has the log and the numbers of users.
     let only_node = OnlyNode::begin(settings).await?;
-    // Asked before the log is opened: other nodes may move on meanwhile. What was published stands in the log too.
-    let known = projection::position(&database)?.max(watermark::position(&database)?);
+    // Asked before the log is opened: other nodes may move on meanwhile.
+    let known = seen_of_the_log(&database)?;
     let reports = ReportLine::default();
     let log::OpenLog { engine, role, sealed, archives, prune } = log::open(settings, &data, known, &reports)?;
     if known > engine.end() {
@@ -253,6 +254,12 @@ fn among_others(settings: &ServeConfig, database: &Database) -> anyhow::Result<b
         );
     }
     Ok(true)
+}
+
+/// How far the log was, at least: what followed from it for trading or for chat, or was published, stood in it.
+fn seen_of_the_log(database: &Database) -> anyhow::Result<Position> {
+    let of_chat = database.read(chat_projection::mark)?.position;
+    Ok(projection::position(database)?.max(watermark::position(database)?).max(of_chat))
 }
 
 /// Waits until this node is not the only one at its broker, for ever where it need not be; why it is not.

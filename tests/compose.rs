@@ -171,6 +171,8 @@ fn an_empty_variable_is_none_and_no_password_is_repeated() {
     variables.extend([("AGORA_DATABASE", ""), ("AGORA_LOG_MAX_BYTES", "1000"), ("AGORA_LOG_PRUNE", "true")]);
     let said = run(&["serve"], &variables);
     assert!(said.contains("--log-max-bytes must be at least 268435456 with --log-prune"), "{said}");
+    let said = run(&["serve", "--log-segment-bytes", "536870913"], &[]);
+    assert!(said.contains("--log-segment-bytes must be at most 536870912"), "{said}");
     let said = run(&["serve", "--accounts-line-token", "token"], &[]);
     assert!(said.contains("--accounts-line-token needs --accounts-line-secret"), "{said}");
 }

@@ -19,7 +19,8 @@ use nodes::{
 };
 use rng::Rng;
 use serde_json::{Value, json};
-use server::{Client, agora};
+use server::{Client, Server, agora};
+use servers::RabbitMq;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -321,6 +322,42 @@ fn a_node_takes_over_without_the_database() {
     let message = br#"{"text": "still here"}"#;
     wait_for("chat", || (client.send("POST", &messages, message).ok()?.status == 201).then_some(()));
     wait_for_rows(cluster.node(1 - active));
+}
+
+/// Somebody started two processes with one number. The one that loses it while it is frozen must not take the epochs of
+/// the other one for its own when it wakes up: each would begin a newer one for ever.
+#[test]
+fn of_two_processes_with_one_number_one_leads() {
+    let cluster = Cluster::alone(vec![RabbitMq::start()], &[]);
+    cluster.active();
+    let token = users(&cluster, 1).remove(0);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir_all(&keys).unwrap();
+    for file in std::fs::read_dir(cluster.folders[0].path().join("keys")).unwrap() {
+        let file = file.unwrap();
+        std::fs::copy(file.path(), keys.join(file.file_name())).unwrap();
+    }
+    let (brokers, database) = (cluster.brokers(), cluster.database.url());
+    let arguments = ["--rabbitmq", &brokers, "--database", &database, "--node", "1"];
+    let namesake = Server::start_with(folder.path(), &arguments);
+    let becomes = |node: &Server, role: &str| wait_for(role, || (ready(node)["role"] == role).then_some(()));
+    wait_for("a number that is taken", || (figure(&namesake, "agora_node_number_taken ")? == 1).then_some(()));
+    becomes(&namesake, "standby");
+    cluster.signal(0, "STOP");
+    becomes(&namesake, "active");
+    cluster.signal(0, "CONT");
+    becomes(cluster.node(0), "standby");
+    let mut client = namesake.client(&token);
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.001"}).to_string();
+    let mut in_a_row = 0;
+    wait_for("peace", || {
+        let placed = client.send("POST", "/orders", order.as_bytes()).is_ok_and(|answer| answer.status == 200);
+        in_a_row = if placed { in_a_row + 1 } else { 0 };
+        (in_a_row == 50).then_some(())
+    });
+    assert_eq!((&ready(&namesake)["role"], &ready(cluster.node(0))["role"]), (&json!("active"), &json!("standby")));
+    assert_eq!(figure(cluster.node(0), "agora_node_number_taken "), Some(1));
 }
 
 /// A queue of another service that is bound to everything.

@@ -249,18 +249,56 @@ fn verify_after_a_run_that_was_killed(data: &Path) {
     assert_eq!(entries(data).into_iter().find(is_left), None, "something is left");
 }
 
-/// What other services were told of stands in the log: one that ends before it is not the one that it was.
+/// What other services were told of, and what follows for chat, stands in the log: one that ends before it is not the
+/// one that it was.
 #[test]
 fn a_log_that_ends_before_what_was_published_is_refused() {
+    ahead_of_the_log_is_refused("bridge_watermark");
+}
+
+#[test]
+fn a_log_that_ends_before_what_chat_has_seen_is_refused() {
+    ahead_of_the_log_is_refused("chat_watermark");
+}
+
+fn ahead_of_the_log_is_refused(watermark: &str) {
     let folder = tempfile::tempdir().unwrap();
     assert!(terminate(Server::start(folder.path())).success());
     let database = Database::open(&folder.path().join("agora.db")).unwrap();
-    let published = "UPDATE bridge_watermark SET position = 1000000";
-    assert_eq!(database.write(|conn| diesel::sql_query(published).execute(conn)).unwrap(), 1);
+    let ahead = format!("UPDATE {watermark} SET position = 1000000");
+    assert_eq!(database.write(|conn| diesel::sql_query(ahead).execute(conn)).unwrap(), 1);
     drop(database);
     let output = ended(agora(&["serve", "--listen", "127.0.0.1:0"], folder.path()), Duration::from_secs(60));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && said.contains("a part of the log is missing"), "{said}");
+}
+
+/// Chat follows the log too, and what it has not read stays. When nobody chats, how far it is must be known all the
+/// same.
+#[test]
+fn a_full_log_is_emptied_although_nobody_chats() {
+    let folder = tempfile::tempdir().unwrap();
+    let short =
+        ["--log-segment-bytes", "65536", "--log-max-bytes", "262144", "--log-prune", "--checkpoint-every-s", "1"];
+    let server = Server::start_with(folder.path(), &short);
+    let mut client = Client::sign_up(&server, "user@example.org");
+    let order = json!({"product_id": "ETH-USDT", "side": "buy", "price": "10", "size": "1"});
+    let orders = json!({"orders": vec![order; 100]}).to_string();
+    let mut are_taken = || {
+        let answer = client.send("POST", "/orders/batch", orders.as_bytes()).unwrap();
+        let placed = answer.status == 200 && answer.json().to_string().contains("order_id");
+        placed && client.send("DELETE", "/orders?product_id=ETH-USDT", b"").unwrap().status == 200
+    };
+    let first = folder.path().join("log").join(format!("{:020}.seg", 1));
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while first.exists() || !are_taken() {
+        assert!(Instant::now() < deadline, "the log is full, and stays so");
+        if !are_taken() {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert!(terminate(server).success());
+    verify(folder.path());
 }
 
 /// Of traders that nobody disturbed, every outcome is known.

@@ -6,8 +6,8 @@
 //!   lock is a hint; that this node leads is proved by its markers in the log.
 //! - [`converse`] takes commands from the other nodes, sends ours, and tells each other how far everybody is.
 //!
-//! Invariants: a node's number is held as an exclusive queue while it lives, so no two nodes share one; a command that
-//! left this node and was not answered has an unknown outcome.
+//! Invariants: a node's number is held as an exclusive queue while it lives, so of two processes that share one, one
+//! alone talks to the others and leads; a command that left this node and was not answered has an unknown outcome.
 
 mod converse;
 mod gossip;

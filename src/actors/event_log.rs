@@ -6,6 +6,8 @@
 //! what an older epoch queued is dropped when its stream begins a new one.
 
 mod meter;
+#[cfg(test)]
+mod tests;
 
 pub use meter::LogMeter;
 
@@ -54,7 +56,8 @@ pub enum FromLog {
     Deposed,
     /// What is admitted here would count for nobody, or something was not heard of, so another epoch is to be begun.
     /// Either the stream has a newer one than the one that was begun here: an earlier process of this node had it on its
-    /// way when this one read how far the log is. Or the owner's mailbox had no room for one of the above.
+    /// way when this one read how far the log is. Or another process has begun the same one, and writes in it. Or the
+    /// owner's mailbox had no room for one of the above.
     Outrun,
 }
 
@@ -261,7 +264,8 @@ impl EventLog {
         // An engine may lose the word that a proposal was committed, but not its batches: what was read back is there.
         let is_done = |under_way: &mut UnderWay| {
             let last = under_way.batches.last();
-            let is_last = |read: &Committed| last.is_some_and(|last| last.is_same_place(&read.batch));
+            // The content too: what another process has put in its place does not say that it is done.
+            let is_last = |read: &Committed| last.is_some_and(|last| *last == read.batch);
             Some(under_way.id) == proposal || batches.iter().any(is_last)
         };
         if let Some(under_way) = self.under_way.take_if(is_done) {
@@ -282,23 +286,28 @@ impl EventLog {
             let (stream, position) = (batch.stream, committed.position);
             self.meter.entries.fetch_add(u64::from(batch.count), Ordering::Relaxed);
             self.time.saw(batch.at);
-            self.observe(stream, batch.epoch);
+            self.observe(batch);
             let taken = self.tell(stream, FromLog::Committed(committed));
             self.meter.hand_over(self.lifeline.incarnation(), stream, position, taken);
         }
     }
 
     /// Takes note of the epoch of a batch that was read. When it is newer than the stream's own, this node steps down if it
-    /// is another node's, and begins anew if it is its own.
-    fn observe(&mut self, stream: StreamId, epoch: Epoch) {
+    /// is another node's, and begins anew if it is its own; or if it is the stream's, but another process writes in it.
+    fn observe(&mut self, batch: &Batch) {
+        let (stream, epoch) = (batch.stream, batch.epoch);
         self.epochs.observe(epoch);
         self.role.observed(epoch);
         let own = self.streams.get(&stream).map(|stream| stream.epoch);
-        if own.is_none_or(|own| own == Epoch::default() || epoch <= own) {
+        let is_newer = own.is_some_and(|own| own != Epoch::default() && epoch > own);
+        if !is_newer && !self.is_a_namesakes(batch) {
             return;
         }
-        if epoch.node == self.role.node() {
-            tracing::warn!(%stream, %epoch, "what this node had on its way before it was started came late");
+        // Two processes with one number would go on for ever, each with a newer epoch than the other's. The one whose
+        // number the broker has given away takes the other one for another node.
+        if epoch.node == self.role.node() && !self.meter.number_taken.load(Ordering::Relaxed) {
+            tracing::warn!(%stream, %epoch, "another process of this node's number was here: one before \
+                this one, whose batches came late, or one that runs");
             return self.end_epoch(stream, FromLog::Outrun);
         }
         // It may have stepped down before, when its take-over took too long; the streams do not know that yet.
@@ -308,6 +317,19 @@ impl EventLog {
         for id in streams {
             self.end_epoch(id, FromLog::Deposed);
         }
+    }
+
+    /// Whether a batch of a stream's present epoch is not of this process: it stands where another one is on its way,
+    /// or where none was proposed yet. What comes behind a batch of this process in the same place counts for nobody,
+    /// and markers say nothing but where the epoch begins.
+    fn is_a_namesakes(&self, batch: &Batch) -> bool {
+        let Some(own) = self.streams.get(&batch.stream) else { return false };
+        if own.epoch != batch.epoch || batch.count == 0 {
+            return false;
+        }
+        let mut under_way = self.under_way.iter().flat_map(|under_way| &under_way.batches);
+        let is_displaced = |ours: &Arc<Batch>| ours.is_same_place(batch) && **ours != *batch;
+        batch.number > own.number || under_way.any(is_displaced)
     }
 
     /// Takes nothing of a stream's present epoch any more, and tells its owner why.

@@ -31,7 +31,8 @@ pub struct LogConfig {
     /// four times --log-segment-bytes.
     #[arg(long, env = "AGORA_LOG_MAX_BYTES", value_name = "BYTES")]
     pub log_max_bytes: Option<u64>,
-    /// Bytes after which a new segment of the log is begun.
+    /// Bytes after which a new segment of the log is begun; 536870912 at most, since a segment is one value of the
+    /// archive.
     #[arg(long, env = "AGORA_LOG_SEGMENT_BYTES", value_name = "BYTES", default_value_t = 64 << 20)]
     pub log_segment_bytes: u64,
     /// Remove segments of the log once they are in the database's archive and a snapshot lies behind them; of a full log,
@@ -60,6 +61,9 @@ pub struct LogConfig {
 /// oldest snapshot, before which segments may go, is still one or two segments behind.
 const LEAST_SEGMENTS: u64 = 4;
 
+/// The most bytes of a segment. It is archived as one value, and neither database takes one of 1 GiB.
+const MOST_SEGMENT_BYTES: u64 = 512 << 20;
+
 fn brokers(text: &str) -> Result<Brokers, &'static str> {
     // The parser's own words repeat the address.
     text.parse()
@@ -75,8 +79,13 @@ impl LogConfig {
     /// Looks at the settings that depend on each other.
     ///
     /// # Errors
-    /// When a log that is pruned could fill before anything of it may go.
+    /// When a log that is pruned could fill before anything of it may go, or its segments could not be archived.
     pub fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.log_segment_bytes <= MOST_SEGMENT_BYTES,
+            "--log-segment-bytes must be at most {MOST_SEGMENT_BYTES} (512 MiB): a segment is archived as one \
+             value of the database"
+        );
         let least = self.segment_bytes().saturating_mul(LEAST_SEGMENTS);
         ensure!(
             !self.log_prune || self.log_max_bytes.is_none_or(|most| most >= least),

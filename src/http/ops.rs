@@ -44,12 +44,15 @@ pub struct Metrics {
     log_available: IntGauge,
     ready: IntGauge,
     projected: IntGauge,
+    archived: IntGauge,
+    gone: IntGauge,
     published: IntGauge,
     active: IntGauge,
     epoch: IntGauge,
     take_overs: IntGauge,
     lag: IntGauge,
     peers: IntGauge,
+    number_taken: IntGauge,
     compared: IntGauge,
     different: IntGauge,
     redis: IntGauge,
@@ -65,6 +68,8 @@ pub struct Metrics {
     account_crashes: IntGauge,
     withdrawals_unexplained: IntGauge,
     arrivals_unclaimed: IntGauge,
+    custody_round_at: IntGauge,
+    custody_round_panics: IntGauge,
     log: Arc<LogMeter>,
     written: Arc<AtomicU64>,
 }
@@ -105,6 +110,11 @@ impl Metrics {
             log_available: gauge("agora_log_available", "whether the log took the newest and is in reach")?,
             ready: gauge("agora_ready", "whether /health/ready says so")?,
             projected: gauge("agora_projected_position", "the last batch whose rows are in the database")?,
+            archived: gauge(
+                "agora_archived_position",
+                "the last batch of a broker's log that the archive has; 0 of a log in files",
+            )?,
+            gone: gauge("agora_log_gone", "1 when the database lacks what is gone from the log; must stay 0")?,
             published: gauge(
                 "agora_published_position",
                 "the last batch that other services were told of; 0 where the bridge tells of none",
@@ -114,6 +124,7 @@ impl Metrics {
             take_overs: gauge("agora_take_overs_total", "how often this node became active")?,
             lag: gauge("agora_node_lag", "batches that other nodes have read and this one has not")?,
             peers: gauge("agora_node_peers", "other nodes that were heard of within five seconds")?,
+            number_taken: gauge("agora_node_number_taken", "1 while another process has this node's number")?,
             compared: gauge("agora_state_hashes_compared_total", "state hashes compared with those of other nodes")?,
             different: gauge("agora_state_hashes_different_total", "state hashes that differed: a bug or damage")?,
             redis: gauge("agora_redis_up", "whether Redis answers; 0 also where there is none")?,
@@ -134,6 +145,14 @@ impl Metrics {
             arrivals_unclaimed: gauge(
                 "agora_custody_arrivals_unclaimed",
                 "arrivals at our addresses that cannot be credited",
+            )?,
+            custody_round_at: gauge(
+                "agora_custody_round_timestamp_seconds",
+                "when the desk last completed a round, in seconds since 1970",
+            )?,
+            custody_round_panics: gauge(
+                "agora_custody_round_panics_total",
+                "rounds of the desk that ended by a panic",
             )?,
             promotions: gauge("agora_twin_promotions_total", "times that an actor went on with its twin's state")?,
             comparisons: gauge("agora_twin_comparisons_total", "times that primary and twin were compared")?,
@@ -170,6 +189,9 @@ impl Metrics {
         self.log_available.set(i64::from(!self.log.degraded.load(Ordering::Relaxed)));
         self.ready.set(i64::from(standing.is_ready()));
         self.projected.set(load(&self.written));
+        self.archived.set(load(&self.log.archived));
+        self.gone.set(i64::from(self.log.gone.load(Ordering::Relaxed)));
+        self.number_taken.set(i64::from(self.log.number_taken.load(Ordering::Relaxed)));
         self.published.set(load(&self.log.published));
         let number = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
         let role = state.trading.role();
@@ -199,6 +221,8 @@ impl Metrics {
         self.account_crashes.set(number(accounts.crashes));
         self.withdrawals_unexplained.set(number(state.custody.unexplained_withdrawals() as u64));
         self.arrivals_unclaimed.set(number(state.custody.unclaimed_arrivals() as u64));
+        self.custody_round_at.set(state.custody.last_round_at());
+        self.custody_round_panics.set(number(state.custody.round_panics()));
         let twins = state.trading.twins();
         self.promotions.set(load(&twins.promotions));
         self.comparisons.set(load(&twins.comparisons));

@@ -1,7 +1,8 @@
 //! Follows the log at its own pace and keeps chat's tables.
 //!
 //! Lives alone on its arbiter, so it may block. A database that is away costs nothing but delay: the
-//! rows wait in the log.
+//! rows wait in the log. When it was away for longer than the log is kept, what is missing cannot be written any more;
+//! that is said now and then, and ends nothing.
 
 use super::store::Progress;
 use crate::actors::event_log::LogMeter;
@@ -12,25 +13,31 @@ use crate::persistence::log::{LogError, LogReader};
 use actix::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Batches of one transaction.
 const BATCHES_AT_ONCE: usize = 1_000;
 /// Commits are gathered for this long. Readers wait for it, so it is short.
 const GATHER: Duration = Duration::from_millis(8);
+/// When nothing has come for so long, the place in the log is noted.
+const STILL: Duration = Duration::from_secs(1);
+/// A log of which a part is gone that was not read yet is read again after so long.
+const GONE_AGAIN: Duration = Duration::from_secs(30);
 
 /// A projection with the log that it follows.
 pub struct Follower {
     projection: Projection,
     reader: Arc<dyn LogReader>,
     progress: Arc<Progress>,
+    /// When the log was last found to lack what comes next.
+    gone: Option<Instant>,
 }
 
 impl Follower {
     /// Goes on where the projection stands.
     pub fn new(projection: Projection, reader: Arc<dyn LogReader>, progress: Arc<Progress>) -> Follower {
         progress.written(&projection.mark().streams);
-        Follower { projection, reader, progress }
+        Follower { projection, reader, progress, gone: None }
     }
 
     /// The newest epoch of any chat stream that was read.
@@ -38,11 +45,16 @@ impl Follower {
         self.projection.mark().streams.iter().map(|stream| stream.epoch).max().unwrap_or_default()
     }
 
-    /// Writes everything up to the log's present end. False when the database or the log's broker is away.
+    /// Writes everything up to the log's present end. False when the database or the log's broker is away, or a part of
+    /// the log that was not read yet is gone.
     ///
     /// # Errors
     /// When the log cannot be read or applied: a bug or damage.
     pub fn advance(&mut self) -> Result<bool, String> {
+        if self.gone.is_some_and(|since| since.elapsed() < GONE_AGAIN) {
+            return Ok(false);
+        }
+        self.gone = None;
         loop {
             let before = self.projection.mark().position;
             let mut batches = Vec::new();
@@ -57,6 +69,11 @@ impl Follower {
                 // What was read before that is good.
                 Err(LogError::Broker { reason }) => {
                     tracing::warn!(reason, "the log cannot be read for now");
+                    true
+                }
+                Err(error @ LogError::Pruned { .. }) => {
+                    tracing::error!(%error, "chat's rows cannot follow: what was not read is gone from the log");
+                    self.gone = Some(Instant::now());
                     true
                 }
                 Err(error) => return Err(error.to_string()),
@@ -74,6 +91,13 @@ impl Follower {
             }
         }
     }
+
+    /// Notes how far the log was read, where no rows say so.
+    fn note(&mut self) {
+        if let Err(error) = self.projection.note() {
+            tracing::warn!(%error, "how far chat has read the log cannot be noted");
+        }
+    }
 }
 
 /// The actor. See the module's documentation.
@@ -85,6 +109,8 @@ pub struct ChatProjector {
     meter: Arc<LogMeter>,
     /// The place of the log's end when it was last looked at.
     seen: u64,
+    /// The same when it was last asked whether anything comes.
+    stood: u64,
     lifeline: Lifeline,
 }
 
@@ -97,7 +123,7 @@ impl ChatProjector {
         meter: Arc<LogMeter>,
         lifeline: Lifeline,
     ) -> ChatProjector {
-        ChatProjector { follower, open: Box::new(open), meter, seen: 0, lifeline }
+        ChatProjector { follower, open: Box::new(open), meter, seen: 0, stood: 0, lifeline }
     }
 
     fn advance(&mut self, ctx: &mut Context<Self>) {
@@ -114,6 +140,18 @@ impl ChatProjector {
             ctx.stop();
         }
     }
+
+    /// Notes how far the log was read once nothing comes any more, or a log takes nothing that may be full: what lies
+    /// before that may go from it.
+    fn note(&mut self) {
+        let position = self.meter.position.load(Ordering::Relaxed);
+        let is_still = std::mem::replace(&mut self.stood, position) == position;
+        if let Some(follower) = self.follower.as_mut()
+            && (is_still || self.meter.degraded.load(Ordering::Relaxed))
+        {
+            follower.note();
+        }
+    }
 }
 
 impl Actor for ChatProjector {
@@ -128,6 +166,7 @@ impl Actor for ChatProjector {
         });
         // Rows that the database did not take are tried again even when nothing new comes.
         ctx.run_interval(Duration::from_millis(500), |projector, ctx| projector.advance(ctx));
+        ctx.run_interval(STILL, |projector, _| projector.note());
     }
 }
 
@@ -152,20 +191,22 @@ mod tests {
     use crate::persistence::log::{Batches, Committed, Position};
     use std::sync::atomic::AtomicBool;
 
-    /// A log of four batches whose broker goes away after the second one.
+    /// A log of four batches whose broker goes away after the second one, or has no more of it.
     #[derive(Default)]
     struct Log {
         back: AtomicBool,
+        gone: bool,
     }
 
     impl LogReader for Log {
         fn read(&self, from: Position) -> Result<Batches, LogError> {
-            let back = self.back.load(Ordering::Relaxed);
+            let (back, gone) = (self.back.load(Ordering::Relaxed), self.gone);
             let each = move |position| match back || position <= 2 {
                 true => {
                     let batch = Arc::new(batch(StreamId::Ledger, 1, position, 0));
                     Ok(Committed { position: Position(position), batch })
                 }
+                false if gone => Err(LogError::Pruned { asked: Position(position - 1), oldest: Position(9) }),
                 false => Err(LogError::Broker { reason: "it is away".into() }),
             };
             Ok(Box::new((from.0 + 1..=4).map(each)))
@@ -186,5 +227,33 @@ mod tests {
         log.back.store(true, Ordering::Relaxed);
         assert_eq!(follower.advance(), Ok(true));
         assert_eq!(follower.projection.mark().position, Position(4));
+    }
+
+    /// The database was away for longer than the log is kept.
+    #[test]
+    fn what_is_gone_from_the_log_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let log = Arc::new(Log { gone: true, ..Log::default() });
+        let mut follower = Follower::new(Projection::open(database).unwrap(), log, Arc::default());
+        for _ in 0..2 {
+            assert_eq!(follower.advance(), Ok(false));
+            assert_eq!(follower.projection.mark().position, Position(2));
+        }
+    }
+
+    /// Whoever empties a full log has to know that chat needs no more of it.
+    #[test]
+    fn how_far_the_log_was_read_is_noted_without_rows() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let log = Arc::new(Log { back: AtomicBool::new(true), ..Log::default() });
+        let projection = Projection::open(database.clone()).unwrap();
+        let mut follower = Follower::new(projection, log, Arc::default());
+        assert_eq!(follower.advance(), Ok(true));
+        let noted = || database.read(crate::persistence::chat::projection::mark).unwrap().position;
+        assert_eq!(noted(), Position(0));
+        follower.note();
+        assert_eq!((noted(), follower.projection.mark().position), (Position(4), Position(4)));
     }
 }

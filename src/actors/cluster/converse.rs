@@ -16,6 +16,7 @@ use lapin::options::{
 use lapin::types::FieldTable;
 use lapin::{BasicProperties, Channel, Confirmation, Connection, Consumer, ExchangeKind};
 use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
@@ -130,8 +131,9 @@ impl Conversation {
         let own = parts.name(format_args!("node.{}", parts.role.node()));
         let declared = channel.queue_declare(own.as_str().into(), exclusive, FieldTable::default());
         match tokio::time::timeout(broker::PATIENCE, declared).await {
-            Ok(Ok(_)) => {}
+            Ok(Ok(_)) => parts.meter.number_taken.store(false, Ordering::Relaxed),
             Ok(Err(error)) if refusal(&error) == Some(405) => {
+                parts.meter.number_taken.store(true, Ordering::Relaxed);
                 parts.peers.number_taken();
                 return Err(BrokerError::Lost(format!("another node has the number {}", parts.role.node())));
             }
@@ -254,7 +256,7 @@ impl Conversation {
                         return Err(BrokerError::Lost("the connection has ended".into()));
                     }
                     self.unanswered.waiting.retain(|_, (_, reply)| !reply.is_closed());
-                    let position = parts.meter.position.load(std::sync::atomic::Ordering::Relaxed);
+                    let position = parts.meter.position.load(Ordering::Relaxed);
                     let status = serde_json::to_vec(&parts.peers.status(position)).unwrap_or_default();
                     let exchange = parts.name("nodes");
                     drop(self.publish(&exchange, "", false, &status, BasicProperties::default()).await?);

@@ -10,6 +10,7 @@ use crate::persistence::log::LogEngine;
 use lapin::Connection;
 use lapin::options::QueueDeclareOptions;
 use lapin::types::FieldTable;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -56,7 +57,9 @@ pub(crate) trait Lock {
     async fn release(&self) -> Result<(), Self::Error>;
 }
 
-/// The lock as an exclusive queue: it is released when its connection ends, however that happens.
+/// The lock as an exclusive queue: it is released when its connection ends, however that happens. It is not for a
+/// process whose number another one has: of two that lead under one number, each would take the other's epochs for its
+/// own.
 struct ExclusiveQueue<'a> {
     parts: &'a Parts,
     connection: Connection,
@@ -66,6 +69,9 @@ impl Lock for ExclusiveQueue<'_> {
     type Error = BrokerError;
 
     async fn take(&self) -> Result<bool, BrokerError> {
+        if self.parts.meter.number_taken.load(Ordering::Relaxed) {
+            return Ok(false);
+        }
         let channel = patiently("opening a channel", self.connection.create_channel()).await?;
         let exclusive = QueueDeclareOptions { exclusive: true, ..QueueDeclareOptions::default() };
         let declared = channel.queue_declare(self.parts.name("active").into(), exclusive, FieldTable::default());
@@ -78,9 +84,12 @@ impl Lock for ExclusiveQueue<'_> {
     }
 
     fn check(&self) -> Result<(), BrokerError> {
-        match self.connection.status().connected() {
-            true => Ok(()),
-            false => Err(BrokerError::Lost("the connection has ended".into())),
+        if !self.connection.status().connected() {
+            return Err(BrokerError::Lost("the connection has ended".into()));
+        }
+        match self.parts.peers.namesake() {
+            None => Ok(()),
+            Some(number) => Err(BrokerError::Lost(format!("another process has the number {number}"))),
         }
     }
 

@@ -123,10 +123,12 @@ impl Peers {
     pub fn another(&self) -> Option<u16> {
         let known = self.known.lock();
         let heard = known.others.iter().find(|(_, (heard, _))| heard.elapsed() < FORGOTTEN_AFTER);
-        let namesake = known
-            .number_taken
-            .filter(|(first, last)| last.duration_since(*first) >= TAKEN_AFTER && last.elapsed() < FORGOTTEN_AFTER);
-        heard.map(|(node, _)| *node).or(namesake.map(|_| self.role.node()))
+        heard.map(|(node, _)| *node).or(known.is_number_taken().then(|| self.role.node()))
+    }
+
+    /// This node's number, if another process has it, and has had it for longer than the broker keeps one for the dead.
+    pub fn namesake(&self) -> Option<u16> {
+        self.known.lock().is_number_taken().then(|| self.role.node())
     }
 
     /// Batches that others have read and this node, being at `position`, has not.
@@ -155,6 +157,11 @@ impl Peers {
 }
 
 impl Known {
+    fn is_number_taken(&self) -> bool {
+        self.number_taken
+            .is_some_and(|(first, last)| last.duration_since(first) >= TAKEN_AFTER && last.elapsed() < FORGOTTEN_AFTER)
+    }
+
     fn compare(&mut self) {
         for (_, status) in self.others.values() {
             for (position, theirs) in &status.hashes {

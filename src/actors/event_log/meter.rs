@@ -30,6 +30,14 @@ pub struct LogMeter {
     pub incarnations: AtomicU64,
     /// The position of the newest batch that the bridge has told other services of; 0 while it tells of none here.
     pub published: AtomicU64,
+    /// The position of the newest batch that the database's archive was found to have, of a log at a broker; 0 of a log
+    /// in files, of which nothing goes before it is archived.
+    pub archived: AtomicU64,
+    /// Whether a part of the log is gone that the database has neither rows of nor archived.
+    pub gone: AtomicBool,
+    /// Whether the broker has refused this node's number when last asked for it: another process has it, or one that
+    /// has died a moment ago.
+    pub number_taken: AtomicBool,
     /// Whether the last proposal was refused, or the engine is out of reach or has failed.
     pub degraded: AtomicBool,
     /// The same, but that a refusal counts for some seconds only: whether proposals made now had better go elsewhere.

@@ -2,7 +2,9 @@
 //!
 //! It applies the log to a venue of its own rather than receiving outcomes: a database that is away
 //! for long then costs neither memory nor speed anywhere else, and snapshots are taken from this
-//! copy while trading goes on. It lives alone on its arbiter, so it may block.
+//! copy while trading goes on. It lives alone on its arbiter, so it may block. When the database was away for longer
+//! than a broker keeps the log, what is missing cannot be written any more: that is said now and then, and ends
+//! nothing, since the nodes that run are the only ones left that know it.
 //!
 //! Invariants: `position` is the last batch applied to `venue`; rows of batches up to `written` are
 //! in the database, in one transaction with that watermark; a snapshot is never ahead of it.
@@ -20,7 +22,7 @@ use crate::domain::venue::Venue;
 use crate::persistence::archive;
 use crate::persistence::db::{Database, DbError};
 use crate::persistence::log::embedded::SealedSegment;
-use crate::persistence::log::{LogError, LogReader, Position};
+use crate::persistence::log::{Committed, LogError, LogReader, Position};
 use crate::persistence::projection::{self, Changes, Contained, Written};
 use crate::persistence::shared_snapshots;
 use crate::persistence::snapshots::Snapshots;
@@ -51,6 +53,9 @@ const GATHER: Duration = Duration::from_millis(50);
 
 /// A database that is away is tried again after so long.
 const TRY_AGAIN: Duration = Duration::from_secs(1);
+
+/// A log of which a part is gone that was not read yet is read again after so long, and it is said once more.
+const GONE_AGAIN: Duration = Duration::from_secs(30);
 
 /// Removes segments of the log all of whose batches are at or before a position.
 pub type Prune = Arc<dyn Fn(Position) + Send + Sync>;
@@ -99,6 +104,8 @@ pub struct Follower {
     moved_at: Instant,
     /// When the database was last found to be away.
     away: Option<Instant>,
+    /// The last batch that the archive of a broker's log is known to have.
+    archived: Position,
 }
 
 impl Follower {
@@ -127,6 +134,7 @@ impl Follower {
             hashed: Position(0),
             moved_at: snapshot_at,
             away: None,
+            archived: Position(0),
         })
     }
 
@@ -134,8 +142,8 @@ impl Follower {
     /// reached: a log that grows all the time has no end, and snapshots, archive and the node's role cannot wait for one.
     ///
     /// # Errors
-    /// When the log cannot be applied: a bug or damage. A database that is away is no error; the
-    /// rows wait, and nothing further is read meanwhile.
+    /// When the log cannot be applied: a bug or damage; or when what comes next is gone from it. A database that is
+    /// away is no error; the rows wait, and nothing further is read meanwhile.
     pub fn advance(&mut self) -> Result<(), RecoveryError> {
         if self.away.is_some_and(|since| since.elapsed() < TRY_AGAIN) {
             return Ok(());
@@ -194,7 +202,12 @@ impl Follower {
     /// Applies what comes next, to the next place at which the state is hashed and no further than `limit`.
     fn read(&mut self, limit: Position) -> Result<Position, RecoveryError> {
         let before = self.position;
-        let mut batches = self.parts.reader.read(before)?.take(BATCHES_AT_ONCE).peekable();
+        // What was read before a part that is gone is good. That part is told of by whoever begins there.
+        let mut is_first = true;
+        let reaches = |read: &Result<Committed, LogError>| {
+            std::mem::take(&mut is_first) || !matches!(read, Err(LogError::Pruned { .. }))
+        };
+        let mut batches = self.parts.reader.read(before)?.take_while(reaches).take(BATCHES_AT_ONCE).peekable();
         let until = match batches.peek() {
             // At a broker a position may be no batch, the place itself too: it is that of the batch which comes next.
             Some(Ok(next)) => hash_place_at_or_after(next.position).min(limit),
@@ -378,21 +391,22 @@ impl Follower {
         }
     }
 
-    fn archive(&self, written: Position, full: bool) {
-        if self.parts.archives {
-            if self.writes {
-                match archive::follow(&self.parts.database, self.parts.reader.as_ref(), written) {
-                    Ok(0) => {}
-                    Ok(batches) => tracing::debug!(batches, through = written.0, "batches were archived"),
-                    Err(error) => tracing::warn!(%error, "the log could not be archived"),
-                }
+    fn archive(&mut self, written: Position, full: bool) {
+        if self.parts.archives && self.writes {
+            match archive::follow(&self.parts.database, self.parts.reader.as_ref(), written) {
+                Ok(0) => {}
+                Ok(batches) => tracing::debug!(batches, through = written.0, "batches were archived"),
+                Err(error) => tracing::warn!(%error, "the log could not be archived"),
             }
-            return;
         }
         let archived = match projection::archived(&self.parts.database) {
             Ok(archived) => archived,
             Err(error) => return tracing::warn!(%error, "the archive cannot be read"),
         };
+        if self.parts.archives {
+            self.archived = archived;
+            return;
+        }
         for segment in (self.parts.sealed)().into_iter().filter(|s| s.first > archived && s.last <= written) {
             let stored = std::fs::read(&segment.path).map_err(|error| error.to_string()).and_then(|content| {
                 projection::archive(&self.parts.database, segment.first, segment.last, &content)
@@ -436,6 +450,12 @@ impl Follower {
     pub fn position(&self) -> Position {
         self.position
     }
+
+    /// The last batch that the archive was found to have when something was last [kept](Follower::keep), of a log whose
+    /// oldest part may go by itself.
+    pub fn archived(&self) -> Position {
+        self.archived
+    }
 }
 
 /// The actor. See the module's documentation.
@@ -446,6 +466,8 @@ pub struct Projector {
     /// Says how far the log is. Looking there now and then costs less than a wake-up for each commit.
     log: Arc<LogMeter>,
     due: bool,
+    /// When the log was last found to lack what comes next.
+    gone: Option<Instant>,
     lifeline: Lifeline,
     checkpoint: Arc<dyn Fn() + Send + Sync>,
 }
@@ -460,12 +482,16 @@ impl Projector {
         lifeline: Lifeline,
         checkpoint: Arc<dyn Fn() + Send + Sync>,
     ) -> Projector {
-        Projector { parts, follower, log, due: true, lifeline, checkpoint }
+        Projector { parts, follower, log, due: true, gone: None, lifeline, checkpoint }
     }
 
     fn keep(&mut self) {
         if let Some(follower) = &mut self.follower {
             follower.keep(self.log.degraded.load(Ordering::Relaxed));
+            // A database that is away does not say it, and 0 would say that nothing is to be archived.
+            if follower.archived() > Position(0) {
+                self.log.archived.store(follower.archived().0, Ordering::Relaxed);
+            }
         }
     }
 
@@ -476,6 +502,9 @@ impl Projector {
     fn advance(&mut self, ctx: &mut Context<Self>) {
         self.due = false;
         self.lifeline.hazard();
+        if self.gone.is_some_and(|since| since.elapsed() < GONE_AGAIN) {
+            return;
+        }
         let follower = match &mut self.follower {
             Some(follower) => follower,
             none => match Follower::new(self.parts.clone()) {
@@ -483,10 +512,33 @@ impl Projector {
                 Err(error) => return tracing::warn!(%error, "the database does not say how far its rows are"),
             },
         };
-        if let Err(error) = follower.advance() {
-            self.lifeline.fail(error);
-            ctx.stop();
+        let before = follower.position();
+        match follower.advance() {
+            // A database that is away says nothing of what is gone.
+            Ok(()) if self.gone.is_some() && follower.position() == before => {}
+            Ok(()) => self.finds_what_is_next(),
+            Err(RecoveryError::Log(error @ LogError::Pruned { .. })) => self.lacks_what_is_next(&error),
+            Err(error) => {
+                self.lifeline.fail(error);
+                ctx.stop();
+            }
         }
+    }
+
+    fn finds_what_is_next(&mut self) {
+        if self.gone.take().is_some() {
+            self.log.gone.store(false, Ordering::Relaxed);
+            tracing::info!("what was gone from the log is there again");
+        }
+    }
+
+    /// Rows cannot follow the log any more, and no start would find its way to here. What the nodes that run have in
+    /// memory is all there is, so nobody ends.
+    fn lacks_what_is_next(&mut self, error: &LogError) {
+        self.gone = Some(Instant::now());
+        self.log.gone.store(true, Ordering::Relaxed);
+        tracing::error!(%error, "the database cannot follow: what it lacks is gone from the log and was not archived. \
+            Do not end this node; see \"How long the stream is kept\" in docs/operations.md");
     }
 }
 

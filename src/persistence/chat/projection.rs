@@ -141,6 +141,28 @@ impl Projection {
             let read = entries(&mut streams, batch).map_err(|error| ProjectionError::Replica(*position, error))?;
             work.extend(read.into_iter().map(|(sequence, entry)| (sequence, batch.at, entry)));
         }
+        Ok(self.commit(end, streams, &work)?)
+    }
+
+    /// Notes the place in the log, if it has moved since it was noted: while nothing comes that has rows it would not
+    /// be, and what lies before it could not go from the log.
+    ///
+    /// # Errors
+    /// [`DbError`]; nothing was written then.
+    pub fn note(&mut self) -> Result<(), DbError> {
+        if self.mark.position == self.noted {
+            return Ok(());
+        }
+        self.commit(self.mark.position, self.mark.streams, &[])
+    }
+
+    /// Writes what follows from these entries, and that everything up to `end` was read.
+    fn commit(
+        &mut self,
+        end: Position,
+        streams: Streams,
+        work: &[(Sequence, Timestamp, ChatEntry)],
+    ) -> Result<(), DbError> {
         let (known, rooms) = (&self.mark, &mut self.rooms);
         let written = self.database.write(|conn| {
             conn.lock(LOCK)?;
@@ -150,7 +172,7 @@ impl Projection {
                 return Ok(false);
             }
             let mut dirty = BTreeMap::new();
-            for (sequence, at, entry) in &work {
+            for (sequence, at, entry) in work {
                 apply(conn, rooms, *sequence, *at, entry, &mut dirty)?;
             }
             for (id, at) in dirty {
@@ -176,7 +198,7 @@ impl Projection {
             }
             Err(error) => {
                 self.rooms.clear();
-                Err(error.into())
+                Err(error)
             }
         }
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::actors::supervision::{ChildSpec, Settings};
+use crate::actors::supervisor::Supervisor;
 use crate::app::log::genesis;
 use crate::domain::entry::LedgerEntry;
 use crate::domain::ids::{Epoch, Sequence, StreamId, Ticket};
@@ -109,6 +111,57 @@ fn a_full_log_is_pruned_up_to_the_archive_while_a_market_stands_still() {
         active.keep(full);
         assert_eq!(std::mem::take(&mut *pruned.lock()), [Position(expected)], "full: {full}, and faulted");
     }
+}
+
+/// A log whose oldest part may go by itself should not go before it is archived; every node says how it stands.
+#[test]
+fn how_much_is_archived_is_known_on_every_node() {
+    let folder = tempfile::tempdir().unwrap();
+    for role in [Role::alone(1), Role::one_of_several(2)] {
+        let mut node = follower(folder.path(), (1..=10).collect(), role, SELDOM);
+        node.parts.archives = true;
+        node.advance().unwrap();
+        assert_eq!(node.archived(), Position(0));
+        node.keep(false);
+        assert_eq!(node.archived(), Position(10));
+    }
+}
+
+/// A log of which everything behind the second batch is gone, up to the ninth.
+struct Beginning;
+
+impl LogReader for Beginning {
+    fn read(&self, from: Position) -> Result<Batches, LogError> {
+        let batches = Log(vec![1, 2]).read(from)?;
+        let gone = LogError::Pruned { asked: from.max(Position(2)), oldest: Position(9) };
+        Ok(Box::new(batches.chain(std::iter::once(Err(gone)))))
+    }
+}
+
+/// The database was away for longer than the log is kept. Nobody knows what is missing but the nodes that run.
+#[actix_web::test]
+async fn what_is_gone_from_the_log_ends_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut parts = follower(folder.path(), Vec::new(), Role::alone(1), SELDOM).parts;
+    parts.reader = Arc::new(Beginning);
+    let (database, written) = (parts.database.clone(), parts.written.clone());
+    let log = Arc::<LogMeter>::default();
+    log.position.store(12, Ordering::Relaxed);
+    let meter = log.clone();
+    let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
+    let spec = ChildSpec::new("projector", Arbiter::current(), move |lifeline| {
+        Ok(Projector::new(parts.clone(), None, meter.clone(), lifeline, Arc::new(|| ())))
+    });
+    root.start(spec).await.unwrap();
+    let begun = Instant::now();
+    while !log.gone.load(Ordering::Relaxed) {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody says that something is gone");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(written.load(Ordering::Relaxed), 2);
+    assert_eq!(projection::position(&database).unwrap(), Position(2));
+    assert!(root.tree().snapshot().iter().all(|node| node.crashes == 0));
+    root.shutdown().await;
 }
 
 /// A database that fell back may have lost users whose accounts the log knows: nobody else gets their numbers.

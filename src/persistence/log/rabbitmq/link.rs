@@ -21,7 +21,7 @@ const BATCH: &str = "agora.batch";
 /// The type of the messages that only ask where the log ends.
 const PROBE: &str = "agora.probe";
 
-/// How long the newest chunk may take to come.
+/// How long the question where the log ends may take to come back.
 const NEWEST_WITHIN: Duration = Duration::from_secs(2);
 
 /// Seconds between heartbeats, unless the address says otherwise: a dead broker is noticed after twice as long.
@@ -176,33 +176,44 @@ impl LogEnd {
             false => Err(LinkError::Lost(format!("the stream queue {queue} does not go beyond {end} yet"))),
         }
     }
+
+    /// Where the log ends, for whoever knows nothing of it yet.
+    ///
+    /// # Errors
+    /// [`LinkError::Lost`] when the question was not read: there may be more, and whoever took this for the end would
+    /// miss it.
+    pub(super) fn proven(&self, queue: &str) -> Result<u64, LinkError> {
+        let unproven = || LinkError::Lost(format!("where the stream queue {queue} ends is not known yet"));
+        self.proven.then_some(self.at).ok_or_else(unproven)
+    }
 }
 
-/// Finds an offset at or before the log's end, behind everything that was confirmed before the question: publishes a
-/// message of no meaning and looks for it in the newest chunk. A chunk that is newer still tells as much.
+/// Finds the log's end, behind everything that was confirmed before the question: publishes a message of no meaning and
+/// reads from the newest chunk on until it comes. Reading begins before the question is asked, since others append too,
+/// and a chunk that was the newest one afterwards could begin behind it. When it does not come in time, there is at
+/// least what was read.
 pub(super) async fn find_end(
     publishing: &Channel,
     consuming: &Connection,
     queue: &str,
     question: &str,
 ) -> Result<LogEnd, LinkError> {
+    let channel = patiently("opening a channel", consuming.create_channel()).await?;
+    let mut consumer = consume(&channel, queue, Start::Newest, 500).await?;
     let mandatory = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let asked = publishing.basic_publish("".into(), queue.into(), mandatory, &[], properties(PROBE, question));
     let confirm = patiently("publishing", asked).await?;
     judge(tokio::time::timeout(PATIENCE, confirm).await.map_err(|_| LinkError::Lost("no confirm".into()))?)?;
-    let channel = patiently("opening a channel", consuming.create_channel()).await?;
-    let mut consumer = consume(&channel, queue, Start::Newest, 500).await?;
-    let mut first = None;
+    let mut newest = None;
     let deadline = tokio::time::Instant::now() + NEWEST_WITHIN;
     let end = loop {
         let Ok(next) = tokio::time::timeout_at(deadline, consumer.next()).await else {
-            // The newest chunk began after the question, so everything before it was there already.
-            let at = first.ok_or_else(|| LinkError::Lost("the queue delivers nothing".into()))?;
-            break LogEnd { at, proven: false };
+            let newest: u64 = newest.ok_or_else(|| LinkError::Lost("the queue delivers nothing".into()))?;
+            break LogEnd { at: newest + 1, proven: false };
         };
         let delivery = next.ok_or_else(|| LinkError::Lost("the consumer was canceled".into()))??;
         let at = offset(&delivery)?;
-        first.get_or_insert(at);
+        newest = Some(at);
         if name(&delivery) == question {
             break LogEnd { at: at + 1, proven: true };
         }
@@ -231,5 +242,9 @@ mod tests {
         }
         assert!(matches!(reaches(9, true), Err(LinkError::Fatal(_))));
         assert!(matches!(reaches(9, false), Err(LinkError::Lost(_))));
+        // Whoever begins has nothing to compare with, and must not begin before the end.
+        let begins = |proven| LogEnd { at: 9, proven }.proven("agora.log");
+        assert!(matches!(begins(true), Ok(9)));
+        assert!(matches!(begins(false), Err(LinkError::Lost(_))));
     }
 }

@@ -144,13 +144,10 @@ impl Session {
         let end = link::find_end(&publisher, &consuming, &options.queue, &question).await?;
         let next = match resume {
             None => {
-                let link::LogEnd { at: end, proven } = end;
+                let end = end.proven(&options.queue)?;
                 if let Some(Copied { batch, position, part }) = &self.copied
                     && !has(&consuming, &options.queue, batch, *position, end).await?
                 {
-                    if !proven {
-                        return Err(LinkError::Lost("the stream's newest part does not come".into()));
-                    }
                     return Err(LinkError::Fatal(format!(
                         "the stream queue {} has lost what was acknowledged: the newest batch of the local copy in {} \
                          is not in it. See \"What is durable\" in docs/operations.md",
