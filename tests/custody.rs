@@ -3,10 +3,22 @@
 #![allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 
 mod server;
+#[path = "accounts/smtp.rs"]
+#[allow(dead_code, reason = "other tests need more of it")]
+mod smtp;
 
+use agora::domain::ids::{AccountId, CurrencyId, Sequence};
+use agora::domain::money::Amount;
+use agora::domain::time::Timestamp;
+use agora::http::ids;
+use agora::http::v1::accounts::transfer_id;
+use agora::persistence::db::Database;
+use agora::persistence::transfers::{self, TransferKind, TransferRow};
 use serde_json::{Value, json};
 use server::{Answer, Client, Server};
+use smtp::MailServer;
 use std::time::{Duration, Instant};
+use uuid::Uuid;
 
 fn post(client: &mut Client, path: &str, body: &Value) -> Answer {
     client.send("POST", path, body.to_string().as_bytes()).unwrap()
@@ -16,6 +28,17 @@ fn done(client: &mut Client, path: &str, body: &Value) -> Value {
     let answer = post(client, path, body);
     assert_eq!(answer.status, 200, "{path} {body}: {}", answer.json());
     answer.json()
+}
+
+/// Status and code of a refusal.
+fn refused(client: &mut Client, path: &str, body: &Value) -> (u16, String) {
+    let answer = post(client, path, body);
+    (answer.status, answer.json()["code"].as_str().unwrap_or_default().to_owned())
+}
+
+fn own_number(client: &mut Client) -> AccountId {
+    let id = client.get("/auth/me")["id"].as_str().unwrap().parse().unwrap();
+    ids::parse_user(id).unwrap()
 }
 
 /// Available and hold of one currency.
@@ -98,6 +121,10 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     let listed = admin.get("/admin/withdrawals");
     assert_eq!(listed.as_array().unwrap().len(), 3);
     assert!(listed.as_array().unwrap().iter().all(|row| row["needs_approval"] == true));
+    let page = admin.send("GET", "/admin/withdrawals?limit=2", b"").unwrap();
+    let rest = admin.get(&format!("/admin/withdrawals?limit=2&after={}", page.header("cb-after").unwrap()));
+    let paged: Vec<Value> = [page.json(), rest].iter().flat_map(|page| page.as_array().unwrap().clone()).collect();
+    assert_eq!(Value::from(paged), listed);
     // Whoever decides sees where the money goes.
     for row in listed.as_array().unwrap() {
         let tag = if row["id"] == json!(third) { json!("a memo") } else { Value::Null };
@@ -105,7 +132,10 @@ fn withdrawals_hold_money_until_it_has_arrived() {
         assert_eq!(row.get("crypto_transaction_hash"), Some(&Value::Null), "{row}");
     }
     done(&mut admin, &format!("/admin/withdrawals/{first}/approve"), &json!({}));
-    done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
+    for _ in 0..2 {
+        // Whoever did not hear the answer asks again.
+        done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
+    }
     assert_eq!(ada.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 200);
     let again = post(&mut ada, "/withdrawals/crypto", &named);
     assert_eq!((again.status, again.json()["code"].as_str()), (400, Some("withdrawal_over")), "it was called back");
@@ -232,6 +262,27 @@ fn users_pay_each_other_and_wallets_hold_play_money() {
     let first = done(&mut ada, "/transfers", &order);
     assert_eq!(done(&mut ada, "/transfers", &order)["id"], first["id"], "a repeat changes nothing");
     assert_eq!((balance(&mut ada, "BTC").0, balance(&mut bob, "BTC").0), (8.5, 11.5));
+    // Something else with the same id did not happen.
+    Client::sign_up(&server, "eve@example.org");
+    for (key, value) in [("amount", "1.25"), ("currency", "ETH"), ("to", "eve@example.org")] {
+        let mut other = order.clone();
+        other[key] = value.into();
+        assert_eq!(refused(&mut ada, "/transfers", &other), (400, "id_taken".into()), "{other}");
+    }
+    let gift = json!({"currency": "ETH", "amount": "2", "id": id});
+    for _ in 0..2 {
+        assert_eq!(done(&mut bob, "/deposits/demo", &gift)["amount"], "2");
+        assert_eq!(balance(&mut bob, "ETH").0, 12.0);
+    }
+    let other = json!({"currency": "ETH", "amount": "3", "id": id});
+    assert_eq!(refused(&mut bob, "/deposits/demo", &other), (400, "id_taken".into()));
+    // Nobody learns who is here without the money to pay.
+    for to in ["nobody@example.org", "bob@example.org"] {
+        let order = json!({"to": to, "currency": "BTC", "amount": "100"});
+        assert_eq!(refused(&mut ada, "/transfers", &order), (400, "insufficient_funds".into()), "{to}");
+        let order = json!({"to": to, "currency": "NO", "amount": "1"});
+        assert_eq!(refused(&mut ada, "/transfers", &order), (400, "unknown_currency".into()), "{to}");
+    }
     let profile = |client: &mut Client| client.get("/profiles")[0]["id"].clone();
     let back = json!({"from": profile(&mut bob), "to": profile(&mut ada), "currency": "BTC", "amount": 0.5});
     assert_eq!(done(&mut bob, "/profiles/transfer", &back), json!({}));
@@ -266,4 +317,84 @@ fn users_pay_each_other_and_wallets_hold_play_money() {
     assert_eq!(post(&mut bob, "/deposits/coinbase-account", &order).status, 400, "another's wallet");
     assert_eq!(ada.get("/payment-methods"), json!([]));
     assert!(ada.get("/users/self/exchange-limits").is_object());
+}
+
+/// The ledger remembers so many movements, the history all of them.
+#[test]
+fn a_payment_that_the_ledger_has_forgotten_is_not_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    let (payer, payee, key) = (own_number(&mut ada), own_number(&mut bob), Uuid::new_v4());
+    let row = |id, kind, counterpart| TransferRow {
+        account: payer,
+        sequence: Sequence(1 << 40),
+        id,
+        kind,
+        currency: CurrencyId(0),
+        amount: Amount(100_000_000),
+        counterpart,
+        at: Timestamp(1),
+    };
+    let paid = row(transfer_id("transfer", payer, key.as_bytes()), TransferKind::InternalWithdraw, Some(payee));
+    let given = row(transfer_id("demo deposit", payer, key.as_bytes()), TransferKind::Deposit, None);
+    let rows = [paid, TransferRow { sequence: Sequence(1 << 41), ..given }];
+    Database::open(&folder.path().join("agora.db")).unwrap().write(|c| transfers::insert(c, &rows)).unwrap();
+
+    let mut order = json!({"to": "bob@example.org", "currency": "BTC", "amount": "1", "id": key});
+    assert_eq!(done(&mut ada, "/transfers", &order)["to"], bob.get("/auth/me")["id"]);
+    let gift = json!({"currency": "BTC", "amount": "1", "id": key});
+    done(&mut ada, "/deposits/demo", &gift);
+    order["amount"] = json!("2");
+    assert_eq!(refused(&mut ada, "/transfers", &order), (400, "id_taken".into()));
+    assert_eq!((balance(&mut ada, "BTC").0, balance(&mut bob, "BTC").0), (10.0, 10.0));
+}
+
+/// An account of somebody who has never signed in is frozen before it is used, not only in the list of users.
+#[test]
+fn who_has_not_signed_in_yet_can_be_frozen() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let mut command = server::agora(&["admin", "create", "eve@example.org"], folder.path());
+    assert!(command.env("AGORA_ADMIN_PASSWORD", "correct horse battery").output().unwrap().status.success());
+    let server = Server::start(folder.path());
+    let mut admin = Client::admin(&server);
+    let id = admin.get("/admin/users?email=eve")[0]["id"].as_str().unwrap().to_owned();
+    done(&mut admin, &format!("/admin/users/{id}/freeze"), &json!({}));
+    let mut eve = Client::sign_in(&server, "eve@example.org");
+    for to in ["admin@example.org", "nobody@example.org"] {
+        let order = json!({"to": to, "currency": "BTC", "amount": "1"});
+        assert_eq!(refused(&mut eve, "/transfers", &order), (403, "account_frozen".into()), "{to}");
+    }
+    done(&mut admin, &format!("/admin/users/{id}/unfreeze"), &json!({}));
+    done(&mut eve, "/transfers", &json!({"to": "admin@example.org", "currency": "BTC", "amount": "1"}));
+}
+
+/// Anybody can sign up with somebody else's address.
+#[test]
+fn an_address_is_paid_once_it_has_shown_to_read_its_mail() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let mails = MailServer::start();
+    let server = Server::start_with(folder.path(), &["--accounts-smtp-url", &mails.url()]);
+    let mut admin = Client::admin(&server);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let mut bob = Client::sign_up(&server, "bob@example.org");
+    let order = json!({"to": "bob@example.org", "currency": "BTC", "amount": "1"});
+    // Play money goes to anybody.
+    done(&mut ada, "/transfers", &order);
+    let closed = admin.send("PUT", "/admin/config/accounts.demo_funds", br#"{"value": false}"#).unwrap();
+    assert_eq!(closed.status, 200, "{}", closed.json());
+    assert_eq!(refused(&mut ada, "/transfers", &order), (400, "unknown_receiver".into()));
+    // By id it is clear who is meant.
+    let by_id = json!({"to": bob.get("/auth/me")["id"], "currency": "BTC", "amount": "1"});
+    done(&mut ada, "/transfers", &by_id);
+
+    done(&mut bob, "/auth/email", &json!({"email": "bob@example.org"}));
+    let mail = mails.next();
+    let code: String = mail.split("Your code: ").nth(1).unwrap().chars().take_while(char::is_ascii_digit).collect();
+    done(&mut bob, "/auth/email/confirm", &json!({"email": "bob@example.org", "code": code}));
+    done(&mut ada, "/transfers", &order);
+    assert_eq!(balance(&mut bob, "BTC").0, 13.0);
 }

@@ -1,7 +1,7 @@
 //! The desk between the ledger and the custodian. See the module above for its one rule.
 
 use super::puzzles::Puzzles;
-use super::{Arrival, Custodian, Limit, Network, Progress, Shipment};
+use super::{Arrival, Custodian, Limit, Network, Pretense, Progress, Shipment};
 use crate::actors::trading::ledger::{IsReady, LedgerCommand};
 use crate::actors::trading::market_data::wall_clock;
 use crate::actors::trading::{Refused, Trading, Unavailable};
@@ -11,11 +11,15 @@ use crate::domain::ledger::{Ignored, LedgerOutcome, Withdrawal};
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use crate::domain::order::Reject;
-use crate::persistence::custody::{self, AddressRow, Place, Stage, WithdrawalRow};
+use crate::domain::time::SECOND;
+use crate::persistence::custody::{self, AddressRow, Place, Stage, Taken, WithdrawalRow};
 use crate::persistence::db::{Connection, Database, DbError};
+use crate::persistence::projection;
+use crate::persistence::transfers::{self, HistoryPlace, TransferKind};
 use diesel::QueryResult;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
@@ -24,7 +28,12 @@ const ROUND: Duration = Duration::from_millis(250);
 /// Withdrawals that are read at once.
 const AT_ONCE: i64 = 1_000;
 /// How long a request may be on its way before it is asked whether its money is held.
-const REQUESTED_FOR: i64 = 10 * crate::domain::time::SECOND;
+const REQUESTED_FOR: i64 = 10 * SECOND;
+/// Withdrawals of a user that are not over, at most: each round looks after all of them.
+const MOST_OPEN: i64 = 100;
+/// How often, and at which interval, it is looked whether the database has what was committed.
+const HISTORY_LOOKS: u32 = 200;
+const HISTORY_LOOK_EVERY: Duration = Duration::from_millis(10);
 /// How long the ledger may take to say whether it is ready.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
@@ -52,6 +61,9 @@ pub enum CustodyError {
     /// The request repeats one that was refused or called back.
     #[error("the withdrawal with this id was refused or called back; a new one needs another id")]
     Over,
+    /// The user has so many already that are not over.
+    #[error("{0} withdrawals are under way already; wait until one is over, or call one back")]
+    TooMany(i64),
     /// The ledger refused.
     #[error(transparent)]
     Ledger(#[from] Refused),
@@ -103,6 +115,16 @@ struct Inner {
     at_once: i64,
     /// What needs a person.
     puzzles: Puzzles,
+    rounds: Rounds,
+}
+
+/// How the desk's rounds went.
+#[derive(Debug, Default)]
+struct Rounds {
+    /// When the last one was completed, in seconds since the Unix epoch; 0 before.
+    completed_at: AtomicI64,
+    /// How many ended by a panic.
+    panics: AtomicU64,
 }
 
 /// What became of an arrival.
@@ -120,6 +142,11 @@ fn tells_of(row: &WithdrawalRow, Withdrawal { movement, .. }: &Withdrawal) -> bo
     (row.account, row.currency, row.amount) == (movement.account, movement.currency, movement.amount)
 }
 
+/// Whether it is a request that may be on its way to the ledger.
+fn is_just_made(row: &WithdrawalRow) -> bool {
+    row.stage == Stage::Requested && wall_clock() - row.created_at < REQUESTED_FOR
+}
+
 /// What a repeated request is answered with.
 fn repeated(known: WithdrawalRow) -> Result<WithdrawalRow, CustodyError> {
     match known.stage {
@@ -127,6 +154,15 @@ fn repeated(known: WithdrawalRow) -> Result<WithdrawalRow, CustodyError> {
         // Whether the money is held is not known yet.
         Stage::Requested => Err(Unavailable::OutcomeUnknown.into()),
         Stage::Canceled | Stage::Refused => Err(CustodyError::Over),
+    }
+}
+
+/// What whoever calls a withdrawal back is told that is in this stage; nothing while it is not over.
+fn called_back(stage: Stage) -> Option<Result<(), CustodyError>> {
+    match stage {
+        Stage::Requested | Stage::Held => None,
+        Stage::Canceled => Some(Ok(())),
+        Stage::Done | Stage::Refused => Some(Err(CustodyError::TooLate)),
     }
 }
 
@@ -138,18 +174,32 @@ impl Desk {
         custodian: Box<dyn Custodian>,
         limits: BTreeMap<String, Limit>,
     ) -> Desk {
-        let puzzles = Puzzles::default();
-        let desk = Desk { inner: Arc::new(Inner { trading, database, custodian, limits, at_once: AT_ONCE, puzzles }) };
+        let (puzzles, rounds) = (Puzzles::default(), Rounds::default());
+        let inner = Inner { trading, database, custodian, limits, at_once: AT_ONCE, puzzles, rounds };
+        let desk = Desk { inner: Arc::new(inner) };
         let busy = desk.clone();
         actix_web::rt::spawn(async move {
             loop {
                 tokio::time::sleep(ROUND).await;
-                if let Err(error) = busy.round().await {
-                    tracing::warn!(%error, "withdrawals and deposits could not be looked after; they are tried again");
-                }
+                busy.watched_round().await;
             }
         });
         desk
+    }
+
+    /// A round in a task of its own: if the custodian panics, that ends this round and not those after it.
+    async fn watched_round(&self) {
+        let (desk, rounds) = (self.clone(), &self.inner.rounds);
+        match actix_web::rt::spawn(async move { desk.round().await }).await {
+            Ok(Ok(())) => rounds.completed_at.store(wall_clock().seconds(), Ordering::Relaxed),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "withdrawals and deposits could not be looked after; they are tried again");
+            }
+            Err(why) => {
+                rounds.panics.fetch_add(1, Ordering::Relaxed);
+                tracing::error!(%why, "a round over withdrawals and deposits broke off; the next one begins anew");
+            }
+        }
     }
 
     /// The networks on which the currency moves, the usual one first.
@@ -247,9 +297,11 @@ impl Desk {
             ended_at: None,
         };
         let stored = row.clone();
-        if !self.write(move |c| custody::insert(c, &stored)).await? {
+        match self.write(move |c| custody::insert_within(c, &stored, MOST_OPEN)).await? {
+            Taken::In => {}
             // The same request came twice at once; the other one goes on.
-            return Err(Unavailable::OutcomeUnknown.into());
+            Taken::Known => return Err(Unavailable::OutcomeUnknown.into()),
+            Taken::TooMany => return Err(CustodyError::TooMany(MOST_OPEN)),
         }
         let ticket = Ticket(0);
         let movement = Movement { ticket, account, currency: currency.id, amount: total, transfer: id };
@@ -279,18 +331,19 @@ impl Desk {
         }
     }
 
-    /// The withdrawals that are not over, oldest first, with whether each waits for an approval.
+    /// A page of the withdrawals that are not over: those behind a place, or the first ones, oldest first, at most
+    /// `limit`; each with whether it waits for an approval.
     ///
     /// # Errors
     /// [`CustodyError`].
-    pub async fn unfinished(&self) -> Result<Vec<(WithdrawalRow, bool)>, CustodyError> {
-        let (mut all, mut place) = (Vec::new(), Some(Place::START));
-        while let Some(behind) = place {
-            let (rows, next) = self.page(behind).await?;
-            all.extend(rows.into_iter().map(|row| self.with_waits(row)));
-            place = next;
-        }
-        Ok(all)
+    pub async fn unfinished(
+        &self,
+        behind: Option<HistoryPlace>,
+        limit: usize,
+    ) -> Result<Vec<(WithdrawalRow, bool)>, CustodyError> {
+        let (place, most) = (behind.map_or(Place::START, Place::behind), i64::try_from(limit).unwrap_or(i64::MAX));
+        let (rows, _) = self.read(move |c| custody::unfinished(c, &place, most)).await?;
+        Ok(rows.into_iter().map(|row| self.with_waits(row)).collect())
     }
 
     /// A withdrawal that is not over, with whether it waits for an approval.
@@ -302,10 +355,15 @@ impl Desk {
         Ok(row.filter(|row| !row.stage.is_over()).map(|row| self.with_waits(row)))
     }
 
-    /// The next withdrawals that are not over, and the place where they end, if there may be more.
-    async fn page(&self, behind: Place) -> Result<(Vec<WithdrawalRow>, Option<Place>), CustodyError> {
-        let most = self.inner.at_once;
-        self.read(move |c| custody::unfinished(c, &behind, most)).await
+    /// Every withdrawal that is not over, oldest first.
+    async fn all_unfinished(&self) -> Result<Vec<WithdrawalRow>, CustodyError> {
+        let (most, mut all, mut place) = (self.inner.at_once, Vec::new(), Some(Place::START));
+        while let Some(behind) = place {
+            let (rows, next) = self.read(move |c| custody::unfinished(c, &behind, most)).await?;
+            all.extend(rows);
+            place = next;
+        }
+        Ok(all)
     }
 
     fn with_waits(&self, row: WithdrawalRow) -> (WithdrawalRow, bool) {
@@ -330,37 +388,47 @@ impl Desk {
         self.write(move |c| custody::approve(c, id, by, wall_clock())).await
     }
 
-    /// Gives a withdrawal's money back, as long as the custodian does not have it. With an owner, only theirs.
+    /// Gives a withdrawal's money back, as long as the custodian does not have it. With an owner, only theirs. A repeat
+    /// is fine.
     ///
     /// # Errors
-    /// [`CustodyError`].
+    /// [`CustodyError`]; when the outcome is unknown, asking again tells it.
     pub async fn cancel(&self, id: TransferId, owner: Option<AccountId>) -> Result<(), CustodyError> {
         let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
         if owner.is_some_and(|owner| owner != row.account) {
             return Err(CustodyError::NotFound);
         }
-        let held = self.inner.trading.withdrawals().await?.into_iter().find(|held| held.movement.transfer == id);
-        if held.is_none_or(|held| held.released) {
-            return Err(CustodyError::TooLate);
+        if let Some(end) = called_back(row.stage) {
+            return end;
         }
-        // Between the look and the entry it may be released; then the ledger ignores this one.
+        // What the ledger of this node holds may be out of date, so the entry decides.
         let recall = LedgerCommand::SettleWithdrawal(id, Settlement::Canceled);
-        if !matches!(self.inner.trading.execute(recall).await?, LedgerOutcome::WithdrawalReturned(_)) {
-            return Err(CustodyError::TooLate);
+        match self.inner.trading.execute(recall).await? {
+            LedgerOutcome::WithdrawalReturned(_) => self.finish(id, Stage::Canceled).await,
+            LedgerOutcome::Ignored(Ignored::Repeat) => {
+                // It is not held any more, or not yet. How it ended may not be written down yet; a round does that.
+                let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
+                called_back(row.stage).unwrap_or_else(|| Err(Unavailable::OutcomeUnknown.into()))
+            }
+            _ => Err(CustodyError::TooLate),
         }
-        self.finish(id, Stage::Canceled).await
     }
 
     /// Pretends that money comes from outside; false when the custodian is a real one.
     ///
     /// # Errors
-    /// [`CustodyError::BadAddress`] when the currency could not come there.
+    /// [`CustodyError::BadAddress`] when the currency could not come there; [`Unavailable::Overloaded`] when too much is
+    /// on its way already.
     pub fn pretend(&self, address: &str, currency: &Currency, amount: Amount) -> Result<bool, CustodyError> {
         let custodian = &self.inner.custodian;
         if !self.networks(currency).iter().any(|network| custodian.is_address(network.id, address)) {
             return Err(CustodyError::BadAddress);
         }
-        Ok(custodian.pretend(address, currency.id, amount))
+        match custodian.pretend(address, currency.id, amount) {
+            Pretense::Underway => Ok(true),
+            Pretense::Full => Err(Unavailable::Overloaded.into()),
+            Pretense::Impossible => Ok(false),
+        }
     }
 
     /// How many withdrawals are held that cannot go on, since no row says where their money goes.
@@ -373,36 +441,64 @@ impl Desk {
         self.inner.puzzles.arrivals()
     }
 
+    /// When the last round was completed, in seconds since the Unix epoch; 0 before the first one.
+    pub fn last_round_at(&self) -> i64 {
+        self.inner.rounds.completed_at.load(Ordering::Relaxed)
+    }
+
+    /// How many rounds ended by a panic.
+    pub fn round_panics(&self) -> u64 {
+        self.inner.rounds.panics.load(Ordering::Relaxed)
+    }
+
     async fn round(&self) -> Result<(), CustodyError> {
-        let (mut place, mut strays) = (Some(Place::START), None::<BTreeMap<TransferId, Withdrawal>>);
-        let mut unexplained = BTreeSet::new();
-        while let Some(behind) = place {
-            // The rows before the ledger: what a row tells of is in a ledger that is read later, unless that is behind.
-            let (rows, next) = self.page(behind).await?;
-            let decides = self.decides().await;
-            let held = self.inner.trading.withdrawals().await?.into_iter();
-            let held: BTreeMap<TransferId, Withdrawal> = held.map(|held| (held.movement.transfer, held)).collect();
-            let strays = strays.get_or_insert_with(|| held.clone());
-            for row in &rows {
-                strays.remove(&row.id);
-                match held.get(&row.id) {
-                    Some(withdrawal) if tells_of(row, withdrawal) => self.further(row, withdrawal).await?,
-                    Some(_) => {
-                        unexplained.insert(row.id);
-                    }
-                    None if decides => self.tidy(row).await?,
-                    None => {}
+        // The rows before the ledger: what a row tells of is in a ledger that is read later, unless that is behind.
+        let rows = self.all_unfinished().await?;
+        let decides = self.decides().await;
+        let held = self.inner.trading.withdrawals().await?.into_iter();
+        let mut held: BTreeMap<TransferId, Withdrawal> = held.map(|held| (held.movement.transfer, held)).collect();
+        let (mut unexplained, mut missing) = (BTreeSet::new(), Vec::new());
+        let committed = self.committed();
+        for row in &rows {
+            match held.remove(&row.id) {
+                Some(withdrawal) if tells_of(row, &withdrawal) => self.further(row, &withdrawal).await?,
+                Some(_) => {
+                    unexplained.insert(row.id);
                 }
+                None if decides && !is_just_made(row) => missing.push(row),
+                None => {}
             }
-            place = next;
         }
-        for (id, withdrawal) in strays.unwrap_or_default() {
+        // While the history is far behind, nothing is asked of the log that it could not be compared with.
+        if !missing.is_empty() && self.history_has(committed).await? {
+            for row in missing {
+                self.tidy(row).await?;
+            }
+        }
+        // What is left has no row among those that are not over.
+        for (id, withdrawal) in held {
             if !self.give_back(id, &withdrawal).await? {
                 unexplained.insert(id);
             }
         }
         self.inner.puzzles.withdrawals_are(unexplained);
         self.take_in().await
+    }
+
+    /// The newest committed batch.
+    fn committed(&self) -> u64 {
+        self.inner.trading.log_meter().position.load(Ordering::Relaxed)
+    }
+
+    /// Whether the database has all that was committed up to here. That is waited for a moment.
+    async fn history_has(&self, committed: u64) -> Result<bool, CustodyError> {
+        for _ in 0..HISTORY_LOOKS {
+            if self.read(projection::stands_at).await?.0 >= committed {
+                return Ok(true);
+            }
+            tokio::time::sleep(HISTORY_LOOK_EVERY).await;
+        }
+        Ok(false)
     }
 
     /// Books what has arrived. What cannot be credited stays with the custodian, and keeps no other waiting.
@@ -437,6 +533,10 @@ impl Desk {
             return Ok(Credit::Unclaimed("its currency does not move on the network of the address"));
         }
         let transfer = crate::http::v1::accounts::transfer_id("arrival", account, arrival.hash.as_bytes());
+        // The ledger remembers the newest movements, the database all.
+        if !self.read(move |c| transfers::known(c, account, &[transfer])).await?.is_empty() {
+            return Ok(Credit::Booked);
+        }
         Ok(match self.inner.trading.deposit(account, id, arrival.amount, transfer).await? {
             LedgerOutcome::Moved(..) | LedgerOutcome::Ignored(Ignored::Repeat) => Credit::Booked,
             _ => Credit::Unclaimed("the ledger does not take it"),
@@ -490,28 +590,43 @@ impl Desk {
     /// hold is still on its way through the log.
     ///
     /// To tell these apart an entry is committed that calls it back. It comes after every hold that is on its way from
-    /// here, and those of older epochs count no more once it is committed; so its outcome is the last word.
+    /// here, and those of older epochs count no more once it is committed; so its outcome is the last word. If nothing
+    /// is held then, the history tells whether it was paid: the database may be of before that, and the row with it.
     async fn tidy(&self, row: &WithdrawalRow) -> Result<(), CustodyError> {
         if row.hash.is_some() {
             // It was written down before the ledger heard that the money has left.
             return self.finish(row.id, Stage::Done).await;
         }
-        // A request that is just being made is not held yet. And a node that is not active any more would ask another
-        // one, which may hold what is missing here.
-        let is_new = row.stage == Stage::Requested && wall_clock() - row.created_at < REQUESTED_FOR;
-        if is_new || !self.inner.trading.role().is_active() {
+        // A node that is not active any more would ask another one, which may hold what is missing here.
+        if !self.inner.trading.role().is_active() {
             return Ok(());
         }
         let recall = LedgerCommand::SettleWithdrawal(row.id, Settlement::Canceled);
         let stage = match self.inner.trading.execute(recall).await? {
-            LedgerOutcome::WithdrawalReturned(_) => Stage::Canceled,
+            LedgerOutcome::WithdrawalReturned(_) => Some(Stage::Canceled),
             // The ledger knows of no such withdrawal (any more).
-            LedgerOutcome::Ignored(Ignored::Repeat) if row.stage == Stage::Requested => Stage::Refused,
-            LedgerOutcome::Ignored(Ignored::Repeat) => Stage::Canceled,
+            LedgerOutcome::Ignored(Ignored::Repeat) => self.end_of(row).await?,
             // It is held after all, and released: it goes on.
-            _ => return Ok(()),
+            _ => None,
         };
-        self.finish(row.id, stage).await
+        match stage {
+            Some(stage) => self.finish(row.id, stage).await,
+            None => Ok(()),
+        }
+    }
+
+    /// How a withdrawal ended that is not held any more; unknown while the database is behind the log.
+    async fn end_of(&self, row: &WithdrawalRow) -> Result<Option<Stage>, CustodyError> {
+        if !self.history_has(self.committed()).await? {
+            return Ok(None);
+        }
+        let (account, id) = (row.account, row.id);
+        let moved = self.read(move |c| transfers::get(c, account, id)).await?;
+        Ok(Some(match moved {
+            Some(moved) if moved.kind == TransferKind::Withdraw => Stage::Done,
+            _ if row.stage == Stage::Requested => Stage::Refused,
+            _ => Stage::Canceled,
+        }))
     }
 
     /// Looks after a withdrawal that is held and has no row among those that are not over. False when its money can

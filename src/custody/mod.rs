@@ -127,6 +127,17 @@ pub struct Arrival {
     pub amount: Amount,
 }
 
+/// What became of money that only pretends to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pretense {
+    /// It is on its way.
+    Underway,
+    /// Too much is on its way already; nothing happened.
+    Full,
+    /// This custodian cannot pretend.
+    Impossible,
+}
+
 /// Whoever holds the coins. Calls answer at once; what takes time is asked for again.
 pub trait Custodian: Send + Sync {
     /// The networks on which the currency moves, the usual one first.
@@ -150,8 +161,8 @@ pub trait Custodian: Send + Sync {
     /// An arrival was credited, or is none at an address of ours: nobody asks for it any more.
     fn acknowledge(&self, hash: &str);
 
-    /// Pretends that somebody outside sends money to an address; false when this custodian cannot pretend.
-    fn pretend(&self, address: &str, currency: CurrencyId, amount: Amount) -> bool;
+    /// Pretends that somebody outside sends money to an address.
+    fn pretend(&self, address: &str, currency: CurrencyId, amount: Amount) -> Pretense;
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! A custodian without coins: a network in memory, on which a block comes at a fixed interval.
 //!
 //! Addresses, confirmations and arrivals behave as on a real network. Money that is sent to one of our own addresses
-//! arrives there. What is under way when the program ends is sent again afterwards, or, if it came from outside, lost.
+//! arrives there, and counts as sent once it does. What is under way when the program ends is sent again afterwards, as
+//! the same transaction, or, if it came from outside, lost.
 
-use super::{Arrival, Custodian, Network, Progress, Shipment};
+use super::{Arrival, Custodian, Network, Pretense, Progress, Shipment};
 use crate::domain::entry::TransferId;
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::market::Currency;
@@ -14,8 +15,11 @@ use std::time::{Duration, Instant};
 
 /// Confirmations on every network.
 const CONFIRMATIONS: u32 = 3;
-/// Transactions that are remembered; the oldest are forgotten first.
-const REMEMBERED: usize = 10_000;
+/// Transactions that may be arriving at once.
+const MOST_ARRIVING: usize = 10_000;
+/// A shipment that nobody has asked for in so long is forgotten: another node has seen it arrive. Whoever asks for it
+/// all the same begins the same transaction once more.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
 /// See the module's documentation.
 #[derive(Debug)]
@@ -24,9 +28,18 @@ pub struct Simulated {
     chain: Mutex<Chain>,
 }
 
+#[derive(Debug)]
+struct Sent {
+    since: Instant,
+    /// When it was last asked for.
+    asked: Instant,
+    /// Its transaction.
+    hash: String,
+}
+
 #[derive(Debug, Default)]
 struct Chain {
-    sent: BTreeMap<TransferId, (Instant, String)>,
+    sent: BTreeMap<TransferId, Sent>,
     arriving: BTreeMap<String, (Instant, Arrival)>,
     /// The addresses that were given out since the program was started.
     given: BTreeSet<String>,
@@ -60,10 +73,26 @@ fn hash(parts: &[&[u8]]) -> String {
 }
 
 impl Chain {
-    fn arrive(&mut self, arrival: Arrival) {
-        if self.arriving.len() < REMEMBERED {
+    /// Lets money come; false when too much is coming already.
+    fn arrive(&mut self, arrival: Arrival) -> bool {
+        let has_room = self.arriving.len() < MOST_ARRIVING || self.arriving.contains_key(&arrival.hash);
+        if has_room {
             self.arriving.insert(arrival.hash.clone(), (Instant::now(), arrival));
         }
+        has_room
+    }
+
+    /// Puts a shipment on its way, if there is room for it. From here on it arrives, whether or not it is asked for.
+    fn begin(&mut self, shipment: &Shipment) {
+        let Shipment { id, currency, amount, address, .. } = shipment.clone();
+        let (now, hash) = (Instant::now(), hash(&[b"sent", &id.to_le_bytes()]));
+        if self.arrive(Arrival { hash: hash.clone(), address, currency, amount }) {
+            self.sent.insert(id, Sent { since: now, asked: now, hash });
+        }
+    }
+
+    fn forget(&mut self, now: Instant) {
+        self.sent.retain(|_, sent| now.duration_since(sent.asked) < FORGOTTEN_AFTER);
     }
 }
 
@@ -102,24 +131,22 @@ impl Custodian for Simulated {
     }
 
     fn send(&self, shipment: &Shipment) -> Progress {
-        let mut chain = self.chain.lock();
-        let (since, hash) = chain
-            .sent
-            .entry(shipment.id)
-            .or_insert_with(|| (Instant::now(), hash(&[b"sent", &shipment.id.to_le_bytes()])))
-            .clone();
-        if !self.is_confirmed(since) {
+        let chain = &mut *self.chain.lock();
+        let Some(sent) = chain.sent.get_mut(&shipment.id) else {
+            chain.begin(shipment);
+            return Progress::Underway;
+        };
+        sent.asked = Instant::now();
+        // What was not taken in yet would be lost if its sender asked for it no more and the program ended.
+        if !self.is_confirmed(sent.since) || chain.arriving.contains_key(&sent.hash) {
             return Progress::Underway;
         }
-        chain.sent.remove(&shipment.id);
-        // It is confirmed already, so at an address of ours it counts at once after its own confirmations.
-        let Shipment { currency, amount, address, .. } = shipment.clone();
-        chain.arrive(Arrival { hash: hash.clone(), address, currency, amount });
-        Progress::Arrived(hash)
+        chain.sent.remove(&shipment.id).map_or(Progress::Underway, |sent| Progress::Arrived(sent.hash))
     }
 
     fn arrivals(&self) -> Vec<Arrival> {
-        let chain = self.chain.lock();
+        let mut chain = self.chain.lock();
+        chain.forget(Instant::now());
         let confirmed = chain.arriving.values().filter(|(since, _)| self.is_confirmed(*since));
         confirmed.map(|(_, arrival)| arrival.clone()).collect()
     }
@@ -128,9 +155,65 @@ impl Custodian for Simulated {
         self.chain.lock().arriving.remove(hash);
     }
 
-    fn pretend(&self, address: &str, currency: CurrencyId, amount: Amount) -> bool {
+    fn pretend(&self, address: &str, currency: CurrencyId, amount: Amount) -> Pretense {
         let hash = hash(&[b"outside", uuid::Uuid::new_v4().as_bytes()]);
-        self.chain.lock().arrive(Arrival { hash, address: address.to_owned(), currency, amount });
-        true
+        let arrival = Arrival { hash, address: address.to_owned(), currency, amount };
+        if self.chain.lock().arrive(arrival) { Pretense::Underway } else { Pretense::Full }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: &str = "simbtc1q00000000000000000000";
+
+    fn shipment(id: TransferId) -> Shipment {
+        let (currency, amount) = (CurrencyId(0), Amount(5));
+        Shipment { id, currency, amount, network: "bitcoin".into(), address: ADDRESS.into(), tag: None }
+    }
+
+    #[test]
+    fn what_is_sent_counts_once_it_was_taken_in() {
+        let network = Simulated::new(Duration::ZERO);
+        for _ in 0..3 {
+            assert_eq!(network.send(&shipment(1)), Progress::Underway, "nobody has taken it in");
+            assert_eq!(network.arrivals().len(), 1);
+        }
+        // A program that ended meanwhile sends the same transaction.
+        let again = Simulated::new(Duration::ZERO);
+        again.send(&shipment(1));
+        assert_eq!(again.arrivals(), network.arrivals());
+        let hash = network.arrivals()[0].hash.clone();
+        network.acknowledge(&hash);
+        assert_eq!(network.send(&shipment(1)), Progress::Arrived(hash));
+        assert!(network.arrivals().is_empty() && network.chain.lock().sent.is_empty());
+    }
+
+    #[test]
+    fn what_has_no_room_is_not_lost() {
+        let network = Simulated::new(Duration::ZERO);
+        for _ in 0..MOST_ARRIVING {
+            assert_eq!(network.pretend(ADDRESS, CurrencyId(0), Amount(1)), Pretense::Underway);
+        }
+        assert_eq!(network.pretend(ADDRESS, CurrencyId(0), Amount(1)), Pretense::Full);
+        assert_eq!(network.send(&shipment(1)), Progress::Underway);
+        assert_eq!(network.send(&shipment(1)), Progress::Underway, "it has not begun");
+        for arrival in network.arrivals() {
+            network.acknowledge(&arrival.hash);
+        }
+        assert_eq!(network.send(&shipment(1)), Progress::Underway);
+        assert_eq!(network.arrivals().iter().map(|arrival| arrival.amount).collect::<Vec<_>>(), [Amount(5)]);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_any_more_is_forgotten() {
+        let network = Simulated::new(Duration::ZERO);
+        network.send(&shipment(1));
+        let mut chain = network.chain.lock();
+        chain.forget(Instant::now());
+        assert_eq!(chain.sent.len(), 1);
+        chain.forget(Instant::now() + FORGOTTEN_AFTER);
+        assert!(chain.sent.is_empty());
     }
 }

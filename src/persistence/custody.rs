@@ -56,6 +56,8 @@ impl Stage {
     }
 }
 
+/// The database's lock of a user's withdrawals; the account number follows.
+const LOCK: i64 = 0x7769_7468 << 32;
 /// The words of the stages that are not over.
 const UNFINISHED: [&str; 2] = [Stage::Requested.name(), Stage::Held.name()];
 /// The words of the stages in which no money is or was held.
@@ -168,6 +170,35 @@ pub fn insert(connection: &mut Connection, row: &WithdrawalRow) -> QueryResult<b
         .map(|added| added > 0))
 }
 
+/// What became of a new withdrawal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It is written down.
+    In,
+    /// It is a repeat, which changes nothing.
+    Known,
+    /// Its user has too many already that are not over.
+    TooMany,
+}
+
+/// Writes a new withdrawal down, if its user has fewer than `most` that are not over.
+///
+/// # Errors
+/// Those of the database.
+pub fn insert_within(connection: &mut Connection, row: &WithdrawalRow, most: i64) -> QueryResult<Taken> {
+    // One after the other, or several that come together would each see room for itself.
+    connection.lock(LOCK | i64::from(row.account.0))?;
+    let open: i64 = withdrawals::table
+        .filter(withdrawals::account.eq(i64::from(row.account.0)))
+        .filter(withdrawals::stage.eq_any(UNFINISHED))
+        .count()
+        .get_result(connection)?;
+    if open >= most {
+        return Ok(Taken::TooMany);
+    }
+    Ok(if insert(connection, row)? { Taken::In } else { Taken::Known })
+}
+
 /// Takes a request back that the ledger never heard of, so that the same one may come again.
 ///
 /// # Errors
@@ -237,6 +268,19 @@ pub fn get(connection: &mut Connection, id: TransferId) -> QueryResult<Option<Wi
     Ok(row.and_then(parsed))
 }
 
+/// When these withdrawals were asked for; those that have no row are left out.
+///
+/// # Errors
+/// Those of the database.
+pub fn asked_at(connection: &mut Connection, ids: &[TransferId]) -> QueryResult<Vec<(TransferId, Timestamp)>> {
+    let texts: Vec<String> = ids.iter().map(|id| text(*id)).collect();
+    let columns = (withdrawals::id, withdrawals::created_at);
+    let rows: Vec<(String, i64)> =
+        withdrawals::table.filter(withdrawals::id.eq_any(texts)).select(columns).load(connection)?;
+    let place = |(id, at): (String, i64)| Some((Uuid::try_parse(&id).ok()?.as_u128(), Timestamp(at)));
+    Ok(rows.into_iter().filter_map(place).collect())
+}
+
 /// A place in the list of withdrawals that are not over, which are in the order of time and id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -247,6 +291,11 @@ pub struct Place {
 impl Place {
     /// In front of all.
     pub const START: Place = Place { at: i64::MIN, id: String::new() };
+
+    /// Behind the withdrawal that is there.
+    pub fn behind((at, id): HistoryPlace) -> Place {
+        Place { at: at.0, id: text(id) }
+    }
 }
 
 /// A page of the withdrawals that are not over: those behind a place, oldest first, at most `limit`; and the place
@@ -473,15 +522,36 @@ mod tests {
             at: Timestamp(50),
         };
         let (deposit, withdraw) = (TransferKind::Deposit, TransferKind::Withdraw);
-        let rows = [moved(1, 50, deposit), moved(2, 51, withdraw), moved(3, 100, withdraw), moved(4, 103, withdraw)];
+        let rows = [moved(1, 50, deposit), moved(2, 51, withdraw), moved(3, 102, withdraw), moved(4, 105, withdraw)];
         database.write(|c| transfers::insert(c, &rows)).unwrap();
         let left = |beyond_custody, limit| -> Vec<TransferId> {
             let filter = TransferFilter { beyond_custody, ..TransferFilter::default() };
             let all = database.read(|c| transfers::of_account(c, AccountId::FIRST_USER, &filter, limit)).unwrap();
             all.iter().map(|row| row.id).collect()
         };
-        assert_eq!(left(false, 2), [103, 100]);
+        assert_eq!(left(false, 2), [105, 102]);
         assert_eq!(left(true, 2), [51, 50]);
+
+        // A row that says that no money was ever held is not shown, so what the ledger knows is.
+        database.write(|c| transfers::insert(c, &[moved(5, 100, withdraw), moved(6, 101, withdraw)])).unwrap();
+        assert_eq!(left(true, 4), [101, 100, 51, 50]);
+    }
+
+    #[test]
+    fn a_user_has_so_many_unfinished_withdrawals_at_most() {
+        let (_folder, database) = database();
+        let other = WithdrawalRow { account: AccountId(9), ..row(1, 1, Stage::Held) };
+        assert!(database.write(|c| insert(c, &other)).unwrap());
+        let take = |id, stage| database.write(|c| insert_within(c, &row(id, 1, stage), 2)).unwrap();
+        // What is over takes no room.
+        assert_eq!([take(2, Stage::Done), take(3, Stage::Canceled), take(4, Stage::Held)], [Taken::In; 3]);
+        assert_eq!((take(4, Stage::Held), take(5, Stage::Requested)), (Taken::Known, Taken::In));
+        assert_eq!((take(6, Stage::Requested), take(7, Stage::Requested)), (Taken::TooMany, Taken::TooMany));
+        assert!(database.write(|c| finish(c, 4, Stage::Done, Timestamp(3))).unwrap());
+        assert_eq!((take(6, Stage::Requested), take(7, Stage::Requested)), (Taken::In, Taken::TooMany));
+        let mut asked = database.read(|c| asked_at(c, &[6, 5, 99])).unwrap();
+        asked.sort_unstable();
+        assert_eq!(asked, [(5, Timestamp(1)), (6, Timestamp(1))]);
     }
 
     #[test]

@@ -76,7 +76,7 @@ pub struct TransferFilter {
     pub currency: Option<CurrencyId>,
     /// Only these kinds; all when empty.
     pub kinds: Vec<TransferKind>,
-    /// No withdrawals through the custodian, of which more is known (see [`super::custody`]).
+    /// No withdrawals through the custodian of which more is known (see [`super::custody`]).
     pub beyond_custody: bool,
     /// Strictly before this place.
     pub older_than: Option<HistoryPlace>,
@@ -158,11 +158,11 @@ pub fn of_account(
     }
     if filter.beyond_custody {
         let withdraw = TransferKind::Withdraw.name();
-        query = query.filter(
-            transfers::kind
-                .ne(withdraw)
-                .or(sql::<Bool>("NOT EXISTS (SELECT 1 FROM withdrawals WHERE withdrawals.id = transfers.id)")),
-        );
+        // A row that has never heard that money was held is shown nowhere: its database is of before that.
+        let is_shown = "SELECT 1 FROM withdrawals WHERE withdrawals.id = transfers.id \
+                        AND withdrawals.stage NOT IN ('requested', 'refused')";
+        let alone = sql::<Bool>(&format!("NOT EXISTS ({is_shown})"));
+        query = query.filter(transfers::kind.ne(withdraw).or(alone));
     }
     // The texts of ids are in the order of the ids. The time is compared twice: once for the index.
     if let Some((at, id)) = filter.older_than {

@@ -9,17 +9,19 @@ mod messages;
 mod queries;
 mod rules;
 mod state;
+mod underway;
 
 pub use messages::*;
 pub use state::{LedgerState, Work};
 
 use super::balance_watch::BalanceWatch;
 use super::listing::Listing;
-use super::order_book::{Admitted, Asked, OrderBook, Refence, Reply};
+use super::order_book::{Admitted, Asked, OrderBook, Refence};
+use super::post::Reply;
 use super::recovery::Recovery;
 use super::tickets::next_ticket;
 use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
-use super::{Refused, Unavailable, answer_now};
+use super::{Refused, Unavailable};
 use crate::actors::event_log::{Begin, EventLog, FromLog, LogMeter, Propose};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::{Admission, Refusal, Request};
@@ -32,9 +34,10 @@ use crate::domain::replica::{LedgerReplica, MarketOutcomes};
 use crate::persistence::log::Committed;
 use actix::prelude::*;
 use fences::Fences;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use std::time::Duration;
+use underway::{Underway, transfer_of};
 
 /// How long the ledger waits for its twin's state before it reads the log instead.
 const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -82,8 +85,10 @@ pub struct LedgerActor {
     active: bool,
     fences: Fences,
     waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
-    /// The newest entry that freezes somebody or stops the venue.
-    closing: Option<Ticket>,
+    /// What of it takes money, by the ids of the transfers.
+    underway: Underway,
+    /// What of it freezes somebody or stops the venue.
+    closing: FxHashSet<Ticket>,
 }
 
 impl LedgerActor {
@@ -100,7 +105,8 @@ impl LedgerActor {
             active: false,
             fences: Fences::default(),
             waiting: FxHashMap::default(),
-            closing: None,
+            underway: Underway::default(),
+            closing: FxHashSet::default(),
         }
     }
 
@@ -164,8 +170,10 @@ impl LedgerActor {
                 self.fences.is_new(config.id);
             }
             self.admission.settle(StreamId::Ledger, epoch, ticket);
+            self.underway.ends(ticket);
+            self.closing.remove(&ticket);
             if let Some(reply) = self.waiting.remove(&ticket) {
-                let _ = reply.send(Ok(outcome));
+                reply.send(Ok(outcome));
             }
         }
         self.forbid_debts();
@@ -262,11 +270,11 @@ impl LedgerActor {
     fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
         let Some(replica) = self.state.as_ref().map(|state| &state.replica).filter(|replica| self.is_fenced(replica))
         else {
-            return answer_now(reply, Err(Refused::Unavailable(Unavailable::Starting)));
+            return reply.send(Err(Refused::Unavailable(Unavailable::Starting)));
         };
-        let is_closing = self.closing.is_some_and(|ticket| self.waiting.contains_key(&ticket));
+        let is_closing = !self.closing.is_empty();
         if let Some(answer) = rules::kept_out(&replica.ledger, &command, is_closing) {
-            return answer_now(reply, answer);
+            return reply.send(answer);
         }
         let ticket = next_ticket();
         let entry = match command {
@@ -290,19 +298,20 @@ impl LedgerActor {
             }
             LedgerCommand::SetStopped(stopped) => LedgerEntry::SetStopped { ticket, stopped },
         };
-        if let LedgerEntry::Deposit(m)
-        | LedgerEntry::Withdraw(m)
-        | LedgerEntry::HoldWithdrawal(m)
-        | LedgerEntry::Transfer { movement: m, .. } = &entry
-            && replica.ledger.knows_transfer(m.transfer)
-        {
-            return answer_now(reply, Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
+        let transfer = transfer_of(&entry);
+        if transfer.is_some_and(|transfer| replica.ledger.knows_transfer(transfer)) {
+            return reply.send(Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
         }
-        if let Some((ticket, account, currency, amount)) = needs(&entry) {
+        let takes = needs(&entry);
+        if let Some((ticket, account, currency, amount)) = takes {
+            if transfer.is_some_and(|transfer| self.underway.has(transfer)) {
+                // The money may be lacking because the first one has it.
+                return reply.send(Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
+            }
             let (stream, epoch) = (StreamId::Ledger, self.epoch);
             let request = Request { stream, ticket, epoch, account, currency, amount, client_id: None, vouched: None };
             if let Err(Refusal::Reject(reason)) = self.admission.admit(&replica.ledger, &replica.client_ids, request) {
-                return answer_now(reply, Err(Refused::Reject(reason)));
+                return reply.send(Err(Refused::Reject(reason)));
             }
         }
         let mut entries = Vec::new();
@@ -311,13 +320,16 @@ impl LedgerActor {
         match self.parts.log.try_send(proposal) {
             Ok(()) => {
                 if rules::closes(&entry) {
-                    self.closing = Some(ticket);
+                    self.closing.insert(ticket);
+                }
+                if let Some(transfer) = transfer.filter(|_| takes.is_some()) {
+                    self.underway.begins(ticket, transfer);
                 }
                 self.waiting.insert(ticket, reply);
             }
             Err(_) => {
                 self.admission.settle(StreamId::Ledger, self.epoch, ticket);
-                let _ = reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
+                reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
             }
         }
     }
@@ -333,8 +345,10 @@ impl LedgerActor {
         self.epoch = Epoch::default();
         self.admission = Admission::default();
         self.fences = Fences::default();
+        self.underway.clear();
+        self.closing.clear();
         for (_, reply) in self.waiting.drain() {
-            answer_now(reply, Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
+            reply.send(Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
         }
     }
 
@@ -445,8 +459,10 @@ impl Handler<FromLog> for LedgerActor {
             FromLog::NotWritten { batch, .. } => {
                 for entry in Entries::<LedgerEntry>::new(&batch.payload).flatten() {
                     self.admission.settle(StreamId::Ledger, batch.epoch, entry.ticket());
+                    self.underway.ends(entry.ticket());
+                    self.closing.remove(&entry.ticket());
                     if let Some(reply) = self.waiting.remove(&entry.ticket()) {
-                        let _ = reply.send(Err(Refused::Unavailable(Unavailable::LogRefused)));
+                        reply.send(Err(Refused::Unavailable(Unavailable::LogRefused)));
                     }
                 }
             }

@@ -10,19 +10,21 @@ use crate::actors::supervisor::Supervisor;
 use crate::actors::trading::recovery::Recovery;
 use crate::actors::trading::{self, Foundation, Threads};
 use crate::custody::Simulated;
-use crate::domain::ids::{CurrencyId, Epoch};
+use crate::domain::ids::{CurrencyId, Epoch, Sequence};
 use crate::domain::ledger::Balance;
 use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::persistence::log::faulty::{Faults, Faulty, Medium};
 use crate::persistence::log::{LogEngine, Position};
 use crate::persistence::snapshots::Snapshots;
+use crate::persistence::transfers::TransferRow;
 use actix::Arbiter;
 use diesel::RunQueryDsl;
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 const ADA: AccountId = AccountId::FIRST_USER;
+const BOB: AccountId = AccountId(ADA.0 + 1);
 const COIN: i128 = 100_000_000;
 const ADDRESS: &str = "simbtc1q00000000000000000000";
 
@@ -67,6 +69,8 @@ fn order(id: TransferId, atoms: i128) -> WithdrawalOrder {
 struct Vault {
     sent: Arc<Mutex<Vec<Shipment>>>,
     arrived: Arc<Mutex<Vec<Arrival>>>,
+    /// Panics once while it is set.
+    stumbles: Arc<AtomicBool>,
 }
 
 impl Vault {
@@ -107,6 +111,7 @@ impl Custodian for Vault {
     }
 
     fn arrivals(&self) -> Vec<Arrival> {
+        assert!(!self.stumbles.swap(false, Ordering::Relaxed), "the custodian panics, as it was told to");
         self.arrived.lock().clone()
     }
 
@@ -114,13 +119,18 @@ impl Custodian for Vault {
         self.arrived.lock().retain(|arrival| arrival.hash != hash);
     }
 
-    fn pretend(&self, _: &str, _: CurrencyId, _: Amount) -> bool {
-        false
+    fn pretend(&self, _: &str, _: CurrencyId, _: Amount) -> Pretense {
+        Pretense::Impossible
     }
 }
 
 async fn a_moment() {
     tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+async fn history_stands_at(desk: &Desk, position: i64) {
+    let update = format!("UPDATE watermark SET position = {position}");
+    assert_eq!(desk.write(move |c| diesel::sql_query(update).execute(c)).await.unwrap(), 1);
 }
 
 async fn list(trading: &Trading, currency: Currency) {
@@ -189,8 +199,11 @@ impl Bench {
             limits: BTreeMap::from([("BTC".to_owned(), Limit::parse("1").unwrap())]),
             at_once: 2,
             puzzles: Puzzles::default(),
+            rounds: Rounds::default(),
         };
         let desk = Desk { inner: Arc::new(inner) };
+        // Nothing here writes the history, and what a test puts into it is all of it.
+        history_stands_at(&desk, i64::MAX).await;
         Bench { desk, trading, role, stalled, engine, _root: root, _folder: folder }
     }
 
@@ -220,6 +233,27 @@ impl Bench {
     async fn lose_rows(&self) {
         let lose = |c: &mut Connection| diesel::sql_query("DELETE FROM withdrawals").execute(c);
         assert!(self.desk.write(lose).await.unwrap() > 0);
+    }
+
+    async fn rounds(&self, count: usize) {
+        for _ in 0..count {
+            self.desk.round().await.unwrap();
+        }
+    }
+
+    /// What the history has of a movement of Ada's.
+    async fn moved(&self, sequence: u64, id: TransferId, kind: TransferKind) {
+        let row = TransferRow {
+            account: ADA,
+            sequence: Sequence(sequence),
+            id,
+            kind,
+            currency: CurrencyId(0),
+            amount: Amount(2 * COIN),
+            counterpart: None,
+            at: Timestamp(1),
+        };
+        self.desk.write(move |c| transfers::insert(c, &[row])).await.unwrap();
     }
 
     async fn stage(&self, id: TransferId) -> Stage {
@@ -256,18 +290,20 @@ async fn withdrawals_that_wait_do_not_hide_newer_ones() {
     let waits = |rows: Vec<(WithdrawalRow, bool)>| rows.iter().map(|(row, waits)| (row.id, *waits)).collect::<Vec<_>>();
     let waiting: Vec<(TransferId, bool)> = (1..=5).map(|id| (id, true)).collect();
     let all: Vec<(TransferId, bool)> = waiting.iter().copied().chain([(6, false)]).collect();
-    assert_eq!(waits(bench.desk.unfinished().await.unwrap()), all);
+    assert_eq!(waits(bench.desk.unfinished(None, 100).await.unwrap()), all);
+    let page = bench.desk.unfinished(None, 2).await.unwrap();
+    let last = page.last().map(|(row, _)| (row.created_at, row.id));
+    assert_eq!(waits(bench.desk.unfinished(last, 3).await.unwrap()), all[2..5]);
     bench.desk.round().await.unwrap();
     let released: Vec<TransferId> = bench.held().await.into_iter().filter(|held| held.1).map(|held| held.0).collect();
     assert_eq!(released, [6]);
-    bench.desk.round().await.unwrap();
+    bench.rounds(2).await;
     assert_eq!(bench.stage(6).await, Stage::Done);
-    assert_eq!(waits(bench.desk.unfinished().await.unwrap()), waiting);
+    assert_eq!(waits(bench.desk.unfinished(None, 100).await.unwrap()), waiting);
     assert_eq!(bench.desk.find(6).await.unwrap(), None);
     // The last one in the list is found all the same.
     bench.desk.approve(5, ADA).await.unwrap();
-    bench.desk.round().await.unwrap();
-    bench.desk.round().await.unwrap();
+    bench.rounds(3).await;
     assert_eq!(bench.stage(5).await, Stage::Done);
 }
 
@@ -401,7 +437,7 @@ async fn what_is_held_without_a_row_is_given_back_unless_it_may_have_left() {
     }
     bench.lose_rows().await;
     bench.desk.withdraw(order(2, 2 * COIN)).await.unwrap();
-    bench.desk.round().await.unwrap();
+    bench.rounds(2).await;
     assert_eq!((bench.stage(2).await, bench.desk.unexplained_withdrawals()), (Stage::Done, 0));
     assert_eq!(bench.balance().await, Balance { available: Amount(18 * COIN), hold: Amount::ZERO });
 }
@@ -412,9 +448,7 @@ async fn the_custodian_is_told_all_that_decides_where_money_goes() {
     let bench = Bench::with(Box::new(vault.clone())).await;
     bench.desk.withdraw(WithdrawalOrder { tag: Some("a memo".into()), ..order(1, COIN) }).await.unwrap();
     bench.desk.withdraw(WithdrawalOrder { network: Some("bitcoin".into()), ..order(2, COIN / 2) }).await.unwrap();
-    for _ in 0..2 {
-        bench.desk.round().await.unwrap();
-    }
+    bench.rounds(2).await;
     let shipment = |id, atoms, tag: Option<&str>| Shipment {
         id,
         currency: CurrencyId(0),
@@ -477,9 +511,7 @@ async fn what_is_held_does_not_leave_while_its_owner_is_frozen_or_the_venue_stop
             _ => LedgerCommand::SetStopped(false),
         };
         bench.trading.execute(release).await.unwrap();
-        for _ in 0..2 {
-            bench.desk.round().await.unwrap();
-        }
+        bench.rounds(3).await;
         assert_eq!((bench.stage(id).await, bench.held().await), (Stage::Done, Vec::new()));
     }
 
@@ -490,7 +522,123 @@ async fn what_is_held_does_not_leave_while_its_owner_is_frozen_or_the_venue_stop
     assert_eq!(bench.held().await, [(3, true), (4, false)]);
     bench.trading.execute(LedgerCommand::SetFrozen(ADA, true)).await.unwrap();
     bench.desk.cancel(4, None).await.unwrap();
-    bench.desk.round().await.unwrap();
+    bench.rounds(2).await;
     assert_eq!((bench.stage(3).await, bench.stage(4).await), (Stage::Done, Stage::Canceled));
     assert_eq!(bench.balance().await, Balance { available: Amount(20 * COIN - 3 * (COIN / 2)), hold: Amount::ZERO });
+}
+
+/// The database fell back to a backup of before a payment, and the log goes on: what was paid is written down as paid.
+#[actix_rt::test]
+async fn what_the_history_has_paid_is_done_whatever_its_row_says() {
+    let bench = Bench::start().await;
+    for (id, stage) in [(1, Stage::Held), (2, Stage::Requested), (3, Stage::Held), (4, Stage::Requested)] {
+        bench.write_down(id, stage).await;
+    }
+    // The history is being written still, so nobody can tell.
+    history_stands_at(&bench.desk, 0).await;
+    bench.rounds(1).await;
+    let stages = async || [bench.stage(1).await, bench.stage(2).await, bench.stage(3).await, bench.stage(4).await];
+    assert_eq!(stages().await, [Stage::Held, Stage::Requested, Stage::Held, Stage::Requested]);
+    bench.moved(1, 1, TransferKind::Withdraw).await;
+    bench.moved(2, 2, TransferKind::Withdraw).await;
+    history_stands_at(&bench.desk, i64::MAX).await;
+    bench.rounds(1).await;
+    assert_eq!(stages().await, [Stage::Done, Stage::Done, Stage::Canceled, Stage::Refused]);
+}
+
+/// The ledger has forgotten it long ago, and the custodian tells of it once more.
+#[actix_rt::test]
+async fn an_arrival_that_the_history_has_is_not_credited_again() {
+    let vault = Vault::default();
+    let bench = Bench::with(Box::new(vault.clone())).await;
+    let address = bench.desk.address(ADA, &btc(), None).await.unwrap().address;
+    let known = crate::http::v1::accounts::transfer_id("arrival", ADA, b"known");
+    bench.moved(1, known, TransferKind::Deposit).await;
+    vault.arrive("known", &address, 0, 7);
+    bench.rounds(1).await;
+    assert_eq!((vault.waiting().len(), bench.balance().await), (0, whole()));
+    vault.arrive("new", &address, 0, 7);
+    bench.rounds(1).await;
+    assert_eq!((vault.waiting().len(), bench.balance().await.available), (0, Amount(20 * COIN + 7)));
+}
+
+#[actix_rt::test]
+async fn calling_back_may_be_repeated_and_the_log_decides() {
+    let bench = Bench::start().await;
+    bench.desk.withdraw(order(1, 2 * COIN)).await.unwrap();
+    for _ in 0..2 {
+        bench.desk.cancel(1, Some(ADA)).await.unwrap();
+        assert_eq!((bench.stage(1).await, bench.balance().await), (Stage::Canceled, whole()));
+    }
+    let unknown = bench.desk.cancel(1, Some(BOB)).await;
+    assert!(matches!(unknown, Err(CustodyError::NotFound)), "{unknown:?}");
+
+    // What the custodian has, and what has left.
+    bench.desk.withdraw(order(2, COIN / 2)).await.unwrap();
+    for _ in 0..3 {
+        bench.rounds(1).await;
+        let late = bench.desk.cancel(2, None).await;
+        assert!(matches!(late, Err(CustodyError::TooLate)), "{late:?}");
+    }
+    assert_eq!(bench.stage(2).await, Stage::Done);
+
+    // Called back before, by somebody who did not get to write it down: that is not known before a round has looked.
+    bench.write_down(3, Stage::Held).await;
+    let unknown = bench.desk.cancel(3, None).await;
+    let expected = Refused::Unavailable(Unavailable::OutcomeUnknown);
+    assert!(matches!(unknown, Err(CustodyError::Ledger(why)) if why == expected), "{unknown:?}");
+    bench.rounds(1).await;
+    bench.desk.cancel(3, None).await.unwrap();
+    assert_eq!(bench.stage(3).await, Stage::Canceled);
+}
+
+#[actix_rt::test]
+async fn a_user_may_have_so_many_withdrawals_under_way() {
+    let bench = Bench::start().await;
+    for id in 1..=MOST_OPEN as TransferId {
+        bench.write_down(id, Stage::Held).await;
+    }
+    let refused = bench.desk.withdraw(order(1_000, COIN)).await;
+    assert!(matches!(refused, Err(CustodyError::TooMany(MOST_OPEN))), "{refused:?}");
+    assert_eq!((bench.held().await, bench.balance().await), (Vec::new(), whole()));
+    bench.desk.cancel(1, None).await.unwrap_err();
+    bench.rounds(1).await;
+    bench.desk.withdraw(order(1_000, COIN)).await.unwrap();
+}
+
+/// The first of two equal payments has all the money; the second one hears that it is on its way.
+#[actix_rt::test]
+async fn a_payment_that_is_on_its_way_is_not_said_to_be_refused() {
+    let bench = Bench::start().await;
+    bench.trading.open_account(BOB).await.unwrap();
+    let pay = |transfer| {
+        let (ticket, currency, amount) = (Ticket(0), CurrencyId(0), Amount(20 * COIN));
+        LedgerCommand::Transfer(Movement { ticket, account: ADA, currency, amount, transfer }, BOB)
+    };
+    bench.stalled.store(true, Ordering::Relaxed);
+    let (trading, command) = (bench.trading.clone(), pay(7));
+    let first = actix_web::rt::spawn(async move { trading.execute(command).await });
+    a_moment().await;
+    let again = bench.trading.execute(pay(7)).await;
+    assert_eq!(again, Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
+    let other = bench.trading.execute(pay(8)).await;
+    assert_eq!(other, Err(Refused::Reject(Reject::InsufficientFunds)));
+    bench.stalled.store(false, Ordering::Relaxed);
+    let first = first.await.unwrap();
+    assert!(matches!(first, Ok(LedgerOutcome::Moved(..))), "{first:?}");
+    assert_eq!(bench.trading.execute(pay(7)).await, Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
+    let refused = bench.trading.execute(pay(8)).await;
+    assert_eq!(refused, Err(Refused::Reject(Reject::InsufficientFunds)));
+}
+
+#[actix_rt::test]
+async fn the_rounds_go_on_after_one_that_panicked() {
+    let vault = Vault::default();
+    let bench = Bench::with(Box::new(vault.clone())).await;
+    vault.stumbles.store(true, Ordering::Relaxed);
+    bench.desk.watched_round().await;
+    assert_eq!((bench.desk.round_panics(), bench.desk.last_round_at()), (1, 0));
+    bench.desk.watched_round().await;
+    assert_eq!(bench.desk.round_panics(), 1);
+    assert!(bench.desk.last_round_at() > 0);
 }

@@ -1,6 +1,9 @@
-//! Movements of a user's money: from the ledger's history, and what is known of withdrawals beyond it.
+//! Movements of a user's money: from the ledger's history, and what is known of withdrawals beyond it. And those that
+//! their callers name, which happen once.
 
+use crate::actors::trading::ledger::LedgerCommand;
 use crate::domain::ids::{AccountId, CurrencyId};
+use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
 use crate::http::AppState;
@@ -8,6 +11,7 @@ use crate::http::error::ApiError;
 use crate::persistence::custody::{self, WithdrawalRow};
 use crate::persistence::db::Connection;
 use crate::persistence::transfers::{self, HistoryPlace, TransferFilter, TransferKind, TransferRow};
+use actix_web::http::StatusCode;
 use diesel::QueryResult;
 use std::collections::BTreeMap;
 
@@ -99,6 +103,69 @@ fn page(connection: &mut Connection, account: AccountId, query: Query) -> QueryR
         found.extend(withdrawals.into_iter().map(Seen::from).map(|seen| (seen.cursor(), seen)));
     }
     Ok(found.into_iter().rev().take(limit).map(|(_, seen)| seen).collect())
+}
+
+/// A movement that its caller has named, as it is to be in its user's history.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// Whose history.
+    pub account: AccountId,
+    /// Its id in the ledger, which follows from its name.
+    pub id: u128,
+    /// Which way.
+    pub kind: TransferKind,
+    /// In which currency.
+    pub currency: CurrencyId,
+    /// How much.
+    pub amount: Amount,
+    /// The other user of an internal one; anybody when it is not known who that may be now.
+    pub counterpart: Option<AccountId>,
+}
+
+/// What became of a named movement.
+#[derive(Clone, Debug)]
+pub enum Once {
+    /// The ledger did this, just now.
+    Now(LedgerOutcome),
+    /// It was done before, like this.
+    Before(TransferRow),
+}
+
+impl Named {
+    /// Does `command`, which makes this movement, unless it was made before. The ledger remembers the newest movements,
+    /// the history all of them: what the history does not have yet, the ledger remembers.
+    ///
+    /// # Errors
+    /// 400 `id_taken` when a movement of this name was made that is another one; 503 when that cannot be told now; and
+    /// those of the command.
+    pub async fn carry_out(self, state: &AppState, command: LedgerCommand) -> Result<Once, ApiError> {
+        if let Some(row) = self.look_up(state).await? {
+            return self.compare(row);
+        }
+        match state.trading.execute(command).await? {
+            LedgerOutcome::Ignored(Ignored::Repeat) => {
+                state.history_catches_up().await?;
+                let behind = || {
+                    let message = "history is being written, please retry";
+                    ApiError::new(StatusCode::SERVICE_UNAVAILABLE, "history_behind", message)
+                };
+                self.compare(self.look_up(state).await?.ok_or_else(behind)?)
+            }
+            outcome => Ok(Once::Now(outcome)),
+        }
+    }
+
+    async fn look_up(self, state: &AppState) -> Result<Option<TransferRow>, ApiError> {
+        state.query(move |c| transfers::get(c, self.account, self.id)).await
+    }
+
+    fn compare(self, row: TransferRow) -> Result<Once, ApiError> {
+        let is_to_the_same = self.counterpart.is_none() || self.counterpart == row.counterpart;
+        if (self.kind, self.currency, self.amount) == (row.kind, row.currency, row.amount) && is_to_the_same {
+            return Ok(Once::Before(row));
+        }
+        Err(ApiError::bad_request("id_taken", "another movement of money was made with this id"))
+    }
 }
 
 #[cfg(test)]

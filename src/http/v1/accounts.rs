@@ -2,7 +2,9 @@
 
 use super::page;
 use super::params::Params;
-use crate::domain::ids::{AccountId, CurrencyId};
+use crate::actors::trading::ledger::LedgerCommand;
+use crate::domain::entry::Movement;
+use crate::domain::ids::{AccountId, CurrencyId, Ticket};
 use crate::domain::ledger::Balance;
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
@@ -10,8 +12,11 @@ use crate::domain::order::Side;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::exchange::orders;
+use crate::http::exchange::transfers::Named;
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
+use crate::persistence::custody;
+use crate::persistence::transfers::TransferKind;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
@@ -84,12 +89,15 @@ pub async fn holds(state: web::Data<AppState>, user: CurrentUser, id: web::Path<
             }
         }
     }
-    for held in state.trading.withdrawals().await?.iter().map(|held| held.movement) {
-        if held.account == account && held.currency == place {
-            let id = Uuid::from_u128(held.transfer);
-            let row = state.query(move |c| crate::persistence::custody::get(c, held.transfer)).await?;
-            let at = row.map_or(Timestamp::ZERO, |row| row.created_at);
-            found.insert((at, id), (held.amount, "transfer"));
+    let held = state.trading.withdrawals().await?.into_iter().map(|held| held.movement);
+    let held: Vec<_> = held.filter(|held| held.account == account && held.currency == place).collect();
+    if !held.is_empty() {
+        let ids: Vec<u128> = held.iter().map(|held| held.transfer).collect();
+        let asked = state.query(move |c| custody::asked_at(c, &ids)).await?;
+        let asked: std::collections::BTreeMap<u128, Timestamp> = asked.into_iter().collect();
+        for held in held {
+            let at = asked.get(&held.transfer).copied().unwrap_or_default();
+            found.insert((at, Uuid::from_u128(held.transfer)), (held.amount, "transfer"));
         }
     }
     let inside =
@@ -144,8 +152,16 @@ pub async fn demo_deposit(state: web::Data<AppState>, user: CurrentUser, body: w
         return Err(ApiError::bad_request("too_large", "at most 1000000 at once"));
     }
     let id = body.id.unwrap_or_else(Uuid::new_v4);
-    let transfer = transfer_id("demo deposit", user.0.user, id.as_bytes());
-    state.trading.deposit(user.0.user, currency.id, amount, transfer).await?;
+    let account = user.0.user;
+    let transfer = transfer_id("demo deposit", account, id.as_bytes());
+    if body.id.is_some() {
+        let movement = Movement { ticket: Ticket(0), account, currency: currency.id, amount, transfer };
+        let kind = TransferKind::Deposit;
+        let named = Named { account, id: transfer, kind, currency: currency.id, amount, counterpart: None };
+        named.carry_out(&state, LedgerCommand::Deposit(movement)).await?;
+    } else {
+        state.trading.deposit(account, currency.id, amount, transfer).await?;
+    }
     let text = wire::amount(amount, currency);
     Ok(HttpResponse::Ok().json(json!({"id": id, "currency": currency.code, "amount": text})))
 }

@@ -3,9 +3,9 @@
 use super::admin_markets::{Sweep, cancel_all_of};
 use super::auth::{Answer, read, user_view};
 use super::page::{self, PageQuery};
-use crate::actors::trading::Refused;
 use crate::actors::trading::ledger::LedgerCommand;
 use crate::domain::ids::AccountId;
+use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
 use crate::http::session::{CurrentUser, record};
@@ -13,6 +13,7 @@ use crate::http::wire::time;
 use crate::http::{AppState, ids};
 use crate::persistence::audit::Filter;
 use crate::persistence::users::{Role, User};
+use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -161,10 +162,19 @@ pub async fn unfreeze(
 /// The ledger first, since it is what refuses orders; the row in the database is for looking at.
 ///
 /// # Errors
-/// 503; asking again finishes what was begun.
+/// 503; asking again finishes what was begun. 409 `account_not_open` when the ledger has no account of this user and
+/// takes none.
 pub async fn set_frozen(state: &AppState, user: AccountId, frozen: bool) -> Result<(), ApiError> {
-    let done: Result<_, Refused> = state.trading.execute(LedgerCommand::SetFrozen(user, frozen)).await;
-    done?;
+    let command = LedgerCommand::SetFrozen(user, frozen);
+    let unknown = LedgerOutcome::Ignored(Ignored::Invalid);
+    if state.trading.execute(command.clone()).await? == unknown {
+        // Somebody whose sign-up broke off, or who was made on the command line and has not signed in yet.
+        state.trading.open_account(user).await?;
+        if state.trading.execute(command).await? == unknown {
+            let message = "the ledger has no account of this user";
+            return Err(ApiError::new(StatusCode::CONFLICT, "account_not_open", message));
+        }
+    }
     Ok(state.accounts.note_frozen(user, frozen).await?)
 }
 

@@ -5,15 +5,18 @@ use super::page;
 use super::params::Params;
 use super::wallets::{amount, currency, named, read};
 use crate::actors::trading::ledger::LedgerCommand;
+use crate::auth::AuthError;
 use crate::domain::entry::Movement;
 use crate::domain::ids::{AccountId, CurrencyId, Ticket};
-use crate::domain::ledger::LedgerOutcome;
+use crate::domain::ledger::{Ignored, LedgerOutcome};
+use crate::domain::market::Currency;
+use crate::domain::money::Amount;
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::exchange::transfers::{self as exchange, Cursor, Query, Seen};
+use crate::http::exchange::transfers::{self as exchange, Cursor, Named, Once, Query, Seen};
 use crate::http::session::CurrentUser;
 use crate::http::{AppState, ids, wire};
-use crate::persistence::custody::{self, Stage};
+use crate::persistence::custody::{self, Stage, WithdrawalRow};
 use crate::persistence::transfers::{self, TransferKind};
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
@@ -22,6 +25,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 type Answer = Result<HttpResponse, ApiError>;
+
+/// An account that is never opened. A payment to nobody whom we know goes there: the ledger looks at who pays first, and
+/// says that there is no such receiver only to those who could have paid one.
+const NOBODY: AccountId = AccountId(u32::MAX);
 
 fn view(seen: &Seen, state: &AppState, account: AccountId) -> Option<Value> {
     let currency = state.trading.currencies().get(usize::from(seen.currency.0))?;
@@ -71,13 +78,19 @@ async fn history(
     let kind = params.word("type", &words)?.and_then(TransferKind::from_name);
     let query = Query { currency: only, kind, after, before, limit: page.limit };
     let shown = exchange::list(state, account, query).await?;
-    let text = |(at, id): Cursor| format!("{}_{}", at.0, Uuid::from_u128(id));
-    let ends = shown.first().zip(shown.last()).map(|(first, last)| (text(first.cursor()), text(last.cursor())));
+    let ends =
+        shown.first().zip(shown.last()).map(|(first, last)| (cursor_text(first.cursor()), cursor_text(last.cursor())));
     let views: Vec<Value> = shown.iter().filter_map(|seen| view(seen, state, account)).collect();
     Ok(page::answer(&views, ends))
 }
 
-fn parse_cursor(text: &str) -> Result<Cursor, ApiError> {
+/// A cursor as it travels.
+pub(super) fn cursor_text((at, id): Cursor) -> String {
+    format!("{}_{}", at.0, Uuid::from_u128(id))
+}
+
+/// The cursor behind its text.
+pub(super) fn parse_cursor(text: &str) -> Result<Cursor, ApiError> {
     let (at, id) = text.split_once('_').ok_or_else(page::invalid_cursor)?;
     let at = at.parse().map_err(|_| page::invalid_cursor())?;
     Ok((Timestamp(at), Uuid::try_parse(id).map_err(|_| page::invalid_cursor())?.as_u128()))
@@ -105,7 +118,13 @@ pub async fn get(state: web::Data<AppState>, user: CurrentUser, id: web::Path<St
     let (account, id) = (user.0.user, named(&id)?);
     state.history_catches_up().await?;
     let (done, withdrawal) = state.query(move |c| Ok((transfers::get(c, account, id)?, custody::get(c, id)?))).await?;
-    let seen = match (withdrawal.filter(|row| row.account == account && row.stage != Stage::Refused), done) {
+    // A row that has never heard that its money was held is of before that, if the money has left.
+    let tells = |row: &WithdrawalRow| match row.stage {
+        Stage::Refused => false,
+        Stage::Requested => done.is_none(),
+        Stage::Held | Stage::Done | Stage::Canceled => true,
+    };
+    let seen = match (withdrawal.filter(|row| row.account == account && tells(row)), done) {
         (Some(row), _) => Seen::from(row),
         (None, Some(row)) => row.into(),
         (None, None) => return Err(ApiError::not_found()),
@@ -127,8 +146,40 @@ fn no_receiver() -> ApiError {
     ApiError::bad_request("unknown_receiver", "there is no such receiver")
 }
 
-/// Moves money; answers the movement's id.
-async fn carry_out(state: &AppState, from: AccountId, to: AccountId, body: &Body<'_>) -> Result<Uuid, ApiError> {
+/// What is to be paid.
+fn sum<'a>(state: &'a AppState, body: &Body<'_>) -> Result<(&'a Currency, Amount), ApiError> {
+    let currency = currency(state, body.currency.as_deref())?;
+    Ok((currency, amount(body.amount, currency)?))
+}
+
+/// Whom a text names: a user, by its id, that of its profile, or its e-mail address.
+async fn receiver(state: &AppState, text: &str) -> Result<AccountId, ApiError> {
+    if let Ok(id) = Uuid::try_parse(text) {
+        return ids::parse_user(id).or_else(|| ids::parse_profile(id)).ok_or_else(no_receiver);
+    }
+    let user = match state.accounts.user_by_email(text).await {
+        Ok(user) => user.id,
+        Err(AuthError::UnknownUser) => return Ok(NOBODY),
+        Err(error) if error.status() == 503 => return Err(error.into()),
+        Err(_) => return Err(no_receiver()),
+    };
+    // Anybody can sign up with any address. Where people can show that they read its mail, only whoever has shown it is
+    // paid in its name; play money is not worth the trouble.
+    let asks_for_proof = state.accounts.mailer().works() && !state.gives_demo_funds();
+    if asks_for_proof && state.accounts.confirmed_address(user).await?.is_none() {
+        return Ok(NOBODY);
+    }
+    Ok(user)
+}
+
+/// Moves money; answers the movement's id, and who has it.
+async fn carry_out(
+    state: &AppState,
+    from: AccountId,
+    to: AccountId,
+    (currency, amount): (&Currency, Amount),
+    key: Option<Uuid>,
+) -> Result<(Uuid, AccountId), ApiError> {
     if from == to {
         return Err(ApiError::bad_request("same_account", "sender and receiver are the same"));
     }
@@ -136,14 +187,25 @@ async fn carry_out(state: &AppState, from: AccountId, to: AccountId, body: &Body
     if to < AccountId::FIRST_USER {
         return Err(no_receiver());
     }
-    let currency = currency(state, body.currency.as_deref())?;
-    let amount = amount(body.amount, currency)?;
-    let key = body.id.unwrap_or_else(Uuid::new_v4);
-    let transfer = transfer_id("transfer", from, key.as_bytes());
+    let transfer = transfer_id("transfer", from, key.unwrap_or_else(Uuid::new_v4).as_bytes());
     let movement = Movement { ticket: Ticket(0), account: from, currency: currency.id, amount, transfer };
-    match state.trading.execute(LedgerCommand::Transfer(movement, to)).await? {
-        LedgerOutcome::Ignored(crate::domain::ledger::Ignored::Invalid) => Err(no_receiver()),
-        _ => Ok(Uuid::from_u128(transfer)),
+    let command = LedgerCommand::Transfer(movement, to);
+    let named = Named {
+        account: from,
+        id: transfer,
+        kind: TransferKind::InternalWithdraw,
+        currency: currency.id,
+        amount,
+        counterpart: (to != NOBODY).then_some(to),
+    };
+    let done = match key {
+        Some(_) => named.carry_out(state, command).await?,
+        None => Once::Now(state.trading.execute(command).await?),
+    };
+    match done {
+        Once::Now(LedgerOutcome::Ignored(Ignored::Invalid)) => Err(no_receiver()),
+        Once::Now(_) => Ok((Uuid::from_u128(transfer), to)),
+        Once::Before(row) => Ok((Uuid::from_u128(transfer), row.counterpart.unwrap_or(to))),
     }
 }
 
@@ -151,24 +213,10 @@ async fn carry_out(state: &AppState, from: AccountId, to: AccountId, body: &Body
 /// nothing.
 pub async fn to_user(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let body: Body<'_> = read(&body)?;
-    let text = body.to.as_deref().unwrap_or_default();
-    let to = match Uuid::try_parse(text) {
-        Ok(id) => ids::parse_user(id).or_else(|| ids::parse_profile(id)).ok_or_else(no_receiver)?,
-        Err(_) => {
-            state
-                .accounts
-                .user_by_email(text)
-                .await
-                .map_err(|error| match error.status() {
-                    503 => ApiError::from(error),
-                    _ => no_receiver(),
-                })?
-                .id
-        }
-    };
-    let id = carry_out(&state, user.0.user, to, &body).await?;
-    let currency = currency(&state, body.currency.as_deref())?;
-    let amount = wire::amount(amount(body.amount, currency)?, currency);
+    let (currency, amount) = sum(&state, &body)?;
+    let to = receiver(&state, body.to.as_deref().unwrap_or_default()).await?;
+    let (id, to) = carry_out(&state, user.0.user, to, (currency, amount), body.id).await?;
+    let amount = wire::amount(amount, currency);
     Ok(HttpResponse::Ok().json(json!({"id": id, "to": ids::user(to), "currency": currency.code, "amount": amount})))
 }
 
@@ -176,7 +224,8 @@ pub async fn to_user(state: web::Data<AppState>, user: CurrentUser, body: web::B
 pub async fn between_profiles(state: web::Data<AppState>, user: CurrentUser, body: web::Bytes) -> Answer {
     let body: Body<'_> = read(&body)?;
     super::profiles::check(body.from.as_deref(), user.0.user)?;
+    let sum = sum(&state, &body)?;
     let to = body.to.as_deref().and_then(|text| Uuid::try_parse(text).ok()).and_then(ids::parse_profile);
-    carry_out(&state, user.0.user, to.ok_or_else(no_receiver)?, &body).await?;
+    carry_out(&state, user.0.user, to.ok_or_else(no_receiver)?, sum, body.id).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

@@ -1,7 +1,9 @@
 //! How a user's money comes and goes: addresses, withdrawals, wallets, limits, and what administrators do about them.
 
 use super::accounts::transfer_id;
+use super::page;
 use super::params::Params;
+use super::transfers::{cursor_text, parse_cursor};
 use crate::custody::{CustodyError, WithdrawalOrder};
 use crate::domain::ids::AccountId;
 use crate::domain::market::Currency;
@@ -11,7 +13,7 @@ use crate::http::session::{CurrentUser, record};
 use crate::http::{AppState, ids, wire};
 use crate::persistence::custody::WithdrawalRow;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -19,6 +21,9 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 type Answer = Result<HttpResponse, ApiError>;
+
+/// Withdrawals on a page for administrators, unless they ask for fewer.
+const PAGE: usize = 1_000;
 
 impl From<CustodyError> for ApiError {
     fn from(error: CustodyError) -> ApiError {
@@ -30,6 +35,7 @@ impl From<CustodyError> for ApiError {
             CustodyError::TooLarge(_) => ApiError::bad_request("amount_too_large", text),
             CustodyError::TooLate => ApiError::bad_request("withdrawal_underway", text),
             CustodyError::Over => ApiError::bad_request("withdrawal_over", text),
+            CustodyError::TooMany(_) => ApiError::bad_request("too_many_withdrawals", text),
             CustodyError::NotFound => ApiError::not_found(),
             CustodyError::Ledger(refused) => refused.into(),
             CustodyError::Database(error) => error.into(),
@@ -299,7 +305,8 @@ pub async fn simulated_deposit(state: web::Data<AppState>, _user: CurrentUser, b
         .json(json!({"address": address, "currency": currency.code, "amount": wire::amount(amount, currency)})))
 }
 
-/// `GET /users/{id}/exchange-limits`: what may be withdrawn without an approval, by currency.
+/// `GET /users/{id}/exchange-limits`: what may be withdrawn at once, by currency. Nothing limits what is withdrawn over
+/// a time, so what remains of a day is always as much again.
 pub async fn limits(state: web::Data<AppState>, user: CurrentUser, id: web::Path<String>) -> Answer {
     if *id != "self" && Uuid::try_parse(&id).ok() != Some(ids::user(user.0.user)) {
         return Err(ApiError::not_found());
@@ -313,11 +320,18 @@ pub async fn limits(state: web::Data<AppState>, user: CurrentUser, id: web::Path
     Ok(HttpResponse::Ok().json(json!({"limit_currency": "USD", "transfer_limits": {"exchange_withdraw": withdraw}})))
 }
 
-/// `GET /admin/withdrawals`: those that are not over.
-pub async fn unfinished(state: web::Data<AppState>, _user: CurrentUser) -> Answer {
-    let rows = state.custody.unfinished().await?;
+/// `GET /admin/withdrawals`: those that are not over, oldest first; `after` is the cursor of the last one of the page
+/// before.
+pub async fn unfinished(state: web::Data<AppState>, _user: CurrentUser, params: Params) -> Answer {
+    let page = params.page()?;
+    // Whoever does not ask for fewer sees as many as possible: what waits may be among the newest.
+    let limit = if params.get("limit").is_some() { page.limit } else { PAGE };
+    let behind = page.after.as_deref().map(parse_cursor).transpose()?;
+    let rows = state.custody.unfinished(behind, limit).await?;
+    let text = |(row, _): &(WithdrawalRow, bool)| cursor_text((row.created_at, row.id));
+    let ends = rows.first().zip(rows.last()).map(|(first, last)| (text(first), text(last)));
     let views = rows.iter().filter_map(|(row, waits)| admin_view(&state, row, *waits));
-    Ok(HttpResponse::Ok().json(views.collect::<Vec<_>>()))
+    Ok(page::answer(&views.collect::<Vec<_>>(), ends))
 }
 
 /// A withdrawal with what only administrators see.
@@ -368,8 +382,16 @@ pub async fn reject(
     id: web::Path<String>,
 ) -> Answer {
     let (owner, before) = pending(&state, &id).await?;
-    state.custody.cancel(named(&id)?, None).await?;
-    let detail = json!({"withdrawal": *id, "before": before});
-    record(&state, &request, &user.0, "withdrawal_rejected", owner, detail).await;
+    let done = state.custody.cancel(named(&id)?, None).await.map_err(ApiError::from);
+    let mut detail = json!({"withdrawal": *id, "before": before});
+    // It may have happened although nobody knows it yet.
+    let is_unknown = |why: &&ApiError| why.status_code() == StatusCode::SERVICE_UNAVAILABLE;
+    if let Some(why) = done.as_ref().err().filter(is_unknown) {
+        detail["failed"] = why.to_string().into();
+    }
+    if done.is_ok() || detail.get("failed").is_some() {
+        record(&state, &request, &user.0, "withdrawal_rejected", owner, detail).await;
+    }
+    done?;
     Ok(HttpResponse::Ok().json(json!({})))
 }

@@ -1,7 +1,8 @@
 //! What the ledger is asked, and what it answers.
 
 use super::super::Refused;
-use super::super::order_book::{Asked, OrderBook, Reply};
+use super::super::order_book::{Asked, OrderBook};
+use super::super::post::Reply;
 use crate::actors::supervision::Handle;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Movement, Settlement, TransferId};
@@ -35,7 +36,9 @@ impl Need {
     /// So much, and rather something more; and as much for what was not looked at as it may need, if it is there.
     pub fn about(amount: Amount, further: Amount) -> Need {
         let most = (amount + further).0;
-        Need { least: amount, most: Amount(most + most * SLIPPAGE_PERCENT / 100).min(MAX_AMOUNT).max(amount) }
+        // What leaves 128 bits on the way is far beyond the most that there may be.
+        let slippage = most.saturating_mul(SLIPPAGE_PERCENT) / 100;
+        Need { least: amount, most: Amount(most.saturating_add(slippage)).min(MAX_AMOUNT).max(amount) }
     }
 }
 

@@ -97,6 +97,11 @@ const PRODUCT: &str = r#"{"type": "string", "examples": ["BTC-USDT"]}"#;
 pub(super) const LIMIT: (&str, &str, &str) =
     ("limit", r#"{"type": "integer", "minimum": 1, "default": 100}"#, "Items at most; above 1000 is 1000.");
 pub(super) const AFTER: (&str, &str, &str) = ("after", TEXT, "Only items older than this cursor.");
+/// Of the list of what waits, which is whole unless it is very long and begins with the oldest.
+const WAITING_PAGE: [(&str, &str, &str); 2] = [
+    ("limit", r#"{"type": "integer", "minimum": 1, "default": 1000}"#, "Items at most; above 1000 is 1000."),
+    ("after", TEXT, "Only items behind this cursor."),
+];
 const BEFORE: (&str, &str, &str) = ("before", TEXT, "Only items newer than this cursor.");
 const PRODUCT_ID: (&str, &str, &str) = ("product_id", PRODUCT, "Only this market.");
 const START_DATE: (&str, &str, &str) = ("start_date", TIME, "Only from this moment on.");
@@ -368,7 +373,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         r#"{"currency": "BTC", "amount": "1", "address": "simbtc1q00000000000000000000"}"#,
         "SimulatedPayment",
     ),
-    get("/admin/withdrawals", "Withdrawals that are not over", "PendingWithdrawal[]"),
+    list("/admin/withdrawals", "Withdrawals that are not over, oldest first", "PendingWithdrawal[]", &WAITING_PAGE),
     post("/admin/withdrawals/{id}/approve", "Let a withdrawal go", "", "", "Empty"),
     post("/admin/withdrawals/{id}/reject", "Give a withdrawal's money back", "", "", "Empty"),
     socket("/feed", "The WebSocket feed"),
