@@ -370,6 +370,7 @@ fn nobody_goes_on_without_what_the_broker_had_stored() {
 
 /// The clock is set back an hour, and forward a day, while people trade: nothing is lost, no time of the log goes
 /// backwards, what hangs on the clock (the life of tokens) goes by it, and nobody has to wait until it is there again.
+/// What is newest is what the log has last, though its time has not come yet.
 #[test]
 fn the_clock_may_jump() {
     let folder = tempfile::tempdir().unwrap();
@@ -380,6 +381,14 @@ fn the_clock_may_jump() {
         let body = json!({"ahead_ms": ahead_ms}).to_string();
         let answer = Client::admin(&server).send("PUT", "/admin/drills/clock", body.as_bytes()).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.json());
+    };
+    let trade = |name: &str| {
+        for side in ["sell", "buy"] {
+            let mut client = Client::sign_up(&server, &format!("{side}-{name}@example.org"));
+            let order = json!({"product_id": "BTC-USDT", "side": side, "price": "101", "size": "0.01"}).to_string();
+            let answer = client.send("POST", "/orders", order.as_bytes()).unwrap();
+            assert_eq!(answer.status, 200, "{}", answer.json());
+        }
     };
     let mut client = Client::sign_up(&server, "ada@example.org");
     let mut times = Vec::new();
@@ -393,6 +402,7 @@ fn the_clock_may_jump() {
     };
     let plain = || json!({});
     let gtt = place(&mut client, json!({"time_in_force": "GTT", "cancel_after": "hour"}));
+    trade("first");
     // Somebody who comes through a proxy is counted, and has used up what may be asked at once.
     let mut counted = server.client("");
     let mut ask = || {
@@ -407,8 +417,8 @@ fn the_clock_may_jump() {
     }
     set_clock(0);
     place(&mut client, plain());
-    // A day later the tokens of before are over, the order is expired, and everything goes on.
-    set_clock(86_400_000);
+    // A day and a bit later the tokens of before are over, the order is expired, and everything goes on.
+    set_clock(86_520_000);
     let over = client.send("GET", "/accounts", b"").unwrap();
     assert_eq!((over.status, &over.json()["code"]), (401, &json!("token_expired")));
     let body = json!({"email": "ada@example.org", "password": "correct horse battery"}).to_string();
@@ -421,13 +431,25 @@ fn the_clock_may_jump() {
     set_clock(0);
     let again = client.send("POST", "/auth/sign-in", body.as_bytes()).unwrap();
     client.token = again.json()["access_token"].as_str().unwrap().into();
-    for _ in 0..20 {
+    for _ in 0..19 {
         place(&mut client, plain());
     }
+    let ahead = place(&mut client, plain());
     let minute = place(&mut client, json!({"time_in_force": "GTT", "cancel_after": "min"}));
     assert_eq!(client.get(&format!("/orders/{}", minute.as_str().unwrap()))["status"], "open");
     assert!(times.is_sorted(), "{times:?}");
     assert_eq!(client.get("/orders?status=open").as_array().map(Vec::len), Some(times.len() - 1));
+    // The first trade was more than a day before this one.
+    trade("second");
+    for query in ["", "?end=2100-01-01T00:00:00Z"] {
+        let minutes = client.get(&format!("/products/BTC-USDT/candles{query}"));
+        assert_eq!(minutes.as_array().map(Vec::len), Some(1), "{query}: {minutes}");
+    }
+    let hours = client.get("/products/BTC-USDT/candles?granularity=3600");
+    assert_eq!(hours.as_array().map(Vec::len), Some(2), "{hours}");
+    assert_eq!(client.get("/products/spark-lines")["BTC-USDT"][0], hours[0]);
+    let stats = client.get("/products/BTC-USDT/stats");
+    assert_eq!((&stats["volume"], &stats["volume_30day"]), (&json!("0.01"), &json!("0.02")));
     assert!(terminate(server).success());
     traders::verify(folder.path());
     // And a start with a clock that is behind the log.
@@ -438,6 +460,9 @@ fn the_clock_may_jump() {
     assert_eq!(answer.status, 200, "{}", answer.json());
     let placed: jiff::Timestamp = answer.json()["created_at"].as_str().unwrap().parse().unwrap();
     assert!(Some(&placed) >= times.last());
+    // What memory has no more is found in the archive.
+    let trace = client.get(&format!("/orders/{}/trace", ahead.as_str().unwrap()));
+    assert_eq!((&trace["complete"], &trace["events"][0]["type"]), (&json!(true), &json!("received")), "{trace}");
 }
 
 /// Without Redis, which is killed and comes back empty, a node serves everything.

@@ -25,10 +25,11 @@ thread_local! {
     pub(crate) static CLEARINGS: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
 }
 
-/// The clearing price of these levels (price, lots), best first; `None` when nothing can trade.
-pub fn clearing(
-    bids: impl Iterator<Item = (Price, u64)>,
-    asks: impl Iterator<Item = (Price, u64)>,
+/// The clearing price of these levels (price, lots), best first; `None` when nothing can trade. Lots are `u64` order by
+/// order, `u128` where they are sums.
+pub fn clearing<L: Copy + Into<u128>>(
+    bids: impl Iterator<Item = (Price, L)>,
+    asks: impl Iterator<Item = (Price, L)>,
     reference: Option<Price>,
 ) -> Option<Clearing> {
     #[cfg(test)]
@@ -39,21 +40,23 @@ pub fn clearing(
         return None;
     }
     // Only what crosses can trade, and only at a price between.
-    let bids: Vec<(Price, u64)> = bids.take_while(|(price, _)| *price >= lowest).collect();
-    let asks: Vec<(Price, u64)> = asks.take_while(|(price, _)| *price <= highest).collect();
+    let bids: Vec<(Price, L)> = bids.take_while(|(price, _)| *price >= lowest).collect();
+    let asks: Vec<(Price, L)> = asks.take_while(|(price, _)| *price <= highest).collect();
     let mut prices: Vec<Price> = bids.iter().chain(&asks).map(|(price, _)| *price).collect();
     prices.sort_unstable();
     prices.dedup();
-    let mut demand: u128 = bids.iter().map(|(_, size)| u128::from(*size)).sum();
+    let mut demand: u128 = bids.iter().map(|(_, size)| -> u128 { (*size).into() }).sum();
     let mut supply = 0u128;
     let (mut rising_bids, mut rising_asks) = (bids.iter().rev().peekable(), asks.iter().peekable());
     let mut best: Option<(Rank, Price)> = None;
     for price in prices {
         while let Some((_, size)) = rising_bids.next_if(|(bid, _)| *bid < price) {
-            demand -= u128::from(*size);
+            let lots: u128 = (*size).into();
+            demand -= lots;
         }
         while let Some((_, size)) = rising_asks.next_if(|(ask, _)| *ask <= price) {
-            supply += u128::from(*size);
+            let lots: u128 = (*size).into();
+            supply += lots;
         }
         let distance = reference.map_or(0, |reference| reference.0.abs_diff(price.0));
         let rank = (Reverse(demand.min(supply)), demand.abs_diff(supply), distance);

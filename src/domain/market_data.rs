@@ -21,13 +21,28 @@ pub const KEPT_TRADES: usize = 1_000;
 /// each, for a rolling day in minutes and for 30 days in hours.
 const KEPT_CANDLES: [u32; 7] = [600, 1_500, 310, 310, 750, 310, 310];
 
-/// One price level.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// One price level as it is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Level {
-    /// Lots resting there.
+    /// Lots resting there; as many as 64 bits hold where there are more, which a [`Depth`] knows.
     pub size: Size,
     /// Orders resting there.
     pub orders: u32,
+}
+
+/// What rests at a price. In a market with fine steps the orders of a price may add up to more lots than 64 bits hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Depth {
+    /// Lots.
+    pub lots: u128,
+    /// Orders.
+    pub orders: u32,
+}
+
+impl Depth {
+    fn shown(self) -> Level {
+        Level { size: Size(u64::try_from(self.lots).unwrap_or(u64::MAX)), orders: self.orders }
+    }
 }
 
 /// A trade as the public sees it.
@@ -65,8 +80,8 @@ pub struct Stats {
 /// Everything the public may ask about one market.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MarketData {
-    bids: BTreeMap<Price, Level>,
-    asks: BTreeMap<Price, Level>,
+    bids: BTreeMap<Price, Depth>,
+    asks: BTreeMap<Price, Depth>,
     trades: VecDeque<Trade>,
     series: Vec<Series>,
     feed_sequence: u64,
@@ -91,7 +106,7 @@ impl Default for MarketData {
 }
 
 impl MarketData {
-    /// Folds one outcome in; `changed` hears of each level that has another size now.
+    /// Folds one outcome in; `changed` hears of each level that has another size now, as it is shown.
     pub fn fold(&mut self, at: Timestamp, event: &Event, mut changed: impl FnMut(Side, Price, Size)) {
         self.feed_sequence += u64::from(event.is_public());
         match event {
@@ -129,7 +144,14 @@ impl MarketData {
         }
     }
 
-    fn side_mut(&mut self, side: Side) -> &mut BTreeMap<Price, Level> {
+    fn side(&self, side: Side) -> &BTreeMap<Price, Depth> {
+        match side {
+            Side::Buy => &self.bids,
+            Side::Sell => &self.asks,
+        }
+    }
+
+    fn side_mut(&mut self, side: Side) -> &mut BTreeMap<Price, Depth> {
         match side {
             Side::Buy => &mut self.bids,
             Side::Sell => &mut self.asks,
@@ -137,22 +159,24 @@ impl MarketData {
     }
 
     fn grow(&mut self, side: Side, price: Price, size: Size) -> Size {
-        let level = self.side_mut(side).entry(price).or_default();
-        level.size = level.size + size;
-        level.orders += 1;
-        level.size
+        let depth = self.side_mut(side).entry(price).or_default();
+        // As many orders as there may be, of the greatest size, are far from 128 bits.
+        depth.lots += u128::from(size.0);
+        depth.orders += 1;
+        depth.shown().size
     }
 
     fn shrink(&mut self, side: Side, price: Price, size: Size, one_order_less: bool) -> Size {
         let levels = self.side_mut(side);
-        let Some(level) = levels.get_mut(&price) else { broken("an order must rest on a level") };
-        level.size = level.size - size;
-        level.orders -= u32::from(one_order_less);
-        let left = level.size;
-        if level.orders == 0 {
+        let Some(depth) = levels.get_mut(&price) else { broken("an order must rest on a level") };
+        let Some(lots) = depth.lots.checked_sub(u128::from(size.0)) else { broken("a level below zero") };
+        depth.lots = lots;
+        depth.orders -= u32::from(one_order_less);
+        let left = *depth;
+        if left.orders == 0 {
             levels.remove(&price);
         }
-        left
+        left.shown().size
     }
 
     fn count(&mut self, at: Timestamp, fill: &Fill) {
@@ -166,11 +190,17 @@ impl MarketData {
         }
     }
 
-    /// The levels of a side, best first.
-    pub fn levels(&self, side: Side) -> Box<dyn Iterator<Item = (Price, Level)> + '_> {
+    /// The levels of a side as they are shown, best first.
+    pub fn levels(&self, side: Side) -> impl Iterator<Item = (Price, Level)> + '_ {
+        self.depths(side).map(|(price, depth)| (price, depth.shown()))
+    }
+
+    /// What rests at each price of a side, best first.
+    pub fn depths(&self, side: Side) -> Box<dyn Iterator<Item = (Price, Depth)> + '_> {
+        let depths = self.side(side).iter().map(|(price, depth)| (*price, *depth));
         match side {
-            Side::Buy => Box::new(self.bids.iter().rev().map(|(price, level)| (*price, *level))),
-            Side::Sell => Box::new(self.asks.iter().map(|(price, level)| (*price, *level))),
+            Side::Buy => Box::new(depths.rev()),
+            Side::Sell => Box::new(depths),
         }
     }
 
@@ -182,17 +212,13 @@ impl MarketData {
     /// What the auction that goes on would do now, if one does and anything could trade.
     pub fn indication(&self) -> Option<Clearing> {
         let Phase::Auction { .. } = self.phase else { return None };
-        let level = |(price, level): (Price, Level)| (price, level.size.0);
-        clearing(self.levels(Side::Buy).map(level), self.levels(Side::Sell).map(level), self.reference)
+        let lots = |(price, depth): (Price, Depth)| (price, depth.lots);
+        clearing(self.depths(Side::Buy).map(lots), self.depths(Side::Sell).map(lots), self.reference)
     }
 
     /// What rests at a price; nothing is a level of nothing.
     pub fn level(&self, side: Side, price: Price) -> Level {
-        let levels = match side {
-            Side::Buy => &self.bids,
-            Side::Sell => &self.asks,
-        };
-        levels.get(&price).copied().unwrap_or_default()
+        self.side(side).get(&price).copied().unwrap_or_default().shown()
     }
 
     /// The best level of a side.
@@ -201,7 +227,7 @@ impl MarketData {
             Side::Buy => self.bids.last_key_value(),
             Side::Sell => self.asks.first_key_value(),
         };
-        best.map(|(price, level)| (*price, *level))
+        best.map(|(price, depth)| (*price, depth.shown()))
     }
 
     /// The newest trades, newest first; at most [`KEPT_TRADES`].
@@ -262,7 +288,8 @@ impl MarketData {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::ids::{AccountId, OrderId};
+    use crate::domain::event::{DoneReason, PhaseChange, PhaseReason};
+    use crate::domain::ids::{AccountId, OrderId, Ticket};
     use crate::domain::money::Amount;
     use crate::domain::time::SECOND;
 
@@ -290,6 +317,21 @@ mod tests {
             side: Side::Sell,
             price: Price(price),
             remaining: Size(size),
+        })
+    }
+
+    fn done(price: u64, size: u64) -> Event {
+        Event::Done(Done {
+            id: OrderId::default(),
+            ticket: Ticket(0),
+            account: AccountId(2),
+            side: Side::Sell,
+            price: Some(Price(price)),
+            remaining: Size(size),
+            reason: DoneReason::Canceled,
+            released: Amount(0),
+            rested: true,
+            slept: false,
         })
     }
 
@@ -342,5 +384,62 @@ mod tests {
         assert_eq!(seen, [(Side::Sell, 10, 5), (Side::Sell, 10, 7), (Side::Sell, 10, 4)]);
         assert_eq!(data.best(Side::Sell), Some((Price(10), Level { size: Size(4), orders: 2 })));
         assert_eq!(data.feed_sequence(), 3);
+    }
+
+    /// As few orders as seven users may have. What is shown ends at what 64 bits hold; what is counted does not, so the level
+    /// is what it was once they are gone.
+    #[test]
+    fn a_level_holds_more_than_64_bits() {
+        const ORDERS: u32 = 1 << 16;
+        let mut data = MarketData::default();
+        let mut seen = Size::ZERO;
+        let mut fold = |data: &mut MarketData, event: Event| data.fold(Timestamp(0), &event, |_, _, size| seen = size);
+        fold(&mut data, opened(10, 7));
+        for _ in 0..ORDERS {
+            fold(&mut data, opened(10, Size::MAX.0));
+        }
+        let whole = u128::from(ORDERS) * u128::from(Size::MAX.0) + 7;
+        assert_eq!(whole, (1 << 64) + 7);
+        let depth = Depth { lots: whole, orders: ORDERS + 1 };
+        assert_eq!(data.depths(Side::Sell).collect::<Vec<_>>(), [(Price(10), depth)]);
+        let shown = Level { size: Size(u64::MAX), orders: ORDERS + 1 };
+        assert_eq!(data.levels(Side::Sell).collect::<Vec<_>>(), [(Price(10), shown)]);
+        assert_eq!((data.best(Side::Sell), data.level(Side::Sell, Price(10))), (Some((Price(10), shown)), shown));
+        let stored = postcard::to_stdvec(&data).unwrap();
+        assert_eq!(postcard::from_bytes::<MarketData>(&stored).unwrap(), data);
+
+        // An auction counts all of it.
+        let mut gathering = data.clone();
+        let phase = Phase::Auction { ends_at: Timestamp(9) };
+        let (ticket, reason) = (Ticket(0), PhaseReason::AuctionAsked);
+        let change = PhaseChange { ticket, phase, reason, reference: None, price: None, volume: 0 };
+        gathering.fold(Timestamp(0), &Event::Phase(change), |_, _, _| {});
+        for _ in 0..=ORDERS {
+            let Event::Opened(ask) = opened(10, Size::MAX.0) else { continue };
+            gathering.fold(Timestamp(0), &Event::Opened(Opened { side: Side::Buy, ..ask }), |_, _, _| {});
+        }
+        assert_eq!(gathering.indication(), Some(Clearing { price: Price(10), volume: whole }));
+
+        for _ in 0..ORDERS {
+            fold(&mut data, done(10, Size::MAX.0));
+        }
+        assert_eq!(data.best(Side::Sell), Some((Price(10), Level { size: Size(7), orders: 1 })));
+        fold(&mut data, done(10, 7));
+        assert_eq!((data.best(Side::Sell), seen), (None, Size::ZERO));
+    }
+
+    /// Snapshots of before the sums had more than 64 bits are read as they are, and states have the hashes that they had.
+    #[test]
+    fn a_depth_is_stored_as_a_level_of_64_bits_was() {
+        #[derive(Serialize)]
+        struct Before {
+            size: Size,
+            orders: u32,
+        }
+        for (lots, orders) in [(0, 0), (1, 1), (300, 2), (u64::MAX, u32::MAX)] {
+            let before = postcard::to_stdvec(&Before { size: Size(lots), orders }).unwrap();
+            let now = postcard::to_stdvec(&Depth { lots: u128::from(lots), orders }).unwrap();
+            assert_eq!(now, before, "{lots} lots");
+        }
     }
 }

@@ -232,17 +232,17 @@ impl Venue {
             return Err(format!("the market data of {symbol} is at another feed sequence than its book"));
         }
         for side in [Side::Buy, Side::Sell] {
-            let mut levels = Vec::<(u64, u64, u32)>::new();
+            let mut levels = Vec::<(u64, u128, u32)>::new();
             for resting in book.resting(side) {
                 match levels.last_mut() {
                     Some((price, size, orders)) if *price == resting.price.0 => {
-                        *size += resting.remaining.0;
+                        *size += u128::from(resting.remaining.0);
                         *orders += 1;
                     }
-                    _ => levels.push((resting.price.0, resting.remaining.0, 1)),
+                    _ => levels.push((resting.price.0, u128::from(resting.remaining.0), 1)),
                 }
             }
-            let folded = market.data.levels(side).map(|(price, level)| (price.0, level.size.0, level.orders));
+            let folded = market.data.depths(side).map(|(price, depth)| (price.0, depth.lots, depth.orders));
             if !folded.eq(levels) {
                 return Err(format!("the price levels of {symbol} differ from its book"));
             }

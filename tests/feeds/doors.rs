@@ -265,6 +265,35 @@ fn an_address_has_its_share_of_connections_and_messages() {
     assert!([one, two].map(last_words_soon).iter().any(|words| words.contains("too_many_messages")));
 }
 
+#[test]
+fn a_connection_that_was_closed_takes_no_orders() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start_with(folder.path(), &["--accounts-trusted-proxies", "127.0.0.1"]);
+    let value = json!({"value": {"per_second": 1, "burst": 10}}).to_string();
+    let set = Client::admin(&server).send("PUT", "/admin/config/limits.feed_messages", value.as_bytes()).unwrap();
+    assert_eq!(set.status, 200, "{}", set.json());
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let order = json!({"product_id": PRODUCT, "side": "buy", "price": "100", "size": "0.1"});
+    let place = json!({"type": "place", "token": ada.token, "order": order}).to_string();
+    for (message, address) in
+        [(r#"{"type":"hello"}"#, "198.51.100.7"), (r#"{"type":"subscribe","channels":["status"]}"#, "198.51.100.8")]
+    {
+        let mut stream = knock(&server, address).0;
+        let mut frames = text_frame(message).repeat(300);
+        frames.extend(text_frame(&place));
+        // The server may end the connection before it has read everything.
+        let _ = stream.write_all(&frames);
+        let words = last_words(stream);
+        assert!(words.contains("too_many_messages") && !words.contains("placed"), "{words}");
+    }
+    // What had been handed to the market before this one is there when this one is.
+    let own = ada.send("POST", "/orders", order.to_string().as_bytes()).unwrap();
+    assert_eq!(own.status, 200, "{}", own.json());
+    let open = ada.get("/orders?status=open");
+    assert_eq!(open.as_array().map(Vec::len), Some(1), "{open}");
+}
+
 /// The body of a refused handshake.
 fn last_words_of_refusal(mut stream: TcpStream) -> String {
     let mut text = String::new();

@@ -104,6 +104,28 @@ fn the_cookie_alone_makes_a_socket_the_users() {
 }
 
 #[test]
+fn a_user_who_signs_out_and_in_again_hears_of_whole_orders() {
+    let (_folder, _server, mut ada, mut bob) = scene();
+    let mut socket = ada.socket();
+    socket.subscribe(&["order", "match"], &ada.storage);
+    socket.settle();
+    let order = ada.limit("sell", "100", "1");
+    socket.until(|message| message["type"] == "order" && message["id"] == order["id"]);
+    assert_eq!(ada.delete("/api/users/accessToken").status, 200);
+    bob.limit("buy", "100", "0.5");
+    // What the socket hears of everybody's trades shows that it has heard of this one.
+    socket.kind("match");
+    assert!(statuses(&socket, &order["id"]).iter().all(|(_, filled)| filled == "0"));
+    // Sooner than the server looks by itself whether sessions count still.
+    ada.sign_in("ada@example.org");
+    socket.subscribe(&["order"], &ada.storage);
+    socket.settle();
+    bob.limit("buy", "100", "0.5");
+    let last = socket.fresh(|message| message["type"] == "order" && message["id"] == order["id"]);
+    assert_eq!((&last["status"], &last["filledSize"]), (&json!("filled"), &json!("1")), "{:?}", socket.log);
+}
+
+#[test]
 fn orders_are_told_on_acceptance_each_fill_and_their_end_in_order() {
     let (_folder, _server, mut ada, mut bob) = scene();
     let early = ada.limit("sell", "100", "1");

@@ -284,11 +284,19 @@ impl World {
         let (book, market) = (&self.real.book, &self.market);
         let (maker_fee, taker_fee) = (book.config().maker_fee, book.config().taker_fee);
         let sane = size <= Size::MAX;
+        let wakes_at = stop.map(|stop| stop.price).filter(|price| sane && (1..=Price::MAX.0).contains(&price.0));
         let (hold, should) = match (kind, side) {
             (Kind::Limit { price, .. }, _) if sane && price <= Price::MAX => (
                 book.hold_for(side, price, size, book.config().worst_fee()).0,
                 market.hold_for(side, price.0, size.0, maker_fee.max(taker_fee).0),
             ),
+            (Kind::Market { funds: Some(funds) }, Side::Sell) if size.is_zero() && stop.is_some() => {
+                let there = |price: Price| {
+                    let base = book.scale().base(book.lots_to_obtain_at(price, funds)).0;
+                    (base, market.base_to_obtain_at(price.0, funds.0))
+                };
+                wakes_at.map_or((0, 0), there)
+            }
             (Kind::Market { funds: Some(funds) }, Side::Sell) if size.is_zero() => {
                 let (lots, further) = book.lots_to_obtain(funds);
                 let (base, beyond) = market.base_to_obtain(funds.0);
@@ -299,6 +307,14 @@ impl World {
                 (book.scale().base(size).0, i128::from(size.0) * market.scale.1)
             }
             (Kind::Market { funds: Some(funds) }, Side::Buy) => (funds.0, funds.0),
+            (Kind::Market { funds: None }, Side::Buy) if stop.is_some() => {
+                let there = |price: Price| {
+                    let cost = book.cost_at(price, size, taker_fee).ok().map(|cost| cost.0);
+                    (cost, market.cost_at(price.0, size.0, taker_fee.0))
+                };
+                let (cost, should) = wakes_at.map_or((None, None), there);
+                (cost.unwrap_or(0), should.unwrap_or(0))
+            }
             (Kind::Market { funds: None }, Side::Buy) => {
                 let cost = book.cost_of(size, taker_fee);
                 let told = cost.ok().map(|(cost, further)| (cost.0, further.0));

@@ -26,6 +26,18 @@ impl Market {
         (notional <= self.config.max_funds.0).then(|| (notional + fees, further + ceil_share(further, fee)))
     }
 
+    /// What a market buy of this size would cost at its stop price; nothing when that is more than an order may cost, fees
+    /// aside.
+    pub fn cost_at(&self, price: u64, size: u64, fee: u32) -> Option<i128> {
+        let quote = self.quote(price, size);
+        (quote <= self.config.max_funds.0).then(|| quote + ceil_share(quote, fee))
+    }
+
+    /// The base that a market sell needs to bring in `funds` at its stop price.
+    pub fn base_to_obtain_at(&self, price: u64, funds: i128) -> i128 {
+        (funds / self.quote(price, 1)).clamp(1, i128::from(Size::MAX.0)) * self.scale.1
+    }
+
     /// The base that a market sell needs to bring in `funds`: lot by lot, and no part of a lot that would be too much; of
     /// those that are looked at, and of the others, as if they all had the price of the first of them.
     pub fn base_to_obtain(&self, funds: i128) -> (i128, i128) {

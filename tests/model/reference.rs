@@ -420,7 +420,7 @@ impl Market {
             }
             _ => return taker.remaining,
         };
-        if taker.size > 0 { lots.min(taker.remaining) } else { lots }
+        lots.min(if taker.size > 0 { taker.remaining } else { u64::MAX - taker.filled })
     }
 
     /// Whether an order that asked for funds has spent them, or brought them in, but for less than a lot at this price.

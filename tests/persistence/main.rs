@@ -35,6 +35,7 @@ fn both_databases_do_the_same() {
     let server = Postgres::start();
     on_each(&server, "users", users_have_unique_addresses_and_numbers);
     on_each(&server, "sessions", sessions_end);
+    on_each(&server, "many_sessions", of_too_many_sessions_those_end_that_were_not_used_for_longest);
     on_each(&server, "proofs", what_was_proved_counts_while_it_holds);
     on_each(&server, "accounts", accounts_tables::keys_codes_and_factors);
     on_each(&server, "records", accounts_tables::the_audit_log_and_settings);
@@ -136,7 +137,7 @@ fn sessions_end(database: &Database) {
     assert!(database.write_durably(|c| sessions::create(c, &unknown)).is_err());
 
     database.write(|c| sessions::revoke(c, first.id, Timestamp(20))).unwrap();
-    assert_eq!(database.read(|c| sessions::live_of(c, user, Timestamp(30))).unwrap(), std::slice::from_ref(&second));
+    assert_eq!(database.read(|c| sessions::live_of(c, user, Timestamp(30), 9)).unwrap(), std::slice::from_ref(&second));
     let refresh =
         |number| database.write(|c| sessions::refreshed(c, &second, number, Timestamp(600), Timestamp(35))).unwrap();
     assert_eq!((refresh(1), refresh(0), refresh(0), refresh(1)), (false, true, false, true));
@@ -156,6 +157,41 @@ fn sessions_end(database: &Database) {
     assert_eq!(known(39, 700), ended, "its sockets may be open still");
     assert_eq!(known(50, 700), []);
     assert_eq!(database.write(|c| sessions::remove_expired(c, Timestamp(2_000))).unwrap(), 2);
+}
+
+/// A client that signs in for each request ends its own sessions, not that of a phone that lies about.
+fn of_too_many_sessions_those_end_that_were_not_used_for_longest(database: &Database) {
+    let user = database.write_durably(|c| users::create(c, &new("a@example.org"), Timestamp(5))).unwrap().id;
+    let begin = |agent: &str, last_used, expires_at| {
+        let session = Session {
+            id: SessionId::random(),
+            user,
+            created_at: Timestamp(10),
+            expires_at: Timestamp(expires_at),
+            revoked_at: None,
+            last_used: Timestamp(last_used),
+            user_agent: agent.into(),
+            token_expires_at: Timestamp(500),
+            refresh_number: None,
+            address: "192.0.2.1".into(),
+        };
+        database.write_durably(|c| sessions::create(c, &session)).unwrap();
+        session
+    };
+    let (phone, over) = (begin("a phone", 11, 1_000), begin("a bot", 10, 30));
+    let bots = [13, 12, 14].map(|last_used| begin("a bot", last_used, 1_000));
+    let begun = begin("a bot", 20, 1_000);
+    let end = |most| -> Vec<SessionId> {
+        let ended = database.write_durably(|c| sessions::end_beyond(c, &begun, most, Timestamp(40))).unwrap();
+        ended.into_iter().map(|(id, _)| id).collect()
+    };
+    assert_eq!(end(5), []);
+    assert_eq!(end(4), [bots[1].id]);
+    assert_eq!(end(1), [bots[0].id, bots[2].id, phone.id]);
+    let live = database.read(|c| sessions::live_of(c, user, Timestamp(40), 9)).unwrap();
+    assert_eq!(live, std::slice::from_ref(&begun));
+    let kept = database.read(|c| sessions::by_id(c, over.id)).unwrap().unwrap();
+    assert_eq!(kept.revoked_at, None, "what has expired has ended by itself");
 }
 
 fn what_was_proved_counts_while_it_holds(database: &Database) {

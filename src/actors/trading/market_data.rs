@@ -11,7 +11,7 @@ use super::listing::PhaseBoard;
 use super::recovery::Recovery;
 use crate::actors::supervision::Lifeline;
 use crate::domain::candle::Candle;
-use crate::domain::event::{Crossed, Event, Fill};
+use crate::domain::event::{Crossed, Event, Fill, PhaseReason};
 use crate::domain::ids::{AccountId, MarketId, OrderId, Sequence};
 use crate::domain::market::Phase;
 use crate::domain::market_data::{Level, MarketData, Stats, Trade};
@@ -25,6 +25,11 @@ use newest::Newest;
 use parking_lot::Mutex;
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+/// How soon after a change of the book it is told what an auction would do. The answer takes a look at every level that
+/// crosses, and the data of all markets share a thread.
+pub(super) const INDICATED_AFTER: Duration = Duration::from_millis(100);
 
 /// What a market's batch did, for the public.
 #[derive(Clone, Debug, Message)]
@@ -149,6 +154,13 @@ pub struct Picture {
     pub last_fill: Option<(u64, Timestamp, Fill)>,
 }
 
+impl Picture {
+    /// The present time, as this market has it: see [`present`].
+    pub fn now(&self) -> Timestamp {
+        present(self.ticker.map(|ticker| ticker.trade.at))
+    }
+}
+
 /// Asks for what happened after a sequence, as far as memory goes back.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Events")]
@@ -237,12 +249,14 @@ pub struct MarketDataActor {
     lifeline: Lifeline,
     data: Option<MarketData>,
     applied: Sequence,
+    /// Whether what an auction would do is about to be told anew.
+    indicates: bool,
 }
 
 impl MarketDataActor {
     /// Market data that will recover itself when it starts.
     pub fn new(parts: Parts, lifeline: Lifeline) -> MarketDataActor {
-        MarketDataActor { parts, lifeline, data: None, applied: Sequence::default() }
+        MarketDataActor { parts, lifeline, data: None, applied: Sequence::default(), indicates: false }
     }
 
     fn picture(&self, levels: usize) -> Option<Picture> {
@@ -252,7 +266,7 @@ impl MarketDataActor {
             sequence: data.feed_sequence(),
             bids: data.levels(Side::Buy).take(levels).collect(),
             asks: data.levels(Side::Sell).take(levels).collect(),
-            ticker: ticker(data, wall_clock()),
+            ticker: ticker(data, present(data.last_trade().map(|trade| trade.at))),
             last_fill: self.parts.desk.recent.lock().last_fill,
         })
     }
@@ -288,14 +302,33 @@ impl MarketDataActor {
                 changes.tickers.extend(next_ticker(data, outcomes.at, changes.tickers.last(), traded));
             }
         }
-        if new_phase.is_some() || data.phase() != Phase::Trading {
-            self.parts.phase.show(data.phase(), new_phase, data.indication());
+        match (new_phase, data.phase()) {
+            (Some(_), _) => self.show_phase(new_phase),
+            (None, Phase::Auction { .. }) if !changes.levels.is_empty() => self.indicate_soon(ctx),
+            (None, _) => {}
         }
         self.parts.desk.recent.lock().add(&outcomes, changes.fills.last());
         self.lifeline.hazard();
         self.update(outcomes, sequence, changes);
         *self.parts.desk.told.lock() = Some(self.applied);
         self.parts.desk.in_hand.lock().take();
+    }
+
+    /// Shows what goes on in the market, and why, if that is news.
+    fn show_phase(&self, reason: Option<PhaseReason>) {
+        if let Some(data) = &self.data {
+            self.parts.phase.show(data.phase(), reason, data.indication());
+        }
+    }
+
+    /// Shows what the auction would do once the book may have changed further.
+    fn indicate_soon(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.indicates, true) {
+            ctx.run_later(INDICATED_AFTER, |actor, _| {
+                actor.indicates = false;
+                actor.show_phase(None);
+            });
+        }
     }
 
     /// What is missing before this entry will not come any more: the next incarnation reads the whole log.
@@ -374,6 +407,14 @@ pub fn parties_of(event: &Event, mut party: impl FnMut(AccountId)) {
 /// The present time, for statistics that roll with the clock.
 pub fn wall_clock() -> Timestamp {
     crate::clock::now()
+}
+
+/// The present time for whoever asks of a market's newest candles or of its statistics: the newest trade's, if that is
+/// later than this node's clock. Trades have the time of the log, which another clock has made, or this one before it
+/// was set back.
+pub fn present(newest_trade: Option<Timestamp>) -> Timestamp {
+    let now = wall_clock();
+    newest_trade.map_or(now, |at| at.max(now))
 }
 
 fn ticker(data: &MarketData, now: Timestamp) -> Option<Ticker> {

@@ -6,7 +6,8 @@
 //! and a piece of work that kills the primary has not been tried on the twin before.
 //!
 //! The twin gets what is done in steps of [`STEP`] pieces, since waking its thread for each costs both sides more than the
-//! work itself. Whoever asks the twin for anything hands over what waits first, so nobody sees that it is behind.
+//! work itself. Whoever asks the twin for anything hands over what waits first, so all that it can lack is what is in
+//! hand, of which the public may have heard already ([`Berth::published`]).
 //!
 //! Invariants: what is in hand was not given to the twin yet; what was given to the twin, or waits for it, was told to
 //! everybody; a twin without a hole in what it was given is the only one that can be taken. An incarnation that was given up may wake
@@ -188,6 +189,8 @@ pub struct Berth<S: Standby> {
     poison: AtomicU64,
     /// The position of the newest batch of which something is not remembered any more.
     forgotten: AtomicU64,
+    /// The newest feed sequence that the public may have heard of; 0 before the first.
+    published: AtomicU64,
     twin: OnceLock<Handle<Twin<S>>>,
     primary: Mutex<Option<Port<Enlist>>>,
     meter: Arc<TwinMeter>,
@@ -211,6 +214,7 @@ impl<S: Standby> Berth<S> {
             fault: Mutex::new(None),
             poison: AtomicU64::new(0),
             forgotten: AtomicU64::new(0),
+            published: AtomicU64::new(0),
             twin: OnceLock::new(),
             primary: Mutex::new(None),
             meter,
@@ -323,6 +327,17 @@ impl<S: Standby> Berth<S> {
     /// See [`Berth::forget`].
     pub fn forgotten(&self) -> Position {
         Position(self.forgotten.load(Ordering::Relaxed))
+    }
+
+    /// The public is about to hear of everything up to this feed sequence, before the twin does. An incarnation that
+    /// was given up may say so too: what it tells of is in the log.
+    pub fn publishes(&self, feed_sequence: u64) {
+        self.published.fetch_max(feed_sequence, Ordering::Relaxed);
+    }
+
+    /// See [`Berth::publishes`]: whoever has heard of a feed sequence finds at least that here.
+    pub fn published(&self) -> u64 {
+        self.published.load(Ordering::Relaxed)
     }
 
     /// The place is this incarnation's from now on. It has no twin until it builds one.

@@ -255,6 +255,24 @@ impl Book {
         (Size(lots.clamp(1, Size::MAX.0)), further)
     }
 
+    /// What a market buy of `size` that sleeps until this price would cost there, fees included.
+    ///
+    /// # Errors
+    /// [`Reject::FundsTooLarge`] when that is more than the market's `max_funds`, fees aside.
+    pub fn cost_at(&self, price: Price, size: Size, fee: Ppm) -> Result<Amount, Reject> {
+        let quote = self.scale.quote(price, size);
+        if quote > self.config.max_funds {
+            return Err(Reject::FundsTooLarge);
+        }
+        Ok(quote + quote.share_rounded_up(fee))
+    }
+
+    /// How many lots a market sell that sleeps until this price would need there to bring in `funds`, fees aside; at least
+    /// one.
+    pub fn lots_to_obtain_at(&self, price: Price, funds: Amount) -> Size {
+        self.scale.lots_for(funds, price, Ppm(0)).max(Size(1))
+    }
+
     /// What must be reserved in addition before a live order is changed like this; zero when it
     /// needs less than it has, or when the change will be refused anyway.
     pub fn extra_hold_for(&self, amend: &Amend) -> Amount {

@@ -155,7 +155,8 @@ impl Book {
             }
             (Side::Sell, None) => taker.hot.remaining,
         };
-        if taker.is_sized() { lots.min(taker.hot.remaining) } else { lots }
+        // Funds may pay for more lots than can be counted; then the order is over, as when what was reserved runs out.
+        lots.min(if taker.is_sized() { taker.hot.remaining } else { Size(u64::MAX - taker.cold.filled.0) })
     }
 
     /// Whether the funds that its owner named do not buy one more whole lot at this price, or one more would bring in
@@ -386,5 +387,51 @@ impl Book {
             left = Size(left.0.saturating_sub(resting.remaining.0));
         }
         left.is_zero()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::entry::MarketEntry;
+    use crate::domain::ids::{AccountId, CurrencyId};
+    use crate::domain::market::{MarketConfig, Scale, Step};
+    use crate::domain::order::{NewOrder, TimeInForce};
+    use crate::domain::time::Timestamp;
+
+    /// In a market with fine steps funds may pay for more lots than an order can count.
+    #[test]
+    fn an_order_by_funds_ends_where_its_lots_would_leave_64_bits() {
+        let step = Step { units: 1, decimals: 0 };
+        let config = MarketConfig::new("BTC-USDT".into(), CurrencyId(0), CurrencyId(1), step, step);
+        let scale = Scale { quote_per_tick_lot: 1, base_per_lot: 1 };
+        let mut book = Book::new(MarketConfig { max_open_orders: 0, ..config }, scale);
+        let sell = NewOrder {
+            ticket: Ticket(0),
+            account: AccountId(2),
+            client_id: None,
+            side: Side::Sell,
+            kind: Kind::Limit { price: Price(1), time_in_force: TimeInForce::GoodTillCanceled, post_only: false },
+            size: Size::MAX,
+            stop: None,
+            self_trade: SelfTrade::default(),
+            maker_fee: Ppm(0),
+            taker_fee: Ppm(0),
+            hold: Amount(i128::from(Size::MAX.0)),
+        };
+        let mut events = Vec::new();
+        for _ in 0..=1u32 << 16 {
+            book.apply(Timestamp(1), &MarketEntry::Place(sell), &mut events);
+        }
+        events.clear();
+        let hold = Amount(1 << 65);
+        let kind = Kind::Market { funds: Some(hold) };
+        let buy = NewOrder { account: AccountId(3), side: Side::Buy, kind, size: Size::ZERO, hold, ..sell };
+        book.apply(Timestamp(2), &MarketEntry::Place(buy), &mut events);
+        let bought: u128 = events.iter().filter_map(Event::fill).map(|fill| u128::from(fill.size.0)).sum();
+        assert_eq!(bought, u128::from(u64::MAX));
+        let Some(Event::Done(done)) = events.last() else { panic!("it must end") };
+        let released = Amount(hold.0 - i128::from(u64::MAX));
+        assert_eq!((done.account, done.reason, done.released), (AccountId(3), DoneReason::NoLiquidity, released));
     }
 }

@@ -174,7 +174,7 @@ pub(super) fn row(market: &Market, (price, level): &(Price, Level)) -> Value {
 pub async fn line(state: web::Data<AppState>, symbol: web::Path<String>) -> Answer {
     let market = market(&state, &symbol)?;
     let points = usize::try_from(DAY / SECOND / i64::from(LINE_STEP)).unwrap_or(1) + 1;
-    let from = wall_clock() + -DAY;
+    let from = picture(market, 0).await?.now() + -DAY;
     let candles = newest_candles(&state, market, LINE_STEP, from, points).await?;
     Ok(svg(drawn(&candles, from)))
 }

@@ -176,7 +176,7 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, para
     let (from, to) = match (params.time("start")?, params.time("end")?) {
         (Some(start), Some(end)) => (start, end),
         (Some(start), None) => (start, start + width * (MAX_BUCKETS - 1)),
-        (None, Some(_)) => newest_range(width),
+        (None, Some(_)) => newest_range(exchange::picture(market, 0).await?.now(), width),
         (None, None) => {
             let own = newest_candles(&state, market, granularity).await;
             let body = state.edge.freshest(Shown::Candles(granularity), &market.config.symbol, own).await?;
@@ -194,8 +194,8 @@ pub async fn candles(state: web::Data<AppState>, symbol: web::Path<String>, para
 }
 
 /// The first and the last of the newest buckets that one answer holds.
-fn newest_range(width: i64) -> (Timestamp, Timestamp) {
-    let newest = wall_clock().bucket(width);
+fn newest_range(now: Timestamp, width: i64) -> (Timestamp, Timestamp) {
+    let newest = now.bucket(width);
     (newest + -width * (MAX_BUCKETS - 1), newest)
 }
 
@@ -208,9 +208,9 @@ pub(super) async fn newest_candles(
     market: &Market,
     granularity: u32,
 ) -> Result<(u64, String), ApiError> {
-    let sequence = levels(market, 0).await?.0;
-    let range = newest_range(i64::from(granularity) * SECOND);
-    Ok((sequence, candle_range(state, market, granularity, range).await?))
+    let picture = exchange::picture(market, 0).await?;
+    let range = newest_range(picture.now(), i64::from(granularity) * SECOND);
+    Ok((picture.sequence, candle_range(state, market, granularity, range).await?))
 }
 
 async fn candle_range(

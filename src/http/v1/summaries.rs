@@ -4,7 +4,7 @@ use super::markets::candle_rows;
 use crate::actors::trading::market_data::{GetCandles, wall_clock};
 use crate::actors::trading::{Market, Unavailable};
 use crate::domain::candle::Candle;
-use crate::domain::time::{DAY, HOUR};
+use crate::domain::time::{DAY, HOUR, Timestamp};
 use crate::http::error::ApiError;
 use crate::http::exchange::market_data as exchange;
 use crate::http::{AppState, wire};
@@ -14,19 +14,22 @@ use std::sync::Arc;
 
 type Answer = Result<HttpResponse, ApiError>;
 
-async fn candles(market: &Market, asked: GetCandles) -> Result<(Vec<Candle>, bool), Unavailable> {
-    exchange::answered(market.data.send(asked)).await?.ok_or(Unavailable::Starting)
+/// The hourly candles of the last day, newest first. A newest trade that is ahead of this node's clock ends that day.
+async fn last_day(market: &Market) -> Result<Vec<Candle>, Unavailable> {
+    let now = wall_clock().bucket(HOUR);
+    let asked = GetCandles { granularity: 3_600, from: now + -DAY, to: Timestamp(i64::MAX) };
+    let (mut candles, _) = exchange::answered(market.data.send(asked)).await?.ok_or(Unavailable::Starting)?;
+    let newest = candles.first().map_or(now, |candle| candle.start.max(now));
+    candles.retain(|candle| candle.start >= newest + -DAY);
+    Ok(candles)
 }
 
 /// `GET /products/spark-lines`: the hourly candles of the last day of each market; none of one that does not answer.
 pub async fn spark_lines(state: web::Data<AppState>) -> Answer {
-    let to = wall_clock().bucket(HOUR);
-    let asked = GetCandles { granularity: 3_600, from: to + -DAY, to };
     let markets = state.trading.markets();
-    let answers = exchange::of_each(markets.iter().map(|market| candles(market, asked))).await?;
-    let line = |(market, answer): (&Arc<Market>, Option<(Vec<Candle>, bool)>)| {
-        let (candles, _) = answer.unwrap_or_default();
-        format!("\"{}\":{}", market.config.symbol, candle_rows(candles.iter(), market))
+    let answers = exchange::of_each(markets.iter().map(|market| last_day(market))).await?;
+    let line = |(market, candles): (&Arc<Market>, Option<Vec<Candle>>)| {
+        format!("\"{}\":{}", market.config.symbol, candle_rows(candles.unwrap_or_default().iter(), market))
     };
     let lines: Vec<String> = markets.iter().zip(answers).map(line).collect();
     let body = format!("{{{}}}", lines.join(","));

@@ -2,7 +2,7 @@
 
 use super::views::side;
 use crate::actors::trading::Market;
-use crate::actors::trading::market_data::{GetOrderEvents, wall_clock};
+use crate::actors::trading::market_data::GetOrderEvents;
 use crate::domain::event::{Crossed, Event};
 use crate::domain::ids::{MarketId, OrderId};
 use crate::domain::market::Phase;
@@ -39,7 +39,8 @@ pub async fn get(
     };
     let until = match record.status {
         Status::Done(_, at) => at,
-        Status::Active | Status::Open => wall_clock(),
+        // Events have the log's time, which may be ahead of this node's clock.
+        Status::Active | Status::Open => Timestamp(i64::MAX),
     };
     // What memory holds from the beginning on needs no archive.
     let whole = recent.first().is_some_and(|(.., event)| matches!(event, Event::Accepted(..)));

@@ -1,6 +1,7 @@
 //! What a client of the feed may say.
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -138,6 +139,15 @@ impl Refusal {
     pub fn of_subscription(code: &'static str, reason: impl Into<String>) -> Refusal {
         Refusal { message: "Failed to subscribe", reason: reason.into(), code }
     }
+
+    fn of_type(kind: &str) -> Refusal {
+        let reason = format!("{kind:.40} is not a valid type");
+        Refusal { message: "Invalid message type", reason, code: "invalid_type" }
+    }
+
+    fn of_channel(name: &str) -> Refusal {
+        Refusal::of_subscription("invalid_channel", format!("{name:.40} is not a valid channel"))
+    }
 }
 
 impl Request {
@@ -146,18 +156,11 @@ impl Request {
     /// # Errors
     /// The refusal to send back; nothing changes then.
     pub fn parse(text: &str) -> Result<Request, Refusal> {
-        let malformed = |error: serde_json::Error| {
-            let reason = error.to_string();
-            Refusal { message: "Malformed JSON", reason, code: "malformed_json" }
-        };
-        let raw: Raw<'_> = serde_json::from_str(text).map_err(malformed)?;
+        let raw: Raw<'_> = serde_json::from_str(text).map_err(|error| unreadable(text, &error))?;
         let subscribe = match raw.r#type.as_str() {
             "subscribe" => true,
             "unsubscribe" => false,
-            other => {
-                let reason = format!("{other:.40} is not a valid type");
-                return Err(Refusal { message: "Invalid message type", reason, code: "invalid_type" });
-            }
+            other => return Err(Refusal::of_type(other)),
         };
         let common = raw.product_ids.unwrap_or_default();
         let mut wanted = BTreeSet::new();
@@ -167,8 +170,7 @@ impl Request {
                 RawChannel::Name(name) => (name, None, None),
                 RawChannel::Object { name, product_ids, resume_from } => (name, product_ids, resume_from),
             };
-            let unknown = || Refusal::of_subscription("invalid_channel", format!("{name:.40} is not a valid channel"));
-            let parsed = Channel::parse(&name).ok_or_else(unknown)?;
+            let parsed = Channel::parse(&name).ok_or_else(|| Refusal::of_channel(&name))?;
             if parsed == Channel::Status {
                 wanted.insert((parsed, None));
                 continue;
@@ -207,6 +209,27 @@ impl Request {
             (None, None) => None,
         };
         Ok(Request { subscribe, wanted, resume_from, credentials })
+    }
+}
+
+/// Why a message is none of ours: it is no JSON, or something in it is not what it has to be.
+fn unreadable(text: &str, error: &serde_json::Error) -> Refusal {
+    // It may name a value of the message as a whole.
+    let reason = error.to_string();
+    let reason = format!("{reason:.200}");
+    let Ok(message) = serde_json::from_str::<Value>(text) else {
+        return Refusal { message: "Malformed JSON", reason, code: "malformed_json" };
+    };
+    match message.get("type") {
+        Some(Value::String(kind)) if matches!(kind.as_str(), "subscribe" | "unsubscribe") => {}
+        Some(Value::String(kind)) => return Refusal::of_type(kind),
+        Some(other) => return Refusal::of_type(&other.to_string()),
+        None => return Refusal::of_type("null"),
+    }
+    let mut channels = message.get("channels").and_then(Value::as_array).into_iter().flatten();
+    match channels.find(|channel| RawChannel::deserialize(*channel).is_err()) {
+        Some(odd) => Refusal::of_channel(&odd.to_string()),
+        None => Refusal::of_subscription("invalid_body", reason),
     }
 }
 
@@ -258,15 +281,42 @@ mod tests {
     #[test]
     fn bad_requests_name_what_is_wrong() {
         let refused = |text: &str| Request::parse(text).unwrap_err();
-        assert_eq!(refused("{").message, "Malformed JSON");
-        assert_eq!(refused(r#"{"type":"hello"}"#).message, "Invalid message type");
+        for text in ["", "{", r#"{"type":subscribe}"#, r#"{"type":"subscribe"} {}"#] {
+            assert_eq!((refused(text).message, refused(text).code), ("Malformed JSON", "malformed_json"), "{text}");
+        }
+        for (text, kind) in [
+            (r#"{"type":"hello"}"#, "hello"),
+            (r#"{"type":"hello","channels":[7]}"#, "hello"),
+            (r#"{"type":["subscribe"]}"#, r#"["subscribe"]"#),
+            (r#"{"type":7,"channels":["level2"]}"#, "7"),
+            (r#"{"channels":["level2"]}"#, "null"),
+            ("[]", "null"),
+            ("7", "null"),
+        ] {
+            let refusal = refused(text);
+            assert_eq!((refusal.message, refusal.code), ("Invalid message type", "invalid_type"), "{text}");
+            assert_eq!(refusal.reason, format!("{kind} is not a valid type"), "{text}");
+        }
         for (rest, code, reason) in [
             ("", "channels_missing", "No channels provided"),
             (r#","product_ids":["A-B"],"channels":["nope"]"#, "invalid_channel", "nope is not a valid channel"),
             (r#","channels":["level2"]"#, "product_ids_missing", "level2 needs product_ids"),
+            (r#","channels":["status",7]"#, "invalid_channel", "7 is not a valid channel"),
+            (r#","channels":[{"a":1}]"#, "invalid_channel", r#"{"a":1} is not a valid channel"#),
+            (
+                r#","channels":[{"name":"full","resume_from":-1}]"#,
+                "invalid_channel",
+                r#"{"name":"full","resume_from":-1} is not a valid channel"#,
+            ),
         ] {
             let refusal = refused(&format!(r#"{{"type":"subscribe"{rest}}}"#));
             assert_eq!(refusal, Refusal::of_subscription(code, reason), "{rest}");
+        }
+        let long = format!(r#","channels":["level2"],"resume_from":"{}""#, "x".repeat(1_000));
+        for rest in [r#","channels":"level2""#, r#","channels":["level2"],"resume_from":"7""#, long.as_str()] {
+            let refusal = refused(&format!(r#"{{"type":"unsubscribe"{rest}}}"#));
+            assert_eq!((refusal.message, refusal.code), ("Failed to subscribe", "invalid_body"), "{rest}");
+            assert!(refusal.reason.starts_with("invalid type: string") && refusal.reason.len() <= 200, "{rest}");
         }
     }
 

@@ -351,6 +351,8 @@ impl StreamHandler<Result<ws::Message, ws::ProtocolError>> for Socket {
     fn handle(&mut self, message: Result<ws::Message, ws::ProtocolError>, ctx: &mut Self::Context) {
         self.session.heard.set(Instant::now());
         match message {
+            // Whoever was told that the connection is closed must be able to rely on it.
+            Ok(message) if self.session.outbox.is_closed() && !matches!(message, ws::Message::Close(_)) => {}
             Ok(ws::Message::Text(text)) if entry::is_entry(&text) => self.enter(&text, ctx),
             Ok(ws::Message::Text(_) | ws::Message::Binary(_)) if !self.within_rate() => {
                 self.hub.close(&self.session, "too_many_messages");

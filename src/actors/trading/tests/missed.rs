@@ -5,8 +5,12 @@ use crate::actors::event_log::{Begin, EngineReport, Epochs, FromLog, Propose};
 use crate::actors::log_time::LogTime;
 use crate::actors::supervision::{ChildSpec, Drill, Handle};
 use crate::actors::trading::market_data::{GetPicture, GetTrades};
+use crate::actors::trading::recent::Recent;
+use crate::actors::trading::twin::Source;
 use crate::domain::batch::Batch;
+use crate::domain::book::Book;
 use crate::domain::ids::StreamId;
+use crate::domain::replica::MarketReplica;
 use crate::persistence::log::{Busy, Committed, LogReader, Position, Proposal, Report};
 use actix::{Actor, AsyncContext, Context, Handler, Message, WrapFuture};
 use bytes::Bytes;
@@ -50,6 +54,34 @@ async fn what_market_data_did_not_take_is_noticed_in_a_quiet_market() {
         assert!(begun.elapsed() < Duration::from_secs(60), "the book lacks an order for ever");
         a_moment().await;
     }
+    program.end().await;
+}
+
+/// Whoever has heard of an order from the feed finds it in the book, though the book's twin has not got it yet.
+#[actix_web::test]
+async fn a_full_book_is_not_older_than_what_the_feed_has_told() {
+    let machine = Machine::new();
+    let program = machine.start().await;
+    program.trading.open_account(ADA).await.unwrap();
+    program.trading.deposit(ADA, USDT, Amount(1_000 * ONE), 1).await.unwrap();
+    let market = program.trading.market("BTC-USDT").unwrap().clone();
+    program.place("BTC-USDT", ADA, Side::Buy, (2_000_000, 100), 1).await.unwrap();
+    while bids(&market).await != Some(1) {
+        a_moment().await;
+    }
+    // A twin that stands before the order.
+    let replica = MarketReplica::new(Book::new(market.config.clone(), market.scale));
+    let before = BookState { replica, recent: Recent::default(), position: Position(0) };
+    market.berth.build(u64::MAX, Source::Ready(Box::new(before)));
+    let twin = loop {
+        match market.berth.twin() {
+            Some(twin) => break twin,
+            None => a_moment().await,
+        }
+    };
+    assert_eq!(twin.send(GetFullBook).await.unwrap().unwrap().bids.len(), 0);
+    let full = market.full_book().await.unwrap();
+    assert_eq!((full.bids.len(), full.sequence), (1, market.berth.published()));
     program.end().await;
 }
 

@@ -67,7 +67,20 @@ struct Inner {
     funds: Option<Funds>,
     /// Whose private messages it gets.
     owner: Option<AccountId>,
+    /// Whether the session of the last owner counts no more, and what was private is still to be taken away.
+    lapsed: bool,
     asked: u64,
+}
+
+impl Inner {
+    /// The session of the owner counts no more. Records of orders that miss a change would be wrong from then on, so
+    /// they go at once; the subscriptions go at the next look.
+    fn lapse(&mut self) {
+        (self.owner, self.lapsed) = (None, true);
+        for reader in self.readers.values_mut() {
+            reader.orders = Orders::Off;
+        }
+    }
 }
 
 /// One connection.
@@ -126,11 +139,12 @@ impl Connection {
         self.look();
     }
 
-    /// Drops what is private when it is not the same user's any more.
+    /// Drops what is private when it is not the same user's any more, or was nobody's for a while.
     pub fn look(&self) {
         let user = self.user();
         let mut inner = self.inner.borrow_mut();
-        if inner.owner == user {
+        let lapsed = std::mem::take(&mut inner.lapsed);
+        if inner.owner == user && !lapsed {
             return;
         }
         inner.owner = user;
@@ -430,14 +444,21 @@ impl Connection {
 
 impl Listener for Connection {
     fn changed(&self, feed: &MarketFeed, update: &Arc<Update>) {
-        // A session that has ended meanwhile gets nothing, though its subscriptions are taken away a little later: the
-        // hub is at work now.
+        // What was closed from here may be there for as long as its client does not read.
+        if self.outbox.is_closed() {
+            return;
+        }
         let taken = {
             let mut inner = self.inner.borrow_mut();
+            let Some(reader) = inner.readers.get(&update.market) else { return };
+            // A session that has ended meanwhile gets nothing, though its subscriptions are taken away a little later:
+            // the hub is at work now.
+            let is_private = reader.channels.contains(&Channel::Order);
+            if is_private && inner.owner.is_some() && inner.owner != self.user() {
+                inner.lapse();
+            }
             let owner = inner.owner;
             let Some(reader) = inner.readers.get_mut(&update.market) else { return };
-            let is_private = reader.channels.contains(&Channel::Order);
-            let owner = owner.filter(|owner| is_private && self.user() == Some(*owner));
             self.hand(reader, owner, &feed.market, update)
         };
         if !taken {

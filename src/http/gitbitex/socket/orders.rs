@@ -35,14 +35,19 @@ pub enum Orders {
 }
 
 impl Orders {
-    /// Takes in a change; `tell` hears of every change of an order, in order. False when too much waits.
+    /// Takes in a change; `tell` hears of every change of an order, in order. False when too much waits; then nothing
+    /// waits any more, and the orders are not followed.
     #[must_use]
     pub fn take(&mut self, account: AccountId, update: &Arc<Update>, tell: impl FnMut(u64, &OrderRecord)) -> bool {
         match self {
             Orders::Off => true,
-            Orders::Asked { held, .. } => {
+            Orders::Asked { held, .. } if held.len() < MOST_HELD => {
                 held.push(update.clone());
-                held.len() <= MOST_HELD
+                true
+            }
+            Orders::Asked { .. } => {
+                *self = Orders::Off;
+                false
             }
             Orders::Followed(followed) => {
                 followed.fold(account, &update.outcomes, tell);
@@ -139,6 +144,7 @@ fn changed(event: &Event, user: AccountId) -> [Option<OrderId>; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::actors::trading::market_data::Texts;
     use crate::domain::event::{Done, DoneReason};
     use crate::domain::ids::{Epoch, MarketId, Ticket};
     use crate::domain::money::{Amount, Ppm, Price, Size};
@@ -216,5 +222,28 @@ mod tests {
         assert_eq!(told(&mut followed, &batch(4, &[accepted(3), done(2)])), [(4, 3, false), (5, 2, true)]);
         assert_eq!(told(&mut followed, &batch(6, &[done(9)])), []);
         assert_eq!(followed.records.len(), 1);
+    }
+
+    #[test]
+    fn what_waits_while_the_book_does_not_answer_is_bounded() {
+        let update = Arc::new(Update {
+            market: MarketId(0),
+            at: Timestamp(1),
+            sequence: 1,
+            outcomes: Arc::new(batch(1, &[accepted(1)])),
+            levels: Vec::new(),
+            orders: Vec::new(),
+            fills: Vec::new(),
+            tickers: Vec::new(),
+            texts: Texts::default(),
+            gitbitex: Texts::default(),
+        });
+        let mut orders = Orders::Asked { asking: 1, held: Vec::new() };
+        for _ in 0..MOST_HELD {
+            assert!(orders.take(USER, &update, |_, _| {}));
+        }
+        assert!(!orders.take(USER, &update, |_, _| {}));
+        assert!(matches!(orders, Orders::Off));
+        assert_eq!(Arc::strong_count(&update), 1, "nothing is held any more");
     }
 }
