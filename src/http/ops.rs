@@ -148,7 +148,8 @@ impl Metrics {
             )?,
             custody_round_at: gauge(
                 "agora_custody_round_timestamp_seconds",
-                "when the desk last completed a round, in seconds since 1970",
+                "when the desk last finished a round over all deposits and withdrawals without an error, \
+                 in seconds since 1970",
             )?,
             custody_round_panics: gauge(
                 "agora_custody_round_panics_total",
@@ -190,7 +191,7 @@ impl Metrics {
         self.ready.set(i64::from(standing.is_ready()));
         self.projected.set(load(&self.written));
         self.archived.set(load(&self.log.archived));
-        self.gone.set(i64::from(self.log.gone.load(Ordering::Relaxed)));
+        self.gone.set(i64::from(self.log.is_gone()));
         self.number_taken.set(i64::from(self.log.number_taken.load(Ordering::Relaxed)));
         self.published.set(load(&self.log.published));
         let number = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);

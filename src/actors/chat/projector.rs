@@ -135,9 +135,19 @@ impl ChatProjector {
                 Err(error) => return tracing::warn!(%error, "the database does not say how far chat's rows are"),
             },
         };
-        if let Err(reason) = follower.advance() {
-            self.lifeline.fail(reason);
-            ctx.stop();
+        match follower.advance() {
+            Ok(true) => {
+                if self.meter.chat_gone.swap(false, Ordering::Relaxed) {
+                    tracing::info!("what was gone from the log of chat's rows is there again");
+                }
+            }
+            Ok(false) if follower.gone.is_some() => self.meter.chat_gone.store(true, Ordering::Relaxed),
+            // What is away says nothing of what is gone.
+            Ok(false) => {}
+            Err(reason) => {
+                self.lifeline.fail(reason);
+                ctx.stop();
+            }
         }
     }
 
@@ -185,6 +195,8 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+    use crate::actors::supervision::{ChildSpec, Settings};
+    use crate::actors::supervisor::Supervisor;
     use crate::domain::ids::StreamId;
     use crate::persistence::db::Database;
     use crate::persistence::log::conformance::batch;
@@ -231,7 +243,7 @@ mod tests {
 
     /// The database was away for longer than the log is kept.
     #[test]
-    fn what_is_gone_from_the_log_ends_nothing() {
+    fn what_is_gone_from_the_log_is_waited_for() {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::open(&folder.path().join("agora.db")).unwrap();
         let log = Arc::new(Log { gone: true, ..Log::default() });
@@ -240,6 +252,42 @@ mod tests {
             assert_eq!(follower.advance(), Ok(false));
             assert_eq!(follower.projection.mark().position, Position(2));
         }
+    }
+
+    /// Waits until the meter says this of what is gone from the log.
+    async fn is_said_to_be_gone(meter: &LogMeter, gone: bool) {
+        let begun = Instant::now();
+        while meter.is_gone() != gone {
+            assert!(begun.elapsed() < Duration::from_secs(60), "nobody says that something is gone: {gone}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The same, as operators see it; also of a projector that was begun anew meanwhile.
+    #[actix_web::test]
+    async fn what_is_gone_from_the_log_ends_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let log = Arc::new(Log { gone: true, ..Log::default() });
+        let meter = Arc::<LogMeter>::default();
+        let (reader, figures) = (log.clone(), meter.clone());
+        let root = Supervisor::root("agora", Settings::default(), &Arbiter::current());
+        let spec = ChildSpec::new("chat projector", Arbiter::current(), move |lifeline| {
+            let (database, reader) = (database.clone(), reader.clone());
+            let open = move || {
+                let projection = Projection::open(database.clone())?;
+                Ok::<_, DbError>(Follower::new(projection, reader.clone(), Arc::default()))
+            };
+            Ok(ChatProjector::new(None, open, figures.clone(), lifeline))
+        });
+        root.start(spec).await.unwrap();
+        is_said_to_be_gone(&meter, true).await;
+        assert!(meter.gone.lock().is_none(), "it is chat's rows alone that lack something");
+        log.back.store(true, Ordering::Relaxed);
+        root.revive("chat projector").await.unwrap();
+        is_said_to_be_gone(&meter, false).await;
+        assert!(root.tree().snapshot().iter().all(|node| node.crashes == 0));
+        root.shutdown().await;
     }
 
     /// Whoever empties a full log has to know that chat needs no more of it.

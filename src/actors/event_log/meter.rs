@@ -33,8 +33,11 @@ pub struct LogMeter {
     /// The position of the newest batch that the database's archive was found to have, of a log at a broker; 0 of a log
     /// in files, of which nothing goes before it is archived.
     pub archived: AtomicU64,
-    /// Whether a part of the log is gone that the database has neither rows of nor archived.
-    pub gone: AtomicBool,
+    /// Behind where a part of the log was found to be gone of which the database has neither rows of trading nor a copy
+    /// in its archive; until it was read after all.
+    pub gone: Mutex<Option<Position>>,
+    /// Whether the same was found of rows of chat.
+    pub chat_gone: AtomicBool,
     /// Whether the broker has refused this node's number when last asked for it: another process has it, or one that
     /// has died a moment ago.
     pub number_taken: AtomicBool,
@@ -66,6 +69,11 @@ struct HandedOver {
 }
 
 impl LogMeter {
+    /// Whether a part of the log is gone of which the database lacks rows, and a copy in its archive.
+    pub fn is_gone(&self) -> bool {
+        self.gone.lock().is_some() || self.chat_gone.load(Ordering::Relaxed)
+    }
+
     /// The position of the newest batch of a stream since the start; 0 when there was none.
     pub fn newest_of(&self, stream: StreamId) -> u64 {
         self.handed.lock().streams.get(&stream).map_or(0, |handed| handed.newest)

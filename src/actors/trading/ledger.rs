@@ -30,6 +30,7 @@ use crate::domain::entry::{LedgerEntry, Movement};
 use crate::domain::ids::{CurrencyId, Epoch, MarketId, StreamId, Ticket};
 use crate::domain::ledger::{Ignored, LedgerOutcome, needs};
 use crate::domain::money::Amount;
+use crate::domain::order::Reject;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes};
 use crate::persistence::log::Committed;
 use actix::prelude::*;
@@ -510,7 +511,7 @@ impl Handler<Admit> for LedgerActor {
 impl LedgerActor {
     /// Reserves what an applicant needs and writes it into what was asked; all of it or nothing.
     fn admit(&mut self, applicant: &mut Applicant, holds: &mut Vec<Ticket>) -> Result<(), Refused> {
-        let Applicant { request, most, more, asked } = applicant;
+        let Applicant { request, most, more, would_take, asked } = applicant;
         let first = holds.len();
         let amount = self.reserve(request, *most)?;
         holds.push(request.ticket);
@@ -533,10 +534,14 @@ impl LedgerActor {
                                 self.admission.settle(request.stream, request.epoch, ticket);
                             }
                             let part = (cancels + at) as u32;
-                            return Err(match why {
-                                Refused::Reject(reason) => Refused::Part(part, reason),
-                                Refused::Repeat(known) => Refused::PartRepeat(part, known),
-                                other => other,
+                            return Err(match (why, *would_take) {
+                                // A repeat is told all the same: the batch may have been done.
+                                (Refused::Reject(_), Some(earlier)) if earlier < part => {
+                                    Refused::Part(earlier, Reject::PostOnlyWouldTake)
+                                }
+                                (Refused::Reject(reason), _) => Refused::Part(part, reason),
+                                (Refused::Repeat(known), _) => Refused::PartRepeat(part, known),
+                                (other, _) => other,
                             });
                         }
                     }

@@ -512,12 +512,11 @@ impl Projector {
                 Err(error) => return tracing::warn!(%error, "the database does not say how far its rows are"),
             },
         };
-        let before = follower.position();
-        match follower.advance() {
-            // A database that is away says nothing of what is gone.
-            Ok(()) if self.gone.is_some() && follower.position() == before => {}
-            Ok(()) => self.finds_what_is_next(),
-            Err(RecoveryError::Log(error @ LogError::Pruned { .. })) => self.lacks_what_is_next(&error),
+        let advanced = follower.advance();
+        let position = follower.position();
+        match advanced {
+            Ok(()) => self.has_come_to(position),
+            Err(RecoveryError::Log(error @ LogError::Pruned { .. })) => self.lacks_what_is_behind(position, &error),
             Err(error) => {
                 self.lifeline.fail(error);
                 ctx.stop();
@@ -525,18 +524,22 @@ impl Projector {
         }
     }
 
-    fn finds_what_is_next(&mut self) {
-        if self.gone.take().is_some() {
-            self.log.gone.store(false, Ordering::Relaxed);
+    /// What was gone is there again once it was read. A database that is away says nothing of it, and whoever was begun
+    /// anew comes first to where it was found.
+    fn has_come_to(&mut self, position: Position) {
+        let mut gone = self.log.gone.lock();
+        if gone.is_some_and(|behind| position > behind) {
+            *gone = None;
+            self.gone = None;
             tracing::info!("what was gone from the log is there again");
         }
     }
 
     /// Rows cannot follow the log any more, and no start would find its way to here. What the nodes that run have in
     /// memory is all there is, so nobody ends.
-    fn lacks_what_is_next(&mut self, error: &LogError) {
+    fn lacks_what_is_behind(&mut self, position: Position, error: &LogError) {
         self.gone = Some(Instant::now());
-        self.log.gone.store(true, Ordering::Relaxed);
+        *self.log.gone.lock() = Some(position);
         tracing::error!(%error, "the database cannot follow: what it lacks is gone from the log and was not archived. \
             Do not end this node; see \"How long the stream is kept\" in docs/operations.md");
     }

@@ -69,6 +69,9 @@ pub struct Applicant {
     pub most: Amount,
     /// The needs of the parts of an atomic batch, each with what it may get at most: its amends, then its orders.
     pub more: Vec<(Request, Amount)>,
+    /// The part of an atomic batch that would take though it may not. What the ledger has against it or against a part
+    /// before it comes first; what it has against a later one does not.
+    pub would_take: Option<u32>,
     /// What goes on once it has its hold, which is filled in by the ledger.
     pub asked: Asked,
 }

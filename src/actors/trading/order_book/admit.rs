@@ -10,12 +10,16 @@ use crate::actors::event_log::Propose;
 use crate::domain::admission::Request;
 use crate::domain::entry::{Amend, MarketEntry};
 use crate::domain::ids::{AccountId, CurrencyId, Epoch, OrderId, Ticket};
-use crate::domain::money::{Amount, Size};
+use crate::domain::money::{Amount, MAX_AMOUNT, Size};
 use crate::domain::order::{Kind, NewOrder, Reject, Side};
 use crate::domain::posting::Pair;
 use crate::domain::replica::MarketReplica;
 use crate::domain::time::Timestamp;
 use actix::prelude::*;
+
+/// What a part of a batch asks for that cannot be done anyway: more than the book lets any order have. Should it get as
+/// far as the ledger, that refuses it.
+const TOO_MUCH: Amount = Amount(MAX_AMOUNT.0 + 1);
 
 impl Handler<Commands> for OrderBook {
     type Result = ();
@@ -199,7 +203,8 @@ impl OrderBook {
         let currency = Self::pair(replica).held(order.side);
         let request = self.request(order.ticket, order.account, currency, need.least);
         let request = Request { client_id: order.client_id, vouched, ..request };
-        Some(Applicant { request, most: need.most, more: Vec::new(), asked: Asked::Place(order, reply) })
+        let asked = Asked::Place(order, reply);
+        Some(Applicant { request, most: need.most, more: Vec::new(), would_take: None, asked })
     }
 
     /// A change of an order with what it needs from the ledger, or none when it was refused.
@@ -219,7 +224,7 @@ impl OrderBook {
         match checked {
             Ok((request, amend)) => {
                 let asked = Asked::Amend(amend, reply);
-                Some(Applicant { request, most: request.amount, more: Vec::new(), asked })
+                Some(Applicant { request, most: request.amount, more: Vec::new(), would_take: None, asked })
             }
             Err(why) => {
                 reply.send(Err(why));
@@ -244,48 +249,32 @@ impl OrderBook {
                 requests
                     .push((self.request(amend.ticket, batch.account, currency, amend.extra_hold), amend.extra_hold));
             }
-            let mut refusals = Vec::new();
-            for (at, order) in batch.places.iter_mut().enumerate() {
-                order.ticket = Ticket(0);
+            for order in &mut batch.places {
+                order.ticket = next_ticket();
                 order.begin(now);
-                // What is out of range has no price; it is refused below, as is what else is wrong.
+                // What is out of range has no price; it is refused below, as is what else is wrong. So is what would
+                // cost too much, for what it asks for.
                 let sound = book.check_alone(order, now).err().is_none_or(|reason| reason > Reject::FundsTooLarge);
-                let need = if sound { self.prepare(replica, order) } else { Ok(Need::exactly(Amount::ZERO)) };
-                let need = need.unwrap_or_else(|reason| {
-                    refusals.push(((first_place + at) as u32, reason));
-                    Need::exactly(Amount::ZERO)
-                });
+                let need = if sound { self.prepare(replica, order).ok() } else { None };
+                let need = need.unwrap_or_else(|| Need::exactly(TOO_MUCH));
                 let request = self.request(order.ticket, batch.account, pair.held(order.side), need.least);
                 requests.push((Request { client_id: order.client_id, vouched, ..request }, need.most));
                 order.hold = need.most;
             }
-            let judged = book.check_atomic(&batch, now).err();
-            if let Some((part, Reject::PostOnlyWouldTake)) = judged
-                && refusals.is_empty()
-            {
-                // As with a single order it is left to `apply` to say so: what the ledger has against this part, or against one
-                // before it, comes first. What it has against a later one does not.
-                let later = batch.places.iter().enumerate().skip((part as usize + 1).saturating_sub(first_place));
-                for (at, _) in later.filter(|(_, order)| matches!(order.kind, Kind::Limit { .. })) {
-                    // Should the part take nothing any more by then, the batch is refused for want of this hold.
-                    if let Some((request, most)) = requests.get_mut(batch.amends.len() + at) {
-                        (request.amount, *most) = (Amount::ZERO, Amount::ZERO);
-                    }
-                }
-                return Ok(requests);
-            }
-            match refusals.into_iter().chain(judged).min() {
-                None => Ok(requests),
+            match book.check_atomic(&batch, now).err() {
+                None => Ok((requests, None)),
+                // As with a single order the ledger is asked first, and then it is left to `apply` to say so.
+                Some((part, Reject::PostOnlyWouldTake)) => Ok((requests, Some(part))),
                 Some((part, reason)) if (part as usize) < first_place => Err(Refused::Part(part, reason)),
                 Some((part, reason)) => Err(Refused::Part(part, self.first_of(reason))),
             }
         });
         match checked {
-            Ok(requests) => {
+            Ok((more, would_take)) => {
                 // The batch itself needs nothing; its ticket is what the others stand behind.
                 let request = self.request(batch.ticket, batch.account, Default::default(), Amount::ZERO);
                 let asked = Asked::Together(batch, reply);
-                Some(Applicant { request, most: Amount::ZERO, more: requests, asked })
+                Some(Applicant { request, most: Amount::ZERO, more, would_take, asked })
             }
             Err(why) => {
                 reply.send(Err(why));

@@ -17,6 +17,7 @@ use crate::persistence::log::conformance::batch;
 use crate::persistence::log::{Batches, Committed};
 use crate::persistence::users::{NewUser, Role as UserRole};
 use parking_lot::Mutex;
+use std::sync::atomic::AtomicBool;
 
 /// A log whose batches stand at these positions.
 struct Log(Vec<u64>);
@@ -127,14 +128,29 @@ fn how_much_is_archived_is_known_on_every_node() {
     }
 }
 
-/// A log of which everything behind the second batch is gone, up to the ninth.
-struct Beginning;
+/// A log of which everything behind the second batch is gone, up to the ninth, until it is whole again.
+#[derive(Default)]
+struct Beginning {
+    whole: AtomicBool,
+}
 
 impl LogReader for Beginning {
     fn read(&self, from: Position) -> Result<Batches, LogError> {
+        if self.whole.load(Ordering::Relaxed) {
+            return Log((1..=12).collect()).read(from);
+        }
         let batches = Log(vec![1, 2]).read(from)?;
         let gone = LogError::Pruned { asked: from.max(Position(2)), oldest: Position(9) };
         Ok(Box::new(batches.chain(std::iter::once(Err(gone)))))
+    }
+}
+
+/// Waits until the meter says this of what is gone from the log.
+async fn is_said_to_be_gone(log: &LogMeter, gone: bool) {
+    let begun = Instant::now();
+    while log.is_gone() != gone {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nobody says that something is gone: {gone}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 
@@ -143,7 +159,8 @@ impl LogReader for Beginning {
 async fn what_is_gone_from_the_log_ends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut parts = follower(folder.path(), Vec::new(), Role::alone(1), SELDOM).parts;
-    parts.reader = Arc::new(Beginning);
+    let reader = Arc::<Beginning>::default();
+    parts.reader = reader.clone();
     let (database, written) = (parts.database.clone(), parts.written.clone());
     let log = Arc::<LogMeter>::default();
     log.position.store(12, Ordering::Relaxed);
@@ -153,13 +170,15 @@ async fn what_is_gone_from_the_log_ends_nothing() {
         Ok(Projector::new(parts.clone(), None, meter.clone(), lifeline, Arc::new(|| ())))
     });
     root.start(spec).await.unwrap();
-    let begun = Instant::now();
-    while !log.gone.load(Ordering::Relaxed) {
-        assert!(begun.elapsed() < Duration::from_secs(60), "nobody says that something is gone");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    is_said_to_be_gone(&log, true).await;
     assert_eq!(written.load(Ordering::Relaxed), 2);
     assert_eq!(projection::position(&database).unwrap(), Position(2));
+
+    // One that was begun anew has found nothing gone by itself.
+    reader.whole.store(true, Ordering::Relaxed);
+    root.revive("projector").await.unwrap();
+    is_said_to_be_gone(&log, false).await;
+    assert_eq!(written.load(Ordering::Relaxed), 12);
     assert!(root.tree().snapshot().iter().all(|node| node.crashes == 0));
     root.shutdown().await;
 }

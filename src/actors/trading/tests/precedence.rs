@@ -141,6 +141,8 @@ async fn what_the_ledger_has_against_a_part_comes_before_that_it_would_take() {
     // She has 1,000 USDT; 100,000 lots cost twice as much.
     let (good, dear) = (limit(1_900_000, 100, false), limit(1_900_000, 100_000, false));
     let (takes, takes_dear) = (limit(2_000_000, 100, true), limit(2_000_000, 100_000, true));
+    let kind = Kind::Market { funds: Some(Amount(2_000 * ONE)) };
+    let by_funds_too_dear = NewOrder { kind, ..by_market(0) };
     let before = program.trading.balances(ADA).await.unwrap();
     let batch = |places| Atomic { account: ADA, places, ..Atomic::default() };
     for (order, reason) in [(takes, Reject::PostOnlyWouldTake), (takes_dear, Reject::InsufficientFunds)] {
@@ -153,10 +155,20 @@ async fn what_the_ledger_has_against_a_part_comes_before_that_it_would_take() {
         (vec![takes, dear], 0, Reject::PostOnlyWouldTake),
         (vec![good, takes, dear], 1, Reject::PostOnlyWouldTake),
         (vec![good, takes, good], 1, Reject::PostOnlyWouldTake),
+        (vec![takes, by_funds_too_dear], 0, Reject::PostOnlyWouldTake),
+        (vec![by_funds_too_dear, takes], 0, Reject::InsufficientFunds),
     ] {
         assert_eq!(program.refused_part(batch(places.clone())).await, (part, reason), "{places:?}");
     }
     assert_eq!(program.trading.balances(ADA).await.unwrap(), before);
+
+    // What is refused with others of its batch leaves nothing behind.
+    let small = |name| NewOrder { client_id: Some(ClientOrderId(name)), ..limit(1_900_000, 1, false) };
+    let refused = program.refused_part(batch(vec![takes, small(8), small(9)])).await;
+    assert_eq!(refused, (0, Reject::PostOnlyWouldTake));
+    for name in [8, 9] {
+        program.place("BTC-USDT", ADA, Side::Buy, (1_900_000, 100), name).await.unwrap();
+    }
 
     // A batch that is repeated was done, also when its order would take by now.
     let market = program.is_open("BTC-USDT").await;
@@ -169,6 +181,28 @@ async fn what_the_ledger_has_against_a_part_comes_before_that_it_would_take() {
     assert_eq!(program.refusal(takes).await, Reject::AccountFrozen);
     let refused = program.trading.together(&market, batch(vec![takes]), None).await;
     assert_eq!(refused.unwrap_err(), Refused::Reject(Reject::AccountFrozen));
+    program.end().await;
+}
+
+/// The same where a later part would cost more than the market allows.
+#[actix_web::test]
+async fn a_part_that_costs_too_much_hides_nothing_before_it() {
+    let machine = Machine::new();
+    let program = Program::with_two_rich_users(&machine).await;
+    // Ada has 1,000 USDT, and what is for sale costs 2,000.
+    program.place("BTC-USDT", BOB, Side::Sell, (2_000_000, 100_000), 1).await.unwrap();
+    program.change_rules(|rules| rules.max_funds = Amount(1_500 * ONE)).await;
+    let (good, dear) = (limit(1_900_000, 100, false), limit(1_900_000, 70_000, false));
+    let (takes, costly) = (limit(2_000_000, 100, true), by_market(100_000));
+    for (places, part, reason) in [
+        (vec![costly, dear], 0, Reject::FundsTooLarge),
+        (vec![good, costly, takes], 1, Reject::FundsTooLarge),
+        (vec![takes, costly], 0, Reject::PostOnlyWouldTake),
+        (vec![dear, takes, costly], 0, Reject::InsufficientFunds),
+    ] {
+        let batch = Atomic { account: ADA, places: places.clone(), ..Atomic::default() };
+        assert_eq!(program.refused_part(batch).await, (part, reason), "{places:?}");
+    }
     program.end().await;
 }
 
