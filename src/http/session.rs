@@ -11,7 +11,9 @@ use super::server::{Answer, sent_target};
 use super::{AppState, cookies, forwarded, gitbitex};
 use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
 use crate::domain::ids::AccountId;
+use crate::persistence::api_keys;
 use crate::persistence::audit::Entry;
+use crate::persistence::db::Connection;
 use actix_web::body::MessageBody;
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName};
@@ -187,11 +189,18 @@ async fn admit(
     if matches!(rule.access, Access::Maybe(_)) && is_anonymous(request.request()) {
         return Ok(None);
     }
+    // What is read before anybody has said who it is is counted before, too.
+    let counted = rule.pattern == bulk::IMPORT && is_signed(request.headers());
+    if counted {
+        count(&app, Class::Public, None, address, verdict).await?;
+    }
     let caller = match identify(request, rule, &app, address).await {
         Ok(caller) => caller,
         Err(error) => {
             // Whoever fails to say who it is has no limit of its own but that of its address.
-            count(&app, Class::Public, None, address, verdict).await?;
+            if !counted {
+                count(&app, Class::Public, None, address, verdict).await?;
+            }
             return Err(error);
         }
     };
@@ -208,15 +217,19 @@ fn is_anonymous(request: &HttpRequest) -> bool {
     !headers.contains_key(AUTHORIZATION) && !headers.contains_key(KEY) && !cookies::present(request)
 }
 
+/// Whether the signature of a request says who sends it.
+fn is_signed(headers: &HeaderMap) -> bool {
+    !headers.contains_key(AUTHORIZATION)
+        && [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| headers.contains_key(name))
+}
+
 async fn identify(
     request: &mut ServiceRequest,
     rule: &Rule,
     app: &AppState,
     address: Option<IpAddr>,
 ) -> Result<Caller, actix_web::Error> {
-    let headers = request.headers();
-    let signed = || [KEY, SIGN, TIMESTAMP, PASSPHRASE].iter().any(|name| headers.contains_key(name));
-    if headers.contains_key(AUTHORIZATION) || !signed() {
+    if !is_signed(request.headers()) {
         let missing = AuthError::HeaderMissing("CB-ACCESS-KEY");
         if gitbitex::is_route(rule.pattern) {
             return Ok(gitbitex::session::authenticate(request.request(), app).map_err(ApiError::from)?);
@@ -258,16 +271,27 @@ fn required<'a>(request: &'a HttpRequest, name: HeaderName, shown: &'static str)
     text.filter(|text| !text.is_empty()).ok_or(AuthError::HeaderMissing(shown).into())
 }
 
-/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours, and kept for
-/// the handler with the room that it takes.
+/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours, as one of
+/// the key's owner, and kept for the handler with the room that it takes.
 async fn large_body(request: &mut ServiceRequest, app: &AppState) -> Result<web::Bytes, ApiError> {
     let key = required(request.request(), KEY, "CB-ACCESS-KEY")?;
     app.accounts.may_sign(key, required(request.request(), TIMESTAMP, "CB-ACCESS-TIMESTAMP")?)?;
+    let owner = owner_of(app, key).await?;
     let payload = request.take_payload();
-    let body = import_body::read_whole(&app.links, request.headers(), payload).await?;
+    let body = import_body::read_whole(&app.links, owner, request.headers(), payload).await?;
     let bytes = body.bytes.clone();
     request.extensions_mut().insert(body);
     Ok(bytes)
+}
+
+/// Whose key this is. That the owner has sent the request is not known yet.
+async fn owner_of(app: &AppState, key: &str) -> Result<AccountId, ApiError> {
+    let id = key.to_ascii_lowercase();
+    let owner = move |conn: &mut Connection| {
+        let stored = api_keys::by_id(conn, &id)?.filter(|stored| stored.revoked_at.is_none());
+        stored.map(|stored| stored.owner()).transpose()
+    };
+    Ok(app.links.read(owner).await?.ok_or(AuthError::UnknownKey)?)
 }
 
 fn by_token(request: &HttpRequest, state: &AppState) -> Result<Caller, AuthError> {

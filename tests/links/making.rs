@@ -321,6 +321,48 @@ fn one_user_has_only_so_many_links() {
 }
 
 #[test]
+fn nobody_has_too_many_links_however_many_are_made_and_deleted_at_once() {
+    const MOST: usize = 40;
+    const LISTS: usize = 6;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--links-max-per-user", &MOST.to_string()]);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    // Names are looked up first, others are not.
+    let link = |number: usize| match number % 2 {
+        0 => json!({"target": "https://example.org/", "slug": format!("row-{number}")}),
+        _ => json!({"target": format!("https://example.org/{number}")}),
+    };
+    let list = |list: usize| -> Value { (10 * list..10 * list + 10).map(link).collect() };
+    let there = |ada: &mut Client| -> Vec<String> {
+        let links = ada.get("/links");
+        links.as_array().unwrap().iter().map(|link| link["id"].as_str().unwrap().to_owned()).collect()
+    };
+    for round in 0..8 {
+        let there_before = there(&mut ada);
+        std::thread::scope(|scope| {
+            for number in 0..LISTS {
+                let (mut client, list) = (server.client(&ada.token), list(round * LISTS + number));
+                scope.spawn(move || assert_eq!(call(&mut client, "POST", "/links/bulk", &list).0, 200));
+            }
+            let mut client = server.client(&ada.token);
+            scope.spawn(move || {
+                for id in there_before.iter().take(15) {
+                    assert_eq!(call(&mut client, "DELETE", &format!("/links/{id}"), &Value::Null).0, 200);
+                }
+            });
+        });
+        let there = there(&mut ada).len();
+        assert!(there <= MOST, "{there} in round {round}");
+    }
+    // Nor is any room lost.
+    let mut more = 8 * LISTS..;
+    eventually("all that one may have", || {
+        call(&mut ada, "POST", "/links/bulk", &list(more.next().unwrap()));
+        there(&mut ada).len() == MOST
+    });
+}
+
+#[test]
 fn lists_of_the_same_names_in_another_order_do_not_wait_for_each_other() {
     const NAMES: i64 = 200;
     let postgres = Postgres::start();

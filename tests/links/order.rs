@@ -76,6 +76,39 @@ fn a_report_leads_to_a_review_and_a_block() {
 }
 
 #[test]
+fn a_link_that_leads_nowhere_yet_takes_reports_and_does_not_tell_its_target() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    let server = Server::start(folder.path());
+    let mut admin = Client::admin(&server);
+    let mut ada = Client::sign_up(&server, "ada@example.org");
+    let link = json!({"target": "https://phish.example/", "slug": "later", "starts_at": "2999-01-01T00:00:00Z"});
+    let link = make(&mut ada, &link);
+    let report = |headers: &str| {
+        let body = "reason=phishing";
+        let form = "Content-Type: application/x-www-form-urlencoded";
+        let length = body.len();
+        let head = format!("POST /s/later+ HTTP/1.1\r\nHost: agora\r\n{headers}{form}\r\nContent-Length: {length}");
+        let answer = server.client("").send_raw(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
+        assert!(!String::from_utf8_lossy(&answer.body).contains("phish.example"), "where it leads is not told");
+        answer
+    };
+    let mut reports = || admin.get("/admin/links/reports").as_array().unwrap().len();
+    let page = report("Accept: text/html\r\n");
+    let html = String::from_utf8(page.body).unwrap();
+    assert!(page.status == 200 && html.contains("Thank you"), "{html}");
+    assert_eq!(reports(), 1);
+    let program = report("");
+    assert_eq!((program.status, &program.json()["reported"]), (200, &json!(true)));
+    assert_eq!(reports(), 2);
+    // What is switched off anyway takes none.
+    call(&mut ada, "PATCH", &format!("/links/{}", link["id"].as_str().unwrap()), &json!({"enabled": false}));
+    let refused = report("");
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (404, Some("link_disabled")));
+    assert_eq!(reports(), 2);
+}
+
+#[test]
 fn a_blocked_host_takes_its_links_with_it() {
     let folder = tempfile::tempdir().unwrap();
     Client::create_admin(folder.path());

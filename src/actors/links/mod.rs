@@ -13,6 +13,8 @@
 
 pub mod cache;
 pub mod clicks;
+mod counts;
+mod imports;
 mod keeper;
 mod pace;
 mod policy;
@@ -24,6 +26,7 @@ mod watcher;
 mod writes;
 
 pub use clicks::{Live, RawClick};
+pub use imports::ImportRoom;
 pub use policy::{Allowances, DomainSettings, Policy, Settings};
 pub use start::start;
 pub use writes::{Edited, Made, NewLink};
@@ -33,27 +36,24 @@ use super::trading::market_data::wall_clock;
 use crate::domain::ids::AccountId;
 use crate::domain::link::target::Hosts;
 use crate::domain::link::{Link, LinkError, LinkId, State, slug};
-use crate::domain::time::{SECOND, Timestamp};
+use crate::domain::time::Timestamp;
 use crate::persistence::db::{Connection, Database};
 use crate::persistence::links::rows::{self, Stored};
 use arc_swap::ArcSwap;
 use cache::{Cache, Entry, Known};
 use clicks::Counter;
+use counts::{BeingMade, Counts, Step, Tally};
+use imports::Imports;
 use pace::Pace;
-use quick_cache::sync::Cache as Quick;
 use shortener::{Find, Job, Shortener, Work};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, broadcast, oneshot};
+use tokio::sync::{Mutex, broadcast, oneshot};
 
 /// How long a caller waits.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the number of somebody's links is believed, µs.
-const COUNTED_FOR: i64 = 30 * SECOND;
-/// The same, where there is no room for more, µs: links may have been deleted on another node.
-const REFUSED_FOR: i64 = SECOND;
 /// Where there is room for so many times what is to be made, it keeps nobody out for a while if it is there already.
 const AMPLE: usize = 8;
 /// Random slugs that are tried before one is made longer.
@@ -119,38 +119,6 @@ pub struct Meter {
     pub misses: AtomicU64,
 }
 
-/// How many links somebody has. Clones count on together.
-#[derive(Clone, Debug)]
-struct Count {
-    /// With those that are being made.
-    links: Arc<AtomicI64>,
-    /// Whether deleted ones are left out.
-    exact: bool,
-    /// When it was counted.
-    at: Timestamp,
-}
-
-impl Count {
-    fn new(links: i64, exact: bool, at: Timestamp) -> Count {
-        Count { links: Arc::new(AtomicI64::new(links)), exact, at }
-    }
-
-    /// How many more there may be, of `most` in all.
-    fn room(&self, most: i64) -> usize {
-        usize::try_from(most.saturating_sub(self.links.load(Ordering::Relaxed))).unwrap_or(0)
-    }
-
-    /// So many are being made.
-    fn add(&self, links: usize) {
-        self.links.fetch_add(links as i64, Ordering::Relaxed);
-    }
-
-    /// So many of those were not made.
-    fn give_back(&self, links: usize) {
-        self.links.fetch_sub(links as i64, Ordering::Relaxed);
-    }
-}
-
 struct Inner {
     shorteners: Vec<Handle<Shortener>>,
     cache: Arc<Cache>,
@@ -163,11 +131,10 @@ struct Inner {
     allowances: ArcSwap<Allowances>,
     live: broadcast::Sender<Arc<Live>>,
     last_id: AtomicI64,
-    counts: Quick<AccountId, Count>,
+    counts: Counts,
     meter: Meter,
     pace: Arc<Pace>,
-    /// Kibibytes that bodies of imports may still take.
-    import_room: Arc<Semaphore>,
+    imports: Imports,
 }
 
 /// Short links. Clones are the same ones.
@@ -229,9 +196,42 @@ impl Links {
     /// [`LinksError::Away`], [`LinksError::Overloaded`]: nothing was made.
     pub async fn create(&self, new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
         let Some(owner) = new.iter().find_map(|new| new.link.owner) else { return self.make(new).await };
-        let all = new.len();
-        let count = self.count_of(owner, all).await?;
-        let room = count.room(self.allowances().max_per_user);
+        let links = self.clone();
+        // It goes on when whoever asked hangs up: a count is not begun again before it is done, and what is on its way
+        // counts until it is known what became of it.
+        let work = actix::spawn(async move { links.create_of(owner, new).await });
+        // It died before it answered: it may have happened.
+        work.await.unwrap_or(Err(LinksError::Away))
+    }
+
+    async fn create_of(
+        &self,
+        owner: AccountId,
+        new: Vec<NewLink>,
+    ) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
+        let (new, fits, being_made) = self.let_in(owner, new).await?;
+        let fitting = new.into_iter().zip(&fits).filter(|(_, fits)| **fits).map(|(new, _)| new).collect();
+        let made = self.make(fitting).await?;
+        let created = |made: &&Result<Made, LinksError>| matches!(made, Ok(Made::Created(_)));
+        let unsure = |made: &&Result<Made, LinksError>| matches!(made, Err(LinksError::Away | LinksError::Overloaded));
+        being_made.done(made.iter().filter(created).count(), made.iter().filter(unsure).count());
+        let mut made = made.into_iter();
+        let mut outcome = |fits: bool| if fits { made.next() } else { Some(Err(LinksError::TooMany)) };
+        Ok(fits.into_iter().map(|fits| outcome(fits).unwrap_or(Err(LinksError::Overloaded))).collect())
+    }
+
+    /// Which of these links their owner has room for. Those that are new count as being made from then on.
+    async fn let_in(
+        &self,
+        owner: AccountId,
+        new: Vec<NewLink>,
+    ) -> Result<(Vec<NewLink>, Vec<bool>, BeingMade), LinksError> {
+        let (all, most) = (new.len(), self.allowances().max_per_user);
+        let tally = self.0.counts.of(owner);
+        // One after the other: nobody else takes the room that is found here, nor counts at the same time.
+        let turn = tokio::time::timeout(PATIENCE * 2, tally.turn.lock());
+        let _turn = turn.await.map_err(|_| LinksError::Overloaded)?;
+        let room = self.room_of(owner, &tally, all, most).await?;
         let may_be_there = new.iter().any(|new| new.chosen || new.reuse);
         let ample = all.saturating_mul(AMPLE) <= room;
         let (new, fits, fresh) = if ample || (all <= room && !may_be_there) {
@@ -245,20 +245,28 @@ impl Links {
             };
             self.read(look).await?
         };
-        count.add(fresh);
-        let fitting = new.into_iter().zip(&fits).filter(|(_, fits)| **fits).map(|(new, _)| new).collect();
-        let made = self.make(fitting).await;
-        let unsure = |made: &Result<Made, LinksError>| matches!(made, Err(LinksError::Away | LinksError::Overloaded));
-        if made.as_ref().map_or(true, |made| made.iter().any(unsure)) {
-            // Whether they were made is not always known.
-            self.0.counts.remove(&owner);
+        Ok((new, fits, tally.begin(fresh)))
+    }
+
+    /// How many more links somebody may have, of `most` in all, before so many `more` are made. Deleted ones count too
+    /// as long as that does not matter, since leaving them out is slow for who has many links.
+    async fn room_of(&self, owner: AccountId, tally: &Tally, more: usize, most: i64) -> Result<usize, LinksError> {
+        // First all of them, then those that were not deleted.
+        for _ in 0..2 {
+            let begun = Instant::now();
+            let exactly = match tally.step(more, most, begun) {
+                Step::Believe => break,
+                Step::CountAll => false,
+                Step::CountExactly => true,
+            };
+            tally.counting();
+            let count = move |conn: &mut Connection| {
+                if exactly { rows::count_of(conn, owner) } else { rows::count_all(conn, owner) }
+            };
+            let links = self.read(count).await?;
+            tally.counted(links, exactly, begun, Instant::now());
         }
-        let made = made?;
-        let created = made.iter().filter(|made| matches!(made, Ok(Made::Created(_)))).count();
-        count.give_back(fresh.saturating_sub(created));
-        let mut made = made.into_iter();
-        let mut outcome = |fits: bool| if fits { made.next() } else { Some(Err(LinksError::TooMany)) };
-        Ok(fits.into_iter().map(|fits| outcome(fits).unwrap_or(Err(LinksError::Overloaded))).collect())
+        Ok(tally.room(most))
     }
 
     async fn make(&self, new: Vec<NewLink>) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
@@ -301,28 +309,6 @@ impl Links {
         Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or(Err(LinksError::Overloaded))).collect())
     }
 
-    /// How many links somebody has, before so many more are made. Deleted ones count too as long as that does not
-    /// matter, since leaving them out is slow for who has many links.
-    async fn count_of(&self, owner: AccountId, more: usize) -> Result<Count, LinksError> {
-        let (most, now) = (self.allowances().max_per_user, wall_clock());
-        let known = self.0.counts.get(&owner).filter(|known| now - known.at < COUNTED_FOR);
-        if let Some(known) = &known
-            && (more <= known.room(most) || (known.exact && now - known.at < REFUSED_FOR))
-        {
-            return Ok(known.clone());
-        }
-        let mut count = match known {
-            // All of them are no fewer.
-            Some(exact) if exact.exact => exact,
-            Some(_) | None => Count::new(self.read(move |conn| rows::count_all(conn, owner)).await?, false, now),
-        };
-        if more > count.room(most) {
-            count = Count::new(self.read(move |conn| rows::count_of(conn, owner)).await?, true, now);
-        }
-        self.0.counts.insert(owner, count.clone());
-        Ok(count)
-    }
-
     /// Changes a link by what `edit` makes of it, on the version that the editor has seen, if one is
     /// named. It is durable, and forgotten here, when this answers.
     ///
@@ -334,10 +320,11 @@ impl Links {
         version: Option<i64>,
         edit: impl Fn(&Stored) -> Result<Edited, LinksError> + Send + 'static,
     ) -> Result<Stored, LinksError> {
+        let begun = Instant::now();
         let edited = self.work(id.0, |reply| Job::Edit { id, version, edit: Box::new(edit), reply }).await?;
-        // There is room for another one in its place.
+        // What is deleted already is not changed any more, so it was deleted now.
         if let Ok(Stored { link: Link { state: State::Deleted, owner: Some(owner), .. }, .. }) = &edited {
-            self.0.counts.remove(owner);
+            self.0.counts.deleted(*owner, begun);
         }
         edited
     }
@@ -466,11 +453,10 @@ impl Links {
         self.0.pace.links()
     }
 
-    /// Room for a body of so many bytes, until what is returned is dropped; `None` when the bodies of other imports
-    /// take it.
-    pub fn room_for_import(&self, bytes: usize) -> Option<OwnedSemaphorePermit> {
-        let units = u32::try_from(bytes.div_ceil(IMPORT_UNIT)).unwrap_or(u32::MAX);
-        self.0.import_room.clone().try_acquire_many_owned(units).ok()
+    /// Room for the body of an import of so many bytes, until what is returned is dropped; `None` when the bodies of
+    /// other imports take it, or this owner has one already.
+    pub fn room_for_import(&self, whose: AccountId, bytes: usize) -> Option<ImportRoom> {
+        self.0.imports.take(whose, bytes)
     }
 
     /// How links are set up.
@@ -497,17 +483,6 @@ impl Links {
     pub fn cached(&self) -> (usize, u64) {
         self.0.cache.size()
     }
-}
-
-/// Bodies of imports, as large as one may be, that there is room for at the same time.
-const IMPORTS: usize = 4;
-/// Bytes that are counted as one.
-const IMPORT_UNIT: usize = 1_024;
-
-/// Room for the bodies of imports of so many bytes at most.
-fn import_room(import_bytes: usize) -> Semaphore {
-    let units = import_bytes.div_ceil(IMPORT_UNIT).saturating_mul(IMPORTS);
-    Semaphore::new(units.min(Semaphore::MAX_PERMITS))
 }
 
 /// Which of so many parts a number belongs to. Numbers of links are mostly multiples of a power of two, so they are
@@ -559,12 +534,6 @@ mod tests {
         let all: usize = counts.iter().sum();
         assert!(counts.iter().all(|count| *count > all / 8), "{counts:?}");
         assert_eq!(part_of(i64::MIN, 0), 0);
-    }
-
-    #[test]
-    fn bodies_of_imports_share_their_room() {
-        assert_eq!(import_room(1 << 20).available_permits(), IMPORTS << 10);
-        assert_eq!(import_room(usize::MAX).available_permits(), Semaphore::MAX_PERMITS);
     }
 
     #[test]

@@ -150,7 +150,12 @@ impl Roller {
                 return Ok(None);
             }
             let batch = clicks::read(&files, mark, self.at_once).map_err(RollError::Disk)?;
-            let Some(newest) = batch.clicks.last().map(|click| click.at) else { return Ok(None) };
+            let Some(newest) = batch.clicks.last().map(|click| click.at) else {
+                // What had the numbers up to there could not be written, so that nothing is left in the files.
+                lag.store(0, Ordering::Relaxed);
+                buffer.lock().remove_through(last).map_err(RollError::Disk)?;
+                return Ok(None);
+            };
             let add = |conn: &mut _| rollup::add(conn, number, mark, batch.through, &batch.clicks, raw_days > 0);
             let writing = Instant::now();
             if !database.write_durably(add).map_err(RollError::Away)? {
@@ -247,6 +252,26 @@ mod tests {
         assert_eq!(roller.parts.buffer.lock().bytes(), full);
         while matches!(roller.step(), Ok(Some(_))) {}
         assert_eq!(roller.parts.buffer.lock().bytes(), 0);
+    }
+
+    #[test]
+    fn a_full_buffer_has_room_again_also_when_the_last_clicks_could_not_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("db")).unwrap();
+        let mut buffer = Buffer::open(&folder.path().join("clicks")).unwrap();
+        let clicks = vec![click(); 50_000];
+        buffer.append(&clicks).unwrap();
+        let add = |conn: &mut _| rollup::add(conn, buffer.number(), 0, 50_000, &clicks, false);
+        assert!(database.write(add).unwrap());
+        // Their numbers are given to nobody else.
+        buffer.count_from(50_010);
+        let mut roller = roller(buffer, &database);
+        assert!(matches!(roller.step(), Ok(None)));
+        assert_eq!(roller.parts.buffer.lock().bytes(), 0);
+        assert_eq!(roller.parts.lag.load(Ordering::Relaxed), 0, "nothing waits");
+        roller.parts.buffer.lock().append(&[click()]).unwrap();
+        assert!(matches!(roller.step(), Ok(Some(0))));
+        assert_eq!(database.read(|conn| rollup::mark(conn, roller.parts.buffer.lock().number())).unwrap(), 50_011);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use super::cache::Cache;
 use super::clicks::Counter;
+use super::counts::Counts;
+use super::imports::Imports;
 use super::keeper::{self, Keeper};
 use super::pace::Pace;
 use super::policy::{Policy, Settings};
@@ -9,17 +11,17 @@ use super::roller::{self, Roller};
 use super::second::Second;
 use super::shortener::{self, Shortener};
 use super::watcher::Watcher;
-use super::{Inner, Links, Meter, import_room};
+use super::{Inner, Links, Meter};
 use crate::actors::supervision::{self, ChildSpec};
 use crate::actors::supervisor::Supervisor;
 use crate::persistence::db::Database;
 use crate::persistence::links::clicks::Buffer;
+use crate::persistence::links::rollup;
 use crate::persistence::redis::Redis;
 use actix::Arbiter;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use quick_cache::sync::Cache as Quick;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -30,8 +32,6 @@ use tokio::sync::broadcast;
 const SHORTENERS: usize = 4;
 /// Live clicks that a slow watcher may be behind.
 const LIVE: usize = 1_024;
-/// Owners whose number of links is remembered.
-const OWNERS: usize = 10_000;
 
 /// Starts links below `root`; clicks wait in a folder below `data`.
 ///
@@ -45,7 +45,10 @@ pub async fn start(
     data: &Path,
 ) -> anyhow::Result<Links> {
     let branch = root.branch("links", supervision::Settings::default()).await?;
-    let buffer = Buffer::open(&data.join("clicks")).context("the buffer of clicks cannot be opened")?;
+    let mut buffer = Buffer::open(&data.join("clicks")).context("the buffer of clicks cannot be opened")?;
+    // Before anybody appends: what has a number that the database has seen is never read.
+    let number = buffer.number();
+    buffer.count_from(database.read(|conn| rollup::mark(conn, number))?);
     let buffer = Arc::new(Mutex::new(buffer));
     let policy = Arc::new(ArcSwap::from_pointee(database.read(|conn| Policy::load(conn, &settings))?));
     let cache = Arc::new(Cache::new(settings.cache_bytes));
@@ -90,7 +93,7 @@ pub async fn start(
     let lag = Arc::new(move || waiting.load(Ordering::Relaxed));
     branch.start(spec.mailbox(16).graceful().stop_within(Duration::from_secs(30)).lag(lag)).await?;
 
-    let import_room = Arc::new(import_room(settings.import_bytes));
+    let imports = Imports::new(settings.import_bytes);
     let links = Links(Arc::new(Inner {
         shorteners,
         cache: cache.clone(),
@@ -102,10 +105,10 @@ pub async fn start(
         allowances: ArcSwap::default(),
         live,
         last_id: AtomicI64::new(0),
-        counts: Quick::new(OWNERS),
+        counts: Counts::default(),
         meter: Meter::default(),
         pace,
-        import_room,
+        imports,
     }));
     // A database of this process alone is changed by nobody else.
     if database.is_shared() {

@@ -107,7 +107,7 @@ impl RuleError {
     }
 }
 
-/// Checks all but the targets, which [`super::target`] judges.
+/// Checks all but the targets, which [`super::target`] judges, and what [`check_size`] does.
 ///
 /// # Errors
 /// [`RuleError`].
@@ -130,6 +130,14 @@ pub fn check(rules: &[Rule]) -> Result<(), RuleError> {
             return Err(RuleError::Condition);
         }
     }
+    Ok(())
+}
+
+/// Checks how much all rules are together, with their targets as they are kept. Links of earlier versions may have more.
+///
+/// # Errors
+/// [`RuleError::Queries`], [`RuleError::TooLarge`].
+pub fn check_size(rules: &[Rule]) -> Result<(), RuleError> {
     if rules.iter().map(|rule| rule.when.query.len()).sum::<usize>() > MAX_QUERY_CONDITIONS {
         return Err(RuleError::Queries);
     }
@@ -137,7 +145,7 @@ pub fn check(rules: &[Rule]) -> Result<(), RuleError> {
 }
 
 /// The most bytes that rules take as JSON, with their times as text.
-pub fn json_bytes(rules: &[Rule]) -> usize {
+fn json_bytes(rules: &[Rule]) -> usize {
     let quoted = |text: &String| {
         let written = |c: char| match c {
             '"' | '\\' => 2,
@@ -259,11 +267,11 @@ mod tests {
     fn all_rules_together_are_bounded() {
         let named = |count: usize| (0..count).map(|number| (format!("p{number}"), String::new())).collect();
         let asking = |count| rule(When { query: named(count), ..When::default() }, &[("a", 1)]);
-        assert_eq!(check(&[asking(50), asking(50)]), Ok(()));
-        assert_eq!(check(&[asking(50), asking(50), asking(1)]), Err(RuleError::Queries));
+        assert_eq!(check_size(&[asking(50), asking(50)]), Ok(()));
+        assert_eq!(check_size(&[asking(50), asking(50), asking(1)]), Err(RuleError::Queries));
         let long = |count| rule(When { os: vec!["x".repeat(100); count], ..When::default() }, &[("a", 1)]);
-        assert_eq!(check(&[long(50), long(50)]), Ok(()));
-        assert_eq!(check(&vec![long(50); 7]), Err(RuleError::TooLarge));
+        assert_eq!(check_size(&[long(50), long(50)]), Ok(()));
+        assert_eq!(check_size(&vec![long(50); 7]), Err(RuleError::TooLarge));
     }
 
     #[test]

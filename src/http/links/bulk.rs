@@ -212,7 +212,7 @@ pub const IMPORT: &str = "/links/import";
 /// `POST /links/import`: CSV with a line of column names, or a JSON list with the same names.
 pub async fn import(state: Data, request: HttpRequest, user: CurrentUser, payload: web::Payload) -> Answer {
     count(&state, &request, Some(&user.0)).await?;
-    let body = import_body::of(&request, &state.links, payload).await?;
+    let body = import_body::of(&request, &state.links, user.0.user, payload).await?;
     let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (json, links, owner) = (kind.contains("json"), state.links.clone(), user.0.user);
     let hosts = state.links.hosts(wire::sent_host(&request).map(wire::bare_host).as_deref());

@@ -50,6 +50,11 @@ pub enum Page<'a> {
         /// Whether it was reported a moment ago.
         reported: bool,
     },
+    /// It was reported a moment ago, and leads nowhere at the moment.
+    Reported {
+        /// Its short address.
+        short: &'a str,
+    },
 }
 
 impl Page<'_> {
@@ -59,7 +64,7 @@ impl Page<'_> {
             Page::Gone | Page::Expired => StatusCode::GONE,
             Page::Blocked | Page::Password { wrong: true } => StatusCode::FORBIDDEN,
             Page::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
-            Page::Password { wrong: false } | Page::Preview { .. } => StatusCode::OK,
+            Page::Password { wrong: false } | Page::Preview { .. } | Page::Reported { .. } => StatusCode::OK,
         }
     }
 
@@ -75,6 +80,7 @@ impl Page<'_> {
             Page::Password { wrong: false } => "link_password_required",
             Page::Password { wrong: true } => "link_password_wrong",
             Page::Preview { .. } => "link_preview",
+            Page::Reported { .. } => "link_reported",
         }
     }
 
@@ -89,6 +95,7 @@ impl Page<'_> {
             Page::Unavailable(_) => texts.unavailable,
             Page::Password { .. } => texts.password,
             Page::Preview { .. } => texts.preview,
+            Page::Reported { .. } => [texts.report, texts.thanks],
         }
     }
 
@@ -103,7 +110,7 @@ impl Page<'_> {
             Page::Blocked => ("M12 3l8 3v6c0 5-3.5 8-8 9-4.5-1-8-4-8-9V6zM12 8v5M12 16.5v.1", "bad"),
             Page::Unavailable(_) => ("M12 8v5M12 16v.1M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18z", "dull"),
             Page::Password { .. } => ("M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 7 0v3M12 14.5v2", "main"),
-            Page::Preview { .. } => (LINK, "main"),
+            Page::Preview { .. } | Page::Reported { .. } => (LINK, "main"),
         }
     }
 }
@@ -199,6 +206,7 @@ fn for_programs(page: &Page<'_>, text: &str) -> HttpResponse {
                 "created_at": crate::http::wire::time(link.created_at),
             }))
         }
+        Page::Reported { short } => HttpResponse::Ok().json(serde_json::json!({"short_url": short, "reported": true})),
         Page::Password { wrong: false } => {
             ApiError::new(StatusCode::UNAUTHORIZED, page.code(), text.to_owned()).error_response()
         }

@@ -353,19 +353,22 @@ async fn preview(
         link.state = State::Blocked;
     }
     let mut reported = false;
-    // One that leads nowhere yet, or no more, may be reported all the same.
+    // One that leads nowhere yet, or no more, may be reported all the same. One that its owner or a moderator has
+    // switched off does no harm.
     if let (State::Active, Some((reason, comment))) = (link.state, report) {
         match add_report(state, link.id, reason, comment, None).await {
             Ok(()) => reported = true,
             Err(error) => return show(state, request, &Page::Unavailable(error)),
         }
     }
-    // What leads nowhere at the moment is not told either. Whether a password is asked for, the page says.
-    if let Err(page) = way(link.visit(wall_clock(), &Visitor::default(), 0, true)) {
-        return show(state, request, &page);
-    }
     let short = Base::of(request, state).short_url(domain, slug);
-    show(state, request, &Page::Preview { link: &link, short: &short, reported })
+    // What leads nowhere at the moment is not told either. Whether a password is asked for, the page says.
+    let page = match way(link.visit(wall_clock(), &Visitor::default(), 0, true)) {
+        Ok(_) => Page::Preview { link: &link, short: &short, reported },
+        Err(_) if reported => Page::Reported { short: &short },
+        Err(page) => page,
+    };
+    show(state, request, &page)
 }
 
 /// Keeps a report for those who keep order.

@@ -3,7 +3,8 @@
 //! A buffer has a number of its own and counts its clicks from 1; both together are a click's id. A
 //! file is a row of frames: length and CRC-32 (4 bytes each, little endian) of what follows, the
 //! number of the frame's first click (8 bytes), then clicks in `postcard`. A frame was written and
-//! flushed as a whole or it is cut off when the buffer is opened again.
+//! flushed as a whole or it is cut off, at once or when the buffer is opened again. While a buffer is open it gives no
+//! number twice: whoever reads may have seen a frame that failed in the end.
 
 use crate::domain::link::LinkId;
 use crate::domain::time::Timestamp;
@@ -156,13 +157,18 @@ impl Buffer {
     pub fn append(&mut self, clicks: &[Click]) -> Result<(), AppendError> {
         let mut written = 0;
         for clicks in clicks.chunks(FRAME_CLICKS) {
-            self.append_frame(clicks).map_err(|source| AppendError { written, source })?;
+            self.append_frame(clicks, write_through).map_err(|source| AppendError { written, source })?;
             written += clicks.len() as u64;
         }
         Ok(())
     }
 
-    fn append_frame(&mut self, clicks: &[Click]) -> io::Result<()> {
+    /// Appends a frame by what `write` does with it, which is to have it on the medium.
+    fn append_frame(
+        &mut self,
+        clicks: &[Click],
+        write: impl FnOnce(&mut File, &[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
         let first = self.last + 1;
         let frame = frame_of(first, clicks)?;
         let (mut file, length) = match self.file.take() {
@@ -170,12 +176,12 @@ impl Buffer {
             Some(_) | None => self.next_file(first)?,
         };
         // After a failure a new file follows, in any case.
-        if let Err(error) = file.write_all(&frame).and_then(|()| file.sync_data()) {
-            // It may stand there as a whole: it must not be read in the place of what gets its numbers next.
+        if let Err(error) = write(&mut file, &frame) {
+            // It may stand there as a whole, and may have been read already: nothing else gets its numbers.
+            self.last += clicks.len() as u64;
             if let Err(cut) = file.set_len(length).and_then(|()| file.sync_data()) {
-                tracing::warn!(%cut, first, "clicks that failed could not be cut off; nothing else gets their numbers");
+                tracing::warn!(%cut, first, "clicks that failed could not be cut off");
                 self.bytes += file.metadata().map_or(0, |file| file.len().saturating_sub(length));
-                self.last += clicks.len() as u64;
             }
             return Err(error);
         }
@@ -242,6 +248,12 @@ impl Buffer {
         }
         Ok(())
     }
+}
+
+/// Writes a frame and flushes it to the medium.
+fn write_through(file: &mut File, frame: &[u8]) -> io::Result<()> {
+    file.write_all(frame)?;
+    file.sync_data()
 }
 
 /// Reads clicks after `after` from these files, at most about `most`.
@@ -427,6 +439,28 @@ mod tests {
         buffer.append(&[click(-1)]).unwrap();
         let batch = read(&buffer.files_after(4), 4, usize::MAX).unwrap();
         assert_eq!((batch.clicks.len(), numbers(&batch).last()), (FRAME_CLICKS + 1, Some(&-1)));
+    }
+
+    #[test]
+    fn numbers_of_a_frame_that_could_not_be_flushed_are_not_given_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&[click(1)]).unwrap();
+        let (files, mut seen) = (buffer.files_after(1), Batch::default());
+        let failed = buffer.append_frame(&[click(2), click(3)], |file, frame| {
+            file.write_all(frame)?;
+            // Whoever rolls up does not wait for the flush.
+            seen = read(&files, 1, 10)?;
+            Err(io::Error::other("the medium is gone"))
+        });
+        assert!(failed.is_err());
+        assert_eq!((numbers(&seen), seen.through), (vec![2, 3], 3));
+        assert_eq!(numbers(&read(&buffer.files_after(0), 0, 10).unwrap()), [1], "it was cut off");
+        assert_eq!((buffer.last(), buffer.bytes()), (3, std::fs::metadata(&files[0]).unwrap().len()));
+        buffer.append(&[click(4)]).unwrap();
+        let batch = read(&buffer.files_after(3), 3, 10).unwrap();
+        assert_eq!((numbers(&batch), batch.through), (vec![4], 4), "it counts whatever was rolled up before");
+        assert_eq!(Buffer::open(folder.path()).unwrap().last(), 4);
     }
 
     #[test]
