@@ -123,8 +123,11 @@ fn withdrawals_hold_money_until_it_has_arrived() {
     assert!(listed.as_array().unwrap().iter().all(|row| row["needs_approval"] == true));
     let page = admin.send("GET", "/admin/withdrawals?limit=2", b"").unwrap();
     let rest = admin.get(&format!("/admin/withdrawals?limit=2&after={}", page.header("cb-after").unwrap()));
+    let page_start = page.header("cb-before").map(str::to_owned);
     let paged: Vec<Value> = [page.json(), rest].iter().flat_map(|page| page.as_array().unwrap().clone()).collect();
     assert_eq!(Value::from(paged), listed);
+    let back = admin.send("GET", "/admin/withdrawals?before=1_6b7e0c0e-8f0e-4a39-9b40-6a5d0b9f3a01", b"").unwrap();
+    assert_eq!((back.status, page_start), (400, None), "there is no way back");
     // Whoever decides sees where the money goes.
     for row in listed.as_array().unwrap() {
         let tag = if row["id"] == json!(third) { json!("a memo") } else { Value::Null };
@@ -137,6 +140,11 @@ fn withdrawals_hold_money_until_it_has_arrived() {
         done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
     }
     assert_eq!(ada.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 200);
+    // Nothing is rejected that is called back already, and the audit log says so.
+    done(&mut admin, &format!("/admin/withdrawals/{third}/reject"), &json!({}));
+    let rejected = admin.get("/admin/audit?action=withdrawal_rejected");
+    let rejected: Vec<&Value> = rejected.as_array().unwrap().iter().map(|row| &row["detail"]["withdrawal"]).collect();
+    assert_eq!(rejected, [&json!(second)]);
     let again = post(&mut ada, "/withdrawals/crypto", &named);
     assert_eq!((again.status, again.json()["code"].as_str()), (400, Some("withdrawal_over")), "it was called back");
     until("the approved one", || balance(&mut ada, "BTC") == (7.5, 0.0));

@@ -11,7 +11,7 @@ use crate::domain::ledger::{Ignored, LedgerOutcome, Withdrawal};
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use crate::domain::order::Reject;
-use crate::domain::time::SECOND;
+use crate::domain::time::{SECOND, Timestamp};
 use crate::persistence::custody::{self, AddressRow, Place, Stage, Taken, WithdrawalRow};
 use crate::persistence::db::{Connection, Database, DbError};
 use crate::persistence::projection;
@@ -31,6 +31,8 @@ const AT_ONCE: i64 = 1_000;
 const REQUESTED_FOR: i64 = 10 * SECOND;
 /// Withdrawals of a user that are not over, at most: each round looks after all of them.
 const MOST_OPEN: i64 = 100;
+/// Withdrawals that are asked for in the log in one round, at most: what is held waits meanwhile.
+const MOST_RECALLED: usize = 100;
 /// How often, and at which interval, it is looked whether the database has what was committed.
 const HISTORY_LOOKS: u32 = 200;
 const HISTORY_LOOK_EVERY: Duration = Duration::from_millis(10);
@@ -70,6 +72,16 @@ pub enum CustodyError {
     /// The database is out of reach.
     #[error(transparent)]
     Database(#[from] DbError),
+}
+
+impl CustodyError {
+    /// Whether what was asked for may have been done all the same.
+    pub fn may_be_done(&self) -> bool {
+        matches!(
+            self,
+            CustodyError::Database(_) | CustodyError::Ledger(Refused::Unavailable(Unavailable::OutcomeUnknown))
+        )
+    }
 }
 
 impl From<Unavailable> for CustodyError {
@@ -142,9 +154,18 @@ fn tells_of(row: &WithdrawalRow, Withdrawal { movement, .. }: &Withdrawal) -> bo
     (row.account, row.currency, row.amount) == (movement.account, movement.currency, movement.amount)
 }
 
-/// Whether it is a request that may be on its way to the ledger.
-fn is_just_made(row: &WithdrawalRow) -> bool {
-    row.stage == Stage::Requested && wall_clock() - row.created_at < REQUESTED_FOR
+/// Whether it is a request that may have been on its way to the ledger at this time.
+fn is_just_made(row: &WithdrawalRow, at: Timestamp) -> bool {
+    row.stage == Stage::Requested && at - row.created_at < REQUESTED_FOR
+}
+
+/// What came of calling a withdrawal back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalledBack {
+    /// Its money was given back just now.
+    Now,
+    /// It was before.
+    Before,
 }
 
 /// What a repeated request is answered with.
@@ -158,10 +179,10 @@ fn repeated(known: WithdrawalRow) -> Result<WithdrawalRow, CustodyError> {
 }
 
 /// What whoever calls a withdrawal back is told that is in this stage; nothing while it is not over.
-fn called_back(stage: Stage) -> Option<Result<(), CustodyError>> {
+fn called_back(stage: Stage) -> Option<Result<CalledBack, CustodyError>> {
     match stage {
         Stage::Requested | Stage::Held => None,
-        Stage::Canceled => Some(Ok(())),
+        Stage::Canceled => Some(Ok(CalledBack::Before)),
         Stage::Done | Stage::Refused => Some(Err(CustodyError::TooLate)),
     }
 }
@@ -190,7 +211,7 @@ impl Desk {
     /// A round in a task of its own: if the custodian panics, that ends this round and not those after it.
     async fn watched_round(&self) {
         let (desk, rounds) = (self.clone(), &self.inner.rounds);
-        match actix_web::rt::spawn(async move { desk.round().await }).await {
+        match actix_web::rt::spawn(async move { desk.round(wall_clock()).await }).await {
             Ok(Ok(())) => rounds.completed_at.store(wall_clock().seconds(), Ordering::Relaxed),
             Ok(Err(error)) => {
                 tracing::warn!(%error, "withdrawals and deposits could not be looked after; they are tried again");
@@ -389,11 +410,11 @@ impl Desk {
     }
 
     /// Gives a withdrawal's money back, as long as the custodian does not have it. With an owner, only theirs. A repeat
-    /// is fine.
+    /// is fine, and told as one.
     ///
     /// # Errors
-    /// [`CustodyError`]; when the outcome is unknown, asking again tells it.
-    pub async fn cancel(&self, id: TransferId, owner: Option<AccountId>) -> Result<(), CustodyError> {
+    /// [`CustodyError`]; when the outcome is unknown ([`CustodyError::may_be_done`]), asking again tells it.
+    pub async fn cancel(&self, id: TransferId, owner: Option<AccountId>) -> Result<CalledBack, CustodyError> {
         let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
         if owner.is_some_and(|owner| owner != row.account) {
             return Err(CustodyError::NotFound);
@@ -404,7 +425,10 @@ impl Desk {
         // What the ledger of this node holds may be out of date, so the entry decides.
         let recall = LedgerCommand::SettleWithdrawal(id, Settlement::Canceled);
         match self.inner.trading.execute(recall).await? {
-            LedgerOutcome::WithdrawalReturned(_) => self.finish(id, Stage::Canceled).await,
+            LedgerOutcome::WithdrawalReturned(_) => {
+                self.finish(id, Stage::Canceled).await?;
+                Ok(CalledBack::Now)
+            }
             LedgerOutcome::Ignored(Ignored::Repeat) => {
                 // It is not held any more, or not yet. How it ended may not be written down yet; a round does that.
                 let row = self.read(move |c| custody::get(c, id)).await?.ok_or(CustodyError::NotFound)?;
@@ -451,7 +475,9 @@ impl Desk {
         self.inner.rounds.panics.load(Ordering::Relaxed)
     }
 
-    async fn round(&self) -> Result<(), CustodyError> {
+    /// Looks after everything once. It may take long, so what may be on its way is told by the time at which it began:
+    /// what was just made then may be held since.
+    async fn round(&self, begun: Timestamp) -> Result<(), CustodyError> {
         // The rows before the ledger: what a row tells of is in a ledger that is read later, unless that is behind.
         let rows = self.all_unfinished().await?;
         let decides = self.decides().await;
@@ -465,15 +491,13 @@ impl Desk {
                 Some(_) => {
                     unexplained.insert(row.id);
                 }
-                None if decides && !is_just_made(row) => missing.push(row),
+                None if decides && !is_just_made(row, begun) => missing.push(row),
                 None => {}
             }
         }
         // While the history is far behind, nothing is asked of the log that it could not be compared with.
         if !missing.is_empty() && self.history_has(committed).await? {
-            for row in missing {
-                self.tidy(row).await?;
-            }
+            self.tidy(&missing).await?;
         }
         // What is left has no row among those that are not over.
         for (id, withdrawal) in held {
@@ -586,47 +610,68 @@ impl Desk {
         }
     }
 
-    /// A row whose money the ledger did not hold a moment ago: the withdrawal is over, or it never came to be, or its
+    /// Rows whose money the ledger did not hold a moment ago: the withdrawal is over, or it never came to be, or its
     /// hold is still on its way through the log.
     ///
-    /// To tell these apart an entry is committed that calls it back. It comes after every hold that is on its way from
-    /// here, and those of older epochs count no more once it is committed; so its outcome is the last word. If nothing
-    /// is held then, the history tells whether it was paid: the database may be of before that, and the row with it.
-    async fn tidy(&self, row: &WithdrawalRow) -> Result<(), CustodyError> {
+    /// To tell these apart entries are committed that call them back. Each comes after every hold that is on its way
+    /// from here, and those of older epochs count no more once it is committed; so its outcome is the last word. If
+    /// nothing is held then, the history tells whether it was paid: the database may be of before, and the row with it.
+    /// That is waited for once for all of them; while it is behind, later rounds look again.
+    async fn tidy(&self, missing: &[&WithdrawalRow]) -> Result<(), CustodyError> {
+        let mut gone = Vec::new();
+        for row in missing.iter().take(MOST_RECALLED) {
+            if self.is_gone(row).await? {
+                gone.push(row);
+            }
+        }
+        if gone.is_empty() || !self.history_has(self.committed()).await? {
+            return Ok(());
+        }
+        for row in gone {
+            let end = self.end_of(row).await?;
+            self.finish(row.id, end).await?;
+        }
+        Ok(())
+    }
+
+    /// Calls a withdrawal back whose money seems not to be held; whether the ledger knows of no such withdrawal (any
+    /// more), so that the history tells how it ended.
+    async fn is_gone(&self, row: &WithdrawalRow) -> Result<bool, CustodyError> {
+        let id = row.id;
         if row.hash.is_some() {
             // It was written down before the ledger heard that the money has left.
-            return self.finish(row.id, Stage::Done).await;
+            self.finish(id, Stage::Done).await?;
+            return Ok(false);
         }
         // A node that is not active any more would ask another one, which may hold what is missing here.
         if !self.inner.trading.role().is_active() {
-            return Ok(());
+            return Ok(false);
         }
-        let recall = LedgerCommand::SettleWithdrawal(row.id, Settlement::Canceled);
-        let stage = match self.inner.trading.execute(recall).await? {
-            LedgerOutcome::WithdrawalReturned(_) => Some(Stage::Canceled),
-            // The ledger knows of no such withdrawal (any more).
-            LedgerOutcome::Ignored(Ignored::Repeat) => self.end_of(row).await?,
+        // The row was read a while ago. If something was noted since, such as that the money is held, whoever asked for
+        // it may have heard that; a later round sees it as it is.
+        if self.read(move |c| custody::get(c, id)).await?.is_none_or(|now| now.stage != row.stage) {
+            return Ok(false);
+        }
+        match self.inner.trading.execute(LedgerCommand::SettleWithdrawal(id, Settlement::Canceled)).await? {
+            LedgerOutcome::WithdrawalReturned(_) => {
+                self.finish(id, Stage::Canceled).await?;
+                Ok(false)
+            }
+            LedgerOutcome::Ignored(Ignored::Repeat) => Ok(true),
             // It is held after all, and released: it goes on.
-            _ => None,
-        };
-        match stage {
-            Some(stage) => self.finish(row.id, stage).await,
-            None => Ok(()),
+            _ => Ok(false),
         }
     }
 
-    /// How a withdrawal ended that is not held any more; unknown while the database is behind the log.
-    async fn end_of(&self, row: &WithdrawalRow) -> Result<Option<Stage>, CustodyError> {
-        if !self.history_has(self.committed()).await? {
-            return Ok(None);
-        }
+    /// How a withdrawal ended that is not held any more. The database has to have all that was committed.
+    async fn end_of(&self, row: &WithdrawalRow) -> Result<Stage, CustodyError> {
         let (account, id) = (row.account, row.id);
         let moved = self.read(move |c| transfers::get(c, account, id)).await?;
-        Ok(Some(match moved {
+        Ok(match moved {
             Some(moved) if moved.kind == TransferKind::Withdraw => Stage::Done,
             _ if row.stage == Stage::Requested => Stage::Refused,
             _ => Stage::Canceled,
-        }))
+        })
     }
 
     /// Looks after a withdrawal that is held and has no row among those that are not over. False when its money can

@@ -10,7 +10,7 @@ mod desk;
 mod puzzles;
 mod simulated;
 
-pub use desk::{CustodyError, Desk, WithdrawalOrder};
+pub use desk::{CalledBack, CustodyError, Desk, WithdrawalOrder};
 pub use simulated::Simulated;
 
 use crate::actors::trading::Trading;

@@ -181,13 +181,18 @@ pub enum Taken {
     TooMany,
 }
 
-/// Writes a new withdrawal down, if its user has fewer than `most` that are not over.
+/// Writes a new withdrawal down, if its user has fewer than `most` that are not over. A repeat is one however many.
 ///
 /// # Errors
 /// Those of the database.
 pub fn insert_within(connection: &mut Connection, row: &WithdrawalRow, most: i64) -> QueryResult<Taken> {
     // One after the other, or several that come together would each see room for itself.
     connection.lock(LOCK | i64::from(row.account.0))?;
+    // A repeat that comes at once with its first needs no room: that one may have taken the last.
+    let known = withdrawals::table.filter(withdrawals::id.eq(text(row.id))).select(withdrawals::created_at);
+    if known.first::<i64>(connection).optional()?.is_some() {
+        return Ok(Taken::Known);
+    }
     let open: i64 = withdrawals::table
         .filter(withdrawals::account.eq(i64::from(row.account.0)))
         .filter(withdrawals::stage.eq_any(UNFINISHED))
@@ -547,6 +552,7 @@ mod tests {
         assert_eq!([take(2, Stage::Done), take(3, Stage::Canceled), take(4, Stage::Held)], [Taken::In; 3]);
         assert_eq!((take(4, Stage::Held), take(5, Stage::Requested)), (Taken::Known, Taken::In));
         assert_eq!((take(6, Stage::Requested), take(7, Stage::Requested)), (Taken::TooMany, Taken::TooMany));
+        assert_eq!((take(5, Stage::Requested), take(2, Stage::Requested)), (Taken::Known, Taken::Known), "repeats");
         assert!(database.write(|c| finish(c, 4, Stage::Done, Timestamp(3))).unwrap());
         assert_eq!((take(6, Stage::Requested), take(7, Stage::Requested)), (Taken::In, Taken::TooMany));
         let mut asked = database.read(|c| asked_at(c, &[6, 5, 99])).unwrap();

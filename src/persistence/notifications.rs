@@ -4,7 +4,9 @@ use super::db::Connection;
 use super::schema::{deliveries, fills, ledger_entries, notified, outlets, price_alerts, users};
 use crate::domain::ids::{AccountId, MarketId};
 use crate::domain::time::{HOUR, SECOND, Timestamp};
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::BigInt;
 use rustc_hash::FxHashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
@@ -20,7 +22,7 @@ pub const ENTRIES_AT_ONCE: i64 = 50_000;
 /// misses its price would wait for ever; one that is told of a trade of this long before it does little harm.
 const CLOCK_TOLERANCE: i64 = 5 * SECOND;
 /// No delivery is left for longer than this, µs. What is due later was dated by a clock that was ahead, and is due at
-/// once.
+/// once; unless the clock that says so is behind.
 pub const LONGEST_WAIT: i64 = 6 * HOUR;
 /// The source of movements of money in and out.
 pub const TRANSFERS: &str = "transfers";
@@ -365,8 +367,23 @@ pub fn is_any_due(conn: &mut Connection, now: Timestamp) -> QueryResult<bool> {
     if due.first::<i64>(conn).optional()?.is_some() {
         return Ok(true);
     }
-    let misdated = deliveries::table.filter(deliveries::due_at.gt((now + LONGEST_WAIT).0)).select(deliveries::id);
+    let latest = latest_due(conn, now)?;
+    let misdated = deliveries::table.filter(deliveries::due_at.gt(latest.0)).select(deliveries::id);
     Ok(misdated.first::<i64>(conn).optional()?.is_some())
+}
+
+/// The latest time at which anything can be due, unless it was dated by a clock that was ahead: by the clock of this
+/// node and by that of the database. A node that is behind would take from the others what they are about to send, and
+/// what they have put off.
+fn latest_due(conn: &mut Connection, now: Timestamp) -> QueryResult<Timestamp> {
+    Ok(shared_clock(conn)?.map_or(now, |shared| now.max(shared)) + LONGEST_WAIT)
+}
+
+/// The time by the clock that all have who share the database; none of a file, which one node has alone.
+fn shared_clock(conn: &mut Connection) -> QueryResult<Option<Timestamp>> {
+    let Connection::Postgres(inner) = conn else { return Ok(None) };
+    let micros = sql::<BigInt>("CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)");
+    diesel::select(micros).get_result::<i64>(inner).map(|micros| Some(Timestamp(micros)))
 }
 
 /// Makes due what was dated by a clock that was ahead.
@@ -374,7 +391,8 @@ pub fn is_any_due(conn: &mut Connection, now: Timestamp) -> QueryResult<bool> {
 /// # Errors
 /// Whatever the database reports.
 pub fn mend_dates(conn: &mut Connection, now: Timestamp) -> QueryResult<()> {
-    let misdated = deliveries::table.filter(deliveries::due_at.gt((now + LONGEST_WAIT).0));
+    let latest = latest_due(conn, now)?;
+    let misdated = deliveries::table.filter(deliveries::due_at.gt(latest.0));
     diesel::update(misdated).set(deliveries::due_at.eq(now.0)).execute(conn).map(drop)
 }
 

@@ -12,7 +12,6 @@ use crate::actors::trading::{self, Foundation, Threads};
 use crate::custody::Simulated;
 use crate::domain::ids::{CurrencyId, Epoch, Sequence};
 use crate::domain::ledger::Balance;
-use crate::domain::time::Timestamp;
 use crate::domain::venue::Venue;
 use crate::persistence::log::faulty::{Faults, Faulty, Medium};
 use crate::persistence::log::{LogEngine, Position};
@@ -237,7 +236,7 @@ impl Bench {
 
     async fn rounds(&self, count: usize) {
         for _ in 0..count {
-            self.desk.round().await.unwrap();
+            self.desk.round(wall_clock()).await.unwrap();
         }
     }
 
@@ -294,7 +293,7 @@ async fn withdrawals_that_wait_do_not_hide_newer_ones() {
     let page = bench.desk.unfinished(None, 2).await.unwrap();
     let last = page.last().map(|(row, _)| (row.created_at, row.id));
     assert_eq!(waits(bench.desk.unfinished(last, 3).await.unwrap()), all[2..5]);
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     let released: Vec<TransferId> = bench.held().await.into_iter().filter(|held| held.1).map(|held| held.0).collect();
     assert_eq!(released, [6]);
     bench.rounds(2).await;
@@ -328,7 +327,7 @@ async fn what_was_refused_or_called_back_is_not_asked_for_again() {
     let unknown = bench.desk.withdraw(order(3, 2 * COIN)).await;
     let expected = Refused::Unavailable(Unavailable::OutcomeUnknown);
     assert!(matches!(unknown, Err(CustodyError::Ledger(why)) if why == expected), "{unknown:?}");
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!(bench.stage(3).await, Stage::Refused);
     assert!(matches!(bench.desk.withdraw(order(3, 2 * COIN)).await, Err(CustodyError::Over)));
 }
@@ -340,7 +339,7 @@ async fn a_hold_that_is_on_its_way_is_not_forgotten() {
     bench.stalled.store(true, Ordering::Relaxed);
     let (trading, desk) = (bench.trading.clone(), bench.desk.clone());
     let asked = actix_web::rt::spawn(async move { trading.execute(hold(1)).await });
-    let round = actix_web::rt::spawn(async move { desk.round().await });
+    let round = actix_web::rt::spawn(async move { desk.round(wall_clock()).await });
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(bench.stage(1).await, Stage::Requested, "its money may be held yet");
     bench.stalled.store(false, Ordering::Relaxed);
@@ -354,14 +353,14 @@ async fn a_hold_that_is_on_its_way_is_not_forgotten() {
     bench.write_down(2, Stage::Refused).await;
     bench.trading.execute(hold(2)).await.unwrap();
     assert_eq!(bench.held().await, [(2, false)]);
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!((bench.stage(2).await, bench.held().await), (Stage::Refused, Vec::new()));
     assert_eq!(bench.balance().await, whole());
 
     // One that was held while nobody waited for the answer any more goes on.
     bench.write_down(3, Stage::Requested).await;
     bench.trading.execute(hold(3)).await.unwrap();
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!((bench.stage(3).await, bench.held().await), (Stage::Held, vec![(3, false)]));
 }
 
@@ -374,7 +373,7 @@ async fn a_row_is_given_up_only_when_the_log_says_so() {
         if released {
             bench.trading.execute(LedgerCommand::ReleaseWithdrawal(id)).await.unwrap();
         }
-        bench.desk.tidy(&row).await.unwrap();
+        bench.desk.tidy(&[&row]).await.unwrap();
         assert_eq!(bench.stage(id).await, stage);
     }
     assert_eq!(bench.held().await, [(1, true)]);
@@ -385,14 +384,14 @@ async fn a_row_is_given_up_only_when_the_log_says_so() {
     bench.write_down(4, Stage::Held).await;
     bench.write_down(5, Stage::Requested).await;
     assert!(bench.role.step_down());
-    bench.desk.tidy(&row).await.unwrap();
-    bench.desk.round().await.unwrap();
+    bench.desk.tidy(&[&row]).await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     let stages = [bench.stage(3).await, bench.stage(4).await, bench.stage(5).await];
     assert_eq!(stages, [Stage::Held, Stage::Held, Stage::Requested]);
     assert!(
         bench.role.change(State::Standby, State::TakingOver) && bench.role.change(State::TakingOver, State::Active)
     );
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     let stages = [bench.stage(3).await, bench.stage(4).await, bench.stage(5).await];
     assert_eq!(stages, [Stage::Held, Stage::Canceled, Stage::Refused]);
 
@@ -401,8 +400,64 @@ async fn a_row_is_given_up_only_when_the_log_says_so() {
     let mut older = bench.desk.read(|c| custody::get(c, 1)).await.unwrap().unwrap();
     assert!(older.hash.is_some());
     (older.stage, older.hash) = (Stage::Held, None);
-    bench.desk.tidy(&older).await.unwrap();
+    bench.desk.tidy(&[&older]).await.unwrap();
     assert_eq!(bench.stage(1).await, Stage::Done);
+}
+
+/// However long a round takes: what was on its way when it began may be held by now, and its user may have heard that.
+#[actix_rt::test]
+async fn what_was_on_its_way_when_a_round_began_is_not_called_back() {
+    let bench = Bench::start().await;
+    let row = bench.write_down(1, Stage::Requested).await;
+    let long_after = row.created_at + REQUESTED_FOR;
+    bench.desk.round(long_after + -1).await.unwrap();
+    assert_eq!(bench.stage(1).await, Stage::Requested);
+    bench.trading.execute(hold(1)).await.unwrap();
+    assert!(bench.desk.write(|c| custody::hold(c, 1)).await.unwrap());
+    // As by a round that has read the row before, and the ledger too.
+    bench.desk.tidy(&[&row]).await.unwrap();
+    assert_eq!((bench.stage(1).await, bench.held().await), (Stage::Held, vec![(1, false)]));
+
+    bench.write_down(2, Stage::Requested).await;
+    bench.desk.round(long_after).await.unwrap();
+    assert_eq!((bench.stage(1).await, bench.stage(2).await), (Stage::Held, Stage::Refused));
+}
+
+/// The history is written behind the log, so it never has what a round has committed a moment ago.
+#[actix_rt::test]
+async fn the_history_is_waited_for_once_however_many_withdrawals_are_over() {
+    let bench = Bench::start().await;
+    for id in 0..MOST_RECALLED + 5 {
+        bench.write_down(id as TransferId, Stage::Held).await;
+    }
+    let begun = bench.desk.committed();
+    history_stands_at(&bench.desk, begun as i64).await;
+    // It stands still until every one was asked for that is in one round.
+    let desk = bench.desk.clone();
+    let history = actix_web::rt::spawn(async move {
+        while desk.committed() < begun + MOST_RECALLED as u64 {
+            a_moment().await;
+        }
+        history_stands_at(&desk, i64::MAX).await;
+    });
+    bench.rounds(1).await;
+    history.await.unwrap();
+    let left = async || bench.desk.unfinished(None, 1_000).await.unwrap().len();
+    assert_eq!((left().await, bench.stage(0).await), (5, Stage::Canceled));
+    bench.rounds(1).await;
+    assert_eq!(left().await, 0);
+
+    // While it does not move on, a round waits once more, and later ones find what this one has asked for.
+    for id in [1_000, 1_001] {
+        bench.write_down(id, Stage::Held).await;
+    }
+    let begun = bench.desk.committed();
+    history_stands_at(&bench.desk, begun as i64).await;
+    bench.rounds(1).await;
+    assert_eq!((left().await, bench.desk.committed()), (2, begun + 2));
+    history_stands_at(&bench.desk, i64::MAX).await;
+    bench.rounds(1).await;
+    assert_eq!(left().await, 0);
 }
 
 #[actix_rt::test]
@@ -412,12 +467,12 @@ async fn what_is_held_without_a_row_is_given_back_unless_it_may_have_left() {
     bench.lose_rows().await;
     // Only the node that admits decides.
     assert!(bench.role.step_down());
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!(bench.held().await, [(1, false)]);
     assert!(
         bench.role.change(State::Standby, State::TakingOver) && bench.role.change(State::TakingOver, State::Active)
     );
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!((bench.held().await, bench.balance().await), (Vec::new(), whole()));
     assert_eq!(bench.desk.unexplained_withdrawals(), 0);
 
@@ -426,13 +481,13 @@ async fn what_is_held_without_a_row_is_given_back_unless_it_may_have_left() {
     bench.trading.execute(LedgerCommand::ReleaseWithdrawal(2)).await.unwrap();
     bench.lose_rows().await;
     for _ in 0..2 {
-        bench.desk.round().await.unwrap();
+        bench.desk.round(wall_clock()).await.unwrap();
         assert_eq!((bench.held().await, bench.desk.unexplained_withdrawals()), (vec![(2, true)], 1));
     }
     // A repeat of the request brings it back, one that asks for something else does not.
     bench.desk.withdraw(order(2, 3 * COIN)).await.unwrap();
     for _ in 0..2 {
-        bench.desk.round().await.unwrap();
+        bench.desk.round(wall_clock()).await.unwrap();
         assert_eq!((bench.held().await, bench.desk.unexplained_withdrawals()), (vec![(2, true)], 1));
     }
     bench.lose_rows().await;
@@ -483,14 +538,14 @@ async fn an_arrival_is_acknowledged_once_it_is_in_the_books() {
     // Of the same network, so its user has it.
     vault.arrive("another currency", &address, 2, 11);
     for _ in 0..3 {
-        bench.desk.round().await.unwrap();
+        bench.desk.round(wall_clock()).await.unwrap();
         assert_eq!(vault.waiting(), ["another network", "nothing", "lost"]);
         assert_eq!(bench.desk.unclaimed_arrivals(), 3);
         assert_eq!(available().await, [20 * COIN, 7, 11]);
     }
     // An acknowledgement that was lost: it is credited once.
     vault.arrive("its own", &address, 1, 7);
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!((vault.waiting().len(), available().await), (3, vec![20 * COIN, 7, 11]));
 }
 
@@ -502,7 +557,7 @@ async fn what_is_held_does_not_leave_while_its_owner_is_frozen_or_the_venue_stop
         bench.desk.withdraw(order(id, COIN / 2)).await.unwrap();
         bench.trading.execute(stop.clone()).await.unwrap();
         for _ in 0..3 {
-            bench.desk.round().await.unwrap();
+            bench.desk.round(wall_clock()).await.unwrap();
             assert_eq!(bench.held().await, [(id, false)], "{stop:?}");
         }
         assert_eq!(bench.stage(id).await, Stage::Held);
@@ -518,7 +573,7 @@ async fn what_is_held_does_not_leave_while_its_owner_is_frozen_or_the_venue_stop
     // Held, it can be called back; handed over, it goes its way.
     bench.desk.withdraw(order(3, COIN / 2)).await.unwrap();
     bench.desk.withdraw(order(4, 2 * COIN)).await.unwrap();
-    bench.desk.round().await.unwrap();
+    bench.desk.round(wall_clock()).await.unwrap();
     assert_eq!(bench.held().await, [(3, true), (4, false)]);
     bench.trading.execute(LedgerCommand::SetFrozen(ADA, true)).await.unwrap();
     bench.desk.cancel(4, None).await.unwrap();
@@ -566,8 +621,8 @@ async fn an_arrival_that_the_history_has_is_not_credited_again() {
 async fn calling_back_may_be_repeated_and_the_log_decides() {
     let bench = Bench::start().await;
     bench.desk.withdraw(order(1, 2 * COIN)).await.unwrap();
-    for _ in 0..2 {
-        bench.desk.cancel(1, Some(ADA)).await.unwrap();
+    for expected in [CalledBack::Now, CalledBack::Before] {
+        assert_eq!(bench.desk.cancel(1, Some(ADA)).await.unwrap(), expected);
         assert_eq!((bench.stage(1).await, bench.balance().await), (Stage::Canceled, whole()));
     }
     let unknown = bench.desk.cancel(1, Some(BOB)).await;
@@ -586,9 +641,10 @@ async fn calling_back_may_be_repeated_and_the_log_decides() {
     bench.write_down(3, Stage::Held).await;
     let unknown = bench.desk.cancel(3, None).await;
     let expected = Refused::Unavailable(Unavailable::OutcomeUnknown);
+    assert!(unknown.as_ref().is_err_and(CustodyError::may_be_done), "{unknown:?}");
     assert!(matches!(unknown, Err(CustodyError::Ledger(why)) if why == expected), "{unknown:?}");
     bench.rounds(1).await;
-    bench.desk.cancel(3, None).await.unwrap();
+    assert_eq!(bench.desk.cancel(3, None).await.unwrap(), CalledBack::Before);
     assert_eq!(bench.stage(3).await, Stage::Canceled);
 }
 

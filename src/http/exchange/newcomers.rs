@@ -6,7 +6,7 @@
 //! none below it becomes anybody's. The ledger of a standby node may be behind, so the account itself tells once more.
 
 use crate::actors::trading::ledger::LedgerCommand;
-use crate::auth::AuthError;
+use crate::auth::{Accounts, AuthError};
 use crate::domain::ids::{AccountId, CurrencyId};
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::market::Currency;
@@ -17,8 +17,8 @@ use crate::http::v1::accounts::transfer_id;
 use crate::persistence::transfers;
 
 /// Gives a user that was made in this very request an account in the ledger and, where the server does, play money.
-/// If the account is there already and nobody has signed in as the user, it is somebody else's: the user is taken back,
-/// and the next sign-up gets another number.
+/// If the account is there already, nobody has signed in as the user and nobody has frozen it, it is somebody else's:
+/// the user is taken back, and the next sign-up gets another number.
 ///
 /// # Errors
 /// When the ledger does not take it; a later sign-in completes it. When it is taken back.
@@ -86,7 +86,16 @@ async fn take_back(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     // This one is known at least, if the ledger does not say.
     let next = state.trading.next_account().await.map_or(0, |next| next.0);
     let newest = AccountId(next.saturating_sub(1).max(user.0));
-    match state.accounts.take_back(user, newest).await {
+    take_back_below(&state.accounts, user, newest).await
+}
+
+/// The same, where the numbers of accounts are known up to `newest`.
+async fn take_back_below(accounts: &Accounts, user: AccountId, newest: AccountId) -> Result<(), ApiError> {
+    // An administrator has frozen the user meanwhile, which has opened the account: that was noted before.
+    if accounts.user(user).await.is_ok_and(|user| user.frozen) {
+        return Ok(());
+    }
+    match accounts.take_back(user, newest).await {
         // Signing in has opened the account before this request did.
         Ok(false) => return Ok(()),
         Ok(true) => tracing::error!(
@@ -109,15 +118,37 @@ async fn take_back(state: &AppState, user: AccountId) -> Result<(), ApiError> {
 #[allow(clippy::unwrap_used, reason = "a test that unwraps fails with a place and a reason")]
 mod tests {
     use super::*;
+    use crate::auth::{Device, Secret, Settings};
     use crate::domain::ids::Sequence;
     use crate::domain::time::Timestamp;
     use crate::persistence::db::Database;
     use crate::persistence::transfers::{TransferKind, TransferRow};
+    use std::sync::Arc;
 
     const ADA: AccountId = AccountId::FIRST_USER;
 
     fn currency(id: u16, code: &str) -> Currency {
         Currency { id: CurrencyId(id), code: code.into(), name: code.into(), decimals: 2, fiat: false }
+    }
+
+    #[actix_rt::test]
+    async fn who_was_frozen_while_signing_up_is_not_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        let accounts =
+            Accounts::start(folder.path(), database, Settings::default(), Arc::new(|| Timestamp(1_000_000))).unwrap();
+        let device = Device::default();
+        let mut made = Vec::new();
+        for email in ["ada@example.org", "bob@example.org"] {
+            let password = Secret::new("correct horse battery");
+            made.push(accounts.sign_up(email, password, false, &device, ADA).await.unwrap().user.id);
+        }
+        let newest = AccountId(40);
+        accounts.note_frozen(made[0], true).await.unwrap();
+        assert!(take_back_below(&accounts, made[0], newest).await.is_ok());
+        assert!(accounts.user(made[0]).await.unwrap().frozen);
+        assert!(take_back_below(&accounts, made[1], newest).await.is_err());
+        assert_eq!(accounts.user(made[1]).await.map(drop), Err(AuthError::UnknownUser));
     }
 
     /// The ledger may have forgotten by then that the others were given.

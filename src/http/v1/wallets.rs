@@ -1,10 +1,9 @@
 //! How a user's money comes and goes: addresses, withdrawals, wallets, limits, and what administrators do about them.
 
 use super::accounts::transfer_id;
-use super::page;
 use super::params::Params;
 use super::transfers::{cursor_text, parse_cursor};
-use crate::custody::{CustodyError, WithdrawalOrder};
+use crate::custody::{CalledBack, CustodyError, WithdrawalOrder};
 use crate::domain::ids::AccountId;
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
@@ -13,7 +12,7 @@ use crate::http::session::{CurrentUser, record};
 use crate::http::{AppState, ids, wire};
 use crate::persistence::custody::WithdrawalRow;
 use actix_web::http::StatusCode;
-use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -321,17 +320,22 @@ pub async fn limits(state: web::Data<AppState>, user: CurrentUser, id: web::Path
 }
 
 /// `GET /admin/withdrawals`: those that are not over, oldest first; `after` is the cursor of the last one of the page
-/// before.
+/// before. There is no way back: what was before may be over.
 pub async fn unfinished(state: web::Data<AppState>, _user: CurrentUser, params: Params) -> Answer {
     let page = params.page()?;
+    if page.before.is_some() {
+        return Err(ApiError::bad_request("invalid_cursor", "this list is paged with after alone"));
+    }
     // Whoever does not ask for fewer sees as many as possible: what waits may be among the newest.
     let limit = if params.get("limit").is_some() { page.limit } else { PAGE };
     let behind = page.after.as_deref().map(parse_cursor).transpose()?;
     let rows = state.custody.unfinished(behind, limit).await?;
-    let text = |(row, _): &(WithdrawalRow, bool)| cursor_text((row.created_at, row.id));
-    let ends = rows.first().zip(rows.last()).map(|(first, last)| (text(first), text(last)));
+    let mut answer = HttpResponse::Ok();
+    if let Some((last, _)) = rows.last() {
+        answer.insert_header(("CB-AFTER", cursor_text((last.created_at, last.id))));
+    }
     let views = rows.iter().filter_map(|(row, waits)| admin_view(&state, row, *waits));
-    Ok(page::answer(&views.collect::<Vec<_>>(), ends))
+    Ok(answer.json(views.collect::<Vec<_>>()))
 }
 
 /// A withdrawal with what only administrators see.
@@ -382,14 +386,15 @@ pub async fn reject(
     id: web::Path<String>,
 ) -> Answer {
     let (owner, before) = pending(&state, &id).await?;
-    let done = state.custody.cancel(named(&id)?, None).await.map_err(ApiError::from);
+    let done = state.custody.cancel(named(&id)?, None).await;
     let mut detail = json!({"withdrawal": *id, "before": before});
     // It may have happened although nobody knows it yet.
-    let is_unknown = |why: &&ApiError| why.status_code() == StatusCode::SERVICE_UNAVAILABLE;
-    if let Some(why) = done.as_ref().err().filter(is_unknown) {
+    let unknown = done.as_ref().err().filter(|why| why.may_be_done());
+    if let Some(why) = unknown {
         detail["failed"] = why.to_string().into();
     }
-    if done.is_ok() || detail.get("failed").is_some() {
+    // Of what somebody called back before nothing was rejected.
+    if unknown.is_some() || done.as_ref().is_ok_and(|done| *done == CalledBack::Now) {
         record(&state, &request, &user.0, "withdrawal_rejected", owner, detail).await;
     }
     done?;

@@ -1,8 +1,10 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { admin, type PendingWithdrawal } from "../api/admin";
+import { admin, type PendingWithdrawal, WITHDRAWALS_PAGE } from "../api/admin";
+import type { Page } from "../api/http";
 import { grouped, longTime } from "../money/format";
 import { useDeed, useLoaded } from "../state/asking";
+import { firstPages } from "../state/paging";
 import { notify } from "../state/toasts";
 import { Card, FormError, OutOfDate, Waiting } from "../ui/sheet";
 import { Sure } from "../ui/sure";
@@ -12,11 +14,13 @@ import { Owner } from "./owner";
 const LOOK_EVERY_MS = 5_000;
 
 export function Withdrawals() {
-  const list = useLoaded(admin.withdrawals);
+  // How many pages are shown. Any of them may change, so all are asked for again and again.
+  const pages = useSignal(1);
+  const list = useLoaded(() => firstPages(pages.peek(), WITHDRAWALS_PAGE, admin.withdrawals), pages.value);
   const { busy, error, run } = useDeed();
   // What is being asked about, one thing at a time. Until that is answered no row moves under the pointer.
   const asked = useSignal<string | null>(null);
-  const shown = useRef<PendingWithdrawal[] | null>(null);
+  const shown = useRef<Page<PendingWithdrawal> | null>(null);
   if (asked.value === null) shown.current = list.data.value;
   useEffect(() => {
     const timer = setInterval(() => {
@@ -37,7 +41,9 @@ export function Withdrawals() {
       if (!asking) void list.reload();
     },
   });
-  const all = shown.current;
+  const all = shown.current?.items;
+  // Whoever has asked for more waits until there are more.
+  const loading = all !== undefined && all.length < pages.value * WITHDRAWALS_PAGE;
   return (
     <Card title="Withdrawals" about="Those that are not over; larger ones wait for you.">
       <FormError text={error.value} />
@@ -101,6 +107,18 @@ export function Withdrawals() {
             </li>
           ))}
         </ul>
+      )}
+      {shown.current?.after && (
+        <button
+          type="button"
+          class="button block"
+          aria-disabled={loading}
+          onClick={() => {
+            if (!loading) pages.value += 1;
+          }}
+        >
+          {loading ? "Loading…" : "Show newer ones"}
+        </button>
       )}
     </Card>
   );

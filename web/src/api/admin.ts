@@ -109,6 +109,8 @@ export interface PlaceChange {
 export const USERS_PAGE = 25;
 /** How many rows a page of the audit log has. */
 export const AUDIT_PAGE = 50;
+/** How many withdrawals a page of the list has: the most that the server gives, as the newest may wait. */
+export const WITHDRAWALS_PAGE = 1_000;
 /** How many reports are shown at once: the most that the server gives. */
 export const REPORTS_PAGE = 200;
 
@@ -139,7 +141,9 @@ export const admin = {
   set: (key: string, value: unknown, version: number) =>
     request<Setting>("PUT", `/admin/config/${id(key)}`, { value, version }),
 
-  withdrawals: () => request<PendingWithdrawal[]>("GET", "/admin/withdrawals"),
+  /** Oldest first. */
+  withdrawals: (after: string | null) =>
+    requestPage<PendingWithdrawal>(`/admin/withdrawals?limit=${WITHDRAWALS_PAGE}`, after),
   approve: (withdrawal: string) => request<unknown>("POST", `/admin/withdrawals/${id(withdrawal)}/approve`),
   reject: (withdrawal: string) => request<unknown>("POST", `/admin/withdrawals/${id(withdrawal)}/reject`),
 
