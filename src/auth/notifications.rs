@@ -1,5 +1,6 @@
 //! What users want to be told, and how.
 
+use super::audit::note;
 use super::error::AuthError;
 use super::secret::Secret;
 use super::service::Accounts;
@@ -8,9 +9,12 @@ use crate::domain::ids::{AccountId, MarketId};
 use crate::notify::events::EventKind;
 use crate::notify::mail::Mailer;
 use crate::notify::outlets::{Line, is_webhook_url};
+use crate::persistence::audit::Entry;
+use crate::persistence::db::Connection;
 use crate::persistence::notifications::{self as store, AlertRow, Delivery, OutletRow};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use diesel::QueryResult;
 
 /// Price alerts that a user may have at a time.
 const MOST_ALERTS: i64 = 100;
@@ -28,6 +32,10 @@ pub struct Webhook {
 
 fn seal_name(user: AccountId) -> String {
     format!("webhook secret {}", user.0)
+}
+
+fn outlet_of(conn: &mut Connection, user: AccountId, kind: &str) -> QueryResult<Option<OutletRow>> {
+    Ok(store::outlets_of(conn, user)?.into_iter().find(|row| row.kind == kind))
 }
 
 impl Accounts {
@@ -48,7 +56,7 @@ impl Accounts {
 
     /// Chooses which events go to an outlet, and for a webhook also where. Of what waits for the outlet only what is still
     /// wanted stays. A webhook gets a secret when it is new or goes elsewhere, or when asked for with `renew`; it is shown
-    /// this once.
+    /// this once. What is to be remembered of it is stored together with it; `noted` is told what there was before.
     ///
     /// # Errors
     /// [`AuthError::BadOutlet`], or a failure.
@@ -59,6 +67,7 @@ impl Accounts {
         target: &str,
         events: &[EventKind],
         renew: bool,
+        noted: impl FnOnce(Option<&OutletRow>) -> Entry + Send + 'static,
     ) -> Result<Option<Secret>, AuthError> {
         let hook = kind == "webhook";
         if !KINDS.contains(&kind) || (hook && !is_webhook_url(target)) || (!hook && !target.is_empty()) {
@@ -80,7 +89,15 @@ impl Accounts {
             secret: sealed.transpose()?.unwrap_or_default(),
             events: names.join(","),
         };
-        let is_new = self.write(move |conn| store::put_outlet(conn, &row, renew)).await?;
+        let now = self.now();
+        let is_new = self.write(move |conn| {
+            let before = outlet_of(conn, user, &row.kind)?;
+            let is_new = store::put_outlet(conn, &row, renew)?;
+            // Afterwards, so that the outlet hears of it as it is now.
+            note(conn, &noted(before.as_ref()), now)?;
+            Ok(is_new)
+        });
+        let is_new = is_new.await?;
         Ok(secret.filter(|_| is_new))
     }
 
@@ -92,14 +109,27 @@ impl Accounts {
         self.read(move |conn| store::outlets_of(conn, user)).await
     }
 
-    /// Removes an outlet with what waits for it.
+    /// Removes an outlet with what waits for it. What is to be remembered of it is stored together with that; `noted`
+    /// is told what there was.
     ///
     /// # Errors
     /// [`AuthError::NoSuchOutlet`], or a failure.
-    pub async fn remove_outlet(&self, user: AccountId, kind: &str) -> Result<(), AuthError> {
-        let kind = kind.to_owned();
-        let gone = self.write(move |conn| store::remove_outlet(conn, user, &kind)).await?;
-        if gone { Ok(()) } else { Err(AuthError::NoSuchOutlet) }
+    pub async fn remove_outlet(
+        &self,
+        user: AccountId,
+        kind: &str,
+        noted: impl FnOnce(Option<&OutletRow>) -> Entry + Send + 'static,
+    ) -> Result<(), AuthError> {
+        let (now, kind) = (self.now(), kind.to_owned());
+        let gone = self.write(move |conn| {
+            let before = outlet_of(conn, user, &kind)?;
+            let gone = store::remove_outlet(conn, user, &kind)?;
+            if gone {
+                note(conn, &noted(before.as_ref()), now)?;
+            }
+            Ok(gone)
+        });
+        if gone.await? { Ok(()) } else { Err(AuthError::NoSuchOutlet) }
     }
 
     /// The webhook of a user.

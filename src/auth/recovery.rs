@@ -296,6 +296,29 @@ mod tests {
         assert!(accounts.sign_in("ada@example.org", Secret::new(NEW), &device).await.is_ok());
     }
 
+    /// Nor does it use up what was shown beside it.
+    #[actix_rt::test]
+    async fn a_factor_that_was_shown_with_the_old_password_counts_still() {
+        let venue = Venue::new();
+        let accounts = venue.start();
+        let ada = sign_up(&accounts, "ada@example.org").await.user.id;
+        assert_eq!(ada, AccountId::FIRST_USER);
+        run(&accounts, "INSERT INTO recovery_codes (user_id, code) VALUES (2, x'07')").await;
+        let email = Email::parse("ada@example.org").unwrap();
+        let device = Device::default();
+        let enter = |proved| async {
+            let entered = accounts.enter(ada, Some(proved), Factor::RecoveryCode(vec![7]), &device).await;
+            entered.map(|entered| entered.factor_used)
+        };
+        let proved = accounts.prove_guarded(&email, password()).await.unwrap().password_hash;
+        let code = mail(&accounts, ada, "ada@example.org").await;
+        assert_eq!(reset(&accounts, "ada@example.org", code).await, Ok(ada));
+        assert_eq!(enter(proved).await, Err(AuthError::WrongCredentials));
+        let proved = accounts.prove_guarded(&email, Secret::new(NEW)).await.unwrap().password_hash;
+        assert_eq!(enter(proved.clone()).await, Ok(true));
+        assert_eq!(enter(proved).await, Err(AuthError::WrongCode), "it counts once");
+    }
+
     #[actix_rt::test]
     async fn what_is_refused_is_written_down_whether_or_not_there_is_an_account_or_a_code() {
         let venue = Venue::new();

@@ -112,6 +112,8 @@ struct Inner {
     node: Uuid,
     /// Revocations up to here were read from the database, µs.
     tended_at: AtomicI64,
+    /// Before this moment nothing that was ended is forgotten, µs.
+    forgets_from: AtomicI64,
 }
 
 /// Users, sessions and tokens. Clones share everything.
@@ -157,6 +159,7 @@ impl Accounts {
             vault: Vault::open(data, settings.secrets_key.as_ref())?,
             keys: Keys::new(),
             tended_at: AtomicI64::new(now.0),
+            forgets_from: AtomicI64::new(now.0),
             settings,
             clock,
             database,

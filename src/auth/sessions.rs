@@ -4,7 +4,8 @@
 //! number that counts now. Using it makes the next number count. A genuine token with an older number
 //! was used before, by its owner or by a thief; nobody can tell which, so the session ends for both.
 //! A use whose caller has given up before it was done is none: nobody was told the next token, and its
-//! owner comes again with this one, which waits until the other is over.
+//! owner comes again with this one, which waits until the other is over. It does so on one node: another one that gets
+//! it after the use that was given up is committed, and before that is taken back, takes it for a second use.
 
 use super::audit::{by_owner, note};
 use super::error::AuthError;
@@ -137,7 +138,7 @@ impl Accounts {
         let (token_lifetime, marked) = (self.settings().token_lifetime, device.clone());
         let accounts = self.clone();
         let refreshed = self.awaited(move |database, is_awaited| {
-            // Who gave up may come again while this is committed, and is to find the token as it was.
+            // Who gave up may come again to this node while this is committed, and is to find the token as it was.
             let _turn = accounts.refreshing().of(id);
             let refreshed = database.write_durably(|conn| {
                 let refreshed = refresh(conn, used, &marked, token_lifetime, now)?;
@@ -227,21 +228,44 @@ impl Accounts {
         self.end(move |conn| store::revoke_all_of(conn, user, None, now)).await
     }
 
-    /// The same for the user itself, which is remembered. `from` is whence it is wanted.
+    /// The same, with what is to be remembered of it, stored together with the end of the sessions; `noted` is told
+    /// which.
     ///
     /// # Errors
     /// As [`Accounts::sign_out_everywhere`].
-    pub async fn leave_everywhere(&self, user: AccountId, from: Option<IpAddr>) -> Result<Vec<SessionId>, AuthError> {
+    pub async fn sign_out_everywhere_noted(
+        &self,
+        user: AccountId,
+        noted: impl FnOnce(&[SessionId]) -> Entry + Send + 'static,
+    ) -> Result<Vec<SessionId>, AuthError> {
         let now = self.now();
         self.end(move |conn| {
             let ended = store::revoke_all_of(conn, user, None, now)?;
-            note(conn, &by_owner("sign_out_all", user, from, json!({"ended_sessions": ids(&ended)})), now)?;
+            note(conn, &noted(&ids(&ended)), now)?;
             Ok(ended)
         })
         .await
     }
 
-    /// The sessions of a user that still count, newest first.
+    /// The same for the user itself. `from` is whence it is wanted.
+    ///
+    /// # Errors
+    /// As [`Accounts::sign_out_everywhere`].
+    pub async fn leave_everywhere(&self, user: AccountId, from: Option<IpAddr>) -> Result<Vec<SessionId>, AuthError> {
+        let noted = move |ended: &[SessionId]| by_owner("sign_out_all", user, from, json!({"ended_sessions": ended}));
+        self.sign_out_everywhere_noted(user, noted).await
+    }
+
+    /// How many sessions of a user still count.
+    ///
+    /// # Errors
+    /// A failure.
+    pub async fn count_sessions(&self, user: AccountId) -> Result<i64, AuthError> {
+        let now = self.now();
+        self.read(move |conn| store::count_live(conn, user, now)).await
+    }
+
+    /// The sessions of a user that still count, newest first, no more than a user may have.
     ///
     /// # Errors
     /// A failure.

@@ -5,8 +5,8 @@ mod remembered;
 
 use super::*;
 use crate::domain::ids::AccountId;
-use crate::domain::time::{HOUR, MINUTE, SECOND, Timestamp};
-use crate::persistence::db::{Connection, Database};
+use crate::domain::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
+use crate::persistence::db::{Connection, Database, Options, Target};
 use crate::persistence::users::Role;
 use diesel::RunQueryDsl;
 use std::collections::BTreeSet;
@@ -28,7 +28,17 @@ impl Venue {
     }
 
     fn start_with(&self, settings: Settings) -> Accounts {
-        let database = Database::open(&self.folder.path().join("agora.db")).unwrap();
+        self.start_on(Database::open(&self.folder.path().join("agora.db")).unwrap(), settings)
+    }
+
+    /// Whatever is done there is done on one connection, which a test can teach something.
+    pub(super) fn start_with_one_connection(&self) -> Accounts {
+        let target = Target::Sqlite(self.folder.path().join("agora.db"));
+        let database = Database::connect(&Options { connections: 1, ..Options::new(target) }).unwrap();
+        self.start_on(database, Settings::default())
+    }
+
+    fn start_on(&self, database: Database, settings: Settings) -> Accounts {
         let time = Arc::clone(&self.time);
         let clock: Clock = Arc::new(move || Timestamp(time.load(Ordering::SeqCst)));
         Accounts::start(self.folder.path(), database, settings, clock).unwrap()
@@ -237,14 +247,30 @@ async fn what_was_ended_stays_so_after_the_clock_was_ahead() {
     let venue = Venue::new();
     let accounts = venue.start();
     let ada = sign_up(&accounts, "ada@example.org").await;
-    accounts.sign_out(ada.session).await.unwrap();
+    let week = Device { plan: Plan::OneToken(7 * DAY), ..Device::default() };
+    let long = accounts.sign_in("ada@example.org", password(), &week).await.unwrap();
+    for session in [ada.session, long.session] {
+        accounts.sign_out(session).await.unwrap();
+    }
     venue.wait(5 * MINUTE);
     accounts.tend().await.unwrap();
-    venue.wait(HOUR);
-    accounts.tend().await.unwrap();
-    venue.wait(-HOUR);
-    accounts.tend().await.unwrap();
-    assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
+    // The last is so far that not even the sessions' rows would be kept.
+    for ahead in [HOUR, 10 * DAY, 100 * DAY] {
+        venue.wait(ahead);
+        accounts.tend().await.unwrap();
+        // It is not set back at once, and in two steps.
+        for later in [SECOND, HOUR, -ahead / 4] {
+            venue.wait(later);
+            accounts.tend().await.unwrap();
+        }
+        venue.wait(ahead / 4 - ahead - HOUR - SECOND);
+        accounts.tend().await.unwrap();
+        for token in [&ada.token, &long.token] {
+            assert_eq!(accounts.authenticate(token.expose()), Err(AuthError::TokenRevoked), "{ahead}");
+        }
+    }
+    drop(accounts);
+    assert_eq!(venue.start().authenticate(long.token.expose()), Err(AuthError::TokenRevoked));
 }
 
 #[actix_rt::test]
@@ -256,7 +282,10 @@ async fn the_last_use_is_stored_and_old_sessions_are_removed() {
     accounts.authenticate(ada.token.expose()).unwrap();
     accounts.tend().await.unwrap();
     assert_eq!(accounts.sessions(ada.user.id).await.unwrap()[0].last_used, START + 10 * MINUTE);
-    venue.wait(61 * 24 * HOUR);
+    venue.wait(61 * DAY);
+    accounts.tend().await.unwrap();
+    // Nothing is forgotten by a clock that has leapt, before it has gone on for a day.
+    venue.wait(DAY);
     accounts.tend().await.unwrap();
     venue.time.store(START.0, Ordering::SeqCst);
     assert_eq!(accounts.sessions(ada.user.id).await.unwrap(), []);

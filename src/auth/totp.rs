@@ -16,6 +16,7 @@ use crate::persistence::db::Connection;
 use crate::persistence::second_factors as store;
 use aws_lc_rs::hmac;
 use diesel::QueryResult;
+use diesel::result::Error;
 use serde_json::json;
 use std::net::IpAddr;
 
@@ -135,7 +136,7 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AuthError::WrongCode`], also for a code of another seed than the newest; [`AuthError::TooManyAttempts`]; or a
-    /// failure.
+    /// failure. After that no codes are asked for, unless the database fell silent while it committed.
     pub async fn confirm_totp(
         &self,
         user: AccountId,
@@ -160,13 +161,16 @@ impl Accounts {
             codes.push(Secret::new(format!("{one}-{other}")));
         }
         let digests: Vec<_> = codes.iter().map(|code| self.recovery_digest(user, code.expose())).collect();
-        let confirmed = self.write(move |conn| {
-            // The seed of the code and no other: there may be a newer one by now.
-            if !store::confirm_totp(conn, user, (sealed.as_slice(), step), &digests)? {
-                return Ok(false);
-            }
-            note(conn, &by_owner("totp_enabled", user, from, json!({})), now)?;
-            Ok(true)
+        let confirmed = self.awaited(move |database, is_awaited| {
+            database.write_durably(|conn| {
+                // The seed of the code and no other: there may be a newer one by now.
+                if !store::confirm_totp(conn, user, (sealed.as_slice(), step), &digests)? {
+                    return Ok(false);
+                }
+                note(conn, &by_owner("totp_enabled", user, from, json!({})), now)?;
+                // Who gave up would never see the recovery codes.
+                if is_awaited() { Ok(true) } else { Err(Error::RollbackTransaction) }
+            })
         });
         if confirmed.await? { Ok(codes) } else { Err(AuthError::WrongCode) }
     }
@@ -246,6 +250,9 @@ impl Accounts {
 }
 
 #[cfg(test)]
+mod given_up;
+
+#[cfg(test)]
 mod tests {
     use super::*;
     use crate::auth::settings::Device;
@@ -279,7 +286,7 @@ mod tests {
     }
 
     /// A new seed of this user.
-    async fn begin(accounts: &Accounts, user: AccountId) -> Vec<u8> {
+    pub(super) async fn begin(accounts: &Accounts, user: AccountId) -> Vec<u8> {
         accounts.begin_totp(user).await.unwrap();
         let sealed = accounts.read(move |conn| store::totp_of(conn, user)).await.unwrap().unwrap().secret;
         accounts.open_seed(user, &sealed).unwrap()

@@ -125,6 +125,19 @@ pub fn live_of(conn: &mut Connection, user: AccountId, now: Timestamp, limit: i6
         .collect()
 }
 
+/// How many sessions of a user neither expired nor were ended.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn count_live(conn: &mut Connection, user: AccountId, now: Timestamp) -> QueryResult<i64> {
+    sessions::table
+        .filter(sessions::user_id.eq(i64::from(user.0)))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now.0))
+        .count()
+        .get_result(conn)
+}
+
 /// The session of this id, ended or not.
 ///
 /// # Errors

@@ -309,6 +309,17 @@ pub fn set_role(conn: &mut Connection, id: AccountId, role: Role) -> QueryResult
     Ok(changed > 0)
 }
 
+/// Whether a user has this password still, a PHC string that was read before. Until the transaction ends nobody sets
+/// another one.
+///
+/// # Errors
+/// Whatever the database reports.
+pub fn has_password(conn: &mut Connection, id: AccountId, password_hash: &str) -> QueryResult<bool> {
+    let same = users::table.find(i64::from(id.0)).filter(users::password_hash.eq(password_hash));
+    // Changes nothing, and waits for those who set another one, as they then do for this.
+    Ok(diesel::update(same).set(users::demo.eq(users::demo)).execute(conn)? > 0)
+}
+
 /// Whether somebody has signed in as this user since it was made, with its first session. To be the first statement of
 /// its transaction: until that ends nobody else signs in.
 ///

@@ -2,7 +2,7 @@
 
 use crate::new;
 use agora::domain::ids::AccountId;
-use agora::domain::time::{SECOND, Timestamp};
+use agora::domain::time::{DAY, HOUR, MINUTE, SECOND, Timestamp};
 use agora::persistence::api_keys::{self, KeyUse, StoredKey};
 use agora::persistence::audit::{self, Entry, Filter};
 use agora::persistence::db::{Connection, Database, DbError};
@@ -168,6 +168,47 @@ pub fn addresses_known_to_be_read_are_confirmed(database: &Database) {
         let confirmed = database.read(|c| addresses::confirmed(c, user)).unwrap();
         assert_eq!(confirmed.as_deref(), is_known.then_some(email), "{email}");
     }
+}
+
+/// Nodes that share a database have its clock beside their own.
+pub fn a_node_whose_clock_is_behind_takes_nothing_from_others(database: &Database) {
+    let user = user(database, "a@example.org");
+    let row = OutletRow {
+        user_id: i64::from(user.0),
+        kind: "webhook".into(),
+        target: "https://example.org".into(),
+        secret: vec![1],
+        events: "fill".into(),
+    };
+    let now = agora::clock::now();
+    let behind = now + -7 * HOUR;
+    let enqueued = database.write(|c| {
+        notifications::put_outlet(c, &row, false)?;
+        notifications::enqueue(c, user, "fill", "{}", now)
+    });
+    assert_eq!(enqueued.unwrap(), 1);
+    let any_due = |now| database.read(|c| notifications::is_any_due(c, now)).unwrap();
+    let take = |now: Timestamp| {
+        let way = notifications::Way::Web;
+        let room = notifications::Room { way, free: 9, most_of_user: 9, taken: Default::default() };
+        let taken = database.write(|c| {
+            notifications::mend_dates(c, now)?;
+            notifications::take_due(c, now, now + 2 * MINUTE, "security", room)
+        });
+        taken.unwrap().iter().map(|taken| (taken.id, taken.attempts)).collect::<Vec<_>>()
+    };
+    assert!(take(behind).is_empty(), "it is not due yet by this clock");
+    let taken = take(now);
+    let [(id, 0)] = taken[..] else { panic!("{taken:?}") };
+    assert_eq!((any_due(behind), take(behind)), (false, vec![]), "another node is sending it");
+    let again = now + 20 * SECOND;
+    database.write(|c| notifications::failed(c, id, "no answer", Some(again))).unwrap();
+    assert_eq!((any_due(behind), take(behind)), (false, vec![]), "it was put off");
+    assert_eq!(take(again), [(id, 1)]);
+    // What a clock that was ahead has dated is due at once, as ever.
+    assert_eq!(take(now + DAY), [(id, 1)]);
+    assert!(any_due(now));
+    assert_eq!(take(now), [(id, 1)]);
 }
 
 pub fn what_nobody_takes_is_kept_and_can_be_tried_again(database: &Database) {

@@ -59,6 +59,8 @@ fn both_databases_do_the_same() {
     on_each(&server, "words", links::words_are_found_as_they_are_written);
     on_each(&server, "referrers", links::made_up_referrers_leave_only_so_many_rows);
     nodes_migrate_one_after_the_other(&server);
+    let shared = Options::new(Target::Postgres(Url::parse(&server.create_database("clocks")).unwrap()));
+    accounts_tables::a_node_whose_clock_is_behind_takes_nothing_from_others(&Database::connect(&shared).unwrap());
 }
 
 #[test]
@@ -189,6 +191,7 @@ fn of_too_many_sessions_those_end_that_were_not_used_for_longest(database: &Data
     assert_eq!(end(4), [bots[1].id]);
     assert_eq!(end(1), [bots[0].id, bots[2].id, phone.id]);
     let live = database.read(|c| sessions::live_of(c, user, Timestamp(40), 9)).unwrap();
+    assert_eq!(database.read(|c| sessions::count_live(c, user, Timestamp(40))).unwrap(), 1);
     assert_eq!(live, std::slice::from_ref(&begun));
     let kept = database.read(|c| sessions::by_id(c, over.id)).unwrap().unwrap();
     assert_eq!(kept.revoked_at, None, "what has expired has ended by itself");
@@ -205,6 +208,8 @@ fn what_was_proved_counts_while_it_holds(database: &Database) {
     assert!(replace(old, "$argon2id$new") && !replace(old, "$argon2id$newer"));
     assert_eq!(database.read(|c| users::credentials(c, user)).unwrap().unwrap().password_hash, "$argon2id$new");
     assert!(!enter(Some(old)) && enter(Some("$argon2id$new")));
+    let has = |hash: &str| database.write(|c| users::has_password(c, user, hash)).unwrap();
+    assert!(!has(old) && has("$argon2id$new"));
 
     // A change that is under way is waited for, and then counts.
     let (begun, change) = std::sync::mpsc::channel();
@@ -220,7 +225,7 @@ fn what_was_proved_counts_while_it_holds(database: &Database) {
             changed.unwrap();
         });
         change.recv().unwrap();
-        assert!(!enter(Some("$argon2id$new")));
+        assert!(!has("$argon2id$new") && !enter(Some("$argon2id$new")));
         let role = database.write(|c| {
             users::signed_in(c, user, None, Timestamp(9))?;
             users::by_id(c, user)

@@ -1,7 +1,8 @@
 //! Coming in: a session for somebody who has proved who it is.
 //!
 //! What counts once (a code of an authenticator, a recovery code) is used up in the transaction that begins the
-//! session: one that fails leaves it as it was.
+//! session: one that fails leaves it as it was, and so does one that nobody waits for any more when it is to be
+//! committed. Who gives up later, while the database commits, has used it up.
 
 use super::{Accounts, SignedIn, entry};
 use crate::auth::audit::note;
@@ -15,6 +16,7 @@ use crate::persistence::db::Connection;
 use crate::persistence::sessions::{self, Session, SessionId};
 use crate::persistence::users::{self, User};
 use diesel::QueryResult;
+use diesel::result::Error;
 use std::net::IpAddr;
 
 /// Live sessions of one user. Whoever signs in once more ends the least recently used one.
@@ -35,10 +37,21 @@ struct Entering {
 enum Entered {
     /// With a session, for which these were ended.
     In(Box<(User, Session)>, Vec<(SessionId, Timestamp)>),
-    /// The password was changed since it was proved.
+    /// The password was changed since it was proved; nobody has looked at the factor.
     Changed,
     /// The factor does not count.
     WrongCode,
+}
+
+impl Entered {
+    /// Whether the factor was right, where it was looked at.
+    fn judgement(&self) -> Option<bool> {
+        match self {
+            Entered::In(..) => Some(true),
+            Entered::WrongCode => Some(false),
+            Entered::Changed => None,
+        }
+    }
 }
 
 impl Entering {
@@ -49,6 +62,12 @@ impl Entering {
     }
 
     fn run(self, conn: &mut Connection, now: Timestamp) -> QueryResult<Entered> {
+        // Before the factor, which would be used up for nothing.
+        if let Some(proved) = self.proved.as_deref().filter(|_| self.factor.is_shown())
+            && !users::has_password(conn, self.user, proved)?
+        {
+            return Ok(Entered::Changed);
+        }
         // Both are something that the owner may want to know of.
         if !self.factor.use_up(conn, self.user)? {
             self.note_factor(conn, "second_factor_failed", now)?;
@@ -61,7 +80,7 @@ impl Entering {
             return Ok(Entered::Changed);
         }
         // Read now: the role may have changed while the proof was checked.
-        let user = users::by_id(conn, self.user)?.ok_or(diesel::result::Error::NotFound)?;
+        let user = users::by_id(conn, self.user)?.ok_or(Error::NotFound)?;
         let session = Session { user: user.id, ..self.begun };
         sessions::create(conn, &session)?;
         let ended = sessions::end_beyond(conn, &session, MOST_SESSIONS, now)?;
@@ -76,7 +95,8 @@ impl Accounts {
     ///
     /// # Errors
     /// [`AuthError::WrongCredentials`] when the password was changed since it was proved, [`AuthError::WrongCode`] when
-    /// the factor does not count, or a failure, which uses nothing up.
+    /// the factor does not count, or a failure, which uses nothing up, unless the database fell silent while it
+    /// committed.
     pub(in crate::auth) async fn enter(
         &self,
         user: AccountId,
@@ -88,8 +108,13 @@ impl Accounts {
         let begun = self.begin_session(device, now);
         let entering = Entering { user, proved, factor, begun, address: device.address };
         let accounts = self.clone();
-        let entered = self.blocking(move |database| {
-            let entered = database.write_durably(|conn| entering.run(conn, now))?;
+        let entered = self.awaited(move |database, is_awaited| {
+            let entered = database.write_durably(|conn| {
+                let entered = entering.run(conn, now)?;
+                // Who gave up (the database was frozen, say) was told of no session and comes again with this factor.
+                let is_lost = matches!(entered, Entered::In(..)) && !is_awaited();
+                if is_lost { Err(Error::RollbackTransaction) } else { Ok(entered) }
+            })?;
             if let Entered::In(_, ended) = &entered {
                 accounts.tell_sessions(ended);
                 accounts.forget_sessions(ended.clone(), now);
@@ -98,7 +123,7 @@ impl Accounts {
         });
         let entered = entered.await;
         if factor_used {
-            self.judge_factor(user, entered.as_ref().ok().map(|entered| !matches!(entered, Entered::WrongCode)));
+            self.judge_factor(user, entered.as_ref().ok().and_then(Entered::judgement));
         }
         match entered? {
             Entered::In(come, _) => {

@@ -1,11 +1,13 @@
 //! Who there is: finding users, and what is noted of them.
 
 use super::Accounts;
+use crate::auth::audit::note;
 use crate::auth::credentials::Email;
 use crate::auth::error::AuthError;
 use crate::auth::secret::Secret;
 use crate::auth::vault::{random, same};
 use crate::domain::ids::AccountId;
+use crate::persistence::audit::Entry;
 use crate::persistence::pictures;
 use crate::persistence::sessions::{self, SessionId};
 use crate::persistence::users::{self, Role, User};
@@ -169,12 +171,30 @@ impl Accounts {
     /// # Errors
     /// [`AuthError::UnknownUser`], or a failure.
     pub async fn set_role(&self, user: AccountId, role: Role) -> Result<Vec<SessionId>, AuthError> {
+        self.set_role_noted(user, role, |_| None).await
+    }
+
+    /// The same, with what is to be remembered of it, stored together with the role; `noted` is told who the user was
+    /// before.
+    ///
+    /// # Errors
+    /// As [`Accounts::set_role`].
+    pub async fn set_role_noted(
+        &self,
+        user: AccountId,
+        role: Role,
+        noted: impl FnOnce(&User) -> Option<Entry> + Send + 'static,
+    ) -> Result<Vec<SessionId>, AuthError> {
         let now = self.now();
-        self.user(user).await?;
-        self.end(move |conn| {
+        let ended = self.end_if(move |conn| {
+            let Some(before) = users::by_id(conn, user)? else { return Ok(None) };
             users::set_role(conn, user, role)?;
-            sessions::revoke_all_of(conn, user, None, now)
-        })
-        .await
+            let ended = sessions::revoke_all_of(conn, user, None, now)?;
+            if let Some(entry) = noted(&before) {
+                note(conn, &entry, now)?;
+            }
+            Ok(Some(ended))
+        });
+        ended.await?.ok_or(AuthError::UnknownUser)
     }
 }

@@ -4,15 +4,10 @@ use super::*;
 use crate::auth::service::MOST_SESSIONS;
 use crate::persistence::sessions::{self as store, Session, SessionId};
 
-#[actix_rt::test]
-async fn a_user_has_so_many_sessions_and_no_more() {
-    let venue = Venue::new();
-    let accounts = venue.start();
-    let ada = sign_up(&accounts, "ada@example.org").await;
-    venue.wait(SECOND);
-    let user = ada.user.id;
+/// Begins so many sessions of a user, whether or not they are too many.
+async fn begin(accounts: &Accounts, user: AccountId, count: i64) {
     let made = accounts.write(move |conn| {
-        for _ in 1..MOST_SESSIONS {
+        for _ in 0..count {
             let session = Session {
                 id: SessionId::random(),
                 user,
@@ -30,6 +25,16 @@ async fn a_user_has_so_many_sessions_and_no_more() {
         Ok(())
     });
     made.await.unwrap();
+}
+
+#[actix_rt::test]
+async fn a_user_has_so_many_sessions_and_no_more() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let ada = sign_up(&accounts, "ada@example.org").await;
+    venue.wait(SECOND);
+    let user = ada.user.id;
+    begin(&accounts, user, MOST_SESSIONS - 1).await;
     assert!(accounts.authenticate(ada.token.expose()).is_ok());
     let next = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
     assert_eq!(accounts.authenticate(ada.token.expose()), Err(AuthError::TokenRevoked));
@@ -37,6 +42,19 @@ async fn a_user_has_so_many_sessions_and_no_more() {
     let live = accounts.sessions(user).await.unwrap();
     assert_eq!(i64::try_from(live.len()), Ok(MOST_SESSIONS));
     assert!(live.iter().any(|session| session.id == next.session));
+}
+
+#[actix_rt::test]
+async fn those_that_were_begun_before_there_was_a_bound_are_counted_too() {
+    let venue = Venue::new();
+    let accounts = venue.start();
+    let user = sign_up(&accounts, "ada@example.org").await.user.id;
+    begin(&accounts, user, MOST_SESSIONS + 1).await;
+    assert_eq!(accounts.count_sessions(user).await, Ok(MOST_SESSIONS + 2));
+    accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
+    assert_eq!(accounts.count_sessions(user).await, Ok(MOST_SESSIONS));
+    venue.wait(HOUR);
+    assert_eq!(accounts.count_sessions(user).await, Ok(1), "the others have expired");
 }
 
 /// Who gives up while a refresh is committed comes again with the same token, before anybody has taken the first back.

@@ -22,7 +22,8 @@ async fn what_cannot_be_remembered_is_not_done() {
     let user = ada.user.id;
     let other = accounts.sign_in("ada@example.org", password(), &here()).await.unwrap();
     accounts.write(move |conn| identities::link(conn, "line", "u1", user, START)).await.unwrap();
-    let entry = |action| by_owner(action, user, None, json!({}));
+    let entry = move |action| by_owner(action, user, None, json!({}));
+    accounts.put_outlet(user, "line", "", &[], false, move |_| entry("made")).await.unwrap();
     let kept = accounts.create_key(user, new_key()).await.unwrap().key.id;
     let new = || Secret::new("another good one");
 
@@ -32,6 +33,11 @@ async fn what_cannot_be_remembered_is_not_done() {
     let unlink = || accounts.unlink(user, "line", None);
     let set = || accounts.set(key::NOTICE, json!("new"), None, user, None);
     let leave = || accounts.leave_everywhere(user, None);
+    let promote = || accounts.set_role_noted(user, Role::Support, move |_| Some(entry("role_changed")));
+    let shut_out = || accounts.sign_out_everywhere_noted(user, move |_| entry("signed_out_by_admin"));
+    let hook = "https://example.org/hook";
+    let put = || accounts.put_outlet(user, "webhook", hook, &[], false, move |_| entry("outlet_changed"));
+    let remove = || accounts.remove_outlet(user, "line", move |_| entry("outlet_removed"));
     run(&accounts, DENY).await;
     let failed = Err(AuthError::StoreUnavailable);
     assert_eq!(change().await.map(drop), failed);
@@ -40,10 +46,17 @@ async fn what_cannot_be_remembered_is_not_done() {
     assert_eq!(unlink().await, failed);
     assert_eq!(set().await.map(drop), failed);
     assert_eq!(leave().await.map(drop), failed);
+    assert_eq!(promote().await.map(drop), failed);
+    assert_eq!(shut_out().await.map(drop), failed);
+    assert_eq!(put().await.map(drop), failed);
+    assert_eq!(remove().await, failed);
     run(&accounts, "DROP TRIGGER deny").await;
 
     assert!(accounts.authenticate(other.token.expose()).is_ok());
     assert_eq!(accounts.sessions(user).await.unwrap().len(), 2);
+    assert_eq!(accounts.user(user).await.unwrap().role, Role::User);
+    let outlets = accounts.outlets(user).await.unwrap();
+    assert_eq!(outlets.iter().map(|row| row.kind.as_str()).collect::<Vec<_>>(), ["line"]);
     assert_eq!(
         accounts.keys(user).await.unwrap().into_iter().map(|key| key.id).collect::<Vec<_>>(),
         std::slice::from_ref(&kept)
@@ -62,6 +75,13 @@ async fn what_cannot_be_remembered_is_not_done() {
     assert_eq!(accounts.end_session(user, again, None).await, Ok(()));
     assert_eq!(accounts.end_session(user, again, None).await, Err(AuthError::NoSuchSession));
     assert_eq!(leave().await, Ok(vec![ada.session]));
+    let again = accounts.sign_in("ada@example.org", new(), &here()).await.unwrap().session;
+    assert_eq!(promote().await, Ok(vec![again]));
+    let again = accounts.sign_in("ada@example.org", new(), &here()).await.unwrap().session;
+    assert_eq!(shut_out().await, Ok(vec![again]));
+    assert!(put().await.unwrap().is_some(), "a new webhook has a new secret");
+    assert_eq!(remove().await, Ok(()));
+    assert_eq!(remove().await, Err(AuthError::NoSuchOutlet), "which is not remembered");
     let (rows, _) = accounts.audit(Filter { subject: Some(user), limit: 99, ..Filter::default() }).await.unwrap();
     for action in [
         "password_changed",
@@ -71,6 +91,10 @@ async fn what_cannot_be_remembered_is_not_done() {
         "config_changed",
         "session_ended",
         "sign_out_all",
+        "role_changed",
+        "signed_out_by_admin",
+        "outlet_changed",
+        "outlet_removed",
     ] {
         let found: Vec<_> = rows.iter().filter(|row| row.action == action).map(|row| row.actor).collect();
         assert_eq!(found, [Some(i64::from(user.0))], "{action}");

@@ -8,15 +8,17 @@ use crate::domain::ids::AccountId;
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, client_address, record};
 use crate::http::wire::time;
 use crate::http::{AppState, ids};
-use crate::persistence::audit::Filter;
+use crate::persistence::audit::{Entry, Filter};
+use crate::persistence::sessions::SessionId;
 use crate::persistence::users::{Role, User};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use uuid::Uuid;
 
 fn view(user: &User) -> Value {
@@ -25,6 +27,16 @@ fn view(user: &User) -> Value {
     view["demo"] = user.demo.into();
     view["last_sign_in_at"] = user.last_sign_in_at.map(time).into();
     view
+}
+
+/// What an administrator does to an account, for the audit log.
+fn entry(
+    action: &'static str,
+    (admin, address): (AccountId, Option<IpAddr>),
+    subject: AccountId,
+    detail: Value,
+) -> Entry {
+    Entry { action, actor: Some(admin), subject: Some(subject), address, detail }
 }
 
 /// The user of a path.
@@ -71,7 +83,7 @@ pub async fn users(state: web::Data<AppState>, query: web::Query<UsersQuery>) ->
 /// `GET /admin/users/{id}`.
 pub async fn user(state: web::Data<AppState>, id: web::Path<String>) -> Answer {
     let user = named(&state, &id).await?;
-    let sessions = state.accounts.sessions(user.id).await?.len();
+    let sessions = state.accounts.count_sessions(user.id).await?;
     let keys = state.accounts.keys(user.id).await?.len();
     let balances = state.trading.balances(user.id).await?.unwrap_or_default();
     let mut view = view(&user);
@@ -109,9 +121,12 @@ pub async fn set_role(
     if user.id == admin.0.user {
         return Err(ApiError::bad_request("own_role", "nobody changes the own role, so that somebody is left"));
     }
-    state.accounts.set_role(user.id, role).await?;
-    let detail = json!({"before": user.role.name(), "after": role.name()});
-    record(&state, &request, &admin.0, "role_changed", Some(user.id), detail).await;
+    let by = (admin.0.user, client_address(&request, &state));
+    let changed = move |before: &User| {
+        let detail = json!({"before": before.role.name(), "after": role.name()});
+        Some(entry("role_changed", by, before.id, detail))
+    };
+    state.accounts.set_role_noted(user.id, role, changed).await?;
     Ok(HttpResponse::Ok().json(view(&User { role, ..user })))
 }
 
@@ -159,7 +174,8 @@ pub async fn unfreeze(
     Ok(HttpResponse::Ok().json(json!({"frozen": false})))
 }
 
-/// The ledger first, since it is what refuses orders; the row in the database is for looking at.
+/// The ledger first, since it is what refuses orders; the row in the database is for looking at. Where the ledger has
+/// no account of this user, one is opened to be frozen; there is none to be unfrozen.
 ///
 /// # Errors
 /// 503; asking again finishes what was begun. 409 `account_not_open` when the ledger has no account of this user and
@@ -167,10 +183,13 @@ pub async fn unfreeze(
 pub async fn set_frozen(state: &AppState, user: AccountId, frozen: bool) -> Result<(), ApiError> {
     let command = LedgerCommand::SetFrozen(user, frozen);
     let unknown = LedgerOutcome::Ignored(Ignored::Invalid);
-    if state.trading.execute(command.clone()).await? == unknown {
-        // Somebody whose sign-up broke off, or who was made on the command line and has not signed in yet.
+    if state.trading.execute(command.clone()).await? == unknown && frozen {
+        // Somebody whose sign-up broke off, or who was made on the command line and has not signed in yet. A sign-up
+        // that is under way sees by the row that the account which it finds is no stranger's.
+        state.accounts.note_frozen(user, true).await?;
         state.trading.open_account(user).await?;
         if state.trading.execute(command).await? == unknown {
+            state.accounts.note_frozen(user, false).await?;
             let message = "the ledger has no account of this user";
             return Err(ApiError::new(StatusCode::CONFLICT, "account_not_open", message));
         }
@@ -186,8 +205,9 @@ pub async fn sign_out(
     id: web::Path<String>,
 ) -> Answer {
     let user = named(&state, &id).await?;
-    let ended = state.accounts.sign_out_everywhere(user.id).await?;
-    record(&state, &request, &admin.0, "signed_out_by_admin", Some(user.id), json!({"ended_sessions": ended})).await;
+    let (by, subject) = ((admin.0.user, client_address(&request, &state)), user.id);
+    let noted = move |ended: &[SessionId]| entry("signed_out_by_admin", by, subject, json!({"ended_sessions": ended}));
+    let ended = state.accounts.sign_out_everywhere_noted(user.id, noted).await?;
     Ok(HttpResponse::Ok().json(json!({"ended_sessions": ended})))
 }
 

@@ -3,14 +3,15 @@
 use super::auth::{Answer, read};
 use super::photos;
 use crate::actors::trading::Market;
-use crate::domain::ids::MarketId;
+use crate::domain::ids::{AccountId, MarketId};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, client_address};
 use crate::http::wire::{self, time};
 use crate::http::{AppState, pictures};
 use crate::notify::events::EventKind;
 use crate::notify::outlets::Line;
+use crate::persistence::audit::Entry;
 use crate::persistence::fills;
 use crate::persistence::notifications::OutletRow;
 use actix_web::http::StatusCode;
@@ -19,6 +20,7 @@ use anyhow::anyhow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 
 fn view(row: &OutletRow) -> Value {
     let events: Vec<&str> = row.events.split(',').filter(|name| !name.is_empty()).collect();
@@ -48,6 +50,11 @@ fn without_path(mut view: Value) -> Value {
         view["url"] = url.origin().ascii_serialization().into();
     }
     view
+}
+
+/// What a user did to an outlet, for the audit log.
+fn entry(action: &'static str, owner: AccountId, address: Option<IpAddr>, detail: Value) -> Entry {
+    Entry { action, actor: Some(owner), subject: Some(owner), address, detail }
 }
 
 /// The body of `PUT /notifications/outlets/{outlet}`.
@@ -90,12 +97,13 @@ pub async fn put_outlet(
     if *outlet == "email" && url.is_empty() && widens {
         confirmed_address(&state, &user).await?;
     }
-    let before = noted(present.as_ref());
-    let secret = state.accounts.put_outlet(user.0.user, &outlet, &url, &kinds, new_secret).await?;
     let events: Vec<&str> = kinds.iter().map(|kind| kind.name()).collect();
     let mut answer = json!({"outlet": *outlet, "url": url, "events": events});
-    let after = without_path(answer.clone());
-    record(&state, &request, &user.0, "outlet_changed", None, json!({"before": before, "after": after})).await;
+    let (owner, from, after) = (user.0.user, client_address(&request, &state), without_path(answer.clone()));
+    let changed = move |before: Option<&OutletRow>| {
+        entry("outlet_changed", owner, from, json!({"before": noted(before), "after": after}))
+    };
+    let secret = state.accounts.put_outlet(owner, &outlet, &url, &kinds, new_secret, changed).await?;
     if let Some(secret) = secret {
         answer["secret"] = secret.expose().into();
     }
@@ -109,9 +117,10 @@ pub async fn remove_outlet(
     user: CurrentUser,
     outlet: web::Path<String>,
 ) -> Answer {
-    let before = noted(outlet_of(&state, &user, &outlet).await?.as_ref());
-    state.accounts.remove_outlet(user.0.user, &outlet).await?;
-    record(&state, &request, &user.0, "outlet_removed", None, json!({"before": before})).await;
+    let (owner, from) = (user.0.user, client_address(&request, &state));
+    let removed =
+        move |before: Option<&OutletRow>| entry("outlet_removed", owner, from, json!({"before": noted(before)}));
+    state.accounts.remove_outlet(owner, &outlet, removed).await?;
     Ok(HttpResponse::Ok().json(json!({})))
 }
 
