@@ -349,7 +349,7 @@ fn of_two_processes_with_one_number_one_leads() {
     cluster.signal(0, "CONT");
     becomes(cluster.node(0), "standby");
     let mut client = namesake.client(&token);
-    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.001"}).to_string();
+    let order = json!({"product_id": "BTC-USDT", "side": "buy", "price": "100", "size": "0.02"}).to_string();
     let mut in_a_row = 0;
     wait_for("peace", || {
         let placed = client.send("POST", "/orders", order.as_bytes()).is_ok_and(|answer| answer.status == 200);
