@@ -14,6 +14,7 @@ use agora::http::ids;
 use agora::http::v1::accounts::transfer_id;
 use agora::persistence::db::Database;
 use agora::persistence::transfers::{self, TransferKind, TransferRow};
+use agora::persistence::users;
 use serde_json::{Value, json};
 use server::{Answer, Client, Server};
 use smtp::MailServer;
@@ -140,11 +141,17 @@ fn withdrawals_hold_money_until_it_has_arrived() {
         done(&mut admin, &format!("/admin/withdrawals/{second}/reject"), &json!({}));
     }
     assert_eq!(ada.send("DELETE", &format!("/withdrawals/{third}"), b"").unwrap().status, 200);
-    // Nothing is rejected that is called back already, and the audit log says so.
+    // Of what is called back already nothing is rejected, and the audit log says so.
     done(&mut admin, &format!("/admin/withdrawals/{third}/reject"), &json!({}));
     let rejected = admin.get("/admin/audit?action=withdrawal_rejected");
-    let rejected: Vec<&Value> = rejected.as_array().unwrap().iter().map(|row| &row["detail"]["withdrawal"]).collect();
-    assert_eq!(rejected, [&json!(second)]);
+    let rejected = rejected.as_array().unwrap();
+    let told: Vec<Value> =
+        rejected.iter().map(|row| json!([row["detail"]["withdrawal"], row["detail"].get("already")])).collect();
+    assert_eq!(told, [json!([third, true]), json!([second, true]), json!([second, null])]);
+    let owner = ada.get("/auth/me")["id"].clone();
+    assert!(rejected.iter().all(|row| row["user"] == owner), "{rejected:?}");
+    let stages: Vec<&Value> = rejected.iter().map(|row| &row["detail"]["before"]["stage"]).collect();
+    assert_eq!(stages, ["canceled", "canceled", "pending"]);
     let again = post(&mut ada, "/withdrawals/crypto", &named);
     assert_eq!((again.status, again.json()["code"].as_str()), (400, Some("withdrawal_over")), "it was called back");
     until("the approved one", || balance(&mut ada, "BTC") == (7.5, 0.0));
@@ -377,6 +384,39 @@ fn who_has_not_signed_in_yet_can_be_frozen() {
     }
     done(&mut admin, &format!("/admin/users/{id}/unfreeze"), &json!({}));
     done(&mut eve, "/transfers", &json!({"to": "admin@example.org", "currency": "BTC", "amount": "1"}));
+}
+
+/// A freeze that broke off once it was noted: before the account was opened, and after it.
+#[test]
+fn who_is_noted_as_frozen_is_frozen_at_the_next_sign_in() {
+    let folder = tempfile::tempdir().unwrap();
+    Client::create_admin(folder.path());
+    for email in ["eve@example.org", "dan@example.org"] {
+        let mut command = server::agora(&["admin", "create", email], folder.path());
+        assert!(command.env("AGORA_ADMIN_PASSWORD", "correct horse battery").output().unwrap().status.success());
+    }
+    let server = Server::start(folder.path());
+    let mut admin = Client::admin(&server);
+    let note = |id: &Value| {
+        let user = ids::parse_user(id.as_str().unwrap().parse().unwrap()).unwrap();
+        let database = Database::open(&folder.path().join("agora.db")).unwrap();
+        database.write(|c| users::set_frozen(c, user, true)).unwrap();
+    };
+    note(&admin.get("/admin/users?email=eve")[0]["id"]);
+    let mut eve = Client::sign_in(&server, "eve@example.org");
+    assert_eq!(balance(&mut eve, "BTC"), (10.0, 0.0));
+
+    let closed = admin.send("PUT", "/admin/config/accounts.demo_funds", br#"{"value": false}"#).unwrap();
+    assert_eq!(closed.status, 200, "{}", closed.json());
+    let mut dan = Client::sign_in(&server, "dan@example.org");
+    let order = json!({"to": "admin@example.org", "currency": "BTC", "amount": "1"});
+    assert_ne!(refused(&mut dan, "/transfers", &order).1, "account_frozen");
+    note(&dan.get("/auth/me")["id"]);
+    let mut dan = Client::sign_in(&server, "dan@example.org");
+    for client in [&mut eve, &mut dan] {
+        let by_id = json!({"to": admin.get("/auth/me")["id"], "currency": "BTC", "amount": "1"});
+        assert_eq!(refused(client, "/transfers", &by_id), (403, "account_frozen".into()));
+    }
 }
 
 /// Anybody can sign up with somebody else's address.

@@ -27,8 +27,12 @@ use thiserror::Error;
 const ROUND: Duration = Duration::from_millis(250);
 /// Withdrawals that are read at once.
 const AT_ONCE: i64 = 1_000;
-/// How long a request may be on its way before it is asked whether its money is held.
-const REQUESTED_FOR: i64 = 10 * SECOND;
+/// How long after it was asked for a withdrawal is acknowledged to whoever asked. What takes longer is left to the
+/// rounds.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(10);
+/// How old a request is at least that a round may call back. It is longer than requests are acknowledged, by what the
+/// clocks of two nodes may be apart.
+const REQUESTED_FOR: i64 = 20 * SECOND;
 /// Withdrawals of a user that are not over, at most: each round looks after all of them.
 const MOST_OPEN: i64 = 100;
 /// Withdrawals that are asked for in the log in one round, at most: what is held waits meanwhile.
@@ -302,6 +306,7 @@ impl Desk {
         if let Some(known) = self.read(move |c| custody::get(c, id)).await? {
             return repeated(known);
         }
+        let until = Instant::now() + ACKNOWLEDGED_WITHIN;
         let row = WithdrawalRow {
             id,
             account,
@@ -328,12 +333,7 @@ impl Desk {
         let movement = Movement { ticket, account, currency: currency.id, amount: total, transfer: id };
         match self.inner.trading.execute(LedgerCommand::HoldWithdrawal(movement)).await {
             Ok(LedgerOutcome::WithdrawalHeld(_) | LedgerOutcome::Ignored(Ignored::Repeat)) => {
-                if self.write(move |c| custody::hold(c, id)).await? {
-                    return Ok(WithdrawalRow { stage: Stage::Held, ..row });
-                }
-                // A round was faster: it goes on already, or it took so long that it was given up.
-                let row = self.read(move |c| custody::get(c, id)).await?;
-                repeated(row.ok_or(CustodyError::NotFound)?)
+                self.acknowledge(row, until).await
             }
             // What became of it is not known yet; a later round finds out.
             Err(error @ Refused::Unavailable(Unavailable::OutcomeUnknown)) => Err(error.into()),
@@ -352,6 +352,23 @@ impl Desk {
         }
     }
 
+    /// Notes that the money of a request is held, of which its user is to hear until then. Afterwards a round may be
+    /// calling it back already, so the rounds alone say what becomes of it.
+    async fn acknowledge(&self, row: WithdrawalRow, until: Instant) -> Result<WithdrawalRow, CustodyError> {
+        let id = row.id;
+        let is_late = || Instant::now() >= until;
+        let noted = !is_late() && self.write(move |c| custody::hold(c, id)).await?;
+        if is_late() {
+            return Err(Unavailable::OutcomeUnknown.into());
+        }
+        if noted {
+            return Ok(WithdrawalRow { stage: Stage::Held, ..row });
+        }
+        // A round was faster, and it goes on already.
+        let row = self.read(move |c| custody::get(c, id)).await?;
+        repeated(row.ok_or(CustodyError::NotFound)?)
+    }
+
     /// A page of the withdrawals that are not over: those behind a place, or the first ones, oldest first, at most
     /// `limit`; each with whether it waits for an approval.
     ///
@@ -367,13 +384,13 @@ impl Desk {
         Ok(rows.into_iter().map(|row| self.with_waits(row)).collect())
     }
 
-    /// A withdrawal that is not over, with whether it waits for an approval.
+    /// A withdrawal, over or not, with whether it waits for an approval.
     ///
     /// # Errors
     /// [`CustodyError`].
     pub async fn find(&self, id: TransferId) -> Result<Option<(WithdrawalRow, bool)>, CustodyError> {
         let row = self.read(move |c| custody::get(c, id)).await?;
-        Ok(row.filter(|row| !row.stage.is_over()).map(|row| self.with_waits(row)))
+        Ok(row.map(|row| self.with_waits(row)))
     }
 
     /// Every withdrawal that is not over, oldest first.
@@ -394,7 +411,8 @@ impl Desk {
 
     fn waits(&self, row: &WithdrawalRow) -> bool {
         let currency = self.inner.trading.currencies().get(usize::from(row.currency.0));
-        row.approved_at.is_none() && currency.is_some_and(|currency| self.needs_approval(currency, row.amount))
+        let open = row.approved_at.is_none() && !row.stage.is_over();
+        open && currency.is_some_and(|currency| self.needs_approval(currency, row.amount))
     }
 
     /// An administrator lets a withdrawal go.

@@ -9,7 +9,9 @@ use super::permissions::{Access, Rule};
 use super::routing::Route;
 use super::server::{Answer, sent_target};
 use super::{AppState, cookies, forwarded, gitbitex};
-use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer};
+use crate::actors::links::Holder;
+use crate::actors::trading::market_data::wall_clock;
+use crate::auth::{AuthError, Caller, Class, SignedRequest, Verdict, bearer, parse_network};
 use crate::domain::ids::AccountId;
 use crate::persistence::api_keys;
 use crate::persistence::audit::Entry;
@@ -243,7 +245,7 @@ async fn identify(
     let opens_a_socket = *request.method() == Method::GET && request.head().upgrade();
     let body = match rule.pattern {
         _ if opens_a_socket => web::Bytes::new(),
-        bulk::IMPORT => large_body(request, app).await?,
+        bulk::IMPORT => large_body(request, app, address).await?,
         _ => request.extract::<web::Bytes>().await?,
     };
     if !opens_a_socket {
@@ -271,27 +273,39 @@ fn required<'a>(request: &'a HttpRequest, name: HeaderName, shown: &'static str)
     text.filter(|text| !text.is_empty()).ok_or(AuthError::HeaderMissing(shown).into())
 }
 
-/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours, as one of
-/// the key's owner, and kept for the handler with the room that it takes.
-async fn large_body(request: &mut ServiceRequest, app: &AppState) -> Result<web::Bytes, ApiError> {
+/// The body of an import, which the signature covers too. It is read only for whoever names a key of ours that may be
+/// used from there, as one that is said to be of the key's owner, and kept for the handler with the room that it takes.
+async fn large_body(
+    request: &mut ServiceRequest,
+    app: &AppState,
+    address: Option<IpAddr>,
+) -> Result<web::Bytes, ApiError> {
     let key = required(request.request(), KEY, "CB-ACCESS-KEY")?;
     app.accounts.may_sign(key, required(request.request(), TIMESTAMP, "CB-ACCESS-TIMESTAMP")?)?;
-    let owner = owner_of(app, key).await?;
+    let whose = Holder::Claimed(owner_of(app, key, address).await?);
     let payload = request.take_payload();
-    let body = import_body::read_whole(&app.links, owner, request.headers(), payload).await?;
+    let body = import_body::read_whole(&app.links, whose, request.headers(), payload).await?;
     let bytes = body.bytes.clone();
     request.extensions_mut().insert(body);
     Ok(bytes)
 }
 
-/// Whose key this is. That the owner has sent the request is not known yet.
-async fn owner_of(app: &AppState, key: &str) -> Result<AccountId, ApiError> {
-    let id = key.to_ascii_lowercase();
-    let owner = move |conn: &mut Connection| {
+/// Whose key this is, if it may be used now and from there. That the owner has sent the request is not known yet.
+async fn owner_of(app: &AppState, key: &str, address: Option<IpAddr>) -> Result<AccountId, ApiError> {
+    let (id, now) = (key.to_ascii_lowercase(), wall_clock());
+    let usable = move |conn: &mut Connection| {
         let stored = api_keys::by_id(conn, &id)?.filter(|stored| stored.revoked_at.is_none());
-        stored.map(|stored| stored.owner()).transpose()
+        let stored = stored.filter(|stored| stored.expires_at.is_none_or(|expires_at| now.0 < expires_at));
+        stored.map(|stored| stored.owner().map(|owner| (owner, stored.networks))).transpose()
     };
-    Ok(app.links.read(owner).await?.ok_or(AuthError::UnknownKey)?)
+    let (owner, networks) = app.links.read(usable).await?.ok_or(AuthError::UnknownKey)?;
+    let inside =
+        |address: IpAddr| networks.split(',').filter_map(parse_network).any(|network| network.contains(&address));
+    if networks.is_empty() || address.is_some_and(inside) {
+        Ok(owner)
+    } else {
+        Err(AuthError::NetworkNotAllowed.into())
+    }
 }
 
 fn by_token(request: &HttpRequest, state: &AppState) -> Result<Caller, AuthError> {

@@ -1,6 +1,6 @@
 //! Import and export.
 
-use super::{call, eventually, follow, make, make_key, on_each_store, signed};
+use super::{PASSPHRASE, call, eventually, follow, make, make_key, on_each_store, signed};
 use crate::server::{Answer, Client, Server};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -153,28 +153,56 @@ fn bearer(client: &Client) -> String {
     format!("Authorization: Bearer {}\r\n", client.token)
 }
 
+/// A small import that a key signs.
+fn signed_import(server: &Server, key: &Value) -> Answer {
+    let file = std::str::from_utf8(FILE).unwrap();
+    let headers = signed(key, "POST", "/links/import", file);
+    let length = format!("Content-Length: {}\r\n", file.len());
+    let text = format!("POST /v1/links/import HTTP/1.1\r\nHost: agora\r\n{headers}{length}\r\n{file}");
+    server.client("").send_raw(text.as_bytes()).unwrap()
+}
+
+fn begin(server: &Server, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    stream
+}
+
+/// Begins requests that wait for their bodies, until it is seen that these have their room. Whoever looks may have had
+/// it before them, so those that were refused are begun anew.
+fn stall(server: &Server, requests: &[String], mut is_taken: impl FnMut() -> bool) -> Vec<TcpStream> {
+    let mut begun: Vec<TcpStream> = requests.iter().map(|request| begin(server, request)).collect();
+    eventually("room that is taken", || {
+        let taken = is_taken();
+        for (stream, request) in begun.iter_mut().zip(requests).filter(|_| !taken) {
+            let waits = stream.peek(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+            if !waits {
+                *stream = begin(server, request);
+            }
+        }
+        taken
+    });
+    begun
+}
+
 #[test]
 fn the_bodies_of_imports_share_their_room() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::start_with(folder.path(), &["--links-import-mb", "1"]);
     let sign_up = |name: &str| Client::sign_up(&server, &format!("{name}@example.org"));
     let [mut ada, bob, carol, dan, erin] = ["ada", "bob", "carol", "dan", "erin"].map(sign_up);
-    let begin = |text: &str| {
-        let mut stream = TcpStream::connect(server.address).unwrap();
-        stream.write_all(text.as_bytes()).unwrap();
-        stream
-    };
     let key = make_key(&mut ada, "links");
     let chunked = "Transfer-Encoding: chunked\r\n\r\n";
     // Whoever has a key may begin before it is known whether the signature fits.
-    let begun = [
-        begin(&head(&signed(&key, "POST", "/links/import", ""))),
-        begin(&head(&bearer(&bob))),
-        begin(&head(&bearer(&carol))),
-        begin(&format!("POST /v1/links/import HTTP/1.1\r\nHost: agora\r\n{}{chunked}", bearer(&dan))),
+    let requests = [
+        head(&signed(&key, "POST", "/links/import", "")),
+        head(&bearer(&bob)),
+        head(&bearer(&carol)),
+        format!("POST /v1/links/import HTTP/1.1\r\nHost: agora\r\n{}{chunked}", bearer(&dan)),
     ];
     let mut refused = None;
-    eventually("a refusal", || {
+    let begun = stall(&server, &requests, || {
         let answer = server.client(&erin.token).send("POST", "/links/import", FILE).unwrap();
         refused = Some(answer).filter(|answer| answer.status == 503);
         refused.is_some()
@@ -195,19 +223,39 @@ fn whoever_sends_nothing_keeps_only_herself_from_importing() {
     let server = Server::start_with(folder.path(), &["--links-import-mb", "1"]);
     let [mut ada, bob] = ["ada", "bob"].map(|name| Client::sign_up(&server, &format!("{name}@example.org")));
     let keys = [(); 3].map(|()| make_key(&mut ada, "links"));
-    let mut stalled = TcpStream::connect(server.address).unwrap();
-    stalled.write_all(head(&bearer(&ada)).as_bytes()).unwrap();
     let imported = |client: &Client| server.client(&client.token).send("POST", "/links/import", FILE).unwrap().status;
-    eventually("her body has its room", || imported(&ada) == 503);
-    // She has no more of it, whichever key she uses.
+    let stalled = stall(&server, &[head(&bearer(&ada))], || imported(&ada) == 503);
+    // What is signed in her name has its room apart, and no more of it whichever key she uses.
+    let signed_one = head(&signed(&keys[0], "POST", "/links/import", ""));
+    let signed_one = stall(&server, &[signed_one], || signed_import(&server, &keys[1]).status == 503);
     for key in &keys {
-        let text = head(&signed(key, "POST", "/links/import", ""));
-        let answer = server.client("").send_raw(text.as_bytes()).unwrap();
+        let answer = signed_import(&server, key);
         assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("imports_busy")));
     }
     assert_eq!(imported(&bob), 200);
-    drop(stalled);
+    drop((stalled, signed_one));
     eventually("room", || imported(&ada) == 200);
+}
+
+#[test]
+fn whoever_only_knows_the_id_of_a_key_does_not_keep_its_owner_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_with(folder.path(), &["--links-import-mb", "1"]);
+    let [mut ada, mut mallory] =
+        ["ada", "mallory"].map(|name| Client::sign_up(&server, &format!("{name}@example.org")));
+    let (mut forged, other) = (make_key(&mut ada, "links"), make_key(&mut mallory, "links"));
+    forged["secret"] = other["secret"].clone();
+    let request = head(&signed(&forged, "POST", "/links/import", ""));
+    let stalled = stall(&server, &[request], || signed_import(&server, &forged).status == 503);
+    assert_eq!(counts(&import(&mut ada, "text/csv", FILE)), [1, 0, 0]);
+    drop(stalled);
+    // Where a key may not be used its bodies are not waited for.
+    let body = json!({"passphrase": PASSPHRASE, "permissions": ["links"], "networks": ["10.0.0.0/8"]});
+    let (status, bound) = call(&mut ada, "POST", "/auth/keys", &body);
+    assert_eq!(status, 200, "{bound}");
+    let text = head(&signed(&bound, "POST", "/links/import", ""));
+    let answer = server.client("").send_raw(text.as_bytes()).unwrap();
+    assert_eq!((answer.status, answer.json()["code"].as_str()), (403, Some("network_not_allowed")));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! Invariants: what is being made counts from the moment at which it was let in until it is known what became of it,
 //! whatever is counted meanwhile; of the links of one owner one count is under way at most, and counting takes hardly
-//! more than a twentieth of the time. A number may be too large for a while; it is too small only by what other nodes
-//! have changed since.
+//! more than a twentieth of the time, or half of it where it is slow and there is no room. A number may be too large for
+//! a while; it is too small only by what other nodes have changed since.
 
 use crate::domain::ids::AccountId;
 use parking_lot::Mutex;
@@ -15,10 +15,13 @@ use std::time::{Duration, Instant};
 const OWNERS: usize = 10_000;
 /// How long the number of somebody's links is believed.
 const COUNTED_FOR: Duration = Duration::from_secs(30);
-/// The same, where there is no room for more: links may have been deleted on another node.
+/// The same, where there is no room for more: links may have been deleted on another node, or while they were counted,
+/// and some that count as made may not have been.
 const REFUSED_FOR: Duration = Duration::from_secs(1);
 /// Any number is believed for so many times what counting took: whoever asks again and again is no burden.
 const REST: u32 = 20;
+/// Nobody is refused for longer than this by a number that may be too large, unless counting itself takes longer.
+const LONGEST_REFUSAL: Duration = Duration::from_secs(3);
 
 /// The numbers of all owners. Looked up only.
 #[derive(Debug, Default)]
@@ -84,8 +87,9 @@ pub enum Step {
 
 fn next(known: Option<Known>, fits: bool, now: Instant) -> Step {
     let Some(Known { exact, at, took, .. }) = known else { return Step::CountAll };
-    let least = if fits { COUNTED_FOR } else { REFUSED_FOR };
-    let believed = now.saturating_duration_since(at) < least.max(took.saturating_mul(REST));
+    let rest = took.saturating_mul(REST);
+    let believed_for = if fits { COUNTED_FOR.max(rest) } else { REFUSED_FOR.max(rest.min(LONGEST_REFUSAL)).max(took) };
+    let believed = now.saturating_duration_since(at) < believed_for;
     match (fits, exact) {
         (true, _) | (false, true) if believed => Step::Believe,
         (true, _) => Step::CountAll,
@@ -200,8 +204,9 @@ mod tests {
             (known(true, 10), true, 30_000, all),
             (known(true, 10), false, 1_000, exact),
             (known(true, 50), false, 1_000, exact),
-            (known(true, 500), false, 10_000, exact),
-            (known(true, 5_000), false, 100_000, exact),
+            (known(true, 100), false, 2_000, exact),
+            (known(true, 500), false, 3_000, exact),
+            (known(true, 5_000), false, 5_000, exact),
             // Nor are all counted in between, to be followed by the few that count.
             (known(true, 5_000), true, 100_000, all),
             // Deleted ones may be what takes the room.
@@ -263,6 +268,30 @@ mod tests {
         tally.counted(99, true, before, later);
         counts.deleted(ADA, before);
         assert_eq!(tally.room(MOST), 1, "it may be left out already");
+    }
+
+    #[test]
+    fn a_number_that_may_be_too_large_refuses_nobody_for_long() {
+        let begun = Instant::now();
+        let after = |seconds| begun + Duration::from_secs(seconds);
+        let one_more = |tally: &Tally, seconds| tally.step(1, MOST, after(seconds));
+
+        // One was deleted while they were counted, which took long: the count may have seen it or not.
+        let counts = Counts::default();
+        let tally = counts.of(ADA);
+        tally.counting();
+        tally.counted(100, true, begun, after(5));
+        counts.deleted(ADA, after(1));
+        assert_eq!((tally.room(MOST), one_more(&tally, 9)), (0, Step::Believe));
+        assert_eq!(one_more(&tally, 10), Step::CountExactly);
+
+        // Of one it is not known whether it was made.
+        let tally = Arc::new(Tally::default());
+        tally.counting();
+        tally.counted(99, true, begun, after(1));
+        drop(tally.begin(1));
+        assert_eq!((tally.room(MOST), one_more(&tally, 3)), (0, Step::Believe));
+        assert_eq!(one_more(&tally, 4), Step::CountExactly);
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod watcher;
 mod writes;
 
 pub use clicks::{Live, RawClick};
-pub use imports::ImportRoom;
+pub use imports::{Holder, ImportRoom};
 pub use policy::{Allowances, DomainSettings, Policy, Settings};
 pub use start::start;
 pub use writes::{Edited, Made, NewLink};
@@ -211,9 +211,18 @@ impl Links {
     ) -> Result<Vec<Result<Made, LinksError>>, LinksError> {
         let (new, fits, being_made) = self.let_in(owner, new).await?;
         let fitting = new.into_iter().zip(&fits).filter(|(_, fits)| **fits).map(|(new, _)| new).collect();
-        let made = self.make(fitting).await?;
+        let made = match self.make(fitting).await {
+            Ok(made) => made,
+            Err(error) => {
+                if error == LinksError::Overloaded {
+                    // That is said only of what nobody began with.
+                    being_made.done(0, 0);
+                }
+                return Err(error);
+            }
+        };
         let created = |made: &&Result<Made, LinksError>| matches!(made, Ok(Made::Created(_)));
-        let unsure = |made: &&Result<Made, LinksError>| matches!(made, Err(LinksError::Away | LinksError::Overloaded));
+        let unsure = |made: &&Result<Made, LinksError>| matches!(made, Err(LinksError::Away));
         being_made.done(made.iter().filter(created).count(), made.iter().filter(unsure).count());
         let mut made = made.into_iter();
         let mut outcome = |fits: bool| if fits { made.next() } else { Some(Err(LinksError::TooMany)) };
@@ -454,8 +463,8 @@ impl Links {
     }
 
     /// Room for the body of an import of so many bytes, until what is returned is dropped; `None` when the bodies of
-    /// other imports take it, or this owner has one already.
-    pub fn room_for_import(&self, whose: AccountId, bytes: usize) -> Option<ImportRoom> {
+    /// other imports take it, or its holder has one already.
+    pub fn room_for_import(&self, whose: Holder, bytes: usize) -> Option<ImportRoom> {
         self.0.imports.take(whose, bytes)
     }
 

@@ -299,7 +299,9 @@ async fn withdrawals_that_wait_do_not_hide_newer_ones() {
     bench.rounds(2).await;
     assert_eq!(bench.stage(6).await, Stage::Done);
     assert_eq!(waits(bench.desk.unfinished(None, 100).await.unwrap()), waiting);
-    assert_eq!(bench.desk.find(6).await.unwrap(), None);
+    let found = bench.desk.find(6).await.unwrap();
+    assert_eq!(found.map(|(row, waits)| (row.stage, waits)), Some((Stage::Done, false)));
+    assert_eq!(bench.desk.find(7).await.unwrap(), None);
     // The last one in the list is found all the same.
     bench.desk.approve(5, ADA).await.unwrap();
     bench.rounds(3).await;
@@ -402,6 +404,24 @@ async fn a_row_is_given_up_only_when_the_log_says_so() {
     (older.stage, older.hash) = (Stage::Held, None);
     bench.desk.tidy(&[&older]).await.unwrap();
     assert_eq!(bench.stage(1).await, Stage::Done);
+}
+
+/// A round may be calling it back already.
+#[actix_rt::test]
+async fn what_took_too_long_is_not_acknowledged() {
+    let bench = Bench::start().await;
+    let row = bench.write_down(1, Stage::Requested).await;
+    bench.trading.execute(hold(1)).await.unwrap();
+    let late = bench.desk.acknowledge(row.clone(), Instant::now()).await;
+    let expected = Refused::Unavailable(Unavailable::OutcomeUnknown);
+    assert!(matches!(&late, Err(CustodyError::Ledger(why)) if *why == expected), "{late:?}");
+    assert_eq!(bench.stage(1).await, Stage::Requested, "it is left to the rounds");
+    bench.rounds(1).await;
+    assert_eq!((bench.stage(1).await, bench.held().await), (Stage::Held, vec![(1, false)]));
+    let in_time = bench.desk.acknowledge(row, Instant::now() + ACKNOWLEDGED_WITHIN).await.unwrap();
+    assert_eq!(in_time.stage, Stage::Held);
+    // Whatever was acknowledged was so before any round began that calls it back.
+    assert!(i64::try_from(ACKNOWLEDGED_WITHIN.as_secs()).unwrap() * SECOND < REQUESTED_FOR);
 }
 
 /// However long a round takes: what was on its way when it began may be held by now, and its user may have heard that.

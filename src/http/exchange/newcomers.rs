@@ -8,7 +8,7 @@
 use crate::actors::trading::ledger::LedgerCommand;
 use crate::auth::{Accounts, AuthError};
 use crate::domain::ids::{AccountId, CurrencyId};
-use crate::domain::ledger::{Ignored, LedgerOutcome};
+use crate::domain::ledger::{Balance, Ignored, LedgerOutcome};
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use crate::http::AppState;
@@ -17,8 +17,8 @@ use crate::http::v1::accounts::transfer_id;
 use crate::persistence::transfers;
 
 /// Gives a user that was made in this very request an account in the ledger and, where the server does, play money.
-/// If the account is there already, nobody has signed in as the user and nobody has frozen it, it is somebody else's:
-/// the user is taken back, and the next sign-up gets another number.
+/// If the account is there already and nobody has signed in as the user, it is somebody else's, unless the user is
+/// frozen and nothing is in it: the user is taken back, and the next sign-up gets another number.
 ///
 /// # Errors
 /// When the ledger does not take it; a later sign-in completes it. When it is taken back.
@@ -27,6 +27,7 @@ pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> 
     if opened == LedgerOutcome::Ignored(Ignored::Repeat) {
         take_back(state, user).await?;
     }
+    freeze_as_noted(state, user).await?;
     give(state, user, &[]).await
 }
 
@@ -35,8 +36,13 @@ pub async fn welcome(state: &AppState, user: AccountId) -> Result<(), ApiError> 
 /// # Errors
 /// As [`welcome`].
 pub async fn complete(state: &AppState, user: AccountId) -> Result<(), ApiError> {
-    if state.trading.balances(user).await?.is_none() {
+    let balances = state.trading.balances(user).await?;
+    if balances.is_none() {
         state.trading.open_account(user).await?;
+    }
+    // An account that was used was frozen before that was noted.
+    if balances.as_deref().is_none_or(is_empty) {
+        freeze_as_noted(state, user).await?;
     }
     if !state.gives_demo_funds() {
         return Ok(());
@@ -45,6 +51,20 @@ pub async fn complete(state: &AppState, user: AccountId) -> Result<(), ApiError>
     let ids: Vec<u128> = gifts(user, state.trading.currencies(), &[]).map(|gift| gift.transfer).collect();
     let known = state.query(move |c| transfers::known(c, user, &ids)).await?;
     give(state, user, &known).await
+}
+
+/// Whether nothing is in an account.
+fn is_empty(balances: &[Balance]) -> bool {
+    balances.iter().all(|balance| *balance == Balance::default())
+}
+
+/// Freezes the account of a user who is noted as frozen. Whoever freezes a user without an account notes it first, and
+/// may have got no further.
+async fn freeze_as_noted(state: &AppState, user: AccountId) -> Result<(), ApiError> {
+    if state.accounts.user(user).await?.frozen {
+        state.trading.execute(LedgerCommand::SetFrozen(user, true)).await?;
+    }
+    Ok(())
 }
 
 /// Gives play money, where the server does, but for the gifts that are `known` to be made.
@@ -86,13 +106,21 @@ async fn take_back(state: &AppState, user: AccountId) -> Result<(), ApiError> {
     // This one is known at least, if the ledger does not say.
     let next = state.trading.next_account().await.map_or(0, |next| next.0);
     let newest = AccountId(next.saturating_sub(1).max(user.0));
-    take_back_below(&state.accounts, user, newest).await
+    let found = state.trading.balances(user).await.ok().flatten();
+    take_back_below(&state.accounts, user, newest, found.as_deref()).await
 }
 
-/// The same, where the numbers of accounts are known up to `newest`.
-async fn take_back_below(accounts: &Accounts, user: AccountId, newest: AccountId) -> Result<(), ApiError> {
-    // An administrator has frozen the user meanwhile, which has opened the account: that was noted before.
-    if accounts.user(user).await.is_ok_and(|user| user.frozen) {
+/// The same, where the numbers of accounts are known up to `newest`, and this was found in the account; nothing if that
+/// is not known.
+async fn take_back_below(
+    accounts: &Accounts,
+    user: AccountId,
+    newest: AccountId,
+    found: Option<&[Balance]>,
+) -> Result<(), ApiError> {
+    // An administrator has frozen the user meanwhile, which has opened the account: that was noted before. A stranger's
+    // is frozen in the same way, but is not as empty as one that was just opened.
+    if found.is_some_and(is_empty) && accounts.user(user).await.is_ok_and(|user| user.frozen) {
         return Ok(());
     }
     match accounts.take_back(user, newest).await {
@@ -139,16 +167,24 @@ mod tests {
             Accounts::start(folder.path(), database, Settings::default(), Arc::new(|| Timestamp(1_000_000))).unwrap();
         let device = Device::default();
         let mut made = Vec::new();
-        for email in ["ada@example.org", "bob@example.org"] {
+        for email in ["ada@example.org", "bob@example.org", "carol@example.org", "dan@example.org"] {
             let password = Secret::new("correct horse battery");
             made.push(accounts.sign_up(email, password, false, &device, ADA).await.unwrap().user.id);
         }
         let newest = AccountId(40);
+        let empty = [Balance::default()];
         accounts.note_frozen(made[0], true).await.unwrap();
-        assert!(take_back_below(&accounts, made[0], newest).await.is_ok());
+        assert!(take_back_below(&accounts, made[0], newest, Some(&empty[..])).await.is_ok());
         assert!(accounts.user(made[0]).await.unwrap().frozen);
-        assert!(take_back_below(&accounts, made[1], newest).await.is_err());
-        assert_eq!(accounts.user(made[1]).await.map(drop), Err(AuthError::UnknownUser));
+        // Who was not frozen, and who is frozen with an account that somebody has used or that is not known.
+        let used = [Balance { available: Amount(1), hold: Amount::ZERO }];
+        for user in &made[2..] {
+            accounts.note_frozen(*user, true).await.unwrap();
+        }
+        for (user, found) in [(made[1], Some(&empty[..])), (made[2], Some(&used[..])), (made[3], None)] {
+            assert!(take_back_below(&accounts, user, newest, found).await.is_err());
+            assert_eq!(accounts.user(user).await.map(drop), Err(AuthError::UnknownUser));
+        }
     }
 
     /// The ledger may have forgotten by then that the others were given.

@@ -1,9 +1,9 @@
 //! The bodies of imports, which are larger than all others: how much memory they take together, and for how long.
 //!
-//! Invariants: nothing of a body is read before there is room for as much as it may have; nobody has room for two; the
+//! Invariants: nothing of a body is read before there is room for as much as it may have; no holder has room for two; the
 //! room is given back with the body, or when its sender was too slow.
 
-use crate::actors::links::{ImportRoom, Links};
+use crate::actors::links::{Holder, ImportRoom, Links};
 use crate::domain::ids::AccountId;
 use crate::http::error::ApiError;
 use actix_web::error::PayloadError;
@@ -52,7 +52,7 @@ pub(super) async fn of(
     let read = request.extensions_mut().remove::<ImportBody>();
     match read {
         Some(body) => Ok(body),
-        None => read_whole(links, whose, request.headers(), payload).await,
+        None => read_whole(links, Holder::Known(whose), request.headers(), payload).await,
     }
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn of(
 /// long, 400 when it breaks off.
 pub async fn read_whole<S>(
     links: &Links,
-    whose: AccountId,
+    whose: Holder,
     headers: &HeaderMap,
     payload: S,
 ) -> Result<ImportBody, ApiError>

@@ -185,7 +185,8 @@ pub async fn set_frozen(state: &AppState, user: AccountId, frozen: bool) -> Resu
     let unknown = LedgerOutcome::Ignored(Ignored::Invalid);
     if state.trading.execute(command.clone()).await? == unknown && frozen {
         // Somebody whose sign-up broke off, or who was made on the command line and has not signed in yet. A sign-up
-        // that is under way sees by the row that the account which it finds is no stranger's.
+        // that is under way sees by the row that the empty account which it finds is no stranger's; and the next
+        // sign-in freezes it if this breaks off here.
         state.accounts.note_frozen(user, true).await?;
         state.trading.open_account(user).await?;
         if state.trading.execute(command).await? == unknown {

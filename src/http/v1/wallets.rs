@@ -357,11 +357,18 @@ fn admin_view(state: &AppState, row: &WithdrawalRow, waits: bool) -> Option<Valu
     Some(view)
 }
 
-/// Owner and view of an unfinished withdrawal as it is before somebody decides about it, for the audit log.
+/// Owner and view of a withdrawal as it is before somebody decides about it, for the audit log.
 async fn pending(state: &AppState, id: &str) -> Result<(Option<AccountId>, Option<Value>), ApiError> {
     let found = state.custody.find(named(id)?).await?;
     let view = found.as_ref().and_then(|(row, waits)| admin_view(state, row, *waits));
     Ok((found.map(|(row, _)| row.account), view))
+}
+
+/// Does something to its end, also when whoever asked for it hangs up: what has taken effect is in the audit log.
+async fn to_its_end(work: impl Future<Output = Answer> + 'static) -> Answer {
+    let broken =
+        |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; please report it");
+    actix_web::rt::spawn(work).await.map_err(broken)?
 }
 
 /// `POST /admin/withdrawals/{id}/approve`.
@@ -371,11 +378,14 @@ pub async fn approve(
     user: CurrentUser,
     id: web::Path<String>,
 ) -> Answer {
-    let (owner, before) = pending(&state, &id).await?;
-    state.custody.approve(named(&id)?, user.0.user).await?;
-    let detail = json!({"withdrawal": *id, "before": before});
-    record(&state, &request, &user.0, "withdrawal_approved", owner, detail).await;
-    Ok(HttpResponse::Ok().json(json!({})))
+    to_its_end(async move {
+        let (owner, before) = pending(&state, &id).await?;
+        state.custody.approve(named(&id)?, user.0.user).await?;
+        let detail = json!({"withdrawal": *id, "before": before});
+        record(&state, &request, &user.0, "withdrawal_approved", owner, detail).await;
+        Ok(HttpResponse::Ok().json(json!({})))
+    })
+    .await
 }
 
 /// `POST /admin/withdrawals/{id}/reject`: its money is free again.
@@ -385,18 +395,29 @@ pub async fn reject(
     user: CurrentUser,
     id: web::Path<String>,
 ) -> Answer {
-    let (owner, before) = pending(&state, &id).await?;
-    let done = state.custody.cancel(named(&id)?, None).await;
-    let mut detail = json!({"withdrawal": *id, "before": before});
-    // It may have happened although nobody knows it yet.
-    let unknown = done.as_ref().err().filter(|why| why.may_be_done());
-    if let Some(why) = unknown {
-        detail["failed"] = why.to_string().into();
-    }
-    // Of what somebody called back before nothing was rejected.
-    if unknown.is_some() || done.as_ref().is_ok_and(|done| *done == CalledBack::Now) {
-        record(&state, &request, &user.0, "withdrawal_rejected", owner, detail).await;
-    }
-    done?;
-    Ok(HttpResponse::Ok().json(json!({})))
+    to_its_end(async move {
+        let (owner, before) = pending(&state, &id).await?;
+        let done = state.custody.cancel(named(&id)?, None).await;
+        let mut detail = json!({"withdrawal": *id, "before": before});
+        let remembered = match &done {
+            Ok(CalledBack::Now) => true,
+            // Perhaps by somebody whose rejection took effect and did not get as far as the audit log.
+            Ok(CalledBack::Before) => {
+                detail["already"] = true.into();
+                true
+            }
+            // It may have happened although nobody knows it yet.
+            Err(why) if why.may_be_done() => {
+                detail["failed"] = why.to_string().into();
+                true
+            }
+            Err(_) => false,
+        };
+        if remembered {
+            record(&state, &request, &user.0, "withdrawal_rejected", owner, detail).await;
+        }
+        done?;
+        Ok(HttpResponse::Ok().json(json!({})))
+    })
+    .await
 }

@@ -198,8 +198,24 @@ impl Buffer {
         if self.files.last().is_none_or(|(newest, _)| *newest != first) {
             self.files.push((first, path));
             File::open(&self.folder)?.sync_all()?;
+            self.remove_failed();
         }
         Ok((file, 0))
+    }
+
+    /// Removes the file before the newest if nothing is in it, since all that it was made for has failed. How far the
+    /// buffer is, the newest one's name says. Without it each failure would leave a file while older clicks wait.
+    fn remove_failed(&mut self) {
+        if let [older @ .., (_, path), _] = self.files.as_slice()
+            && std::fs::metadata(path).is_ok_and(|file| file.len() == 0)
+        {
+            let place = older.len();
+            match std::fs::remove_file(path) {
+                Ok(()) => drop(self.files.remove(place)),
+                // It goes with those whose clicks are counted.
+                Err(error) => tracing::warn!(%error, "an empty file of clicks could not be removed"),
+            }
+        }
     }
 
     /// The files that may hold clicks after this one, for whoever reads them on another thread.
@@ -461,6 +477,29 @@ mod tests {
         let batch = read(&buffer.files_after(3), 3, 10).unwrap();
         assert_eq!((numbers(&batch), batch.through), (vec![4], 4), "it counts whatever was rolled up before");
         assert_eq!(Buffer::open(folder.path()).unwrap().last(), 4);
+    }
+
+    #[test]
+    fn failures_in_a_row_leave_no_more_than_one_empty_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut buffer = Buffer::open(folder.path()).unwrap();
+        buffer.append(&[click(1)]).unwrap();
+        for _ in 0..10 {
+            // Nothing of it is there in the end, and the first click is not elsewhere yet.
+            let failed = buffer.append_frame(&[click(2)], |_, _| Err(io::Error::other("the medium is full")));
+            assert!(failed.is_err());
+            assert!(buffer.files.len() <= 2, "{:?}", buffer.files);
+        }
+        let there = || {
+            let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "clicks")).count()
+        };
+        assert_eq!((there(), buffer.last()), (2, 11));
+        assert_eq!(Buffer::open(folder.path()).unwrap().last(), 10, "the newest one's name says it");
+        buffer.append(&[click(3)]).unwrap();
+        assert_eq!((there(), buffer.files.len()), (2, 2));
+        let batch = read(&buffer.files_after(0), 0, 10).unwrap();
+        assert_eq!((numbers(&batch), batch.through), (vec![1, 3], 12));
     }
 
     #[test]
