@@ -21,7 +21,7 @@ use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderName};
 use actix_web::http::{Method, StatusCode};
 use actix_web::middleware::Next;
-use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, HttpResponse, web};
 use std::future::{Ready, ready};
 use std::net::IpAddr;
 
@@ -64,6 +64,19 @@ impl FromRequest for CurrentUser {
             None => state(request).and_then(|state| Ok(CurrentUser(by_token(request, state)?))),
         })
     }
+}
+
+/// Does something to its end, also when whoever asked for it hangs up: what has taken effect outside of the database is
+/// in the audit log too ([`record`]).
+///
+/// # Errors
+/// Those of the work.
+pub async fn to_its_end(
+    work: impl Future<Output = Result<HttpResponse, ApiError>> + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let broken =
+        |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; please report it");
+    actix_web::rt::spawn(work).await.map_err(broken)?
 }
 
 /// Remembers what the caller did to an account, the own one if no other is named.

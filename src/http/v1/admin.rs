@@ -8,7 +8,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::time::Timestamp;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, client_address, record};
+use crate::http::session::{CurrentUser, client_address, record, to_its_end};
 use crate::http::wire::time;
 use crate::http::{AppState, ids};
 use crate::persistence::audit::{Entry, Filter};
@@ -147,17 +147,20 @@ pub async fn freeze(
     id: web::Path<String>,
     body: web::Bytes,
 ) -> Answer {
-    let body: Freeze = if body.is_empty() { Freeze::default() } else { read(&body, "cancel_orders and reason")? };
-    let user = named(&state, &id).await?;
-    let frozen = set_frozen(&state, user.id, true).await;
-    let mut sweep = if body.cancel_orders { cancel_all_of(&state, user.id).await } else { Sweep::default() };
-    sweep.aim(frozen);
-    let after = sweep.after(true);
-    let detail = sweep.audited(json!({"before": user.frozen, "after": after, "reason": body.reason}));
-    record(&state, &request, &admin.0, "frozen", Some(user.id), detail).await;
-    let answer = sweep.told(json!({"frozen": true}));
-    sweep.finish()?;
-    Ok(HttpResponse::Ok().json(answer))
+    to_its_end(async move {
+        let body: Freeze = if body.is_empty() { Freeze::default() } else { read(&body, "cancel_orders and reason")? };
+        let user = named(&state, &id).await?;
+        let frozen = set_frozen(&state, user.id, true).await;
+        let mut sweep = if body.cancel_orders { cancel_all_of(&state, user.id).await } else { Sweep::default() };
+        sweep.aim(frozen);
+        let after = sweep.after(true);
+        let detail = sweep.audited(json!({"before": user.frozen, "after": after, "reason": body.reason}));
+        record(&state, &request, &admin.0, "frozen", Some(user.id), detail).await;
+        let answer = sweep.told(json!({"frozen": true}));
+        sweep.finish()?;
+        Ok(HttpResponse::Ok().json(answer))
+    })
+    .await
 }
 
 /// `POST /admin/users/{id}/unfreeze`.
@@ -167,11 +170,14 @@ pub async fn unfreeze(
     admin: CurrentUser,
     id: web::Path<String>,
 ) -> Answer {
-    let user = named(&state, &id).await?;
-    set_frozen(&state, user.id, false).await?;
-    let detail = json!({"before": user.frozen, "after": false});
-    record(&state, &request, &admin.0, "unfrozen", Some(user.id), detail).await;
-    Ok(HttpResponse::Ok().json(json!({"frozen": false})))
+    to_its_end(async move {
+        let user = named(&state, &id).await?;
+        set_frozen(&state, user.id, false).await?;
+        let detail = json!({"before": user.frozen, "after": false});
+        record(&state, &request, &admin.0, "unfrozen", Some(user.id), detail).await;
+        Ok(HttpResponse::Ok().json(json!({"frozen": false})))
+    })
+    .await
 }
 
 /// The ledger first, since it is what refuses orders; the row in the database is for looking at. Where the ledger has

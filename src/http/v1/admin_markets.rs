@@ -14,7 +14,7 @@ use crate::domain::ledger::{Ignored, LedgerOutcome};
 use crate::domain::market::{ConfigError, Currency, MAX_DECIMALS, MarketConfig, MarketState, Safety, Step};
 use crate::domain::money::{Ppm, parse_decimal};
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, record, to_its_end};
 use crate::http::{AppState, ids, wire};
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -77,13 +77,16 @@ pub async fn add_currency(
     admin: CurrentUser,
     body: web::Bytes,
 ) -> Answer {
-    let NewCurrency { id: code, name, decimals, fiat } = read(&body, "id, name and decimals")?;
-    let currency = Currency { id: CurrencyId(0), code: code.clone(), name, decimals, fiat };
-    currency.validate().map_err(|error| invalid(error.to_string()))?;
-    list(&state, LedgerCommand::ListCurrency(Box::new(currency))).await?;
-    let currency = shown(|| state.trading.currency(&code)).await?;
-    record(&state, &request, &admin.0, "currency_listed", None, json!({"currency": code})).await;
-    Ok(HttpResponse::Ok().json(CurrencyView::new(currency, &state.custody.networks(currency))))
+    to_its_end(async move {
+        let NewCurrency { id: code, name, decimals, fiat } = read(&body, "id, name and decimals")?;
+        let currency = Currency { id: CurrencyId(0), code: code.clone(), name, decimals, fiat };
+        currency.validate().map_err(|error| invalid(error.to_string()))?;
+        list(&state, LedgerCommand::ListCurrency(Box::new(currency))).await?;
+        let currency = shown(|| state.trading.currency(&code)).await?;
+        record(&state, &request, &admin.0, "currency_listed", None, json!({"currency": code})).await;
+        Ok(HttpResponse::Ok().json(CurrencyView::new(currency, &state.custody.networks(currency))))
+    })
+    .await
 }
 
 /// A step from its text: the finest decimal of `0.05` is the hundredth, of which it is 5.
@@ -236,28 +239,32 @@ pub async fn add_market(
     admin: CurrentUser,
     body: web::Bytes,
 ) -> Answer {
-    let wanted = "base_currency, quote_currency, base_increment and quote_increment";
-    let new: NewMarket = read(&body, wanted)?;
-    let rules: Rules = read(&body, "the market's rules")?;
-    let currency = |code: &str| {
-        state.trading.currency(code).cloned().ok_or_else(|| invalid(format!("there is no currency {code:.16}")))
-    };
-    let (base, quote) = (currency(&new.base_currency)?, currency(&new.quote_currency)?);
-    let symbol = format!("{}-{}", base.code, quote.code);
-    let (tick, lot) = (step(&new.quote_increment, "quote_increment")?, step(&new.base_increment, "base_increment")?);
-    let mut config = MarketConfig::new(symbol.clone(), base.id, quote.id, tick, lot);
-    rules.apply(&mut config, &quote)?;
-    config.validate(&base, &quote).map_err(|error| invalid(error.to_string()))?;
-    list(&state, LedgerCommand::ListMarket(Box::new(config))).await?;
-    let market = shown(|| state.trading.market(&symbol).cloned()).await?;
-    for _ in 0..500 {
-        if !state.trading.role().is_active() || market.book.send(IsOpen).await.unwrap_or(false) {
-            break;
+    to_its_end(async move {
+        let wanted = "base_currency, quote_currency, base_increment and quote_increment";
+        let new: NewMarket = read(&body, wanted)?;
+        let rules: Rules = read(&body, "the market's rules")?;
+        let currency = |code: &str| {
+            state.trading.currency(code).cloned().ok_or_else(|| invalid(format!("there is no currency {code:.16}")))
+        };
+        let (base, quote) = (currency(&new.base_currency)?, currency(&new.quote_currency)?);
+        let symbol = format!("{}-{}", base.code, quote.code);
+        let (tick, lot) =
+            (step(&new.quote_increment, "quote_increment")?, step(&new.base_increment, "base_increment")?);
+        let mut config = MarketConfig::new(symbol.clone(), base.id, quote.id, tick, lot);
+        rules.apply(&mut config, &quote)?;
+        config.validate(&base, &quote).map_err(|error| invalid(error.to_string()))?;
+        list(&state, LedgerCommand::ListMarket(Box::new(config))).await?;
+        let market = shown(|| state.trading.market(&symbol).cloned()).await?;
+        for _ in 0..500 {
+            if !state.trading.role().is_active() || market.book.send(IsOpen).await.unwrap_or(false) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    record(&state, &request, &admin.0, "market_listed", None, json!({"product_id": symbol})).await;
-    Ok(HttpResponse::Ok().json(view(&market)))
+        record(&state, &request, &admin.0, "market_listed", None, json!({"product_id": symbol})).await;
+        Ok(HttpResponse::Ok().json(view(&market)))
+    })
+    .await
 }
 
 fn named(state: &AppState, symbol: &str) -> Result<Arc<Market>, ApiError> {
@@ -301,20 +308,23 @@ pub async fn change_market(
     id: web::Path<String>,
     body: web::Bytes,
 ) -> Answer {
-    let market = named(&state, &id)?;
-    let fixed: serde_json::Map<String, Value> = read(&body, "the rules to change")?;
-    if let Some(name) = ["base_currency", "quote_currency", "base_increment", "quote_increment"]
-        .iter()
-        .find(|n| fixed.contains_key(**n))
-    {
-        return Err(invalid(format!("{name} of a market never changes: list another market")));
-    }
-    let rules: Rules = read(&body, "the rules to change")?;
-    let (before, config) = change(&state, market, &rules).await?;
-    let changed = shown(|| state.trading.market(&id).filter(|market| market.config == config).cloned()).await?;
-    let detail = json!({"product_id": *id, "before": view(&before), "after": view(&changed)});
-    record(&state, &request, &admin.0, "market_changed", None, detail).await;
-    Ok(HttpResponse::Ok().json(view(&changed)))
+    to_its_end(async move {
+        let market = named(&state, &id)?;
+        let fixed: serde_json::Map<String, Value> = read(&body, "the rules to change")?;
+        if let Some(name) = ["base_currency", "quote_currency", "base_increment", "quote_increment"]
+            .iter()
+            .find(|n| fixed.contains_key(**n))
+        {
+            return Err(invalid(format!("{name} of a market never changes: list another market")));
+        }
+        let rules: Rules = read(&body, "the rules to change")?;
+        let (before, config) = change(&state, market, &rules).await?;
+        let changed = shown(|| state.trading.market(&id).filter(|market| market.config == config).cloned()).await?;
+        let detail = json!({"product_id": *id, "before": view(&before), "after": view(&changed)});
+        record(&state, &request, &admin.0, "market_changed", None, detail).await;
+        Ok(HttpResponse::Ok().json(view(&changed)))
+    })
+    .await
 }
 
 /// The body of `POST /admin/markets/{id}/auction`.
@@ -331,14 +341,17 @@ pub async fn begin_auction(
     id: web::Path<String>,
     body: web::Bytes,
 ) -> Answer {
-    let market = named(&state, &id)?;
-    let Auction { seconds } = read(&body, "seconds")?;
-    if !(1..=LONGEST_AUCTION).contains(&seconds) {
-        return Err(invalid(format!("seconds must be 1 to {LONGEST_AUCTION}")));
-    }
-    let ends_at = state.trading.steer(&market, Control::BeginAuction { lasts_s: seconds }).await?.ends_at;
-    record(&state, &request, &admin.0, "auction_begun", None, json!({"product_id": *id, "seconds": seconds})).await;
-    Ok(HttpResponse::Ok().json(json!({"product_id": *id, "ends_at": ends_at.map(wire::time)})))
+    to_its_end(async move {
+        let market = named(&state, &id)?;
+        let Auction { seconds } = read(&body, "seconds")?;
+        if !(1..=LONGEST_AUCTION).contains(&seconds) {
+            return Err(invalid(format!("seconds must be 1 to {LONGEST_AUCTION}")));
+        }
+        let ends_at = state.trading.steer(&market, Control::BeginAuction { lasts_s: seconds }).await?.ends_at;
+        record(&state, &request, &admin.0, "auction_begun", None, json!({"product_id": *id, "seconds": seconds})).await;
+        Ok(HttpResponse::Ok().json(json!({"product_id": *id, "ends_at": ends_at.map(wire::time)})))
+    })
+    .await
 }
 
 /// The body of `POST /admin/kill`.
@@ -431,41 +444,45 @@ pub async fn cancel_all_of(state: &AppState, user: AccountId) -> Sweep {
 /// nothing new; released, trading goes on. What fails keeps nothing else from being done, and the audit log has it in
 /// any case. Engaging it again is safe, and finishes what a failure left undone.
 pub async fn kill(state: web::Data<AppState>, request: HttpRequest, admin: CurrentUser, body: web::Bytes) -> Answer {
-    let Kill { scope, engaged, user_id, product_id, reason } = read(&body, "scope, engaged, user_id or product_id")?;
-    let mut sweep = Sweep::default();
-    let mut subject = None;
-    match scope.as_str() {
-        "user" => {
-            let user = user_id.and_then(ids::parse_user).ok_or_else(ApiError::not_found)?;
-            let user = state.accounts.user(user).await?.id;
-            subject = Some(user);
-            let frozen = set_frozen(&state, user, engaged).await;
-            if engaged {
-                sweep = cancel_all_of(&state, user).await;
+    to_its_end(async move {
+        let Kill { scope, engaged, user_id, product_id, reason } =
+            read(&body, "scope, engaged, user_id or product_id")?;
+        let mut sweep = Sweep::default();
+        let mut subject = None;
+        match scope.as_str() {
+            "user" => {
+                let user = user_id.and_then(ids::parse_user).ok_or_else(ApiError::not_found)?;
+                let user = state.accounts.user(user).await?.id;
+                subject = Some(user);
+                let frozen = set_frozen(&state, user, engaged).await;
+                if engaged {
+                    sweep = cancel_all_of(&state, user).await;
+                }
+                sweep.aim(frozen);
             }
-            sweep.aim(frozen);
+            "market" => {
+                let market = named(&state, product_id.as_deref().unwrap_or_default())?;
+                let steered = state.trading.steer(&market, Control::Kill { account: None, engaged }).await;
+                sweep.canceled = steered.as_ref().map_or(0, |done| done.canceled.len());
+                sweep.aim(steered.map(drop).map_err(ApiError::from));
+            }
+            "venue" => {
+                // First nothing new is taken, then what is open goes; and the other way round.
+                let stopped = if engaged { stop_venue(&state, true).await } else { Ok(()) };
+                sweep = Sweep::over_all(&state, &Control::Kill { account: None, engaged }).await;
+                sweep.aim(if engaged { stopped } else { stop_venue(&state, false).await });
+            }
+            _ => return Err(ApiError::bad_request("invalid_scope", "scope must be user, market or venue")),
         }
-        "market" => {
-            let market = named(&state, product_id.as_deref().unwrap_or_default())?;
-            let steered = state.trading.steer(&market, Control::Kill { account: None, engaged }).await;
-            sweep.canceled = steered.as_ref().map_or(0, |done| done.canceled.len());
-            sweep.aim(steered.map(drop).map_err(ApiError::from));
-        }
-        "venue" => {
-            // First nothing new is taken, then what is open goes; and the other way round.
-            let stopped = if engaged { stop_venue(&state, true).await } else { Ok(()) };
-            sweep = Sweep::over_all(&state, &Control::Kill { account: None, engaged }).await;
-            sweep.aim(if engaged { stopped } else { stop_venue(&state, false).await });
-        }
-        _ => return Err(ApiError::bad_request("invalid_scope", "scope must be user, market or venue")),
-    }
-    let after = sweep.after(engaged);
-    let detail =
-        json!({"scope": scope, "engaged": engaged, "after": after, "product_id": product_id, "reason": reason});
-    record(&state, &request, &admin.0, "kill_switch", subject, sweep.audited(detail)).await;
-    let answer = sweep.told(json!({"scope": scope, "engaged": engaged}));
-    sweep.finish()?;
-    Ok(HttpResponse::Ok().json(answer))
+        let after = sweep.after(engaged);
+        let detail =
+            json!({"scope": scope, "engaged": engaged, "after": after, "product_id": product_id, "reason": reason});
+        record(&state, &request, &admin.0, "kill_switch", subject, sweep.audited(detail)).await;
+        let answer = sweep.told(json!({"scope": scope, "engaged": engaged}));
+        sweep.finish()?;
+        Ok(HttpResponse::Ok().json(answer))
+    })
+    .await
 }
 
 async fn stop_venue(state: &AppState, stopped: bool) -> Result<(), ApiError> {

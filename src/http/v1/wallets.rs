@@ -8,7 +8,7 @@ use crate::domain::ids::AccountId;
 use crate::domain::market::Currency;
 use crate::domain::money::Amount;
 use crate::http::error::ApiError;
-use crate::http::session::{CurrentUser, record};
+use crate::http::session::{CurrentUser, record, to_its_end};
 use crate::http::{AppState, ids, wire};
 use crate::persistence::custody::WithdrawalRow;
 use actix_web::http::StatusCode;
@@ -362,13 +362,6 @@ async fn pending(state: &AppState, id: &str) -> Result<(Option<AccountId>, Optio
     let found = state.custody.find(named(id)?).await?;
     let view = found.as_ref().and_then(|(row, waits)| admin_view(state, row, *waits));
     Ok((found.map(|(row, _)| row.account), view))
-}
-
-/// Does something to its end, also when whoever asked for it hangs up: what has taken effect is in the audit log.
-async fn to_its_end(work: impl Future<Output = Answer> + 'static) -> Answer {
-    let broken =
-        |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "the server failed; please report it");
-    actix_web::rt::spawn(work).await.map_err(broken)?
 }
 
 /// `POST /admin/withdrawals/{id}/approve`.
