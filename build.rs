@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn build(source: &Path, work: &Path, embedded: &Path) -> Result<(), String> {
     let npm = if cfg!(windows) { "npm.cmd" } else { "npm" };
     if Command::new(npm).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
-        return Err("npm was not found. Install Node.js 20.19 or later (it brings npm).".to_string());
+        return Err("npm was not found. Install Node.js 20.19, 22.12 or later (it brings npm).".to_string());
     }
     refresh_sources(source, work).map_err(|error| format!("The sources of the web app cannot be copied: {error}"))?;
 
@@ -128,7 +128,7 @@ fn placeholder(problem: &str) -> String {
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
          content=\"width=device-width\">\n<title>Agora without its web app</title>\n<h1>Agora is running, but without \
          its web app</h1>\n<p>This program was built without the web app, for this reason:</p>\n<pre>{escaped}</pre>\n\
-         <p>To get it, install Node.js 20.19 or later with npm, then build Agora again: \
+         <p>To get it, install Node.js 20.19, 22.12 or later with npm, then build Agora again: \
          <code>touch build.rs &amp;&amp; cargo build --release</code>. The programming interface at <code>/v1</code> \
          works as it is.</p>\n</html>\n"
     )

@@ -12,8 +12,9 @@ use std::sync::Arc;
 /// The settings of accounts and sign-in.
 #[derive(Args, Clone, Debug)]
 pub struct AccountsConfig {
-    /// The key that encrypts API secrets in the database: 32 bytes in base64. Nodes that share a database need the same
-    /// one. By default it is made on the first start and kept in the data folder.
+    /// The key that encrypts API secrets and second factors in the database, and without which mailed codes and refresh
+    /// tokens count no more: 32 bytes in base64. Nodes that share a database need the same one. By default it is made
+    /// on the first start and kept in the data folder.
     #[arg(long, env = "AGORA_ACCOUNTS_SECRETS_KEY", value_name = "BASE64", hide_env_values = true, value_parser = secret)]
     pub accounts_secrets_key: Option<Secret>,
     /// The key that signs access tokens: a file with a P-256 private key in PKCS#8 PEM form. Nodes that serve the same

@@ -54,7 +54,7 @@ pub struct ServeConfig {
     /// Play money for new users.
     #[arg(long, env = "AGORA_DEMO_FUNDS")]
     pub demo_funds: bool,
-    /// A market maker and a taker, so that every market lives.
+    /// A market maker and a taker, so that every market lives; they need --demo-funds.
     #[arg(long, env = "AGORA_DEMO_BOTS")]
     pub demo_bots: bool,
     /// Threads that serve HTTP; 0 means one for each core.

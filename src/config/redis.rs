@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 pub struct RedisConfig {
     /// A Redis that nodes share, as redis://USER:PASSWORD@HOST:PORT/DATABASE: what one node ends or
-    /// changes the others know at once. Without it they find it in the database some seconds later.
+    /// changes the others know at once. Without it they find it in the database within about a second.
     #[arg(long, env = "AGORA_REDIS", hide_env_values = true, value_name = "URL", value_parser = Unshown(RedisUrl::read))]
     pub redis: Option<RedisUrl>,
     /// What all keys and channels begin with, so that several venues can share a Redis.

@@ -4,21 +4,22 @@ use super::operations::{AFTER, LIMIT, Operation, TEXT, TIME, delete, get, list, 
 
 const SORT: &str = r#"{"type": "string", "enum": ["created_at", "updated_at", "clicks", "slug", "title"]}"#;
 const GRAIN: &str = r#"{"type": "string", "enum": ["minute", "hour", "day"]}"#;
-const LIST: &[(&str, &str, &str)] = &[
-    LIMIT,
-    AFTER,
-    ("q", TEXT, "Part of slug, target, title, notes or tags."),
-    ("tag", TEXT, "Only with this tag."),
-    ("state", r#"{"type": "string", "enum": ["active", "disabled", "blocked"]}"#, "Only in this state."),
-    ("domain", TEXT, "Only on this domain."),
-    ("slug", TEXT, "Only this slug."),
-    ("sort", SORT, "What they are sorted by; newest first otherwise."),
-    ("order", r#"{"type": "string", "enum": ["asc", "desc"]}"#, "Which way."),
-];
+const WORDS: (&str, &str, &str) = ("q", TEXT, "Part of slug, target, title, notes or tags.");
+const TAG: (&str, &str, &str) = ("tag", TEXT, "Only with this tag.");
+const STATE: (&str, &str, &str) =
+    ("state", r#"{"type": "string", "enum": ["active", "disabled", "blocked"]}"#, "Only in this state.");
+const DOMAIN: (&str, &str, &str) = ("domain", TEXT, "Only on this domain.");
+const SLUG: (&str, &str, &str) = ("slug", TEXT, "Only this slug.");
+const SORTED_BY: (&str, &str, &str) = ("sort", SORT, "What they are sorted by; newest first otherwise.");
+const ORDER: (&str, &str, &str) = ("order", r#"{"type": "string", "enum": ["asc", "desc"]}"#, "Which way.");
+const OWNER: (&str, &str, &str) = ("owner", r#"{"type": "string", "format": "uuid"}"#, "Only this user's.");
+const FORMAT: (&str, &str, &str) = ("format", r#"{"type": "string", "enum": ["csv", "json"]}"#, "CSV otherwise.");
+const LIST: &[(&str, &str, &str)] = &[LIMIT, AFTER, WORDS, TAG, STATE, DOMAIN, SLUG, SORTED_BY, ORDER];
+const LIST_OF_ALL: &[(&str, &str, &str)] = &[LIMIT, AFTER, WORDS, TAG, STATE, DOMAIN, SLUG, SORTED_BY, ORDER, OWNER];
 const RANGE: &[(&str, &str, &str)] = &[
-    ("from", TIME, "From this moment on; 30 days before the end otherwise."),
+    ("from", TIME, "From this moment on; 30 days before the end otherwise, one day with grain=minute."),
     ("to", TIME, "Before this moment; now otherwise."),
-    ("grain", GRAIN, "How fine; what suits the range otherwise."),
+    ("grain", GRAIN, "How fine, at most 3,000 buckets; what suits the range otherwise."),
 ];
 const NEW: &str = r#"{"target": "https://example.org/a/long/address", "slug": "my-link", "tags": ["news"]}"#;
 
@@ -52,7 +53,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
             "/links/export",
             "All of the caller's links as a file that an import takes",
             "LinkRow[]",
-            &[("format", r#"{"type": "string", "enum": ["csv", "json"]}"#, "CSV otherwise.")],
+            &[FORMAT, WORDS, TAG, STATE, DOMAIN, SLUG],
         )
     },
     get("/links/tags", "The caller's tags", "LinkTag[]"),
@@ -93,7 +94,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
     list("/links/{id}/stats", "Clicks of a link over time and by everything that is known", "LinkStats", RANGE),
     list("/links/{id}/clicks", "Single clicks, newest first, as far as they are kept", "LinkClick[]", &[LIMIT, AFTER]),
     socket("/links/{id}/live", "Clicks of one link over a WebSocket, as they happen"),
-    list("/admin/links", "Everybody's links", "ModeratedLink[]", LIST),
+    list("/admin/links", "Everybody's links", "ModeratedLink[]", LIST_OF_ALL),
     optional(post("/admin/links/{id}/block", "Block a link", "Note", r#"{"note": "phishing"}"#, "ModeratedLink")),
     optional(post(
         "/admin/links/{id}/unblock",

@@ -187,6 +187,20 @@ fn security(access: Access) -> Value {
     }
 }
 
+/// The headers that name the ends of a page. The cursors of chat are in the body.
+fn headers(rule: &Rule, one: &Operation) -> Map<String, Value> {
+    let cursor = |about: &str| json!({"description": about, "schema": {"type": "string"}});
+    let has = |wanted: &str| one.query.iter().any(|(name, ..)| *name == wanted);
+    let mut headers = Map::new();
+    if has("after") && !rule.pattern.starts_with("/chat/") {
+        headers.insert("CB-AFTER".into(), cursor("Cursor of the last item; the last page may have none."));
+        if has("before") {
+            headers.insert("CB-BEFORE".into(), cursor("Cursor of the first item; an empty page has none."));
+        }
+    }
+    headers
+}
+
 fn responses(rule: &Rule, one: &Operation) -> Value {
     let mut all = Map::new();
     for status in one.statuses {
@@ -201,12 +215,9 @@ fn responses(rule: &Rule, one: &Operation) -> Value {
         if status.starts_with('2') {
             success["content"] = content(one.answer, one.gives).into();
         }
-        if one.query.contains(&operations::AFTER) {
-            let cursor = |about: &str| json!({"description": about, "schema": {"type": "string"}});
-            success["headers"] = json!({
-                "CB-BEFORE": cursor("Cursor of the first, newest item."),
-                "CB-AFTER": cursor("Cursor of the last, oldest item; an empty page has none."),
-            });
+        let headers = headers(rule, one);
+        if !headers.is_empty() {
+            success["headers"] = headers.into();
         }
         all.insert((*status).into(), success);
     }
@@ -228,7 +239,13 @@ fn responses(rule: &Rule, one: &Operation) -> Value {
     if matches!(rule.pattern, "/auth/me/photo" | "/chat/rooms/{id}/images") {
         error("415", "This is no PNG, JPEG, GIF or WebP image.");
     }
-    error("429", "Too many requests; wait for Retry-After seconds.");
+    if matches!(rule.pattern, "/auth/me/photo" | "/chat/rooms/{id}/images" | "/links/import") {
+        error("408", "The body took too long to arrive.");
+    }
+    if rule.pattern == "/line/webhook" {
+        error("401", "The signature is not LINE's.");
+    }
+    error("429", "Too many requests; wait for Retry-After seconds where it says so.");
     error("500", "A fault of the server.");
     error("503", "Not now; repeat after Retry-After seconds, with the same client id.");
     if rule.pattern.starts_with("/auth") {
@@ -278,6 +295,60 @@ mod tests {
         for rest in text.split("#/components/schemas/").skip(1) {
             let name = rest.split('"').next().unwrap();
             assert!(schemas.contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn pages_have_the_headers_that_go_with_what_they_may_be_asked() {
+        let document = build();
+        let headers = |path: &str| {
+            let headers = &document["paths"][path]["get"]["responses"]["200"]["headers"];
+            headers.as_object().map_or_else(Vec::new, |headers| headers.keys().map(String::as_str).collect())
+        };
+        let expected: [(&str, &[&str]); 8] = [
+            ("/products/{id}/trades", &["CB-AFTER", "CB-BEFORE"]),
+            ("/admin/users", &["CB-AFTER"]),
+            ("/admin/withdrawals", &["CB-AFTER"]),
+            ("/links", &["CB-AFTER"]),
+            ("/links/export", &[]),
+            ("/chat/rooms/{id}/messages", &[]),
+            ("/chat/rooms/{id}/members", &[]),
+            ("/admin/chat/reports", &[]),
+        ];
+        for (path, names) in expected {
+            let mut found: Vec<&str> = headers(path);
+            found.sort_unstable();
+            assert_eq!(found, names, "{path}");
+        }
+    }
+
+    #[test]
+    fn what_a_route_alone_answers_or_reads_is_told() {
+        let document = build();
+        let about = |method: &str, path: &str, status: &str| {
+            document["paths"][path][method]["responses"][status]["description"].as_str()
+        };
+        assert_eq!(about("post", "/line/webhook", "401"), Some("The signature is not LINE's."));
+        for (method, path) in
+            [("put", "/auth/me/photo"), ("post", "/chat/rooms/{id}/images"), ("post", "/links/import")]
+        {
+            assert_eq!(about(method, path, "408"), Some("The body took too long to arrive."), "{path}");
+        }
+        assert_eq!(about("post", "/links", "408"), None);
+        let parameter = |path: &str, name: &str| {
+            let all = document["paths"][path]["get"]["parameters"].as_array().unwrap();
+            all.iter().find(|one| one["name"] == name).cloned().unwrap_or_default()
+        };
+        for (path, name) in [("/chat/people", "users"), ("/chat/search", "q")] {
+            assert_eq!(parameter(path, name)["required"], true, "{path}");
+        }
+        assert_eq!(parameter("/chat/rooms/public", "q")["required"], Value::Null);
+        assert_eq!(parameter("/chat/messages", "limit")["schema"]["default"], 50);
+        assert_eq!(parameter("/admin/links", "owner")["schema"]["format"], "uuid");
+        assert_eq!(parameter("/links/export", "state")["schema"]["type"], "string");
+        assert_eq!(document["paths"]["/admin/users/{id}/unfreeze"]["post"].get("requestBody"), None);
+        for path in ["/chat/rooms/{id}/invites", "/chat/rooms/{id}/reports/{number}/resolve"] {
+            assert_eq!(document["paths"][path]["post"]["requestBody"]["required"], false, "{path}");
         }
     }
 

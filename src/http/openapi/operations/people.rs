@@ -32,6 +32,12 @@ const AROUND: (&str, &str, &str) = ("around", NUMBER, "The messages around this 
 const BEFORE_MESSAGE: (&str, &str, &str) = ("before", NUMBER, "Only messages before this sequence.");
 const AFTER_MESSAGE: (&str, &str, &str) = ("after", NUMBER, "Only messages after this sequence.");
 const WORDS: (&str, &str, &str) = ("q", TEXT, "Words, or how they begin.");
+/// Pages of chat are smaller than others.
+const CHAT_LIMIT: (&str, &str, &str) = (
+    "limit",
+    r#"{"type": "integer", "minimum": 1, "maximum": 65535, "default": 50}"#,
+    "Items at most; above 200 is 200.",
+);
 const ROOM: &str = r#"{"kind": "public", "name": "Lounge", "topic": "Anything"}"#;
 
 /// Every route that is described here.
@@ -75,7 +81,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         "/auth/password/reset",
         "A new password with the code that was mailed; all sessions end",
         "PasswordReset",
-        r#"{"email": "ada@example.org", "code": "123456", "new_password": "an even longer one"}"#,
+        r#"{"email": "ada@example.org", "code": "123456789", "new_password": "an even longer one"}"#,
         "Empty",
     ),
     post(
@@ -182,7 +188,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     socket("/chat/ws", "The WebSocket of chat"),
     get("/chat/me", "Name and visibility in chat", "ChatSelf"),
     put("/chat/me", "Change them", "ChatProfile", r#"{"nick": "ada", "visible_to": "everyone"}"#, "ChatSelf"),
-    list("/chat/people", "Names and whereabouts", "Person[]", &[("users", TEXT, "Ids, separated by commas.")]),
+    list("/chat/people", "Names and whereabouts", "Person[]", &[("*users", TEXT, "Ids, separated by commas.")]),
     get("/chat/friends", "Friends, and who asks to be one", "Friends"),
     post(
         "/chat/friends",
@@ -195,13 +201,18 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         "/chat/search",
         "Words in the caller's rooms, newest first",
         "FoundMessages",
-        &[WORDS, ("room", TEXT, "Only this room."), ("before", TEXT, "The `next` of the page before."), LIMIT],
+        &[
+            ("*q", TEXT, "Words, or how they begin."),
+            ("room", TEXT, "Only this room."),
+            ("before", TEXT, "The `next` of the page before."),
+            CHAT_LIMIT,
+        ],
     ),
     list(
         "/chat/messages",
         "The newest of all own rooms together",
         "FoundMessages",
-        &[("before", TEXT, "Only older ones."), LIMIT],
+        &[("before", TEXT, "Only older ones."), CHAT_LIMIT],
     ),
     get("/chat/rooms", "The caller's rooms with what is unread", "OwnRoom[]"),
     with(
@@ -212,7 +223,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         "/chat/rooms/public",
         "Public rooms, the largest first",
         "ListedRoom[]",
-        &[WORDS, ("offset", NUMBER, "How many to leave out."), LIMIT],
+        &[WORDS, ("offset", NUMBER, "How many to leave out."), CHAT_LIMIT],
     ),
     get("/chat/rooms/{id}", "One room", "Room"),
     patch("/chat/rooms/{id}", "Change a room", "RoomChange", r#"{"topic": "Something else"}"#, "Room"),
@@ -221,20 +232,20 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     post("/chat/rooms/{id}/leave", "Leave a room", "", "", "Room"),
     put("/chat/rooms/{id}/read", "Everything up to a message is read", "ReadMarker", r#"{"message": 42}"#, "Room"),
     get("/chat/rooms/{id}/invites", "A room's invitations", "Invitation[]"),
-    making(post(
+    making(optional(post(
         "/chat/rooms/{id}/invites",
         "Make an invitation",
         "Invite",
         r#"{"expires_in_s": 86400, "uses": 5}"#,
         "Invitation",
-    )),
+    ))),
     post("/chat/invites/{invite}", "Accept an invitation", "", "", "Room"),
     delete("/chat/invites/{invite}", "Take an invitation back", "Room"),
     list(
         "/chat/rooms/{id}/members",
         "Who is in a room",
         "RoomMember[]",
-        &[("after", TEXT, "Only those after this user."), LIMIT],
+        &[("after", TEXT, "Only those after this user."), CHAT_LIMIT],
     ),
     post(
         "/chat/rooms/{id}/members",
@@ -258,7 +269,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         "/chat/rooms/{id}/messages",
         "What was said, oldest first",
         "MessagePage",
-        &[BEFORE_MESSAGE, AFTER_MESSAGE, AROUND, LIMIT],
+        &[BEFORE_MESSAGE, AFTER_MESSAGE, AROUND, CHAT_LIMIT],
     ),
     making(post("/chat/rooms/{id}/messages", "Say something", "ChatMessage", r#"{"text": "hello"}"#, "Sent")),
     patch(
@@ -283,13 +294,13 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         r#"{"reason": "spam"}"#,
         "ReportReceipt",
     )),
-    post(
+    optional(post(
         "/chat/rooms/{id}/reports/{number}/resolve",
         "A report is dealt with",
         "ReportEnd",
         r#"{"note": "done"}"#,
         "Room",
-    ),
+    )),
     Operation {
         takes: PICTURES,
         statuses: &["201"],
@@ -299,9 +310,13 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
     // Administration.
     list(
         "/admin/users",
-        "Users whose address holds a text",
+        "Users whose address holds a text, the oldest first",
         "UserRecord[]",
-        &[("email", TEXT, "Part of an address."), LIMIT, AFTER, BEFORE],
+        &[
+            ("email", TEXT, "Part of an address."),
+            LIMIT,
+            ("after", TEXT, "Only users with higher numbers than this cursor: the oldest come first."),
+        ],
     ),
     get("/admin/users/{id}", "A user with balances, sessions and keys", "UserDetails"),
     put(
@@ -318,7 +333,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         r#"{"cancel_orders": true, "reason": "asked for by the user"}"#,
         "Frozen",
     )),
-    optional(post("/admin/users/{id}/unfreeze", "As before", "Freeze", "{}", "Frozen")),
+    post("/admin/users/{id}/unfreeze", "As before", "", "", "Frozen"),
     post("/admin/users/{id}/sign-out", "End all sessions of a user", "", "", "EndedSessions"),
     list(
         "/admin/audit",
@@ -365,7 +380,7 @@ pub(in crate::http::openapi) const PEOPLE: &[Operation] = &[
         &[
             ("all", FLAG, "Also those that are dealt with."),
             ("before", TEXT, "Only reports before this one, the last of the page before, as ROOM.NUMBER."),
-            LIMIT,
+            CHAT_LIMIT,
         ],
     ),
 ];
