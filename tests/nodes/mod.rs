@@ -254,8 +254,16 @@ pub fn users_again(cluster: &Cluster, count: usize) -> Vec<String> {
     each_user(cluster, count, Client::sign_in)
 }
 
+/// The same for one of them.
+pub fn user_again(cluster: &Cluster, user: usize) -> String {
+    one_user(cluster, user, Client::sign_in)
+}
+
 fn each_user(cluster: &Cluster, count: usize, enter: fn(&Server, &str) -> Client) -> Vec<String> {
+    (0..count).map(|user| one_user(cluster, user, enter)).collect()
+}
+
+fn one_user(cluster: &Cluster, user: usize, enter: fn(&Server, &str) -> Client) -> String {
     let nodes: Vec<&Server> = cluster.nodes.iter().flatten().collect();
-    let token = |user: usize| enter(nodes[user % nodes.len()], &format!("user{user}@example.org")).token;
-    (0..count).map(token).collect()
+    enter(nodes[user % nodes.len()], &format!("user{user}@example.org")).token
 }
