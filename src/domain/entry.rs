@@ -264,4 +264,23 @@ impl LedgerEntry {
             LedgerEntry::ListCurrency(_) | LedgerEntry::ListMarket(_) => Ticket(0),
         }
     }
+
+    /// The transfer that it makes, and that a repeat would make again.
+    pub fn transfer(&self) -> Option<TransferId> {
+        match self {
+            LedgerEntry::Deposit(movement)
+            | LedgerEntry::Withdraw(movement)
+            | LedgerEntry::HoldWithdrawal(movement)
+            | LedgerEntry::Transfer { movement, .. } => Some(movement.transfer),
+            LedgerEntry::ListCurrency(_)
+            | LedgerEntry::ListMarket(_)
+            | LedgerEntry::OpenAccount { .. }
+            | LedgerEntry::SetFrozen { .. }
+            | LedgerEntry::ReleaseWithdrawal { .. }
+            | LedgerEntry::SettleWithdrawal { .. }
+            | LedgerEntry::AddCurrency { .. }
+            | LedgerEntry::AddMarket { .. }
+            | LedgerEntry::SetStopped { .. } => None,
+        }
+    }
 }

@@ -4,6 +4,7 @@
 //! batches; nothing is admitted while a stream may still bring entries whose holds are not pending
 //! here (after a restart, every market must first have begun a new epoch, or the ledger in its place).
 
+mod execute;
 mod fences;
 mod messages;
 mod queries;
@@ -17,28 +18,25 @@ pub use state::{LedgerState, Work};
 use super::balance_watch::BalanceWatch;
 use super::listing::Listing;
 use super::order_book::{Admitted, Asked, OrderBook, Refence};
-use super::post::Reply;
 use super::recovery::Recovery;
-use super::tickets::next_ticket;
 use super::twin::{Berth, CompareTwin, Enlist, Source, Standby, Weigh};
 use super::{Refused, Unavailable};
-use crate::actors::event_log::{Begin, EventLog, FromLog, LogMeter, Propose};
+use crate::actors::event_log::{Begin, EventLog, FromLog, LogMeter};
 use crate::actors::supervision::{Handle, Lifeline};
 use crate::domain::admission::{Admission, Refusal, Request};
-use crate::domain::codec::{Coded, Entries};
-use crate::domain::entry::{LedgerEntry, Movement};
-use crate::domain::ids::{CurrencyId, Epoch, MarketId, StreamId, Ticket};
-use crate::domain::ledger::{Ignored, LedgerOutcome, needs};
+use crate::domain::codec::Entries;
+use crate::domain::entry::LedgerEntry;
+use crate::domain::ids::{Epoch, MarketId, StreamId, Ticket};
+use crate::domain::ledger::LedgerOutcome;
 use crate::domain::money::Amount;
 use crate::domain::order::Reject;
 use crate::domain::replica::{LedgerReplica, MarketOutcomes};
 use crate::persistence::log::Committed;
 use actix::prelude::*;
 use fences::Fences;
-use rustc_hash::{FxHashMap, FxHashSet};
 use std::sync::Arc;
 use std::time::Duration;
-use underway::{Underway, transfer_of};
+use underway::Underway;
 
 /// How long the ledger waits for its twin's state before it reads the log instead.
 const TWIN_ANSWERS_WITHIN: Duration = Duration::from_secs(2);
@@ -85,11 +83,7 @@ pub struct LedgerActor {
     log: u64,
     active: bool,
     fences: Fences,
-    waiting: FxHashMap<Ticket, Reply<LedgerOutcome>>,
-    /// What of it takes money, by the ids of the transfers.
     underway: Underway,
-    /// What of it freezes somebody or stops the venue.
-    closing: FxHashSet<Ticket>,
 }
 
 impl LedgerActor {
@@ -105,9 +99,7 @@ impl LedgerActor {
             log: 0,
             active: false,
             fences: Fences::default(),
-            waiting: FxHashMap::default(),
             underway: Underway::default(),
-            closing: FxHashSet::default(),
         }
     }
 
@@ -171,9 +163,7 @@ impl LedgerActor {
                 self.fences.is_new(config.id);
             }
             self.admission.settle(StreamId::Ledger, epoch, ticket);
-            self.underway.ends(ticket);
-            self.closing.remove(&ticket);
-            if let Some(reply) = self.waiting.remove(&ticket) {
+            if let Some(reply) = self.underway.ends(ticket) {
                 reply.send(Ok(outcome));
             }
         }
@@ -267,73 +257,6 @@ impl LedgerActor {
             },
         );
     }
-
-    fn execute(&mut self, command: LedgerCommand, reply: Reply<LedgerOutcome>) {
-        let Some(replica) = self.state.as_ref().map(|state| &state.replica).filter(|replica| self.is_fenced(replica))
-        else {
-            return reply.send(Err(Refused::Unavailable(Unavailable::Starting)));
-        };
-        let is_closing = !self.closing.is_empty();
-        if let Some(answer) = rules::kept_out(&replica.ledger, &command, is_closing) {
-            return reply.send(answer);
-        }
-        let ticket = next_ticket();
-        let entry = match command {
-            LedgerCommand::OpenAccount(account) => LedgerEntry::OpenAccount { ticket, account },
-            LedgerCommand::SetFrozen(account, frozen) => LedgerEntry::SetFrozen { ticket, account, frozen },
-            LedgerCommand::Deposit(movement) => LedgerEntry::Deposit(Movement { ticket, ..movement }),
-            LedgerCommand::Withdraw(movement) => LedgerEntry::Withdraw(Movement { ticket, ..movement }),
-            LedgerCommand::Transfer(movement, to) => {
-                LedgerEntry::Transfer { movement: Movement { ticket, ..movement }, to }
-            }
-            LedgerCommand::HoldWithdrawal(movement) => LedgerEntry::HoldWithdrawal(Movement { ticket, ..movement }),
-            LedgerCommand::ReleaseWithdrawal(transfer) => LedgerEntry::ReleaseWithdrawal { ticket, transfer },
-            LedgerCommand::SettleWithdrawal(transfer, how) => LedgerEntry::SettleWithdrawal { ticket, transfer, how },
-            LedgerCommand::ListCurrency(mut currency) => {
-                currency.id = CurrencyId(replica.ledger.currencies().len() as u16);
-                LedgerEntry::AddCurrency { ticket, currency }
-            }
-            LedgerCommand::ListMarket(mut config) => {
-                config.id = MarketId(replica.ledger.markets().len() as u16);
-                LedgerEntry::AddMarket { ticket, config }
-            }
-            LedgerCommand::SetStopped(stopped) => LedgerEntry::SetStopped { ticket, stopped },
-        };
-        let transfer = transfer_of(&entry);
-        if transfer.is_some_and(|transfer| replica.ledger.knows_transfer(transfer)) {
-            return reply.send(Ok(LedgerOutcome::Ignored(Ignored::Repeat)));
-        }
-        let takes = needs(&entry);
-        if let Some((ticket, account, currency, amount)) = takes {
-            if transfer.is_some_and(|transfer| self.underway.has(transfer)) {
-                // The money may be lacking because the first one has it.
-                return reply.send(Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
-            }
-            let (stream, epoch) = (StreamId::Ledger, self.epoch);
-            let request = Request { stream, ticket, epoch, account, currency, amount, client_id: None, vouched: None };
-            if let Err(Refusal::Reject(reason)) = self.admission.admit(&replica.ledger, &replica.client_ids, request) {
-                return reply.send(Err(Refused::Reject(reason)));
-            }
-        }
-        let mut entries = Vec::new();
-        entry.encode(&mut entries);
-        let proposal = Propose { stream: StreamId::Ledger, epoch: self.epoch, entries, count: 1 };
-        match self.parts.log.try_send(proposal) {
-            Ok(()) => {
-                if rules::closes(&entry) {
-                    self.closing.insert(ticket);
-                }
-                if let Some(transfer) = transfer.filter(|_| takes.is_some()) {
-                    self.underway.begins(ticket, transfer);
-                }
-                self.waiting.insert(ticket, reply);
-            }
-            Err(_) => {
-                self.admission.settle(StreamId::Ledger, self.epoch, ticket);
-                reply.send(Err(Refused::Unavailable(Unavailable::Overloaded)));
-            }
-        }
-    }
 }
 
 impl LedgerActor {
@@ -346,9 +269,7 @@ impl LedgerActor {
         self.epoch = Epoch::default();
         self.admission = Admission::default();
         self.fences = Fences::default();
-        self.underway.clear();
-        self.closing.clear();
-        for (_, reply) in self.waiting.drain() {
+        for reply in self.underway.give_up() {
             reply.send(Err(Refused::Unavailable(Unavailable::OutcomeUnknown)));
         }
     }
@@ -460,9 +381,7 @@ impl Handler<FromLog> for LedgerActor {
             FromLog::NotWritten { batch, .. } => {
                 for entry in Entries::<LedgerEntry>::new(&batch.payload).flatten() {
                     self.admission.settle(StreamId::Ledger, batch.epoch, entry.ticket());
-                    self.underway.ends(entry.ticket());
-                    self.closing.remove(&entry.ticket());
-                    if let Some(reply) = self.waiting.remove(&entry.ticket()) {
+                    if let Some(reply) = self.underway.ends(entry.ticket()) {
                         reply.send(Err(Refused::Unavailable(Unavailable::LogRefused)));
                     }
                 }

@@ -3,6 +3,7 @@ use crate::domain::event::Fill;
 use crate::domain::ids::{CurrencyId, OrderId, TradeId};
 use crate::domain::money::{Amount, Price, Size};
 use crate::domain::order::Side;
+use crate::domain::time::SECOND;
 use crate::persistence::db::Database;
 use crate::persistence::fills::{self as trades, FillRow};
 use crate::persistence::ledger_entries::{self as ledger, Cause, LedgerRow, TradePlace};
